@@ -1,1 +1,59 @@
-//! tinyrs-core
+//! A small neural-network classifier for CPUs: the network itself, without Python.
+//!
+//! # The maths
+//!
+//! A network maps a row `x` of features to a row of outputs, layer after layer:
+//!
+//! - hidden layer: `x <- activation(W x + b) * activation_scale`
+//! - last layer: `y = W x + b`, or the same as a hidden layer, or `softmax(W x + b)`
+//!
+//! # Conventions
+//!
+//! Everything is row-major: inputs are (batch, features), weights (outputs, inputs), so that `Y = X W^T + b`.
+//! Finite in, finite out: NaN and infinity in an argument are errors, and sums that overflow are bounded.
+//! The result of a pass has the same bits for any number of threads.
+//!
+//! # Where things are
+//!
+//! `network` (parameters, passes) uses `layer`, which uses `linalg` (products) and `activation`, which use `simd` (one
+//! lane type per instruction set), `matrix` and `scalar`. `plan` decides from shapes what a pass does; `threads` is
+//! the only user of rayon; `probe` measures what the machine can do.
+//!
+//! ```
+//! use tinyrs_core::{Config, Matrix, MatrixMut, Network};
+//!
+//! let network = Network::<f32>::new(&[4, 16, 3], Config::default(), 7)?;
+//! let (x, mut y) = ([0.1, 0.2, 0.3, 0.4], [0.0; 3]);
+//! network.forward(Matrix::new("x", &x, 1, 4)?, &mut MatrixMut::new("y", &mut y, 1, 3)?, 1)?;
+//! assert!(y.iter().any(|v| *v != 0.0));
+//! # Ok::<(), tinyrs_core::Error>(())
+//! ```
+
+mod activation;
+mod error;
+mod layer;
+mod linalg;
+mod matrix;
+#[doc(hidden)]
+pub mod naive;
+mod network;
+mod plan;
+mod probe;
+mod scalar;
+mod simd;
+mod stabilizer;
+mod threads;
+mod workspace;
+
+pub use activation::{Activation, OutputActivation};
+pub use error::{Error, Result};
+pub use layer::Layer;
+pub use linalg::Dispatch;
+pub use linalg::limits::ReadPattern;
+pub use matrix::{Matrix, MatrixMut};
+pub use network::{Config, Network};
+pub use probe::{DEFAULT_WORKING_SET, MachineLimits, machine_limits};
+pub use scalar::Scalar;
+pub use simd::Isa;
+pub use stabilizer::Stabilizer;
+pub use threads::{num_threads, set_num_threads};

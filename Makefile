@@ -1,0 +1,90 @@
+# Every chore of the project, one target each; CI runs these and nothing else.
+# Needs Python 3.10+ (with venv and pip) and Rust; all the rest comes into .venv, nothing outside the clone is touched.
+
+PYTHON ?= python3
+
+VENV := .venv
+ifeq ($(OS),Windows_NT)
+PY := $(VENV)/Scripts/python
+else
+PY := $(VENV)/bin/python
+endif
+
+# maturin installs into this environment, whatever else the shell has activated.
+export VIRTUAL_ENV := $(CURDIR)/$(VENV)
+unexport CONDA_PREFIX
+
+# Linux wheels are linked by zig against the glibc of manylinux2014, so that one built here runs on any distribution.
+ifeq ($(shell uname -s),Linux)
+WHEEL_FLAGS ?= --zig --compatibility manylinux2014
+endif
+WHEEL_LIMIT := 3000000
+
+.DEFAULT_GOAL := help
+.PHONY: help venv dev bench test test-rust test-python test-exhaustive test-neon lint format wheel smoke clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+bench: dev ## build, then run the headline benchmark
+	$(PY) quick_benchmark.py -p f32 -n 50 -l 100 -d 1024 -a sigmoid
+
+test: test-rust test-python ## build, then run all tests
+
+test-rust: ## the tests of the core; needs no Python
+	cargo test
+
+test-python: dev ## the tests of the Python package
+	$(PY) -m pytest
+
+test-exhaustive: ## exp, tanh and sigmoid over every f32 there is (minutes)
+	cargo test --release -- --ignored exhaustive_
+
+test-neon: ## the tests of the core on emulated ARM (apt installs compiler and emulator, as root)
+	.ci/test-neon
+
+venv: $(VENV)/.dev ## .venv with every tool in it
+
+dev: venv ## build tinyrs into .venv, optimised, as `import tinyrs` finds it
+	$(PY) -m maturin develop --release --extras bench,plot
+
+lint: dev ## every formatter and linter, changing nothing
+	cargo fmt --all --check
+	PYO3_PYTHON=$(CURDIR)/$(PY) cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m mypy
+	$(PY) -m mypy.stubtest tinyrs
+	$(PY) -m zizmor --offline --quiet .github
+
+format: venv ## rewrite the sources the way `make lint` wants them
+	cargo fmt --all
+	$(PY) -m ruff check --fix
+	$(PY) -m ruff format
+
+wheel: $(VENV)/.wheel ## build the wheel for this machine into dist/ and check its size
+	rm -rf dist
+	CARGO_ZIGBUILD_PYTHON_PATH=$(CURDIR)/$(PY) $(PY) -m maturin build --release --locked --out dist -i $(PY) $(WHEEL_FLAGS)
+	@ls -l dist
+	@test -z "$$(find dist -name '*.whl' -size +$(WHEEL_LIMIT)c)" || { echo 'a wheel is over $(WHEEL_LIMIT) bytes' >&2; exit 1; }
+
+smoke: ## install the wheel of `make wheel` into fresh environments of every Python 3.10+ found, and use it
+	$(PYTHON) tests/wheel_smoke.py $(SMOKE_FLAGS) dist/*.whl
+
+clean: ## remove everything that was built
+	rm -rf target dist $(VENV) .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	find python tests -name __pycache__ -prune -exec rm -rf {} +
+	rm -f python/tinyrs/_tinyrs*.so python/tinyrs/_tinyrs*.pyd
+
+# A stamp for each set of tools, so that a chore installs what it needs, once, and again when pyproject.toml changes.
+$(VENV)/.dev $(VENV)/.wheel: $(VENV)/.%: $(VENV)/.pip pyproject.toml
+	$(PY) -m pip install --quiet --group $*
+	@touch $@
+
+# 25.1 is the first pip that knows --group.
+$(VENV)/.pip:
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 10), "tinyrs needs Python 3.10+, not " + sys.version'
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --upgrade 'pip>=25.1'
+	@touch $@

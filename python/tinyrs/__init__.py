@@ -1,0 +1,15 @@
+"""tinyrs: a tiny, fast neural-network classifier for CPUs.
+
+    >>> import numpy as np, tinyrs
+    >>> network = tinyrs.Network([4, 16, 3], output_activation="softmax", seed=7)
+    >>> probabilities = network.forward(np.ones((2, 4), dtype=np.float32))
+    >>> probabilities.shape
+    (2, 3)
+"""
+
+from tinyrs import _threadpool as _threadpool
+from tinyrs._tinyrs import Network, build_info, get_num_threads, machine_limits, set_num_threads
+
+__version__: str = build_info()["version"]
+
+__all__ = ["Network", "__version__", "build_info", "get_num_threads", "machine_limits", "set_num_threads"]

@@ -1,0 +1,143 @@
+//! One dense layer: parameters, and what they do to a row or to a batch.
+
+use crate::activation::Epilogue;
+use crate::error::{Error, Result};
+use crate::linalg::epilogue::DenseRows;
+use crate::linalg::gemm::gemm;
+use crate::linalg::gemv::DenseRow;
+use crate::linalg::kernels::Kernels;
+use crate::matrix::Matrix;
+use crate::scalar::Scalar;
+use crate::workspace::{Aligned, zeros};
+
+/// The parameters of a dense layer: W (outputs, inputs), row-major, and b (outputs,).
+#[derive(Debug, Clone)]
+pub struct Layer<T> {
+    weight: Aligned<T>,
+    bias: Aligned<T>,
+    inputs: usize,
+}
+
+impl<T: Scalar> Layer<T> {
+    /// A layer whose parameters come from `fill(weight, bias)`, called on zeros.
+    pub(crate) fn filled(inputs: usize, outputs: usize, fill: impl FnOnce(&mut [T], &mut [T])) -> Result<Self> {
+        let size = outputs.checked_mul(inputs).unwrap_or(usize::MAX);
+        let mut layer = Layer { weight: zeros("layer_sizes", size)?, bias: zeros("layer_sizes", outputs)?, inputs };
+        fill(&mut layer.weight, &mut layer.bias);
+        Ok(layer)
+    }
+
+    /// A layer with a copy of these parameters: `weight` (outputs, inputs), `bias` (outputs,).
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if a dimension is 0 or the shapes do not fit, [`Error::NonFinite`] if a value is NaN or
+    /// infinite, [`Error::OutOfMemory`]. `name` is what the message calls the layer.
+    pub fn new(name: &str, weight: Matrix<T>, bias: &[T]) -> Result<Self> {
+        if weight.rows() == 0 || weight.cols() == 0 {
+            let got = format!("shape ({}, {})", weight.rows(), weight.cols());
+            return Err(Error::invalid(format!("{name}.W"), "at least one output and one input", got));
+        }
+        check_parameters(name, (weight.rows(), weight.cols()), weight, bias)?;
+        Layer::filled(weight.cols(), weight.rows(), |w, b| {
+            w.copy_from_slice(weight.data());
+            b.copy_from_slice(bias);
+        })
+    }
+
+    /// The number of inputs.
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// The number of outputs.
+    pub fn outputs(&self) -> usize {
+        self.bias.len()
+    }
+
+    /// W (outputs, inputs), row-major.
+    pub fn weight(&self) -> &[T] {
+        &self.weight
+    }
+
+    /// b (outputs,)
+    pub fn bias(&self) -> &[T] {
+        &self.bias
+    }
+
+    /// Overwrites the parameters; shapes and values have been checked.
+    pub(crate) fn copy_from(&mut self, weight: &[T], bias: &[T]) {
+        self.weight.copy_from_slice(weight);
+        self.bias.copy_from_slice(bias);
+    }
+
+    /// The number of parameters, weights and biases.
+    pub fn n_parameters(&self) -> usize {
+        self.weight.len() + self.bias.len()
+    }
+}
+
+/// Checks that `weight` has the shape (outputs, inputs) and `bias` (outputs,), and that both are finite.
+pub(crate) fn check_parameters<T: Scalar>(
+    name: &str,
+    (outputs, inputs): (usize, usize),
+    weight: Matrix<T>,
+    bias: &[T],
+) -> Result<()> {
+    if (weight.rows(), weight.cols()) != (outputs, inputs) {
+        let got = format!("({}, {})", weight.rows(), weight.cols());
+        return Err(Error::invalid(format!("{name}.W"), format!("shape ({outputs}, {inputs})"), got));
+    }
+    if bias.len() != outputs {
+        return Err(Error::invalid(format!("{name}.b"), format!("shape ({outputs},)"), format!("({},)", bias.len())));
+    }
+    check_finite(&format!("{name}.W"), weight)?;
+    check_finite(&format!("{name}.b"), Matrix::new("b", bias, outputs, 1)?)
+}
+
+/// The first NaN or infinity of `values`, as an error.
+pub(crate) fn check_finite<T: Scalar>(argument: &str, values: Matrix<T>) -> Result<()> {
+    match values.data().iter().position(|v| !v.is_finite()) {
+        None => Ok(()),
+        Some(at) => Err(Error::NonFinite {
+            argument: argument.into(),
+            precision: T::NAME,
+            value: values.data()[at].to_f64(),
+            row: at / values.cols(),
+            column: at % values.cols(),
+        }),
+    }
+}
+
+/// out = activation(W x + b) * scale for the rows `share` of the layer; x is (inputs,), out (share.len(),).
+///
+/// `next` is the weight that this thread reads afterwards, or none if the weights are in the cache.
+#[inline]
+pub(crate) fn dense_forward_row<T: Scalar>(
+    kernels: &Kernels<T>,
+    layer: &Layer<T>,
+    share: std::ops::Range<usize>,
+    (x, next): (&[T], Option<*const T>),
+    epilogue: &Epilogue<T>,
+    out: &mut [T],
+) {
+    let rows = DenseRows {
+        weight: &layer.weight[share.start * layer.inputs..share.end * layer.inputs],
+        bias: &layer.bias[share],
+    };
+    kernels.dense_row(&DenseRow { rows, x, epilogue, next }, out);
+}
+
+/// out = activation(X W^T + b) * scale; x is (batch, inputs), out (batch, outputs), both row-major.
+pub(crate) fn dense_forward<T: Scalar>(
+    kernels: &Kernels<T>,
+    layer: &Layer<T>,
+    epilogue: &Epilogue<T>,
+    x: &[T],
+    out: &mut [T],
+) {
+    gemm(x, &layer.weight, layer.inputs, out);
+    let rows = DenseRows { weight: &layer.weight, bias: &layer.bias };
+    for (x, z) in x.chunks_exact(layer.inputs).zip(out.chunks_exact_mut(layer.outputs())) {
+        kernels.finish(rows, epilogue, x, z);
+    }
+}

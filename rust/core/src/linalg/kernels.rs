@@ -1,0 +1,171 @@
+//! The table of kernels of each instruction set: thin `#[target_feature]` shells around the generic bodies.
+
+use super::epilogue::{self, DenseRows};
+use super::gemv::{self, DenseRow};
+use super::limits::{self, ReadPattern};
+use crate::activation::Epilogue;
+use crate::error::{Error, Result};
+use crate::scalar::Scalar;
+use crate::simd::math::{self, ExpConstants};
+use crate::simd::{Isa, Lanes};
+
+/// Everything that runs on lanes, for one element type on one instruction set. The functions are only as safe as the
+/// table is right: it is handed out by [`kernels`], which checks that the CPU has the instruction set.
+pub struct Kernels<T> {
+    isa: Isa,
+    dense_row: unsafe fn(&DenseRow<T>, &mut [T]),
+    finish: unsafe fn(DenseRows<T>, &Epilogue<T>, &[T], &mut [T]),
+    softmax: unsafe fn(&mut [T]),
+    all_finite: unsafe fn(&[T]) -> bool,
+    read: unsafe fn(&[T], ReadPattern) -> T,
+    multiply_add: unsafe fn(usize) -> (T, usize),
+    #[cfg_attr(not(test), allow(dead_code, reason = "the ULP tests call the functions by themselves"))]
+    exp: unsafe fn(&mut [T]),
+}
+
+/// The element types that have kernels.
+pub trait Dispatch: Scalar {
+    #[doc(hidden)]
+    fn table(isa: Isa) -> &'static Kernels<Self>;
+}
+
+/// The kernels of `isa` for `T`.
+///
+/// # Errors
+/// [`Error::Invalid`] if this CPU lacks it.
+pub(crate) fn kernels<T: Dispatch>(isa: Isa) -> Result<&'static Kernels<T>> {
+    if !isa.is_available() {
+        return Err(Error::invalid("isa", "an instruction set that this CPU has", isa.name()));
+    }
+    Ok(T::table(isa))
+}
+
+impl<T: Scalar> Kernels<T> {
+    pub(crate) fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// See [`gemv::dense_row`].
+    #[inline]
+    pub(crate) fn dense_row(&self, work: &DenseRow<T>, out: &mut [T]) {
+        // SAFETY: `kernels` has checked that the CPU has the instruction set of this table; so in the methods below.
+        unsafe { (self.dense_row)(work, out) }
+    }
+
+    /// See [`epilogue::finish`].
+    pub(crate) fn finish(&self, rows: DenseRows<T>, epilogue: &Epilogue<T>, x: &[T], z: &mut [T]) {
+        // SAFETY: as above.
+        unsafe { (self.finish)(rows, epilogue, x, z) }
+    }
+
+    /// See [`epilogue::softmax`].
+    pub(crate) fn softmax(&self, z: &mut [T]) {
+        // SAFETY: as above.
+        unsafe { (self.softmax)(z) }
+    }
+
+    /// Whether no element is infinite or NaN.
+    #[inline]
+    pub(crate) fn all_finite(&self, z: &[T]) -> bool {
+        // SAFETY: as above.
+        unsafe { (self.all_finite)(z) }
+    }
+
+    /// See [`limits::read`].
+    pub(crate) fn read(&self, data: &[T], pattern: ReadPattern) -> T {
+        // SAFETY: as above.
+        unsafe { (self.read)(data, pattern) }
+    }
+
+    /// See [`limits::multiply_add`].
+    pub(crate) fn multiply_add(&self, rounds: usize) -> (T, usize) {
+        // SAFETY: as above.
+        unsafe { (self.multiply_add)(rounds) }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn exp(&self, z: &mut [T]) {
+        // SAFETY: as above.
+        unsafe { (self.exp)(z) }
+    }
+}
+
+/// The shells and the table of one instruction set, compiled for `features` where it needs any.
+macro_rules! shells {
+    ($name:ident, $token:ty, $isa:expr $(, $features:literal)?) => {
+        mod $name {
+            // SAFETY of every shell: only called through a table, which `kernels` hands out where the CPU has the
+            // instruction set; and compiled for its features here.
+            use super::*;
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn dense_row<T: ExpConstants>(work: &DenseRow<T>, out: &mut [T]) where $token: Lanes<T> {
+                // SAFETY: as above.
+                gemv::dense_row(unsafe { <$token>::new() }, work, out)
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn finish<T: ExpConstants>(rows: DenseRows<T>, epilogue: &Epilogue<T>, x: &[T], z: &mut [T])
+            where $token: Lanes<T> {
+                // SAFETY: as above.
+                epilogue::finish(unsafe { <$token>::new() }, rows, epilogue, x, z)
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn softmax<T: ExpConstants>(z: &mut [T]) where $token: Lanes<T> {
+                // SAFETY: as above.
+                epilogue::softmax(unsafe { <$token>::new() }, z)
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn all_finite<T: ExpConstants>(z: &[T]) -> bool where $token: Lanes<T> {
+                // SAFETY: as above.
+                epilogue::all_finite(unsafe { <$token>::new() }, z)
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn exp<T: ExpConstants>(z: &mut [T]) where $token: Lanes<T> {
+                // SAFETY: as above.
+                epilogue::map(unsafe { <$token>::new() }, z, |s, v| math::exp(s, v))
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn read<T: ExpConstants>(data: &[T], pattern: ReadPattern) -> T where $token: Lanes<T> {
+                // SAFETY: as above.
+                limits::read(unsafe { <$token>::new() }, data, pattern)
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn multiply_add<T: ExpConstants>(rounds: usize) -> (T, usize) where $token: Lanes<T> {
+                // SAFETY: as above.
+                limits::multiply_add(unsafe { <$token>::new() }, rounds)
+            }
+
+            pub(super) const fn table<T: ExpConstants>() -> Kernels<T> where $token: Lanes<T> {
+                Kernels { isa: $isa, dense_row, finish, softmax, all_finite, exp, read, multiply_add }
+            }
+        }
+    };
+}
+
+shells!(scalar, crate::simd::portable::Portable, Isa::Scalar);
+#[cfg(target_arch = "x86_64")]
+shells!(avx2, crate::simd::avx2::Avx2, Isa::Avx2, "avx2,fma");
+#[cfg(target_arch = "x86_64")]
+shells!(avx512, crate::simd::avx512::Avx512, Isa::Avx512, "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma");
+#[cfg(target_arch = "aarch64")]
+shells!(neon, crate::simd::neon::Neon, Isa::Neon, "neon");
+
+macro_rules! dispatch {
+    ($t:ident) => {
+        impl Dispatch for $t {
+            fn table(isa: Isa) -> &'static Kernels<$t> {
+                match isa {
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx512 => const { &avx512::table() },
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx2 => const { &avx2::table() },
+                    #[cfg(target_arch = "aarch64")]
+                    Isa::Neon => const { &neon::table() },
+                    _ => const { &scalar::table() },
+                }
+            }
+        }
+    };
+}
+dispatch!(f32);
+dispatch!(f64);

@@ -1,0 +1,38 @@
+//! The obvious loops, in f64, for tests only. Never optimised.
+
+use crate::activation::Activation;
+
+/// activation(W x + b) * scale; W is (outputs, inputs), row-major.
+pub fn dense(weight: &[f64], bias: &[f64], x: &[f64], activation: Activation, scale: f64) -> Vec<f64> {
+    let mut out = Vec::new();
+    for (j, b) in bias.iter().enumerate() {
+        let mut sum = *b;
+        for (i, x) in x.iter().enumerate() {
+            sum += weight[j * bias_columns(weight, bias) + i] * x;
+        }
+        out.push(activate(activation, sum) * scale);
+    }
+    out
+}
+
+fn bias_columns(weight: &[f64], bias: &[f64]) -> usize {
+    weight.len() / bias.len()
+}
+
+/// The value of an activation.
+pub fn activate(activation: Activation, x: f64) -> f64 {
+    match activation {
+        Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+        Activation::Tanh => x.tanh(),
+        Activation::Relu => x.max(0.0),
+        Activation::Identity => x,
+    }
+}
+
+/// exp(z_i) / sum_j exp(z_j).
+pub fn softmax(z: &[f64]) -> Vec<f64> {
+    let largest = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let e: Vec<f64> = z.iter().map(|v| (v - largest).exp()).collect();
+    let sum: f64 = e.iter().sum();
+    e.iter().map(|e| e / sum).collect()
+}

@@ -1,0 +1,306 @@
+//! `Network<T>`: parameters, and the forward pass of one row or of a batch.
+
+use rand_pcg::Pcg64;
+use rand_pcg::rand_core::Rng;
+
+use crate::activation::{Activation, Epilogue, OutputActivation};
+use crate::error::{Error, Result};
+use crate::layer::{Layer, check_finite, check_parameters, dense_forward, dense_forward_row};
+use crate::linalg::Dispatch;
+use crate::linalg::kernels::{Kernels, kernels};
+use crate::matrix::{Matrix, MatrixMut};
+use crate::plan;
+use crate::scalar::Scalar;
+use crate::simd::{CACHE_LINE, Isa};
+use crate::stabilizer::Stabilizer;
+use crate::threads::{self, Team};
+use crate::workspace::with_scratch;
+
+/// What a network computes beside its parameters.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Config {
+    /// Of the hidden layers.
+    pub activation: Activation,
+    /// Of the last layer.
+    pub output_activation: OutputActivation,
+    /// Every activated value is multiplied by it.
+    pub activation_scale: f64,
+    /// See [`Stabilizer`].
+    pub epsilon_exp: f64,
+    /// See [`Stabilizer`].
+    pub epsilon_square: f64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            activation: Activation::Tanh,
+            output_activation: OutputActivation::Identity,
+            activation_scale: 1.0,
+            epsilon_exp: 4e-6,
+            epsilon_square: 4e-6,
+        }
+    }
+}
+
+/// A multi-layer perceptron: `activation(W x + b) * activation_scale` a hidden layer, and an output.
+#[derive(Clone)]
+pub struct Network<T: Scalar> {
+    layers: Vec<Layer<T>>,
+    config: Config,
+    hidden: Epilogue<T>,
+    output: Epilogue<T>,
+    kernels: &'static Kernels<T>,
+}
+
+impl<T: Dispatch> Network<T> {
+    /// A network of `layer_sizes` (inputs, hidden..., outputs), with zero biases and weights drawn uniformly from
+    /// plus or minus sqrt(6 / (inputs + outputs)) of each layer (Glorot and Bengio 2010). The same seed gives the
+    /// same weights on every platform.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for fewer than two sizes, a size of 0 or a bad `config`; [`Error::OutOfMemory`].
+    pub fn new(layer_sizes: &[usize], config: Config, seed: u64) -> Result<Self> {
+        if layer_sizes.len() < 2 || layer_sizes.contains(&0) {
+            let got = format!("{layer_sizes:?}");
+            return Err(Error::invalid("layer_sizes", "at least two sizes (inputs, outputs), each at least 1", got));
+        }
+        let initialise = |(index, sizes): (usize, &[usize])| {
+            let mut generator = Pcg64::new(seed.into(), index as u128);
+            let bound = (6.0 / (sizes[0] as f64 + sizes[1] as f64)).sqrt();
+            Layer::filled(sizes[0], sizes[1], |weight, _| {
+                for w in weight {
+                    // 53 random bits: uniform on [0, 1).
+                    let uniform = (generator.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
+                    *w = T::from_f64((2.0 * uniform - 1.0) * bound);
+                }
+            })
+        };
+        // Before gigabytes are filled with random numbers.
+        let parts = epilogues(&config)?;
+        let layers = layer_sizes.windows(2).enumerate().map(initialise).collect::<Result<_>>()?;
+        Network::assemble(layers, config, parts)
+    }
+
+    /// A network of these layers, each of which must take what the one before it gives.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if there is no layer, two do not fit, or `config` is bad.
+    pub fn from_layers(layers: Vec<Layer<T>>, config: Config) -> Result<Self> {
+        if layers.is_empty() {
+            return Err(Error::invalid("parameters", "at least one layer", "none"));
+        }
+        for (index, pair) in layers.windows(2).enumerate() {
+            let (outputs, inputs) = (pair[0].outputs(), pair[1].inputs());
+            if outputs != inputs {
+                return Err(Error::invalid(
+                    format!("parameters[{}].W", index + 1),
+                    format!("{outputs} columns, as many as the layer before has outputs"),
+                    inputs,
+                ));
+            }
+        }
+        Network::assemble(layers, config, epilogues(&config)?)
+    }
+
+    fn assemble(layers: Vec<Layer<T>>, config: Config, (hidden, output): (Epilogue<T>, Epilogue<T>)) -> Result<Self> {
+        Ok(Network { layers, config, hidden, output, kernels: kernels(Isa::active()?)? })
+    }
+
+    /// The same network on another instruction set than the one chosen at start-up.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if this CPU lacks it.
+    pub fn with_isa(mut self, isa: Isa) -> Result<Self> {
+        self.kernels = kernels(isa)?;
+        Ok(self)
+    }
+
+    /// Y = f(X): `x` is (batch, inputs), `out` (batch, outputs). At most `n_threads` threads are used, fewer where
+    /// they would not pay; the result has the same bits for any number.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if a shape does not fit, [`Error::NonFinite`] if `x` holds NaN or infinity (nothing is
+    /// written then), [`Error::OutOfMemory`].
+    pub fn forward(&self, x: Matrix<T>, out: &mut MatrixMut<T>, n_threads: usize) -> Result<()> {
+        let (inputs, outputs) = (self.layers[0].inputs(), self.outputs());
+        if x.cols() != inputs {
+            return Err(Error::invalid("X", format!("{inputs} features"), x.cols()));
+        }
+        if (out.rows(), out.cols()) != (x.rows(), outputs) {
+            let got = format!("({}, {})", out.rows(), out.cols());
+            return Err(Error::invalid("out", format!("shape ({}, {outputs})", x.rows()), got));
+        }
+        if !self.kernels.all_finite(x.data()) {
+            check_finite("X", x)?;
+        }
+        if x.rows() <= plan::MAX_ROWS_ONE_BY_ONE {
+            let n_threads = plan::threads_for_row(self.nbytes(), n_threads);
+            for (x, out) in x.data().chunks_exact(inputs).zip(out.data_mut().chunks_exact_mut(outputs)) {
+                self.forward_row(x, out, n_threads)?;
+            }
+        } else {
+            self.forward_batch(x, out.data_mut(), n_threads)?;
+        }
+        if self.config.output_activation == OutputActivation::Softmax {
+            out.data_mut().chunks_exact_mut(outputs).for_each(|row| self.kernels.softmax(row));
+        }
+        Ok(())
+    }
+
+    /// One row through all layers; the team splits the outputs of each layer and meets between layers.
+    fn forward_row(&self, x: &[T], out: &mut [T], n_threads: usize) -> Result<()> {
+        let width = self.hidden_width().next_multiple_of(CACHE_LINE / size_of::<T>());
+        with_scratch("layer_sizes", 2 * width, |scratch: &mut [T]| {
+            let (even, odd) = scratch.split_at_mut(width);
+            let (hidden, out) = ([Shared(even.as_mut_ptr()), Shared(odd.as_mut_ptr())], Shared(out.as_mut_ptr()));
+            threads::run(n_threads, |team| self.forward_row_member(team, x, &hidden, &out));
+        })
+    }
+
+    /// One member's part of [`Network::forward_row`]. Layer l reads what l - 1 wrote to `hidden[(l - 1) % 2]` and
+    /// writes its share to `hidden[l % 2]`, the last layer to `out`.
+    fn forward_row_member(&self, team: &Team, x: &[T], hidden: &[Shared<T>; 2], out: &Shared<T>) {
+        let unit = CACHE_LINE / size_of::<T>();
+        let last = self.layers.len() - 1;
+        let prefetch = plan::prefetch_weights(self.nbytes());
+        for (l, layer) in self.layers.iter().enumerate() {
+            let share = team.share(layer.outputs(), unit);
+            // SAFETY: each buffer holds the widest hidden layer, `out` the last one. Between two barriers a layer's
+            // input is only read, and its output is written by members in disjoint shares.
+            let (x, share_of_out) = unsafe {
+                let x = if l == 0 { x } else { std::slice::from_raw_parts(hidden[(l - 1) % 2].0, layer.inputs()) };
+                let target = if l == last { out } else { &hidden[l % 2] };
+                (x, std::slice::from_raw_parts_mut(target.0.add(share.start), share.len()))
+            };
+            // After the last layer comes, most likely, the first of the next pass.
+            let following = &self.layers[if l == last { 0 } else { l + 1 }];
+            let first_row = team.share(following.outputs(), unit).start;
+            let next = prefetch.then(|| following.weight().as_ptr().wrapping_add(first_row * following.inputs()));
+            dense_forward_row(self.kernels, layer, share, (x, next), self.epilogue(l), share_of_out);
+            if l < last {
+                team.barrier();
+            }
+        }
+    }
+
+    /// A batch in blocks of rows, each of which goes through all layers while it is in the cache. The blocks depend
+    /// on the shape alone and each is one thread's: no barrier, and the same bits for any number of threads.
+    fn forward_batch(&self, x: Matrix<T>, out: &mut [T], n_threads: usize) -> Result<()> {
+        let (batch, outputs) = (x.rows(), self.outputs());
+        let block = plan::batch_block(batch);
+        let n_threads = plan::threads_for_batch(self.n_parameters(), batch, n_threads);
+        let size = block * self.hidden_width();
+        with_scratch("X", 2 * size * n_threads, |scratch: &mut [T]| {
+            let (scratch, out) = (Shared(scratch.as_mut_ptr()), Shared(out.as_mut_ptr()));
+            threads::run(n_threads, |team| {
+                let (scratch, out) = (&scratch, &out);
+                // SAFETY: the scratch holds two buffers a member; each takes its own.
+                let own = unsafe { std::slice::from_raw_parts_mut(scratch.0.add(2 * size * team.index), 2 * size) };
+                let (mut from, mut to) = own.split_at_mut(size);
+                for first in team.share(batch.div_ceil(block), 1).map(|index| index * block) {
+                    let rows = block.min(batch - first);
+                    // SAFETY: rows first..first + rows of `out`, which are this member's alone.
+                    let target = unsafe { std::slice::from_raw_parts_mut(out.0.add(first * outputs), rows * outputs) };
+                    let last = self.layers.len() - 1;
+                    for (l, layer) in self.layers.iter().enumerate() {
+                        let x = match l {
+                            0 => &x.data()[first * layer.inputs()..][..rows * layer.inputs()],
+                            _ => &from[..rows * layer.inputs()],
+                        };
+                        if l == last {
+                            dense_forward(self.kernels, layer, self.epilogue(l), x, target);
+                        } else {
+                            dense_forward(self.kernels, layer, self.epilogue(l), x, &mut to[..rows * layer.outputs()]);
+                            std::mem::swap(&mut from, &mut to);
+                        }
+                    }
+                }
+            });
+        })
+    }
+
+    fn epilogue(&self, layer: usize) -> &Epilogue<T> {
+        if layer + 1 == self.layers.len() { &self.output } else { &self.hidden }
+    }
+
+    fn outputs(&self) -> usize {
+        self.layers[self.layers.len() - 1].outputs()
+    }
+
+    /// The widest layer but the last.
+    fn hidden_width(&self) -> usize {
+        self.layers[1..].iter().map(Layer::inputs).max().unwrap_or(0)
+    }
+
+    /// Overwrites all parameters: one (W, b) a layer, in the shapes that the network has.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] or [`Error::NonFinite`]; the network is unchanged then.
+    pub fn set_parameters(&mut self, parameters: &[(Matrix<T>, &[T])]) -> Result<()> {
+        if parameters.len() != self.layers.len() {
+            let expected = format!("{} (W, b) pairs, one a layer", self.layers.len());
+            return Err(Error::invalid("parameters", expected, parameters.len()));
+        }
+        for (index, (layer, (weight, bias))) in self.layers.iter().zip(parameters).enumerate() {
+            check_parameters(&format!("parameters[{index}]"), (layer.outputs(), layer.inputs()), *weight, bias)?;
+        }
+        for (layer, (weight, bias)) in self.layers.iter_mut().zip(parameters) {
+            layer.copy_from(weight.data(), bias);
+        }
+        Ok(())
+    }
+
+    /// The layers, first to last.
+    pub fn layers(&self) -> &[Layer<T>] {
+        &self.layers
+    }
+
+    /// (inputs, hidden..., outputs)
+    pub fn layer_sizes(&self) -> Vec<usize> {
+        std::iter::once(self.layers[0].inputs()).chain(self.layers.iter().map(Layer::outputs)).collect()
+    }
+
+    /// What the network computes beside its parameters.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The instruction set it runs on.
+    pub fn isa(&self) -> Isa {
+        self.kernels.isa()
+    }
+
+    /// The number of weights and biases.
+    pub fn n_parameters(&self) -> usize {
+        self.layers.iter().map(Layer::n_parameters).sum()
+    }
+
+    /// The bytes of weights and biases.
+    pub fn nbytes(&self) -> usize {
+        self.n_parameters() * size_of::<T>()
+    }
+}
+
+/// A pointer that several threads write through, each to its own part.
+struct Shared<T>(*mut T);
+
+// SAFETY: every use writes to disjoint parts, or is ordered by a barrier; see the blocks that use it.
+unsafe impl<T: Send> Sync for Shared<T> {}
+
+/// The epilogues of the hidden layers and of the last one; checks the numbers of `config`.
+fn epilogues<T: Scalar>(config: &Config) -> Result<(Epilogue<T>, Epilogue<T>)> {
+    let stabilizer = Stabilizer::new(config.epsilon_exp, config.epsilon_square)?;
+    let scale = T::from_f64(config.activation_scale);
+    if !scale.is_finite() {
+        return Err(Error::invalid("activation_scale", format!("a finite {}", T::NAME), config.activation_scale));
+    }
+    let hidden = Epilogue { activation: config.activation, scale, stabilizer };
+    let output = match config.output_activation {
+        OutputActivation::Same => hidden,
+        OutputActivation::Identity | OutputActivation::Softmax => {
+            Epilogue { activation: Activation::Identity, scale: T::ONE, stabilizer }
+        }
+    };
+    Ok((hidden, output))
+}

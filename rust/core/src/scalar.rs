@@ -1,0 +1,77 @@
+//! The two element types. Everything above is written once, over [`Scalar`].
+
+use std::fmt::{Debug, Display};
+use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for f64 {}
+}
+
+/// `f32` or `f64`. Sealed: the kernels exist for these two.
+pub trait Scalar:
+    sealed::Sealed
+    + Copy
+    + Debug
+    + Default
+    + Display
+    + PartialOrd
+    + Send
+    + Sync
+    + 'static
+    + Add<Output = Self>
+    + AddAssign
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+{
+    /// `"f32"` or `"f64"`.
+    const NAME: &'static str;
+    /// 0.
+    const ZERO: Self;
+    /// 1.
+    const ONE: Self;
+    /// The largest finite value.
+    const MAX: Self;
+    /// The distance from 1 to the next larger number.
+    const EPSILON: Self;
+
+    /// The nearest value of this type; beyond [`Scalar::MAX`] it is infinite.
+    fn from_f64(value: f64) -> Self;
+    /// Exact.
+    fn to_f64(self) -> f64;
+    /// Neither infinite nor NaN.
+    fn is_finite(self) -> bool;
+    /// The largest value of this type that is at most `value`.
+    fn at_most(value: f64) -> Self;
+}
+
+macro_rules! scalar {
+    ($t:ident) => {
+        impl Scalar for $t {
+            const NAME: &'static str = stringify!($t);
+            const ZERO: Self = 0.0;
+            const ONE: Self = 1.0;
+            const MAX: Self = $t::MAX;
+            const EPSILON: Self = $t::EPSILON;
+
+            fn from_f64(value: f64) -> Self {
+                value as $t
+            }
+            fn to_f64(self) -> f64 {
+                self as f64
+            }
+            fn is_finite(self) -> bool {
+                $t::is_finite(self)
+            }
+            fn at_most(value: f64) -> Self {
+                let nearest = value as $t;
+                if (nearest as f64) > value { nearest.next_down() } else { nearest }
+            }
+        }
+    };
+}
+scalar!(f32);
+scalar!(f64);

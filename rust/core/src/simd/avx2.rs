@@ -1,0 +1,135 @@
+//! Lanes of AVX2 with FMA: 8 f32 or 4 f64.
+
+use std::arch::x86_64::*;
+
+use super::{BLOCK, Lanes};
+
+/// The proof that this CPU has AVX2 and FMA.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx2(());
+
+impl Avx2 {
+    /// # Safety
+    /// The CPU has AVX2 and FMA, and the caller is compiled for them.
+    #[inline(always)]
+    pub(crate) unsafe fn new() -> Self {
+        Avx2(())
+    }
+}
+
+/// Ones before zeros: the eight words from `8 - n` on have their first `n` set.
+static MASK: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+
+/// The mask of the first `bytes / 4` words of a register.
+#[inline(always)]
+unsafe fn first_words(words: usize) -> __m256i {
+    debug_assert!(words <= 8);
+    // SAFETY: at most eight words, so eight words from 8 - words on are inside MASK.
+    unsafe { _mm256_loadu_si256(MASK.as_ptr().add(8 - words).cast()) }
+}
+
+macro_rules! avx2 {
+    ($t:ident, $v:ident, lanes $n:literal of $words:literal words, ($($one:ident)*), $fmadd:ident, $set1:ident,
+     $and:ident $andnot:ident $or:ident, $cmp:ident $movemask:ident, $shift:ident $to_int:ident $from_int:ident,
+     $maskload:ident $maskstore:ident, $sums:ident) => {
+        // SAFETY of every block here: the token proves that the CPU has the instructions; for the memory
+        // operations the caller promises the elements, and none of them needs alignment.
+        impl Lanes<$t> for Avx2 {
+            one_intrinsic_each!($t, $v, $($one)*);
+            const N: usize = $n;
+
+            #[inline(always)]
+            unsafe fn load_first(self, p: *const $t, n: usize) -> $v {
+                // SAFETY: as above; a masked load does not touch the elements behind n.
+                unsafe { $maskload(p, first_words(n * $words)) }
+            }
+            #[inline(always)]
+            unsafe fn store_first(self, p: *mut $t, v: $v, n: usize) {
+                // SAFETY: as above; a masked store does not touch the elements behind n.
+                unsafe { $maskstore(p, first_words(n * $words), v) }
+            }
+            #[inline(always)]
+            fn mul_add(self, a: $v, b: $v, c: $v) -> $v {
+                // SAFETY: as above.
+                unsafe { $fmadd(a, b, c) }
+            }
+            #[inline(always)]
+            fn abs(self, a: $v) -> $v {
+                // SAFETY: as above.
+                unsafe { $andnot($set1(-0.0), a) }
+            }
+            #[inline(always)]
+            fn copysign(self, magnitude: $v, sign: $v) -> $v {
+                // SAFETY: as above.
+                unsafe { $or($andnot($set1(-0.0), magnitude), $and($set1(-0.0), sign)) }
+            }
+            #[inline(always)]
+            fn low_bits_to_exponent(self, a: $v) -> $v {
+                // SAFETY: as above.
+                unsafe { $from_int($shift::<{ $t::MANTISSA_DIGITS as i32 - 1 }>($to_int(a))) }
+            }
+            #[inline(always)]
+            fn all_finite(self, a: $v) -> bool {
+                // SAFETY: as above. Ordered "at most": false for NaN.
+                unsafe { $movemask($cmp::<_CMP_LE_OQ>(Lanes::<$t>::abs(self, a), $set1($t::MAX))) == (1 << $n) - 1 }
+            }
+            #[inline(always)]
+            fn sums(self, a: [$v; BLOCK]) -> [$t; BLOCK] {
+                // SAFETY: as above.
+                unsafe { $sums(a) }
+            }
+            #[inline(always)]
+            fn prefetch(self, p: *const $t) {
+                // SAFETY: as above; a prefetch never faults.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+            }
+        }
+    };
+}
+
+avx2!(f32, __m256, lanes 8 of 1 words,
+    (_mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_add_ps _mm256_sub_ps _mm256_mul_ps _mm256_div_ps
+     _mm256_min_ps _mm256_max_ps),
+    _mm256_fmadd_ps, _mm256_set1_ps, _mm256_and_ps _mm256_andnot_ps _mm256_or_ps, _mm256_cmp_ps _mm256_movemask_ps,
+    _mm256_slli_epi32 _mm256_castps_si256 _mm256_castsi256_ps, _mm256_maskload_ps _mm256_maskstore_ps, sums_f32);
+avx2!(f64, __m256d, lanes 4 of 2 words,
+    (_mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_add_pd _mm256_sub_pd _mm256_mul_pd _mm256_div_pd
+     _mm256_min_pd _mm256_max_pd),
+    _mm256_fmadd_pd, _mm256_set1_pd, _mm256_and_pd _mm256_andnot_pd _mm256_or_pd, _mm256_cmp_pd _mm256_movemask_pd,
+    _mm256_slli_epi64 _mm256_castpd_si256 _mm256_castsi256_pd, _mm256_maskload_pd _mm256_maskstore_pd, sums_f64);
+
+/// The sums of eight registers by a tree of pairwise adds: 37 instructions instead of eight times seven.
+///
+/// # Safety
+/// The CPU has AVX2.
+#[inline(always)]
+pub(super) unsafe fn sums_f32(a: [__m256; BLOCK]) -> [f32; BLOCK] {
+    // SAFETY: the caller's promise; the array is as large as the register.
+    unsafe {
+        // [a0 a0 a1 a1 | a0 a0 a1 a1], then [a0 a1 a2 a3 | a0 a1 a2 a3]: two partial sums of each, one a half.
+        let low = _mm256_hadd_ps(_mm256_hadd_ps(a[0], a[1]), _mm256_hadd_ps(a[2], a[3]));
+        let high = _mm256_hadd_ps(_mm256_hadd_ps(a[4], a[5]), _mm256_hadd_ps(a[6], a[7]));
+        let halves = (_mm256_permute2f128_ps::<0x20>(low, high), _mm256_permute2f128_ps::<0x31>(low, high));
+        let mut out = [0.0; BLOCK];
+        _mm256_storeu_ps(out.as_mut_ptr(), _mm256_add_ps(halves.0, halves.1));
+        out
+    }
+}
+
+/// As [`sums_f32`], four registers at a time.
+///
+/// # Safety
+/// The CPU has AVX2.
+#[inline(always)]
+pub(super) unsafe fn sums_f64(a: [__m256d; BLOCK]) -> [f64; BLOCK] {
+    let mut out = [0.0; BLOCK];
+    for i in [0, 4] {
+        // SAFETY: the caller's promise; four elements from 0 or 4 on are inside `out`.
+        unsafe {
+            let (low, high) = (_mm256_hadd_pd(a[i], a[i + 1]), _mm256_hadd_pd(a[i + 2], a[i + 3]));
+            let halves = (_mm256_permute2f128_pd::<0x20>(low, high), _mm256_permute2f128_pd::<0x31>(low, high));
+            _mm256_storeu_pd(out.as_mut_ptr().add(i), _mm256_add_pd(halves.0, halves.1));
+        }
+    }
+    out
+}

@@ -1,0 +1,111 @@
+//! exp, tanh and the logistic function on lanes: at most 2 ULP from the correctly rounded value, for f32 and f64.
+//!
+//! All three rest on one reduction, x = k ln 2 + r with |r| <= ln(2) / 2 (Cody and Waite 1980, ln 2 in two parts so
+//! that k times the larger is exact), and one polynomial for exp(r) - 1. Its coefficients are those of the Chebyshev
+//! approximation of (exp(r) - 1 - r) / r^2, whose error is 5e-10 for f32 and 5e-19 for f64, far under half an ULP.
+
+use super::Lanes;
+use crate::scalar::Scalar;
+
+/// The constants of one element type.
+pub(crate) trait ExpConstants: Scalar {
+    /// Adding 1.5 * 2^(mantissa bits) rounds a small number to an integer, which then stands in the low bits.
+    const ROUND: Self;
+    /// [`ExpConstants::ROUND`] plus the bias of the exponent.
+    const ROUND_BIASED: Self;
+    const LOG2_E: Self;
+    /// ln 2 to so few bits that k times it is exact, and the rest.
+    const LN2_HIGH: Self;
+    const LN2_LOW: Self;
+    /// Beyond it exp is infinite; small enough that 2^k can still be made in two steps.
+    const EXP_MAX: Self;
+    /// Below it exp rounds to 0.
+    const EXP_MIN: Self;
+    /// From here on tanh rounds to 1.
+    const TANH_ONE: Self;
+    /// (exp(r) - 1 - r) / r^2, the constant first.
+    const POLYNOMIAL: &'static [Self];
+}
+
+impl ExpConstants for f32 {
+    const ROUND: f32 = 12_582_912.0;
+    const ROUND_BIASED: f32 = 12_582_912.0 + 127.0;
+    const LOG2_E: f32 = std::f32::consts::LOG2_E;
+    const LN2_HIGH: f32 = 0.693_145_75;
+    const LN2_LOW: f32 = 1.428_606_8e-6;
+    const EXP_MAX: f32 = 89.0;
+    const EXP_MIN: f32 = -104.0;
+    const TANH_ONE: f32 = 9.1;
+    const POLYNOMIAL: &'static [f32] =
+        &[0.5, 0.166_666_666_8, 0.041_666_464_6, 0.008_333_310_89, 0.001_393_368_586, 0.000_198_910_306_5];
+}
+
+impl ExpConstants for f64 {
+    const ROUND: f64 = 6_755_399_441_055_744.0;
+    const ROUND_BIASED: f64 = 6_755_399_441_055_744.0 + 1023.0;
+    const LOG2_E: f64 = std::f64::consts::LOG2_E;
+    const LN2_HIGH: f64 = 0.693_147_180_559_208_2;
+    const LN2_LOW: f64 = 7.371_002_565_167_819e-13;
+    const EXP_MAX: f64 = 710.0;
+    const EXP_MIN: f64 = -746.0;
+    const TANH_ONE: f64 = 19.1;
+    const POLYNOMIAL: &'static [f64] = &[
+        0.5,
+        0.166_666_666_666_666_71,
+        0.041_666_666_666_666_670,
+        0.008_333_333_333_326_112,
+        0.001_388_888_888_888_373_2,
+        0.000_198_412_698_749_012_6,
+        2.480_158_732_560_532_3e-5,
+        2.755_725_529_796_964_4e-6,
+        2.755_727_357_010_214e-7,
+        2.510_525_953_844_849_3e-8,
+        2.091_471_734_171_637_6e-9,
+    ];
+}
+
+/// k as a float, and exp(r) - 1, where x = k ln 2 + r and |x| is small enough that k fits an exponent.
+#[inline(always)]
+fn reduce<T: ExpConstants, S: Lanes<T>>(s: S, x: S::V) -> (S::V, S::V) {
+    let k = s.sub(s.mul_add(x, s.splat(T::LOG2_E), s.splat(T::ROUND)), s.splat(T::ROUND));
+    let r = s.mul_add(k, s.splat(-T::LN2_HIGH), x);
+    let r = s.mul_add(k, s.splat(-T::LN2_LOW), r);
+    let mut q = s.splat(T::POLYNOMIAL[T::POLYNOMIAL.len() - 1]);
+    for c in T::POLYNOMIAL.iter().rev().skip(1) {
+        q = s.mul_add(q, r, s.splat(*c));
+    }
+    (k, s.mul_add(s.mul(r, r), q, r))
+}
+
+/// 2^k for an integer k whose power is a normal number.
+#[inline(always)]
+fn power_of_two<T: ExpConstants, S: Lanes<T>>(s: S, k: S::V) -> S::V {
+    s.low_bits_to_exponent(s.add(k, s.splat(T::ROUND_BIASED)))
+}
+
+/// exp(x); 0 or a subnormal far below, infinite above ln(MAX), NaN for NaN.
+#[inline(always)]
+pub(crate) fn exp<T: ExpConstants, S: Lanes<T>>(s: S, x: S::V) -> S::V {
+    let x = s.max(s.splat(T::EXP_MIN), s.min(s.splat(T::EXP_MAX), x));
+    let (k, p) = reduce(s, x);
+    // In two steps, so that a result near the largest or below the smallest normal number goes over no infinity or zero.
+    let half = s.sub(s.mul_add(k, s.splat(T::from_f64(0.5)), s.splat(T::ROUND)), s.splat(T::ROUND));
+    let (first, second) = (power_of_two(s, half), power_of_two(s, s.sub(k, half)));
+    s.mul(s.mul(s.add(s.splat(T::ONE), p), first), second)
+}
+
+/// tanh(x) = t / (t + 2) with t = exp(2 |x|) - 1, and the sign of x.
+#[inline(always)]
+pub(crate) fn tanh<T: ExpConstants, S: Lanes<T>>(s: S, x: S::V) -> S::V {
+    let magnitude = s.min(s.splat(T::TANH_ONE), s.abs(x));
+    let (k, p) = reduce(s, s.add(magnitude, magnitude));
+    let power = power_of_two(s, k);
+    let t = s.mul_add(power, p, s.sub(power, s.splat(T::ONE)));
+    s.copysign(s.div(t, s.add(t, s.splat(T::from_f64(2.0)))), x)
+}
+
+/// 1 / (1 + exp(-x)), where the caller has bounded -x.
+#[inline(always)]
+pub(crate) fn logistic_of_negated<T: ExpConstants, S: Lanes<T>>(s: S, negated: S::V) -> S::V {
+    s.div(s.splat(T::ONE), s.add(s.splat(T::ONE), exp(s, negated)))
+}

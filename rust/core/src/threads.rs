@@ -1,0 +1,259 @@
+//! The one place that knows rayon, thread counts and fork.
+//!
+//! A pass enters the pool once: [`run`] gives every member of a team the same closure, and the members meet at a
+//! barrier between layers. Waking rayon for each 20 us layer would cost more than the layer. The calling thread is
+//! a member, so a team of two wakes one worker.
+//!
+//! The pool is private, made at first use, and belongs to one process: after `fork` the child has none of the
+//! parent's threads, so it makes its own. One team runs at a time; a caller that finds the pool taken works alone
+//! rather than wait, which is right when several Python threads predict at once, and cannot deadlock.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, TryLockError};
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::error::{Error, Result};
+
+/// The limit set by [`set_num_threads`]; 0 where none was set.
+static LIMIT: AtomicUsize = AtomicUsize::new(0);
+
+/// The most threads a pass may use: the least of `requested`, the number set by [`set_num_threads`], the
+/// environment variables `TINYRS_NUM_THREADS`, `RAYON_NUM_THREADS` and `OMP_NUM_THREADS` (read once), and what the
+/// affinity mask and the cgroup quota allow.
+pub fn num_threads(requested: Option<usize>) -> usize {
+    let set = match LIMIT.load(Ordering::Relaxed) {
+        0 => usize::MAX,
+        n => n,
+    };
+    requested.unwrap_or(usize::MAX).min(set).min(allowed()).max(1)
+}
+
+/// Sets the most threads that a pass may use from now on, in this process.
+///
+/// # Errors
+/// [`Error::Invalid`] if `n` is 0.
+pub fn set_num_threads(n: usize) -> Result<()> {
+    if n == 0 {
+        return Err(Error::invalid("n_threads", "a number of threads of at least 1", n));
+    }
+    LIMIT.store(n, Ordering::Relaxed);
+    Ok(())
+}
+
+/// What the environment and the machine allow. Asking the operating system reads files: done once.
+fn allowed() -> usize {
+    static ALLOWED: OnceLock<usize> = OnceLock::new();
+    *ALLOWED.get_or_init(|| {
+        let machine = std::thread::available_parallelism().map_or(1, |n| n.get());
+        ["TINYRS_NUM_THREADS", "RAYON_NUM_THREADS", "OMP_NUM_THREADS"]
+            .iter()
+            .filter_map(|name| positive(&std::env::var(name).ok()?))
+            .fold(machine, usize::min)
+    })
+}
+
+/// The number in `text`, the first of a list as OpenMP writes one ("4,2"); none if there is no positive number.
+fn positive(text: &str) -> Option<usize> {
+    text.split(',').next()?.trim().parse().ok().filter(|&n| n > 0)
+}
+
+/// One member's view of the team that runs a pass.
+pub(crate) struct Team<'a> {
+    /// 0 is the calling thread.
+    pub index: usize,
+    /// How many members there are: what was asked for, or 1.
+    pub size: usize,
+    barrier: &'a Barrier,
+}
+
+impl Team<'_> {
+    /// Returns when every member has called it; what they wrote before is then visible to all.
+    pub fn barrier(&self) {
+        self.barrier.wait(self.size);
+    }
+
+    /// This member's share of `total` items, in multiples of `unit` but for the last.
+    pub fn share(&self, total: usize, unit: usize) -> std::ops::Range<usize> {
+        let units = total.div_ceil(unit);
+        let bound = |index: usize| (units * index / self.size * unit).min(total);
+        bound(self.index)..bound(self.index + 1)
+    }
+}
+
+/// Spins a little, since members finish a layer within microseconds of each other, then yields, since there may be
+/// more members than cores.
+#[derive(Default)]
+struct Barrier {
+    arrived: AtomicUsize,
+    generation: AtomicUsize,
+    broken: AtomicBool,
+}
+
+/// About 3 us of spinning at 40 ns a round: longer than members of equal shares differ, short against a time slice.
+const SPINS: usize = 80;
+
+impl Barrier {
+    fn wait(&self, size: usize) {
+        if size == 1 {
+            return;
+        }
+        let generation = self.generation.load(Ordering::Acquire);
+        if self.arrived.fetch_add(1, Ordering::AcqRel) + 1 == size {
+            self.arrived.store(0, Ordering::Relaxed);
+            self.generation.store(generation.wrapping_add(1), Ordering::Release);
+            return;
+        }
+        let mut spins = 0;
+        while self.generation.load(Ordering::Acquire) == generation {
+            assert!(!self.broken.load(Ordering::Relaxed), "another thread of the same pass panicked");
+            spins += 1;
+            if spins < SPINS { std::hint::spin_loop() } else { std::thread::yield_now() }
+        }
+    }
+
+    /// Runs `f`; if it panics, the others do not wait for it.
+    fn guard(&self, f: impl FnOnce()) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(f)) {
+            self.broken.store(true, Ordering::Relaxed);
+            resume_unwind(panic);
+        }
+    }
+}
+
+/// The pool of one process.
+struct Process {
+    pid: u32,
+    pool: Mutex<Option<ThreadPool>>,
+}
+
+/// This process's pool, made anew after a fork. What the parent had is left alone: its lock may be held by a thread
+/// that does not exist here.
+fn process() -> &'static Process {
+    static CURRENT: AtomicPtr<Process> = AtomicPtr::new(std::ptr::null_mut());
+    let pid = std::process::id();
+    let mut current = CURRENT.load(Ordering::Acquire);
+    loop {
+        // SAFETY: null, or a leaked box that nothing frees.
+        match unsafe { current.as_ref() } {
+            Some(process) if process.pid == pid => return process,
+            _ => {}
+        }
+        let new = Box::into_raw(Box::new(Process { pid, pool: Mutex::new(None) }));
+        match CURRENT.compare_exchange(current, new, Ordering::AcqRel, Ordering::Acquire) {
+            // SAFETY: just leaked, and nothing frees it from now on.
+            Ok(_) => return unsafe { &*new },
+            Err(other) => {
+                // SAFETY: made above and shared with nobody.
+                drop(unsafe { Box::from_raw(new) });
+                current = other;
+            }
+        }
+    }
+}
+
+/// Calls `f` on a team of `size` members, or of one if another team is at work or no threads can be had. A panic
+/// of any member is the caller's panic.
+pub(crate) fn run(size: usize, f: impl Fn(&Team) + Sync) {
+    let barrier = Barrier::default();
+    let alone = || f(&Team { index: 0, size: 1, barrier: &barrier });
+    if size == 1 {
+        return alone();
+    }
+    let mut pool = match process().pool.try_lock() {
+        Ok(pool) => pool,
+        Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        Err(TryLockError::WouldBlock) => return alone(),
+    };
+    let workers = size - 1;
+    if pool.as_ref().is_none_or(|pool| pool.current_num_threads() < workers) {
+        *pool = ThreadPoolBuilder::new().num_threads(workers).thread_name(|i| format!("tinyrs-{i}")).build().ok();
+    }
+    let Some(pool) = pool.as_ref() else { return alone() };
+    let member = |index| barrier.guard(|| f(&Team { index, size, barrier: &barrier }));
+    pool.in_place_scope(|scope| {
+        scope.spawn_broadcast(|_, context| {
+            // A pool made for a larger team has workers to spare.
+            if context.index() < workers {
+                member(context.index() + 1);
+            }
+        });
+        member(0);
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_cover_everything_once_and_end_on_units() {
+        let barrier = Barrier::default();
+        for size in [1, 2, 3, 8] {
+            for total in [0, 1, 15, 16, 17, 100, 1024] {
+                let shares: Vec<_> =
+                    (0..size).map(|index| Team { index, size, barrier: &barrier }.share(total, 16)).collect();
+                assert_eq!(shares.iter().flat_map(|share| share.clone()).collect::<Vec<_>>(), (0..total).collect::<Vec<_>>());
+                assert!(shares.iter().all(|share| share.end == total || share.end % 16 == 0));
+            }
+        }
+    }
+
+    #[test]
+    fn a_barrier_keeps_members_in_step() {
+        for size in [1, 2, 3, 8] {
+            let steps: Vec<AtomicUsize> = (0..size).map(|_| AtomicUsize::new(0)).collect();
+            run(size, |team| {
+                for step in 1..200 {
+                    steps[team.index].store(step, Ordering::Relaxed);
+                    team.barrier();
+                    for other in &steps[..team.size] {
+                        assert!(other.load(Ordering::Relaxed) >= step);
+                    }
+                    team.barrier();
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn a_panic_of_one_member_reaches_the_caller_and_the_pool_survives() {
+        for culprit in [0, 1] {
+            let result = catch_unwind(|| {
+                run(2, |team| {
+                    assert!(team.size == 2 && team.index != culprit, "planted");
+                    team.barrier();
+                });
+            });
+            assert!(result.is_err());
+        }
+        let members = AtomicUsize::new(0);
+        run(2, |_| {
+            members.fetch_add(1, Ordering::Relaxed);
+        });
+        assert!(members.into_inner() >= 1);
+    }
+
+    #[test]
+    fn callers_at_the_same_time_all_finish() {
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..100 {
+                        run(3, |team| team.barrier());
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn environment_values_are_read_as_their_owners_write_them() {
+        assert_eq!(positive("4"), Some(4));
+        assert_eq!(positive(" 4,2 "), Some(4));
+        for nothing in ["", "0", "-1", "many"] {
+            assert_eq!(positive(nothing), None);
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! NumPy arrays and Python numbers as the core wants them, or an error that names the argument.
+
+use numpy::{Element, PyArrayDescrMethods, PyArrayDyn, PyArrayMethods, PyUntypedArray, PyUntypedArrayMethods, dtype};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+use pyo3::{intern, sync::PyOnceLock};
+use tinyrs_core::Scalar;
+
+/// `value` as a contiguous, aligned array of T: itself if it is one, else a converted copy.
+///
+/// # Errors
+/// TypeError if it is no array of real numbers.
+pub fn as_array<'py, T: Element + Scalar>(argument: &str, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArrayDyn<T>>> {
+    match value.cast::<PyArrayDyn<T>>() {
+        Ok(array) if is_usable(array) => Ok(array.clone()),
+        _ => convert(argument, value),
+    }
+}
+
+/// Whether the elements can be borrowed as a slice.
+fn is_usable<T: Element>(array: &Bound<PyArrayDyn<T>>) -> bool {
+    array.is_c_contiguous() && array.data().is_aligned()
+}
+
+#[cold]
+fn convert<'py, T: Element + Scalar>(argument: &str, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArrayDyn<T>>> {
+    static ASARRAY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let py = value.py();
+    let expected = |got: String| PyTypeError::new_err(format!("{argument}: expected an array of real numbers, got {got}"));
+    let array = ASARRAY.import(py, "numpy", "asarray")?.call1((value,)).map_err(|error| expected(error.value(py).to_string()))?;
+    let array = array.cast_into::<PyUntypedArray>().map_err(PyErr::from)?;
+    // Booleans, integers and floats; not complex numbers, strings, dates or objects.
+    if !b"biuf".contains(&array.dtype().kind()) {
+        return Err(expected(format!("{} of dtype {}", value.get_type().name()?, array.dtype())));
+    }
+    let copy = array.call_method1(intern!(py, "astype"), (dtype::<T>(py), PyString::new(py, "C")))?;
+    Ok(copy.cast_into()?)
+}
+
+/// `value` as the array to write a result of this shape to.
+///
+/// # Errors
+/// TypeError if it is no array of T; ValueError if it has another shape, is not contiguous, aligned and writeable,
+/// or overlaps the memory of `input`.
+pub fn as_output<'py, T: Element + Scalar>(
+    value: &Bound<'py, PyAny>,
+    shape: &[usize],
+    input: &[T],
+) -> PyResult<Bound<'py, PyArrayDyn<T>>> {
+    let Ok(array) = value.cast::<PyArrayDyn<T>>() else {
+        let got = match value.cast::<PyUntypedArray>() {
+            Ok(array) => format!("an array of dtype {}", array.dtype()),
+            Err(_) => value.get_type().name()?.to_string(),
+        };
+        return Err(PyTypeError::new_err(format!("out: expected an array of {}, got {got}", T::NAME)));
+    };
+    if array.shape() != shape {
+        let message = format!("out: expected shape {}, got {}", tuple(shape), tuple(array.shape()));
+        return Err(PyValueError::new_err(message));
+    }
+    let writeable = array.getattr(intern!(value.py(), "flags"))?.getattr(intern!(value.py(), "writeable"))?;
+    if !is_usable(array) || !writeable.extract::<bool>()? {
+        let message = "out: expected a C-contiguous, aligned, writeable array, got one that is not";
+        return Err(PyValueError::new_err(message));
+    }
+    let (start, bytes) = (array.data() as usize, size_of_val(input).max(array.len() * size_of::<T>()));
+    if (input.as_ptr() as usize).abs_diff(start) < bytes && !input.is_empty() {
+        return Err(PyValueError::new_err("out: expected memory of its own, got memory that overlaps X"));
+    }
+    Ok(array.clone())
+}
+
+/// The elements of an array that [`as_array`] has returned.
+pub fn as_slice<'a, T: Element>(array: &'a Bound<PyArrayDyn<T>>) -> &'a [T] {
+    debug_assert!(is_usable(array));
+    // SAFETY: contiguous and aligned, and alive as long as the borrow. That no other thread writes to it meanwhile
+    // is what NumPy asks of its callers too.
+    unsafe { std::slice::from_raw_parts(array.data(), array.len()) }
+}
+
+/// A shape as Python writes it.
+pub fn tuple(shape: &[usize]) -> String {
+    match shape {
+        [only] => format!("({only},)"),
+        _ => format!("({})", shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// A whole number of at least `least`.
+///
+/// # Errors
+/// TypeError if it is no integer, ValueError if it is smaller or beyond all reason.
+pub fn as_count(argument: &str, value: &Bound<PyAny>, least: u64) -> PyResult<u64> {
+    let py = value.py();
+    let got = || value.repr().map_or_else(|_| "something without a repr".into(), |repr| repr.to_string());
+    let expected = format!("{argument}: expected an integer of at least {least}, got {}", got());
+    match value.extract::<u64>() {
+        Ok(n) if n >= least => Ok(n),
+        Err(error) if error.is_instance_of::<PyTypeError>(py) => Err(PyTypeError::new_err(expected)),
+        _ => Err(PyValueError::new_err(expected)),
+    }
+}

@@ -1,0 +1,156 @@
+"""Install a wheel as a stranger would, and use it.
+
+    python tests/wheel_smoke.py [--python EXE]... [--pytest] WHEEL
+
+Each Python 3.10+ found on the machine (or those named) gets a fresh virtual environment, a PATH with nothing
+else (no Rust, no compiler, no git) and binary packages only. There `import tinyrs` must need numpy alone,
+and quick_benchmark.py, copied into an empty folder, must print its line. Needs only the standard library.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parent.parent
+OLDEST_PYTHON = (3, 10)
+# Must be the floor in pyproject.toml: the oldest Python is tried with the oldest numpy.
+OLDEST_NUMPY = "1.23.*"
+
+# Also asks for what a fresh environment needs: Debian's python3, for one, comes without ensurepip.
+WHO_ARE_YOU = """
+import ensurepip, platform, sys, sysconfig
+free_threaded = "t" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""
+print(platform.python_implementation(), sys.version_info[0], sys.version_info[1], free_threaded)
+"""
+
+# numpy goes first: what is timed is what tinyrs adds to it.
+IMPORT = """
+import sys, time
+import numpy
+start = time.perf_counter()
+import tinyrs
+elapsed = time.perf_counter() - start
+extras = {"matplotlib", "sklearn", "threadpoolctl", "tqdm", "yaml"} & set(sys.modules)
+assert not extras, f"import tinyrs also imports {extras}"
+assert tinyrs.__file__.startswith(sys.prefix), tinyrs.__file__
+print(elapsed * 1e3)
+"""
+
+
+def say(text: str) -> None:
+    """Print at once: pip and pytest write to the same terminal."""
+    print(text, flush=True)
+
+
+def identify(python: str) -> tuple[tuple[int, int], str] | None:
+    """Version and name (such as "3.14t") of a CPython that can make environments; None for anything else."""
+    try:
+        answer = subprocess.run([python, "-c", WHO_ARE_YOU], capture_output=True, text=True, timeout=60)
+    except OSError:
+        return None
+    fields = answer.stdout.split()
+    if answer.returncode != 0 or len(fields) < 3 or fields[0] != "CPython":
+        return None
+    version = (int(fields[1]), int(fields[2]))
+    return version, ".".join(fields[1:3]) + "".join(fields[3:])
+
+
+def pythons_on_this_machine() -> list[str]:
+    """One interpreter a version, from pyenv and PATH, oldest first."""
+    folders = [*Path.home().glob(".pyenv/versions/*/bin"), *map(Path, os.environ["PATH"].split(os.pathsep))]
+    names = (str(path) for folder in folders for path in sorted(folder.glob("python3*")))
+    found: dict[tuple[tuple[int, int], str], str] = {}
+    for python in [sys.executable, *(name for name in names if re.search(r"python3(\.\d+t?)?$", name))]:
+        who = identify(python)
+        if who is not None and who[0] >= OLDEST_PYTHON:
+            found.setdefault(who, python)
+    return [found[who] for who in sorted(found)]
+
+
+class Environment:
+    """A fresh virtual environment in `folder`, whose programs see no other program."""
+
+    def __init__(self, python: str, folder: Path) -> None:
+        subprocess.run([python, "-m", "venv", str(folder / "venv")], check=True)
+        programs = folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
+        self.python = str(programs / "python")
+        self.folder = folder
+        leaks = ("CARGO", "CONDA", "PYTHON", "RUST", "VIRTUAL_ENV")
+        self.env = {name: value for name, value in os.environ.items() if not name.startswith(leaks)}
+        self.env["PATH"] = str(programs)
+
+    def run(self, *args: str, cwd: Path | None = None) -> str:
+        """Standard output of `python ARGS`; what it says on standard error is seen as it comes."""
+        done = subprocess.run(
+            [self.python, *args], cwd=cwd or self.folder, env=self.env, stdout=subprocess.PIPE, text=True
+        )
+        if done.returncode != 0:
+            sys.stdout.write(done.stdout)
+        done.check_returncode()
+        return done.stdout
+
+    def install(self, *packages: str) -> None:
+        self.run("-m", "pip", "install", "--quiet", "--only-binary=:all:", *packages)
+
+
+def smoke(python: str, wheel: Path, with_pytest: bool) -> None:
+    """Raise unless `wheel` installs into a fresh environment of `python` and works there."""
+    who = identify(python)
+    if who is None:
+        raise SystemExit(f"{python} is no CPython that can make virtual environments")
+    version, name = who
+    with tempfile.TemporaryDirectory(prefix="tinyrs-smoke-") as folder:
+        env = Environment(python, Path(folder))
+        env.install(str(wheel), *([f"numpy=={OLDEST_NUMPY}"] if version == OLDEST_PYTHON else []))
+        numpy = env.run("-c", "import numpy; print(numpy.__version__)").strip()
+        # The first import reads cold files; it is the later ones that a user waits for.
+        extra = statistics.median([float(env.run("-c", IMPORT)) for _ in range(6)][1:])
+        say(f"Python {name}: import tinyrs takes {extra:.1f} ms more than numpy {numpy} alone")
+
+        env.install(f"{wheel}[bench]")
+        shutil.copy(REPO / "quick_benchmark.py", folder)
+        for precision in ("f32", "f64"):
+            flags = ["-p", precision, "-n", "20", "-l", "3", "-d", "64", "-a", "sigmoid", "--engine", "both"]
+            first_line = env.run("quick_benchmark.py", *flags).partition("\n")[0]
+            if not re.fullmatch(r"Total time for 20 run\(s\) was \d+\.\d+ ms", first_line):
+                raise AssertionError(f"quick_benchmark.py printed {first_line!r} first")
+            say(f"Python {name}, {precision}: {first_line}")
+
+        if with_pytest:
+            env.install(f"{wheel}[bench,plot]", "pytest", "hypothesis")
+            # In the repository, where tests look at sources; it has no importable `tinyrs` but the wheel's.
+            say(env.run("-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=REPO))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("wheel", type=Path, nargs="+", help="the .whl file (exactly one)")
+    parser.add_argument("--python", action="append", help="interpreter to try (default: every 3.10+ found)")
+    parser.add_argument("--pytest", action="store_true", help="also run the tests on the installed wheel")
+    args = parser.parse_args()
+    if len(args.wheel) != 1 or not args.wheel[0].is_file():
+        given = ", ".join(map(str, args.wheel))
+        parser.error(f"expected one wheel that exists, got {given}: run `make wheel` first")
+
+    passed, failed = 0, 0
+    for python in args.python or pythons_on_this_machine():
+        try:
+            smoke(python, args.wheel[0].resolve(), args.pytest)
+            passed += 1
+        except (AssertionError, subprocess.CalledProcessError) as error:
+            print(f"{python}: {error}", file=sys.stderr)
+            failed += 1
+    print(f"smoke: {passed} passed, {failed} failed")
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
