@@ -7,16 +7,12 @@ pub fn dense(weight: &[f64], bias: &[f64], x: &[f64], activation: Activation, sc
     let mut out = Vec::new();
     for (j, b) in bias.iter().enumerate() {
         let mut sum = *b;
-        for (i, x) in x.iter().enumerate() {
-            sum += weight[j * bias_columns(weight, bias) + i] * x;
+        for (i, x_i) in x.iter().enumerate() {
+            sum += weight[j * x.len() + i] * x_i;
         }
         out.push(activate(activation, sum) * scale);
     }
     out
-}
-
-fn bias_columns(weight: &[f64], bias: &[f64]) -> usize {
-    weight.len() / bias.len()
 }
 
 /// The value of an activation.

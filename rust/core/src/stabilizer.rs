@@ -20,7 +20,9 @@ impl<T: Scalar> Stabilizer<T> {
     /// `epsilon_exp` below ln(max), `epsilon_square` below sqrt(max).
     pub fn new(epsilon_exp: f64, epsilon_square: f64) -> Result<Self> {
         let (ln_max, sqrt_max) = (T::MAX.to_f64().ln(), T::MAX.to_f64().sqrt());
-        for (argument, epsilon, limit) in [("epsilon_exp", epsilon_exp, ln_max), ("epsilon_square", epsilon_square, sqrt_max)] {
+        for (argument, epsilon, limit) in
+            [("epsilon_exp", epsilon_exp, ln_max), ("epsilon_square", epsilon_square, sqrt_max)]
+        {
             if !(0.0..limit).contains(&epsilon) {
                 return Err(Error::invalid(argument, format!("0 <= {argument} < {limit:.6e}"), epsilon));
             }
@@ -68,7 +70,9 @@ mod tests {
 
     #[test]
     fn a_bad_epsilon_names_itself() {
-        for (exp, square, name) in [(-1.0, 0.0, "epsilon_exp"), (f64::NAN, 0.0, "epsilon_exp"), (0.0, 1e30, "epsilon_square")] {
+        for (exp, square, name) in
+            [(-1.0, 0.0, "epsilon_exp"), (f64::NAN, 0.0, "epsilon_exp"), (0.0, 1e30, "epsilon_square")]
+        {
             let message = Stabilizer::<f32>::new(exp, square).unwrap_err().to_string();
             assert!(message.starts_with(name), "{message}");
         }

@@ -194,7 +194,10 @@ mod tests {
             for total in [0, 1, 15, 16, 17, 100, 1024] {
                 let shares: Vec<_> =
                     (0..size).map(|index| Team { index, size, barrier: &barrier }.share(total, 16)).collect();
-                assert_eq!(shares.iter().flat_map(|share| share.clone()).collect::<Vec<_>>(), (0..total).collect::<Vec<_>>());
+                assert_eq!(
+                    shares.iter().flat_map(|share| share.clone()).collect::<Vec<_>>(),
+                    (0..total).collect::<Vec<_>>()
+                );
                 assert!(shares.iter().all(|share| share.end == total || share.end % 16 == 0));
             }
         }

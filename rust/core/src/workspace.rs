@@ -24,8 +24,12 @@ pub(crate) fn zeros<T: Scalar>(argument: &str, len: usize) -> Result<Aligned<T>>
 fn grow<T: Copy>(argument: &str, values: &mut Aligned<T>, len: usize, fill: T) -> Result<()> {
     if len > values.len() {
         let bytes = len as u128 * size_of::<T>() as u128;
-        let out_of_memory = |_| Error::OutOfMemory { argument: argument.into(), bytes };
-        values.try_reserve_exact(len - values.len()).map_err(out_of_memory)?;
+        let out_of_memory = || Error::OutOfMemory { argument: argument.into(), bytes };
+        // aligned-vec 0.6 does not check this: no allocation is larger than isize::MAX, rounding included.
+        if bytes > (isize::MAX - 64) as u128 {
+            return Err(out_of_memory());
+        }
+        values.try_reserve_exact(len - values.len()).map_err(|_| out_of_memory())?;
         values.resize(len, fill);
     }
     Ok(())

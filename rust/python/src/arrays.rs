@@ -11,7 +11,10 @@ use tinyrs_core::Scalar;
 ///
 /// # Errors
 /// TypeError if it is no array of real numbers.
-pub fn as_array<'py, T: Element + Scalar>(argument: &str, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArrayDyn<T>>> {
+pub fn as_array<'py, T: Element + Scalar>(
+    argument: &str,
+    value: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyArrayDyn<T>>> {
     match value.cast::<PyArrayDyn<T>>() {
         Ok(array) if is_usable(array) => Ok(array.clone()),
         _ => convert(argument, value),
@@ -27,8 +30,12 @@ fn is_usable<T: Element>(array: &Bound<PyArrayDyn<T>>) -> bool {
 fn convert<'py, T: Element + Scalar>(argument: &str, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArrayDyn<T>>> {
     static ASARRAY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let py = value.py();
-    let expected = |got: String| PyTypeError::new_err(format!("{argument}: expected an array of real numbers, got {got}"));
-    let array = ASARRAY.import(py, "numpy", "asarray")?.call1((value,)).map_err(|error| expected(error.value(py).to_string()))?;
+    let expected =
+        |got: String| PyTypeError::new_err(format!("{argument}: expected an array of real numbers, got {got}"));
+    let array = ASARRAY
+        .import(py, "numpy", "asarray")?
+        .call1((value,))
+        .map_err(|error| expected(error.value(py).to_string()))?;
     let array = array.cast_into::<PyUntypedArray>().map_err(PyErr::from)?;
     // Booleans, integers and floats; not complex numbers, strings, dates or objects.
     if !b"biuf".contains(&array.dtype().kind()) {

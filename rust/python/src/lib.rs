@@ -61,9 +61,8 @@ mod _tinyrs {
         let n_threads = n_threads.map(|n| as_count("n_threads", n, 1)).transpose()?.map(|n| n as usize);
         let working_set = working_set.map(|bytes| as_count("working_set", bytes, 1)).transpose()?;
         let working_set = working_set.map_or(DEFAULT_WORKING_SET, |bytes| bytes as usize);
-        let limits = py
-            .detach(|| tinyrs_core::machine_limits(num_threads(n_threads), working_set))
-            .map_err(to_python)?;
+        let limits =
+            py.detach(|| tinyrs_core::machine_limits(num_threads(n_threads), working_set)).map_err(to_python)?;
         let result = PyDict::new(py);
         result.set_item("n_threads", limits.n_threads)?;
         result.set_item("working_set", limits.working_set)?;

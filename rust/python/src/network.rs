@@ -77,7 +77,8 @@ impl Network {
         epsilon_square: f64,
         seed: Option<&Bound<PyAny>>,
     ) -> PyResult<Self> {
-        let config = Options { activation, output_activation, activation_scale, epsilon_exp, epsilon_square }.config()?;
+        let config =
+            Options { activation, output_activation, activation_scale, epsilon_exp, epsilon_square }.config()?;
         let sizes = sizes(layer_sizes)?;
         let seed = match seed {
             Some(seed) => as_count("seed", seed, 0)?,
@@ -107,7 +108,8 @@ impl Network {
         epsilon_exp: f64,
         epsilon_square: f64,
     ) -> PyResult<Self> {
-        let config = Options { activation, output_activation, activation_scale, epsilon_exp, epsilon_square }.config()?;
+        let config =
+            Options { activation, output_activation, activation_scale, epsilon_exp, epsilon_square }.config()?;
         Ok(Network(match precision {
             "f32" => AnyNetwork::F32(network_of(parameters, config)?),
             "f64" => AnyNetwork::F64(network_of(parameters, config)?),
@@ -271,7 +273,10 @@ fn forward<'py, T: Dispatch + Element>(
     // SAFETY: contiguous and aligned: made so above or checked. Nobody else has a new one; that no other thread
     // uses the caller's `out` meanwhile is what NumPy asks of its callers too.
     let y = unsafe { std::slice::from_raw_parts_mut(result.data(), result.len()) };
-    let (x, mut y) = (Matrix::new("X", x, rows, columns).map_err(to_python)?, MatrixMut::new("out", y, rows, outputs).map_err(to_python)?);
+    let (x, mut y) = (
+        Matrix::new("X", x, rows, columns).map_err(to_python)?,
+        MatrixMut::new("out", y, rows, outputs).map_err(to_python)?,
+    );
     let work = network.n_parameters().saturating_mul(rows);
     let outcome = if work < KEEP_GIL_BELOW {
         network.forward(x, &mut y, 1)
@@ -318,7 +323,9 @@ fn as_matrix<'a, T: Dispatch + Element>(weight: &'a Bound<PyArrayDyn<T>>) -> PyR
     Matrix::new("W", as_slice(weight), weight.shape()[0], weight.shape()[1]).map_err(to_python)
 }
 
-fn iterate<'py>(parameters: &Bound<'py, PyAny>) -> PyResult<impl Iterator<Item = (usize, PyResult<Bound<'py, PyAny>>)>> {
+fn iterate<'py>(
+    parameters: &Bound<'py, PyAny>,
+) -> PyResult<impl Iterator<Item = (usize, PyResult<Bound<'py, PyAny>>)>> {
     let not_iterable = |_| {
         let got = parameters.get_type();
         PyTypeError::new_err(format!("parameters: expected an iterable of (W, b) pairs, got {got}"))
@@ -334,7 +341,10 @@ fn network_of<T: Dispatch + Element>(parameters: &Bound<PyAny>, config: Config) 
     tinyrs_core::Network::from_layers(layers.collect::<PyResult<_>>()?, config).map_err(to_python)
 }
 
-fn set_parameters<T: Dispatch + Element>(network: &mut tinyrs_core::Network<T>, parameters: &Bound<PyAny>) -> PyResult<()> {
+fn set_parameters<T: Dispatch + Element>(
+    network: &mut tinyrs_core::Network<T>,
+    parameters: &Bound<PyAny>,
+) -> PyResult<()> {
     let pairs = iterate(parameters)?.map(|(index, item)| pair::<T>(index, &item?)).collect::<PyResult<Vec<_>>>()?;
     let views = pairs.iter().map(|(weight, bias)| Ok((as_matrix(weight)?, as_slice(bias))));
     network.set_parameters(&views.collect::<PyResult<Vec<_>>>()?).map_err(to_python)

@@ -16,7 +16,13 @@ pub(crate) struct DenseRows<'a, T> {
 ///
 /// A sum that overflowed is computed again, see [`saturating_sum`].
 #[inline(always)]
-pub(crate) fn finish<T: ExpConstants, S: Lanes<T>>(s: S, rows: DenseRows<T>, epilogue: &Epilogue<T>, x: &[T], z: &mut [T]) {
+pub(crate) fn finish<T: ExpConstants, S: Lanes<T>>(
+    s: S,
+    rows: DenseRows<T>,
+    epilogue: &Epilogue<T>,
+    x: &[T],
+    z: &mut [T],
+) {
     debug_assert_eq!(rows.bias.len(), z.len());
     let (full, bias, out) = (z.len() / S::N * S::N, rows.bias.as_ptr(), z.as_mut_ptr());
     let mut j = 0;

@@ -113,6 +113,8 @@ pub(crate) trait Lanes<T>: Copy {
     fn min(self, a: Self::V, b: Self::V) -> Self::V;
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
     fn abs(self, a: Self::V) -> Self::V;
+    /// x where a < b, else y.
+    fn select_less(self, a: Self::V, b: Self::V, x: Self::V, y: Self::V) -> Self::V;
     /// |magnitude| with the sign of `sign`.
     fn copysign(self, magnitude: Self::V, sign: Self::V) -> Self::V;
     /// The bits of each element moved left by the width of the mantissa: an integer in the low bits becomes an exponent.

@@ -85,6 +85,10 @@ macro_rules! portable {
                 a.map($t::abs)
             }
             #[inline(always)]
+            fn select_less(self, a: Self::V, b: Self::V, x: Self::V, y: Self::V) -> Self::V {
+                std::array::from_fn(|i| if a[i] < b[i] { x[i] } else { y[i] })
+            }
+            #[inline(always)]
             fn copysign(self, magnitude: Self::V, sign: Self::V) -> Self::V {
                 std::array::from_fn(|i| magnitude[i].copysign(sign[i]))
             }

@@ -1,0 +1,78 @@
+//! What the tests of the passes share: random networks, the naive result with an error bound, a judge.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use rand_pcg::Pcg64;
+use rand_pcg::rand_core::Rng;
+use tinyrs_core::{Activation, Config, Dispatch, Isa, Layer, Matrix, MatrixMut, Network, OutputActivation, naive};
+
+pub fn available() -> impl Iterator<Item = Isa> {
+    Isa::ALL.into_iter().filter(|isa| isa.is_available())
+}
+
+/// Uniform on [-1, 1), never 0 twice in a row; the same for the same seed.
+pub fn uniform<T: Dispatch>(seed: u64, len: usize) -> Vec<T> {
+    let mut generator = Pcg64::new(seed.into(), 0);
+    (0..len).map(|_| T::from_f64((generator.next_u64() >> 11) as f64 / (1u64 << 52) as f64 - 1.0)).collect()
+}
+
+pub fn network<T: Dispatch>(sizes: &[usize], config: Config, isa: Isa) -> Network<T> {
+    let layer = |(index, pair): (usize, &[usize])| {
+        let weight = uniform::<T>(index as u64 + 1, pair[0] * pair[1]);
+        let bias = uniform::<T>(index as u64 + 1001, pair[1]);
+        Layer::new("layer", Matrix::new("W", &weight, pair[1], pair[0]).unwrap(), &bias).unwrap()
+    };
+    let layers = sizes.windows(2).enumerate().map(layer).collect();
+    Network::from_layers(layers, config).unwrap().with_isa(isa).unwrap()
+}
+
+pub fn forward<T: Dispatch>(network: &Network<T>, x: &[T], batch: usize, n_threads: usize) -> Vec<T> {
+    let sizes = network.layer_sizes();
+    let mut y = vec![T::from_f64(f64::NAN); batch * sizes[sizes.len() - 1]];
+    let mut out = MatrixMut::new("y", &mut y, batch, sizes[sizes.len() - 1]).unwrap();
+    network.forward(Matrix::new("x", x, batch, sizes[0]).unwrap(), &mut out, n_threads).unwrap();
+    y
+}
+
+/// The naive result in f64 of one row, and how far a result in `T` may be from it.
+///
+/// The bound is that of a sum of k products, k * eps * (|W| |x| + |b|), carried through the layers: an activation
+/// has a slope of at most 1 and an error of 2 ULP of its own.
+pub fn expected<T: Dispatch>(network: &Network<T>, x: &[T]) -> (Vec<f64>, Vec<f64>) {
+    let (config, eps) = (network.config(), T::EPSILON.to_f64());
+    let wide = |values: &[T]| values.iter().map(|v| v.to_f64()).collect::<Vec<_>>();
+    let (mut x, mut error) = (wide(x), vec![0.0; x.len()]);
+    let last = network.layers().len() - 1;
+    for (index, layer) in network.layers().iter().enumerate() {
+        let (activation, scale) = match config.output_activation {
+            OutputActivation::Identity | OutputActivation::Softmax if index == last => (Activation::Identity, 1.0),
+            _ => (config.activation, config.activation_scale),
+        };
+        let (weight, bias) = (wide(layer.weight()), wide(layer.bias()));
+        let y = naive::dense(&weight, &bias, &x, activation, scale);
+        let abs = |values: &[f64]| values.iter().map(|v| v.abs()).collect::<Vec<_>>();
+        let sums = naive::dense(&abs(&weight), &abs(&bias), &abs(&x), Activation::Identity, 1.0);
+        let carried = naive::dense(&abs(&weight), &vec![0.0; bias.len()], &error, Activation::Identity, 1.0);
+        let k = layer.inputs() as f64 + 2.0;
+        error = (0..y.len()).map(|j| scale.abs() * (carried[j] + k * eps * sums[j]) + 4.0 * eps * y[j].abs()).collect();
+        x = y;
+    }
+    if config.output_activation == OutputActivation::Softmax {
+        // p_i changes by at most 2 p_i max|dz| for a change dz of the logits.
+        let (p, largest) = (naive::softmax(&x), error.iter().copied().fold(0.0, f64::max));
+        // What underflows is lost altogether.
+        let least = if T::NAME == "f32" { f64::from(f32::MIN_POSITIVE) } else { f64::MIN_POSITIVE };
+        error = p.iter().map(|p| 2.0 * p * largest + (x.len() as f64 + 8.0) * eps * p + least).collect();
+        x = p;
+    }
+    (x, error)
+}
+
+/// The first output that is farther from `want` than `bound` allows.
+pub fn first_wrong<T: Dispatch>(got: &[T], (want, bound): &(Vec<f64>, Vec<f64>)) -> Option<String> {
+    assert_eq!(got.len(), want.len());
+    let wrong = |j: &usize| {
+        let difference = (got[*j].to_f64() - want[*j]).abs();
+        difference.is_nan() || difference > bound[*j]
+    };
+    (0..got.len()).find(wrong).map(|j| format!("output {j}: {} instead of {} +- {:e}", got[j], want[j], bound[j]))
+}

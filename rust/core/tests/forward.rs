@@ -1,0 +1,184 @@
+//! The forward pass against the naive loops, and its promises: the same bits for any number of threads, finite in,
+//! finite out, nothing written on an error.
+
+mod common;
+
+use common::{available, expected, first_wrong, forward, network, uniform};
+use tinyrs_core::{Activation, Config, Dispatch, Error, Isa, Layer, Matrix, MatrixMut, Network, OutputActivation};
+
+/// 1, primes, powers of two and one past: of a register, of the block of rows, of a cache line.
+const SIZES: [usize; 14] = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 67];
+
+fn config(activation: Activation, output_activation: OutputActivation) -> Config {
+    Config { activation, output_activation, activation_scale: 1.25, ..Config::default() }
+}
+
+fn every_shape<T: Dispatch>() {
+    for isa in available() {
+        for inputs in SIZES {
+            for outputs in SIZES {
+                let config = config(Activation::Tanh, OutputActivation::Same);
+                let network = network::<T>(&[inputs, outputs, 5], config, isa);
+                for batch in [1, 2, 19] {
+                    let x = uniform::<T>(9, batch * inputs);
+                    let y = forward(&network, &x, batch, 1);
+                    for (x, y) in x.chunks(inputs).zip(y.chunks(5)) {
+                        let wrong = first_wrong(y, &expected(&network, x));
+                        assert_eq!(wrong, None, "{} {isa:?} {inputs} -> {outputs} -> 5, batch {batch}", T::NAME);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_shape_is_right() {
+    every_shape::<f32>();
+    every_shape::<f64>();
+}
+
+fn every_activation<T: Dispatch>() {
+    for isa in available() {
+        for &activation in Activation::ALL {
+            for &output in OutputActivation::ALL {
+                let network = network::<T>(&[13, 70, 33, 11], config(activation, output), isa);
+                for batch in [1, 130] {
+                    let x = uniform::<T>(3, batch * 13);
+                    for (x, y) in x.chunks(13).zip(forward(&network, &x, batch, 2).chunks(11)) {
+                        let wrong = first_wrong(y, &expected(&network, x));
+                        assert_eq!(wrong, None, "{} {isa:?} {activation} {output} batch {batch}", T::NAME);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_activation_is_right() {
+    every_activation::<f32>();
+    every_activation::<f64>();
+}
+
+#[test]
+fn the_judge_rejects_wrong_answers() {
+    let network = network::<f32>(&[64, 64, 10], config(Activation::Sigmoid, OutputActivation::Identity), Isa::Scalar);
+    let x = uniform::<f32>(5, 64);
+    let (y, want) = (forward(&network, &x, 1, 1), expected(&network, &x));
+    assert_eq!(first_wrong(&y, &want), None);
+    assert!(first_wrong(&[0.0f32; 10], &want).is_some());
+    let mut swapped = y.clone();
+    swapped.swap(0, 1);
+    assert!(first_wrong(&swapped, &want).is_some());
+    let mut short_of_a_column = x.clone();
+    short_of_a_column[63] = 0.0;
+    assert!(first_wrong(&forward(&network, &short_of_a_column, 1, 1), &want).is_some());
+    let mut nan = y;
+    nan[3] = f32::NAN;
+    assert!(first_wrong(&nan, &want).is_some());
+}
+
+fn same_bits<T: Dispatch>(sizes: &[usize], batch: usize) {
+    for isa in available() {
+        let network = network::<T>(sizes, config(Activation::Sigmoid, OutputActivation::Same), isa);
+        let x = uniform::<T>(8, batch * sizes[0]);
+        let alone: Vec<u64> = forward(&network, &x, batch, 1).iter().map(|y| y.to_f64().to_bits()).collect();
+        for n_threads in [2, 3, 8] {
+            let together: Vec<u64> =
+                forward(&network, &x, batch, n_threads).iter().map(|y| y.to_f64().to_bits()).collect();
+            assert_eq!(alone, together, "{} {isa:?} {sizes:?} batch {batch} threads {n_threads}", T::NAME);
+        }
+    }
+}
+
+#[test]
+fn the_bits_do_not_depend_on_threads() {
+    // Above the sizes below which a pass stays on one thread; 1024 divides by 2 and 8, the others by none.
+    for sizes in [[1024, 1024, 1024], [1021, 1031, 517]] {
+        for batch in [1, 2, 64, 257] {
+            same_bits::<f32>(&sizes, batch);
+            same_bits::<f64>(&sizes, batch);
+        }
+    }
+}
+
+/// Sums that overflow on the way or at the end, or would be infinity minus infinity.
+fn finite<T: Dispatch>() {
+    let max = T::MAX;
+    for isa in available() {
+        for &activation in Activation::ALL {
+            for &output in OutputActivation::ALL {
+                for (weight, x) in [(max, max), (max, -max), (-max, max)] {
+                    let columns = 19;
+                    let layer = |outputs: usize, inputs: usize| {
+                        // Signs in turn: the true sums of the first row are far smaller than their terms.
+                        let sign = |i: usize| if i % 2 == 0 { weight } else { -weight };
+                        let weights: Vec<T> = (0..outputs * inputs).map(sign).collect();
+                        Layer::new("layer", Matrix::new("W", &weights, outputs, inputs).unwrap(), &vec![max; outputs])
+                            .unwrap()
+                    };
+                    let config = Config { activation_scale: 3.0, ..config(activation, output) };
+                    let network = Network::from_layers(vec![layer(33, columns), layer(9, 33)], config).unwrap();
+                    let network = network.with_isa(isa).unwrap();
+                    for batch in [1, 20] {
+                        let y = forward(&network, &vec![x; batch * columns], batch, 1);
+                        assert!(y.iter().all(|y| y.is_finite()), "{} {isa:?} {activation} {output}: {y:?}", T::NAME);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn finite_in_finite_out() {
+    finite::<f32>();
+    finite::<f64>();
+}
+
+#[test]
+fn a_sum_that_overflows_on_the_way_is_still_right() {
+    // 4 max - 3 max - ... in an order that overflows first; the sum itself fits.
+    let max = f64::MAX;
+    for isa in available() {
+        let weight = [max, max, -max, -max, max / 4.0];
+        let layer = Layer::new("layer", Matrix::new("W", &weight, 1, 5).unwrap(), &[0.0]).unwrap();
+        let network = Network::from_layers(vec![layer], Config::default()).unwrap().with_isa(isa).unwrap();
+        for (x, want) in [([2.0; 5], max / 2.0), ([-2.0; 5], -max / 2.0), ([1e300; 5], max)] {
+            let y = forward(&network, &x, 1, 1);
+            assert!((y[0] - want).abs() <= 1e-15 * max, "{isa:?}: {} instead of {want}", y[0]);
+        }
+    }
+}
+
+#[test]
+fn bad_arguments_are_named_and_nothing_is_written() {
+    let network = Network::<f32>::new(&[4, 3], Config::default(), 1).unwrap();
+    let forward = |x: &[f32], (rows, cols), (out_rows, out_cols): (usize, usize)| {
+        let mut y = vec![7.0f32; out_rows * out_cols];
+        let x = Matrix::new("X", x, rows, cols).unwrap();
+        let error = network.forward(x, &mut MatrixMut::new("out", &mut y, out_rows, out_cols).unwrap(), 1).unwrap_err();
+        assert!(y.iter().all(|y| *y == 7.0), "written in spite of {error}");
+        error
+    };
+    let error = forward(&[1.0; 10], (2, 5), (2, 3));
+    assert_eq!(error.to_string(), "X: expected 4 features, got 5");
+    assert_eq!(forward(&[1.0; 8], (2, 4), (3, 3)).to_string(), "out: expected shape (2, 3), got (3, 3)");
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let mut x = [1.0; 8];
+        x[6] = bad;
+        let error = forward(&x, (2, 4), (2, 3));
+        assert!(
+            matches!(error, Error::NonFinite { ref argument, row: 1, column: 2, .. } if argument == "X"),
+            "{error}"
+        );
+    }
+    assert!(Matrix::new("X", &[1.0f32; 7], 2, 4).unwrap_err().to_string().starts_with("X: expected 2 x 4 values"));
+}
+
+#[test]
+fn an_empty_batch_gives_an_empty_result() {
+    let network = Network::<f64>::new(&[4, 3], Config::default(), 1).unwrap();
+    assert!(forward(&network, &[], 0, 2).is_empty());
+}
