@@ -25,19 +25,23 @@ mod _tinyrs {
         Isa::active().map_err(to_python).map(drop)
     }
 
-    /// Sets the most threads that a pass may use from now on, in this process.
+    /// Sets the most threads that a pass may use from now on, in this process; at least 1.
+    ///
+    /// It cannot exceed what `get_num_threads` says to begin with. `threadpoolctl.threadpool_limits` sets it too.
     #[pyfunction]
     fn set_num_threads(n_threads: &Bound<PyAny>) -> PyResult<()> {
         tinyrs_core::set_num_threads(as_count("n_threads", n_threads, 1)? as usize).map_err(to_python)
     }
 
-    /// The most threads that a pass may use.
+    /// The most threads that a pass may use: the least of what `set_num_threads` has set, the environment variables
+    /// TINYRS_NUM_THREADS, RAYON_NUM_THREADS and OMP_NUM_THREADS, the affinity mask and the cgroup's quota.
     #[pyfunction]
     fn get_num_threads() -> usize {
         num_threads(None)
     }
 
-    /// Version, instruction set in use and those available, profile and target of this build.
+    /// What this build is: a dict of version, isa (the instruction set in use), isa_available, profile ("release" or
+    /// "debug") and target.
     #[pyfunction]
     fn build_info(py: Python) -> PyResult<Bound<PyDict>> {
         let info = PyDict::new(py);
@@ -50,7 +54,22 @@ mod _tinyrs {
         Ok(info)
     }
 
-    /// What this machine can do with that many threads, measured in about half a second.
+    /// What this machine can do, measured in about half a second: the limits to compare a benchmark with.
+    ///
+    /// Parameters
+    /// ----------
+    /// n_threads : int, optional
+    ///     At most so many threads; all that `get_num_threads` allows by default.
+    /// working_set : int, optional
+    ///     Bytes that are read over and over, allocated meanwhile; 256 MiB by default. As many as a network has gives
+    ///     the limit for that network, whichever cache it fits into.
+    ///
+    /// Returns
+    /// -------
+    /// dict
+    ///     n_threads; working_set (bytes); read_bandwidth (bytes a second), the best over several numbers of streams
+    ///     and prefetch distances, and which: streams, prefetch_distance (bytes); fma_f32 and fma_f64, floating-point
+    ///     operations a second, a multiply-add counting two.
     #[pyfunction]
     #[pyo3(signature = (n_threads=None, *, working_set=None))]
     fn machine_limits<'py>(

@@ -32,7 +32,33 @@ macro_rules! with_network {
     };
 }
 
-/// A multi-layer perceptron: activation(W x + b) * activation_scale a hidden layer, and an output.
+/// A multi-layer perceptron: activation(W x + b) * activation_scale for each hidden layer, and an output.
+///
+/// Parameters
+/// ----------
+/// layer_sizes : sequence of int
+///     (inputs, hidden..., outputs), each at least 1.
+/// activation : {"sigmoid", "tanh", "relu", "identity"}
+///     Of the hidden layers.
+/// output_activation : {"identity", "same", "softmax"}
+///     Of the last layer; "same" does what the hidden layers do, scale included.
+/// precision : {"f32", "f64"}
+///     Of the parameters, the arithmetic and the results.
+/// activation_scale : float
+///     Every activated value is multiplied by it.
+/// epsilon_exp, epsilon_square : float
+///     A value is clipped to [min + epsilon_exp, ln(max) - epsilon_exp] before it is exponentiated, and to
+///     sqrt(max) - epsilon_square before it is squared, min and max being those of the precision.
+/// seed : int, optional
+///     Of the weights: uniform in plus or minus sqrt(6 / (inputs + outputs)) (Glorot and Bengio 2010), the same on
+///     every platform. Biases start at 0. None draws a seed from the operating system.
+///
+/// Raises
+/// ------
+/// ValueError, TypeError
+///     The message names the argument, what was expected and what came.
+/// MemoryError
+///     If the parameters do not fit into memory.
 #[pyclass(module = "tinyrs", name = "Network")]
 pub struct Network(AnyNetwork);
 
@@ -92,8 +118,18 @@ impl Network {
         }))
     }
 
-    /// A network of these (W, b) pairs, taken one after the other from any iterable: a generator never has to hold
-    /// more than one layer.
+    /// A network of these parameters; the keywords are those of the constructor.
+    ///
+    /// Parameters
+    /// ----------
+    /// parameters : iterable of (W, b)
+    ///     W of shape (outputs, inputs), b of shape (outputs,), one pair a layer; copied one after the other, so that
+    ///     a generator never has to hold more than one layer.
+    ///
+    /// Raises
+    /// ------
+    /// ValueError, TypeError
+    ///     If two layers do not fit each other, or a value is NaN or infinite.
     #[classmethod]
     #[pyo3(signature = (parameters, *, activation="tanh", output_activation="identity", precision="f32",
                         activation_scale=1.0, epsilon_exp=4e-6, epsilon_square=4e-6))]
@@ -117,7 +153,32 @@ impl Network {
         }))
     }
 
-    /// Y = f(X) for X of shape (features,) or (batch, features).
+    /// The outputs for one row or for a batch.
+    ///
+    /// Finite in, finite out: sums that overflow stop at the largest finite number. The result has the same bits for
+    /// any number of threads. A contiguous array of the network's precision is read where it is, anything else is
+    /// converted once.
+    ///
+    /// Parameters
+    /// ----------
+    /// X : array of shape (features,) or (batch, features)
+    ///     Real numbers, all finite.
+    /// out : array of shape (outputs,) or (batch, outputs), optional
+    ///     Where to write the result: contiguous, of the network's precision, not overlapping X.
+    /// n_threads : int, optional
+    ///     At most so many threads; see `get_num_threads`. Small work uses one.
+    ///
+    /// Returns
+    /// -------
+    /// array of shape (outputs,) or (batch, outputs)
+    ///     `out` if it was given.
+    ///
+    /// Raises
+    /// ------
+    /// ValueError
+    ///     If a shape does not fit, X holds NaN or infinity, or `out` cannot be used; nothing is written then.
+    /// TypeError
+    ///     If X holds no real numbers, or `out` is no array of the network's precision.
     #[pyo3(signature = (X, *, out=None, n_threads=None))]
     #[expect(non_snake_case, reason = "the name of the Python argument")]
     fn forward<'py>(
@@ -130,12 +191,19 @@ impl Network {
         with_network!(&self.0, network => forward(network, X, out, requested))
     }
 
-    /// A list of (W, b), copies; W is (outputs, inputs), b (outputs,).
+    /// Copies of the parameters: a list of (W, b), W of shape (outputs, inputs) and b of shape (outputs,).
     fn parameters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         with_network!(&self.0, network => parameters(py, network))
     }
 
-    /// Overwrites all parameters with those of a list of (W, b).
+    /// Overwrites all parameters with those of a list of (W, b), in the shapes that `parameters` gives.
+    ///
+    /// Raises
+    /// ------
+    /// ValueError, TypeError
+    ///     If a shape does not fit or a value is NaN or infinite; nothing is changed then.
+    /// RuntimeError
+    ///     If another thread is using the network at this moment.
     fn set_parameters(slf: &Bound<Self>, parameters: &Bound<PyAny>) -> PyResult<()> {
         let mut network = slf.try_borrow_mut().map_err(|_| {
             PyRuntimeError::new_err("parameters: expected a network at rest, got one that another thread is using")

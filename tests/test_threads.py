@@ -1,0 +1,190 @@
+"""Threads, processes and the limits that others set on them."""
+
+from __future__ import annotations
+
+import multiprocessing
+from multiprocessing.context import ForkProcess
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import threadpoolctl
+import tinyrs
+
+# Large enough for a pass to use all threads.
+NETWORK = tinyrs.Network([1024] * 4, activation="sigmoid", seed=1)
+X = np.random.default_rng(1).random((40, 1024), dtype=np.float32)
+
+
+def in_a_new_process(code: str, **environment: str) -> str:
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    return result.stdout.strip()
+
+
+@pytest.mark.parametrize("batch", [1, 2, 40])
+def test_the_bits_do_not_depend_on_threads(batch: int) -> None:
+    alone = NETWORK.forward(X[:batch], n_threads=1)
+    for n_threads in (2, 3, 8, None):
+        assert (NETWORK.forward(X[:batch], n_threads=n_threads) == alone).all()
+
+
+@pytest.mark.parametrize("isa", tinyrs.build_info()["isa_available"])
+def test_every_instruction_set_computes_the_same_within_rounding(isa: str) -> None:
+    code = """
+import sys, numpy as np, tinyrs
+network = tinyrs.Network([67, 129, 33, 5], precision="f64", output_activation="softmax", seed=1)
+print(tinyrs.build_info()["isa"], *map(repr, map(float, network.forward(np.linspace(-1, 1, 67)))))
+"""
+    name, *values = in_a_new_process(code, TINYRS_ISA=isa).split()
+    network = tinyrs.Network([67, 129, 33, 5], precision="f64", output_activation="softmax", seed=1)
+    expected = network.forward(np.linspace(-1, 1, 67))
+    assert name == isa
+    assert np.abs(np.array(values, dtype=float) - expected).max() < 1e-14
+
+
+def run_to_its_end(process: ForkProcess) -> None:
+    process.start()
+    process.join(60)
+    try:
+        assert process.exitcode == 0
+    finally:
+        process.kill()
+
+
+def test_a_forked_child_makes_its_own_pool() -> None:
+    expected = NETWORK.forward(X)
+
+    def child() -> None:
+        sys.exit(not (NETWORK.forward(X) == expected).all())
+
+    run_to_its_end(multiprocessing.get_context("fork").Process(target=child))
+    assert (NETWORK.forward(X) == expected).all()
+
+
+def test_a_child_forked_during_a_pass_does_not_hang() -> None:
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.is_set():
+            NETWORK.forward(X)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        for _ in range(10):
+            run_to_its_end(multiprocessing.get_context("fork").Process(target=NETWORK.forward, args=(X,)))
+    finally:
+        stop.set()
+        worker.join()
+
+
+def test_several_python_threads_at_once() -> None:
+    expected = [NETWORK.forward(x).tobytes() for x in X]
+    with ThreadPoolExecutor(8) as executor:
+        assert [y.tobytes() for y in executor.map(NETWORK.forward, X)] == expected
+
+
+def test_other_threads_run_during_a_long_pass() -> None:
+    started, ticks = threading.Event(), []
+
+    def count() -> None:
+        started.wait()
+        while not finished:
+            ticks.append(1)
+
+    finished = False
+    counter = threading.Thread(target=count)
+    counter.start()
+    started.set()
+    large = np.repeat(X, 20, axis=0)
+    before = len(ticks)
+    NETWORK.forward(large, n_threads=1)
+    during = len(ticks) - before
+    finished = True
+    counter.join()
+    assert during > 0
+
+
+def test_set_parameters_during_a_pass_is_refused_or_waits() -> None:
+    """Never half old and half new: each result is that of one or of the other set of parameters."""
+    network = tinyrs.Network([1024] * 3, seed=1)
+    sets = [network.parameters(), tinyrs.Network([1024] * 3, seed=2).parameters()]
+    expected = set()
+    for parameters in sets:
+        network.set_parameters(parameters)
+        expected.add(network.forward(X).tobytes())
+    results: list[bytes] = []
+    worker = threading.Thread(target=lambda: results.extend(network.forward(X).tobytes() for _ in range(50)))
+    worker.start()
+    while worker.is_alive():
+        for parameters in sets:
+            try:
+                network.set_parameters(parameters)
+            except RuntimeError as error:
+                assert "another thread" in str(error)
+    worker.join()
+    assert len(results) == 50
+    assert set(results) <= expected
+
+
+def test_set_num_threads() -> None:
+    before = tinyrs.get_num_threads()
+    try:
+        tinyrs.set_num_threads(1)
+        assert tinyrs.get_num_threads() == 1
+        tinyrs.set_num_threads(10_000)
+        assert tinyrs.get_num_threads() == before
+    finally:
+        tinyrs.set_num_threads(before)
+
+
+def test_threadpoolctl_limits_our_pool() -> None:
+    before = tinyrs.get_num_threads()
+    with threadpoolctl.threadpool_limits(1):
+        assert tinyrs.get_num_threads() == 1
+    assert tinyrs.get_num_threads() == before
+    ours = [info for info in threadpoolctl.threadpool_info() if info["user_api"] == "tinyrs"]
+    assert [(info["num_threads"], info["version"]) for info in ours] == [(before, tinyrs.__version__)]
+
+
+COUNT = "import tinyrs; print(tinyrs.get_num_threads())"
+
+
+@pytest.mark.parametrize("name", ["TINYRS_NUM_THREADS", "RAYON_NUM_THREADS", "OMP_NUM_THREADS"])
+def test_the_environment_limits_threads(name: str) -> None:
+    assert in_a_new_process(COUNT, **{name: "1"}) == "1"
+    # More than the machine has, or nothing readable, changes nothing.
+    free = in_a_new_process(COUNT)
+    assert in_a_new_process(COUNT, **{name: "10000"}) == free
+    assert in_a_new_process(COUNT, **{name: "many"}) == free
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity"), reason="only Linux can be asked for an affinity mask"
+)
+def test_the_affinity_mask_limits_threads() -> None:
+    cpu = min(os.sched_getaffinity(0))
+    assert in_a_new_process(f"import os; os.sched_setaffinity(0, {{{cpu}}}); {COUNT}") == "1"
+
+
+def test_no_thread_spins_while_idle() -> None:
+    code = """
+import time, resource, numpy as np, tinyrs
+network = tinyrs.Network([1024] * 9, seed=1)
+for _ in range(20): network.forward(np.ones(1024))
+time.sleep(0.1)
+usage = lambda: sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
+before = usage(); time.sleep(1); print(usage() - before)
+"""
+    assert float(in_a_new_process(code)) < 0.1
