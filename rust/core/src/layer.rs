@@ -4,7 +4,7 @@ use crate::activation::Epilogue;
 use crate::error::{Error, Result};
 use crate::linalg::epilogue::DenseRows;
 use crate::linalg::gemm::gemm;
-use crate::linalg::gemv::DenseRow;
+use crate::linalg::gemv::{DenseRow, Source};
 use crate::linalg::kernels::Kernels;
 use crate::matrix::Matrix;
 use crate::scalar::Scalar;
@@ -110,13 +110,13 @@ pub(crate) fn check_finite<T: Scalar>(argument: &str, values: Matrix<T>) -> Resu
 
 /// out = activation(W x + b) * scale for the rows `share` of the layer; x is (inputs,), out (share.len(),).
 ///
-/// `next` is the weight that this thread reads afterwards, or none if the weights are in the cache.
+/// `source` says where the weights come from.
 #[inline]
 pub(crate) fn dense_forward_row<T: Scalar>(
     kernels: &Kernels<T>,
     layer: &Layer<T>,
     share: std::ops::Range<usize>,
-    (x, next): (&[T], Option<*const T>),
+    (x, source): (&[T], Source),
     epilogue: &Epilogue<T>,
     out: &mut [T],
 ) {
@@ -124,7 +124,7 @@ pub(crate) fn dense_forward_row<T: Scalar>(
         weight: &layer.weight[share.start * layer.inputs..share.end * layer.inputs],
         bias: &layer.bias[share],
     };
-    kernels.dense_row(&DenseRow { rows, x, epilogue, next }, out);
+    kernels.dense_row(&DenseRow { rows, x, epilogue, source }, out);
 }
 
 /// out = activation(X W^T + b) * scale; x is (batch, inputs), out (batch, outputs), both row-major.

@@ -163,7 +163,7 @@ impl<T: Dispatch> Network<T> {
     fn forward_row_member(&self, team: &Team, x: &[T], hidden: &[Shared<T>; 2], out: &Shared<T>) {
         let unit = CACHE_LINE / size_of::<T>();
         let last = self.layers.len() - 1;
-        let prefetch = plan::prefetch_weights(self.nbytes());
+        let source = plan::source_of_weights(self.nbytes());
         for (l, layer) in self.layers.iter().enumerate() {
             let share = team.share(layer.outputs(), unit);
             // SAFETY: each buffer holds the widest hidden layer, `out` the last one. Between two barriers a layer's
@@ -173,11 +173,7 @@ impl<T: Dispatch> Network<T> {
                 let target = if l == last { out } else { &hidden[l % 2] };
                 (x, std::slice::from_raw_parts_mut(target.0.add(share.start), share.len()))
             };
-            // After the last layer comes, most likely, the first of the next pass.
-            let following = &self.layers[if l == last { 0 } else { l + 1 }];
-            let first_row = team.share(following.outputs(), unit).start;
-            let next = prefetch.then(|| following.weight().as_ptr().wrapping_add(first_row * following.inputs()));
-            dense_forward_row(self.kernels, layer, share, (x, next), self.epilogue(l), share_of_out);
+            dense_forward_row(self.kernels, layer, share, (x, source), self.epilogue(l), share_of_out);
             if l < last {
                 team.barrier();
             }

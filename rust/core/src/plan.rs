@@ -1,14 +1,21 @@
 //! What a pass does, decided from shapes alone: pure functions, with the measurements behind their constants.
 
+use crate::linalg::gemv::Source;
+
 /// Batches of up to this many rows go through the one-row path, row after row.
 pub(crate) const MAX_ROWS_ONE_BY_ONE: usize = 1;
 
-/// Weights of up to this many bytes are not prefetched.
-const CACHED_BYTES: usize = 1 << 20;
+/// Weights of up to this many bytes are taken to be in a core's own cache, of up to this many in a shared one.
+const OWN_CACHE: usize = 1 << 20;
+const SHARED_CACHE: usize = 200 << 20;
 
-/// Whether the one-row path asks for weights ahead of reading them.
-pub(crate) fn prefetch_weights(nbytes: usize) -> bool {
-    nbytes > CACHED_BYTES
+/// Where the one-row path finds weights of `nbytes`; see `linalg/gemv.rs` for what was measured.
+pub(crate) fn source_of_weights(nbytes: usize) -> Source {
+    match nbytes {
+        0..=OWN_CACHE => Source::Cache,
+        0..=SHARED_CACHE => Source::SharedCache,
+        _ => Source::Memory,
+    }
 }
 
 /// Threads for one row through weights of `nbytes`.

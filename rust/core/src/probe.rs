@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::linalg::kernels::{Kernels, kernels};
 use crate::linalg::limits::ReadPattern;
 use crate::scalar::Scalar;
-use crate::simd::Isa;
+use crate::simd::{CACHE_LINE, Isa};
 use crate::threads;
 use crate::workspace::zeros;
 
@@ -55,18 +55,17 @@ pub fn machine_limits(n_threads: usize, working_set: usize) -> Result<MachineLim
     })
 }
 
-/// The patterns tried: each number of streams without prefetch, and asking ahead within the row or for the next block.
-fn patterns(row_bytes: usize) -> impl Iterator<Item = ReadPattern> {
-    [1, 2, 4, 8].into_iter().flat_map(move |streams| {
-        [0, 512, streams * row_bytes].map(|prefetch_distance| ReadPattern { streams, row_bytes, prefetch_distance })
-    })
+/// The patterns tried: each number of streams, without prefetch and asking ahead nearer and farther.
+fn patterns() -> impl Iterator<Item = ReadPattern> {
+    [1, 2, 4, 8]
+        .into_iter()
+        .flat_map(|streams| [0, 1024, 2048, 3072].map(|prefetch_distance| ReadPattern { streams, prefetch_distance }))
 }
 
 /// The best rate over all patterns, each tried again and again in turn until the time is up: (bytes, rate, pattern).
 fn read_bandwidth(kernels: &Kernels<f64>, n_threads: usize, working_set: usize) -> Result<(usize, f64, ReadPattern)> {
-    // Rows of 4 KiB in blocks of eight; shorter rows where that many would not give each thread a block.
-    let row_bytes = (working_set / n_threads / 8).clamp(64, 4096).next_power_of_two().min(4096);
-    let unit = 8 * row_bytes / size_of::<f64>();
+    // Whole cache lines for each of eight streams of each thread.
+    let unit = 8 * CACHE_LINE / size_of::<f64>();
     let len = (working_set / size_of::<f64>()).next_multiple_of(unit * n_threads);
     let mut data = zeros::<f64>("working_set", len)?;
     // Distinct pages: an untouched one is the kernel's single page of zeros.
@@ -84,10 +83,10 @@ fn read_bandwidth(kernels: &Kernels<f64>, n_threads: usize, working_set: usize) 
         });
         started.elapsed().as_secs_f64()
     };
-    let mut best = (0.0, patterns(row_bytes).next().expect("there are patterns"));
+    let mut best = (0.0, patterns().next().expect("there are patterns"));
     let started = Instant::now();
     for round in 0.. {
-        for pattern in patterns(row_bytes) {
+        for pattern in patterns() {
             let rate = (bytes * repeats) as f64 / seconds(pattern);
             if rate > best.0 {
                 best = (rate, pattern);

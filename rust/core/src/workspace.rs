@@ -3,36 +3,57 @@
 
 use std::cell::RefCell;
 
-use aligned_vec::{AVec, ConstAlign};
+use aligned_vec::{AVec, RuntimeAlign};
 
 use crate::error::{Error, Result};
 use crate::scalar::Scalar;
+use crate::simd::CACHE_LINE;
 
-/// Elements on a cache-line boundary.
-pub(crate) type Aligned<T> = AVec<T, ConstAlign<64>>;
+/// Elements on a cache-line boundary; large arrays on the boundary of a huge page.
+pub(crate) type Aligned<T> = AVec<T, RuntimeAlign>;
+
+/// The usual size of a huge page. Arrays of at least two of them start on one and ask the kernel for them: each
+/// spares 511 walks through the page tables. Measured in `linalg/gemv.rs`: 5 to 10 % of a pass.
+const HUGE_PAGE: usize = 2 << 20;
 
 /// `len` zeros.
 ///
 /// # Errors
 /// [`Error::OutOfMemory`], naming `argument`.
 pub(crate) fn zeros<T: Scalar>(argument: &str, len: usize) -> Result<Aligned<T>> {
-    let mut values = Aligned::new(64);
+    let huge = len.saturating_mul(size_of::<T>()) >= 2 * HUGE_PAGE;
+    let mut values = Aligned::new(if huge { HUGE_PAGE } else { CACHE_LINE });
     grow(argument, &mut values, len, T::ZERO)?;
     Ok(values)
 }
 
+/// Makes `values` at least `len` long.
 fn grow<T: Copy>(argument: &str, values: &mut Aligned<T>, len: usize, fill: T) -> Result<()> {
     if len > values.len() {
         let bytes = len as u128 * size_of::<T>() as u128;
         let out_of_memory = || Error::OutOfMemory { argument: argument.into(), bytes };
         // aligned-vec 0.6 does not check this: no allocation is larger than isize::MAX, rounding included.
-        if bytes > (isize::MAX - 64) as u128 {
+        if bytes > (isize::MAX as usize - values.alignment()) as u128 {
             return Err(out_of_memory());
         }
         values.try_reserve_exact(len - values.len()).map_err(|_| out_of_memory())?;
+        if values.alignment() == HUGE_PAGE {
+            ask_for_huge_pages(values.as_ptr().cast(), bytes as usize);
+        }
         values.resize(len, fill);
     }
     Ok(())
+}
+
+/// Before the memory is touched for the first time; a kernel that has none to give changes nothing.
+fn ask_for_huge_pages(start: *const u8, bytes: usize) {
+    #[cfg(target_os = "linux")]
+    // SAFETY: advice about memory of our own, which starts on a page; it does not change what is in it.
+    unsafe {
+        libc::madvise(start.cast_mut().cast(), bytes, libc::MADV_HUGEPAGE);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (start, bytes);
 }
 
 /// Calls `f` with this thread's scratch: `len` elements of any value.
@@ -41,7 +62,7 @@ fn grow<T: Copy>(argument: &str, values: &mut Aligned<T>, len: usize, fill: T) -
 /// [`Error::OutOfMemory`], naming `argument`; else what `f` returns.
 pub(crate) fn with_scratch<T: Scalar, R>(argument: &str, len: usize, f: impl FnOnce(&mut [T]) -> R) -> Result<R> {
     thread_local! {
-        static SCRATCH: RefCell<Aligned<u64>> = RefCell::new(Aligned::new(64));
+        static SCRATCH: RefCell<Aligned<u64>> = RefCell::new(Aligned::new(CACHE_LINE));
     }
     SCRATCH.with_borrow_mut(|buffer| {
         grow(argument, buffer, (len * size_of::<T>()).div_ceil(size_of::<u64>()), 0)?;

@@ -6,46 +6,41 @@ use std::hint::black_box;
 use crate::scalar::Scalar;
 use crate::simd::{CACHE_LINE, Lanes};
 
-/// How the probe walks through memory: blocks of `streams` rows of `row_bytes`, side by side.
+/// How the probe walks through memory: `streams` runs of equal length side by side, each from front to back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReadPattern {
-    /// Rows read side by side: 1, 2, 4 or 8.
+    /// Runs read side by side: 1, 2, 4 or 8.
     pub streams: usize,
-    /// Bytes in a row.
-    pub row_bytes: usize,
     /// How many bytes ahead of each read the line is asked for; 0 asks for none.
     pub prefetch_distance: usize,
 }
 
-/// Reads all whole blocks of `data`; returns a sum, so that no read can be left out.
+/// Reads all of `data` but what does not fill a cache line in each run; returns a sum, so that no read can be left out.
 #[inline(always)]
 pub(super) fn read<T: Scalar, S: Lanes<T>>(s: S, data: &[T], pattern: ReadPattern) -> T {
     match pattern.streams {
-        8 => read_streams::<T, S, 8>(s, data, pattern),
-        4 => read_streams::<T, S, 4>(s, data, pattern),
-        2 => read_streams::<T, S, 2>(s, data, pattern),
-        _ => read_streams::<T, S, 1>(s, data, pattern),
+        8 => read_streams::<T, S, 8>(s, data, pattern.prefetch_distance),
+        4 => read_streams::<T, S, 4>(s, data, pattern.prefetch_distance),
+        2 => read_streams::<T, S, 2>(s, data, pattern.prefetch_distance),
+        _ => read_streams::<T, S, 1>(s, data, pattern.prefetch_distance),
     }
 }
 
 #[inline(always)]
-fn read_streams<T: Scalar, S: Lanes<T>, const STREAMS: usize>(s: S, data: &[T], pattern: ReadPattern) -> T {
+fn read_streams<T: Scalar, S: Lanes<T>, const STREAMS: usize>(s: S, data: &[T], prefetch_distance: usize) -> T {
     let line = CACHE_LINE / size_of::<T>();
-    let row = pattern.row_bytes / size_of::<T>();
-    assert!(row.is_multiple_of(line));
-    let ahead = pattern.prefetch_distance / size_of::<T>();
+    let run = data.len() / STREAMS / line * line;
+    let ahead = prefetch_distance / size_of::<T>();
     let mut sums = [s.splat(T::ZERO); 8];
-    for block in data.chunks_exact(STREAMS * row) {
-        for column in (0..row).step_by(line) {
-            for (stream, sum) in sums.iter_mut().enumerate().take(STREAMS) {
-                let p = block.as_ptr().wrapping_add(stream * row + column);
-                if ahead > 0 {
-                    s.prefetch(p.wrapping_add(ahead));
-                }
-                for lane in (0..line).step_by(S::N) {
-                    // SAFETY: stream < STREAMS and column + lane + N <= row: inside the block.
-                    *sum = s.add(*sum, unsafe { s.load(p.add(lane)) });
-                }
+    for position in (0..run).step_by(line) {
+        for (stream, sum) in sums.iter_mut().enumerate().take(STREAMS) {
+            let p = data.as_ptr().wrapping_add(stream * run + position);
+            if ahead > 0 {
+                s.prefetch(p.wrapping_add(ahead));
+            }
+            for lane in (0..line).step_by(S::N) {
+                // SAFETY: stream < STREAMS and position + lane + N <= run: inside the data.
+                *sum = s.add(*sum, unsafe { s.load(p.add(lane)) });
             }
         }
     }
