@@ -1,5 +1,5 @@
 # Every chore of the project, one target each; CI runs these and nothing else.
-# Needs Python 3.10+ (with venv and pip) and Rust; all the rest comes into .venv, nothing outside the clone is touched.
+# Needs Python 3.10+ (with venv and pip) and Rust; all the rest comes into .venv.
 
 PYTHON ?= python3
 
@@ -34,7 +34,7 @@ test: test-rust test-python ## build, then run all tests
 test-rust: ## the tests of the core; needs no Python
 	cargo test
 
-test-python: dev ## the tests of the Python package
+test-python: dev $(VENV)/.test ## the tests of the Python package
 	$(PY) -m pytest
 
 test-exhaustive: ## exp, tanh and sigmoid over every f32 there is (minutes)
@@ -43,29 +43,29 @@ test-exhaustive: ## exp, tanh and sigmoid over every f32 there is (minutes)
 test-neon: ## the tests of the core on emulated ARM (apt installs compiler and emulator, as root)
 	.ci/test-neon
 
-venv: $(VENV)/.dev ## .venv with every tool in it
+venv: $(VENV)/.build $(VENV)/.test $(VENV)/.lint ## .venv with the tools of all the chores below in it
 
-dev: venv ## build tinyrs into .venv, optimised, as `import tinyrs` finds it
+dev: $(VENV)/.build ## build tinyrs into .venv, optimised, as `import tinyrs` finds it
 	$(PY) -m maturin develop --release --extras bench,plot
 
-lint: dev ## every formatter and linter, changing nothing
+lint: dev $(VENV)/.test $(VENV)/.lint ## every formatter and linter, changing nothing
 	cargo fmt --all --check
-	PYO3_PYTHON=$(CURDIR)/$(PY) cargo clippy --locked --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items
+	PYO3_PYTHON="$(CURDIR)/$(PY)" cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	$(PY) -m mypy
-	$(PY) -m mypy.stubtest tinyrs
+	$(PY) -m mypy.stubtest --mypy-config-file pyproject.toml tinyrs._tinyrs
 	$(PY) -m zizmor --offline --quiet .github
 
-format: venv ## rewrite the sources the way `make lint` wants them
+format: $(VENV)/.lint ## rewrite the sources the way `make lint` wants them
 	cargo fmt --all
 	$(PY) -m ruff check --fix
 	$(PY) -m ruff format
 
-wheel: $(VENV)/.wheel ## build the wheel for this machine into dist/ and check its size
+wheel: $(VENV)/.build $(VENV)/.wheel ## build the wheel for this machine into dist/ and check its size
 	rm -rf dist
-	CARGO_ZIGBUILD_PYTHON_PATH=$(CURDIR)/$(PY) $(PY) -m maturin build --release --locked --out dist -i $(PY) $(WHEEL_FLAGS)
+	CARGO_ZIGBUILD_PYTHON_PATH="$(CURDIR)/$(PY)" $(PY) -m maturin build --release --locked --out dist -i $(PY) $(WHEEL_FLAGS)
 	@ls -l dist
 	@test -z "$$(find dist -name '*.whl' -size +$(WHEEL_LIMIT)c)" || { echo 'a wheel is over $(WHEEL_LIMIT) bytes' >&2; exit 1; }
 
@@ -77,8 +77,8 @@ clean: ## remove everything that was built
 	find python tests -name __pycache__ -prune -exec rm -rf {} +
 	rm -f python/tinyrs/_tinyrs*.so python/tinyrs/_tinyrs*.pyd
 
-# A stamp for each set of tools, so that a chore installs what it needs, once, and again when pyproject.toml changes.
-$(VENV)/.dev $(VENV)/.wheel: $(VENV)/.%: $(VENV)/.pip pyproject.toml
+# A stamp for each dependency group: a chore installs what it needs, once, and again when pyproject.toml changes.
+$(VENV)/.build $(VENV)/.test $(VENV)/.lint $(VENV)/.wheel: $(VENV)/.%: $(VENV)/.pip pyproject.toml
 	$(PY) -m pip install --quiet --group $*
 	@touch $@
 

@@ -120,7 +120,7 @@ def read_only() -> np.ndarray:
         (from_parameters((W, [1, 2, "x"])), TypeError, "parameters[0].b: expected an array of real numbers"),
         (from_parameters((np.ones((0, 4)), [])), ValueError, "parameters[0].W: expected at least one output"),
         (
-            lambda: tinyrs.Network.from_parameters(3),
+            lambda: tinyrs.Network.from_parameters(3),  # type: ignore[arg-type]
             TypeError,
             "parameters: expected an iterable of (W, b) pairs",
         ),
@@ -168,7 +168,7 @@ def test_a_failed_set_parameters_changes_nothing() -> None:
         [(first_w * 2, first_b), 3],
     ):
         with pytest.raises((ValueError, TypeError), match="parameters"):
-            fresh.set_parameters(wrong)
+            fresh.set_parameters(wrong)  # type: ignore[arg-type]
         assert (fresh.forward(X) == before).all()
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import pickle
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +21,7 @@ def random_parameters(sizes: list[int], dtype: npt.DTypeLike, seed: int = 1) -> 
     rng = np.random.default_rng(seed)
     return [
         (rng.uniform(-1, 1, (n_out, n_in)).astype(dtype), rng.uniform(-1, 1, n_out).astype(dtype))
-        for n_in, n_out in zip(sizes, sizes[1:], strict=False)
+        for n_in, n_out in itertools.pairwise(sizes)
     ]
 
 
@@ -42,7 +44,11 @@ def test_forward_equals_the_oracle(
     precision: str, activation: str, output_activation: str, batch: int | None
 ) -> None:
     parameters = random_parameters([13, 17, 33, 5], DTYPES[precision])
-    options = {"activation": activation, "output_activation": output_activation, "activation_scale": 0.75}
+    options: dict[str, Any] = {
+        "activation": activation,
+        "output_activation": output_activation,
+        "activation_scale": 0.75,
+    }
     network = tinyrs.Network.from_parameters(parameters, precision=precision, **options)
     x = (
         np.random.default_rng(2)

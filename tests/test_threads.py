@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
-from multiprocessing.context import ForkProcess
 import os
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.context import ForkProcess
 
 import numpy as np
 import pytest
@@ -96,7 +96,8 @@ def test_several_python_threads_at_once() -> None:
 
 
 def test_other_threads_run_during_a_long_pass() -> None:
-    started, ticks = threading.Event(), []
+    started = threading.Event()
+    ticks: list[int] = []
 
     def count() -> None:
         started.wait()

@@ -17,12 +17,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parent.parent
 OLDEST_PYTHON = (3, 10)
-# Must be the floor in pyproject.toml: the oldest Python is tried with the oldest numpy.
-OLDEST_NUMPY = "1.23.*"
 
 # Also asks for what a fresh environment needs: Debian's python3, for one, comes without ensurepip.
 WHO_ARE_YOU = """
@@ -38,8 +37,6 @@ import numpy
 start = time.perf_counter()
 import tinyrs
 elapsed = time.perf_counter() - start
-extras = {"matplotlib", "sklearn", "threadpoolctl", "tqdm", "yaml"} & set(sys.modules)
-assert not extras, f"import tinyrs also imports {extras}"
 assert tinyrs.__file__.startswith(sys.prefix), tinyrs.__file__
 print(elapsed * 1e3)
 """
@@ -73,6 +70,15 @@ def pythons_on_this_machine() -> list[str]:
         if who is not None and who[0] >= OLDEST_PYTHON:
             found.setdefault(who, python)
     return [found[who] for who in sorted(found)]
+
+
+def oldest_numpy(wheel: Path) -> str:
+    """The requirement for the oldest numpy that the wheel says it works with."""
+    with zipfile.ZipFile(wheel) as archive:
+        metadata = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        floor = re.search(r"^Requires-Dist: numpy>=([\d.]+)$", archive.read(metadata).decode(), re.MULTILINE)
+    assert floor is not None, "the wheel does not say which numpy it needs"
+    return f"numpy=={floor[1]}.*"
 
 
 class Environment:
@@ -109,13 +115,15 @@ def smoke(python: str, wheel: Path, with_pytest: bool) -> None:
     version, name = who
     with tempfile.TemporaryDirectory(prefix="tinyrs-smoke-") as folder:
         env = Environment(python, Path(folder))
-        env.install(str(wheel), *([f"numpy=={OLDEST_NUMPY}"] if version == OLDEST_PYTHON else []))
+        env.install(str(wheel), *([oldest_numpy(wheel)] if version == OLDEST_PYTHON else []))
+        env.run("-c", "import tinyrs")  # with numpy and nothing else installed
+
+        env.install(f"{wheel}[bench]")
         numpy = env.run("-c", "import numpy; print(numpy.__version__)").strip()
         # The first import reads cold files; it is the later ones that a user waits for.
         extra = statistics.median([float(env.run("-c", IMPORT)) for _ in range(6)][1:])
         say(f"Python {name}: import tinyrs takes {extra:.1f} ms more than numpy {numpy} alone")
 
-        env.install(f"{wheel}[bench]")
         shutil.copy(REPO / "quick_benchmark.py", folder)
         for precision in ("f32", "f64"):
             flags = ["-p", precision, "-n", "20", "-l", "3", "-d", "64", "-a", "sigmoid", "--engine", "both"]

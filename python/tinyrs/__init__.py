@@ -1,10 +1,10 @@
 """tinyrs: a tiny, fast neural-network classifier for CPUs.
 
-    >>> import numpy as np, tinyrs
-    >>> network = tinyrs.Network([4, 16, 3], output_activation="softmax", seed=7)
-    >>> probabilities = network.forward(np.ones((2, 4), dtype=np.float32))
-    >>> probabilities.shape
-    (2, 3)
+>>> import numpy as np, tinyrs
+>>> network = tinyrs.Network([4, 16, 3], output_activation="softmax", seed=7)
+>>> probabilities = network.forward(np.ones((2, 4), dtype=np.float32))
+>>> probabilities.shape
+(2, 3)
 """
 
 from tinyrs import _threadpool as _threadpool

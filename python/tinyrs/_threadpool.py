@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from tinyrs import _tinyrs
 
 try:
@@ -11,10 +9,8 @@ try:
 except ModuleNotFoundError:  # Nothing to register with.
     pass
 else:
-    # The base class has no annotations of its own for mypy to check against.
-    Base = object if TYPE_CHECKING else threadpoolctl.LibController
 
-    class TinyrsController(Base):
+    class TinyrsController(threadpoolctl.LibController):  # type: ignore[misc]  # it has no annotations
         """How threadpoolctl finds the library and reads and sets its number of threads."""
 
         user_api = "tinyrs"

@@ -5,6 +5,8 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import Self
 
+__all__ = ["Network", "build_info", "get_num_threads", "machine_limits", "set_num_threads"]
+
 _Floats = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 _Parameters = Iterable[tuple[npt.ArrayLike, npt.ArrayLike]]
 

@@ -21,7 +21,7 @@ pub struct Layer<T> {
 impl<T: Scalar> Layer<T> {
     /// A layer whose parameters come from `fill(weight, bias)`, called on zeros.
     pub(crate) fn filled(inputs: usize, outputs: usize, fill: impl FnOnce(&mut [T], &mut [T])) -> Result<Self> {
-        let size = outputs.checked_mul(inputs).unwrap_or(usize::MAX);
+        let size = outputs.saturating_mul(inputs);
         let mut layer = Layer { weight: zeros("layer_sizes", size)?, bias: zeros("layer_sizes", outputs)?, inputs };
         fill(&mut layer.weight, &mut layer.bias);
         Ok(layer)

@@ -11,10 +11,12 @@ const SHARED_CACHE: usize = 200 << 20;
 
 /// Where the one-row path finds weights of `nbytes`; see `linalg/gemv.rs` for what was measured.
 pub(crate) fn source_of_weights(nbytes: usize) -> Source {
-    match nbytes {
-        0..=OWN_CACHE => Source::Cache,
-        0..=SHARED_CACHE => Source::SharedCache,
-        _ => Source::Memory,
+    if nbytes <= OWN_CACHE {
+        Source::Cache
+    } else if nbytes <= SHARED_CACHE {
+        Source::SharedCache
+    } else {
+        Source::Memory
     }
 }
 

@@ -113,7 +113,7 @@ fn finite<T: Dispatch>() {
                     let columns = 19;
                     let layer = |outputs: usize, inputs: usize| {
                         // Signs in turn: the true sums of the first row are far smaller than their terms.
-                        let sign = |i: usize| if i % 2 == 0 { weight } else { -weight };
+                        let sign = |i: usize| if i.is_multiple_of(2) { weight } else { -weight };
                         let weights: Vec<T> = (0..outputs * inputs).map(sign).collect();
                         Layer::new("layer", Matrix::new("W", &weights, outputs, inputs).unwrap(), &vec![max; outputs])
                             .unwrap()

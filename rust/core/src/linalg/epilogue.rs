@@ -12,7 +12,7 @@ pub(crate) struct DenseRows<'a, T> {
     pub bias: &'a [T],
 }
 
-/// z[j] = activation(z[j] + bias[j]) * scale, where z[j] is the product of row j with `x`.
+/// `z[j] = activation(z[j] + bias[j]) * scale`, where `z[j]` is the product of row j with `x`.
 ///
 /// A sum that overflowed is computed again, see [`saturating_sum`].
 #[inline(always)]

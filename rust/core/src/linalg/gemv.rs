@@ -11,13 +11,13 @@
 //! | one row, no prefetch | 30.7 / 16.6 | 32.4 / 16.4 |
 //! | 8 neighbouring rows, prefetching the next block | 27.4 / 14.2 | 28.5 / 14.9 |
 //! | 8 neighbouring rows, no prefetch | 26.8 / 13.9 | 27.5 / 14.2 |
-//! | 1 run, 3 KiB ahead | 21.8 / 11.7 | 29.8 / 15.4 |
-//! | 2 runs, 3 KiB ahead | 22.9 / 12.4 | 27.0 / 14.0 |
+//! | 1 run, 3 KiB ahead | 22.1 / 12.0 | 29.8 / 15.4 |
+//! | 2 runs, 3 KiB ahead | 22.5 / 12.2 | 27.0 / 14.0 |
 //! | 4 runs, 3 KiB ahead | 23.8 / 12.4 | 25.2 / 13.4 |
 //! | 8 runs, 3 KiB ahead | 25.0 / 12.8 | 25.8 / 13.7 |
 //!
-//! One run is best far beyond the caches, four are where the last-level cache helps: for 25 layers (105 MB)
-//! 4.8 / 2.3 ms against 4.7 / 1.75 ms, equal at about 200 MB. `plan` chooses. Also lost: asking for a line four pages
+//! Two runs are near the best far beyond the caches; four are where the last-level cache helps: for 25 layers
+//! (105 MB) 1.75 ms against 1.8 for two and 2.3 for one, equal at about 200 MB. `plan` chooses. Also lost: asking for a line four pages
 //! ahead to warm the TLB (10 % slower), and non-temporal prefetches (three times slower).
 //!
 //! Each row has its own accumulator and is summed in the same order whatever rows it is read with: the bits do not
@@ -49,14 +49,14 @@ pub(crate) struct DenseRow<'a, T> {
     pub source: Source,
 }
 
-/// out[j] = activation(weight[j] . x + bias[j]) * scale; `out` has one element a row.
+/// `out[j] = activation(weight[j] . x + bias[j]) * scale`; `out` has one element a row.
 #[inline(always)]
 pub(crate) fn dense_row<T: ExpConstants, S: Lanes<T>>(s: S, work: &DenseRow<T>, out: &mut [T]) {
     assert_eq!(work.rows.weight.len(), out.len() * work.x.len());
     match work.source {
         Source::Cache => products(s, work.rows.weight, work.x, out),
         Source::SharedCache => streamed_products::<T, S, 4>(s, work.rows.weight, work.x, out),
-        Source::Memory => streamed_products::<T, S, 1>(s, work.rows.weight, work.x, out),
+        Source::Memory => streamed_products::<T, S, 2>(s, work.rows.weight, work.x, out),
     }
     finish(s, work.rows, work.epilogue, work.x, out);
 }
@@ -64,7 +64,7 @@ pub(crate) fn dense_row<T: ExpConstants, S: Lanes<T>>(s: S, work: &DenseRow<T>, 
 /// How far ahead of each read its run is asked for.
 const PREFETCH_BYTES: usize = 3072;
 
-/// out[j] = weight[j] . x, run by run: rows i, i + n, i + 2 n, ... together, where n is the length of a run.
+/// `out[j] = weight[j] . x`, run by run: rows i, i + n, i + 2 n, ... together, where n is the length of a run.
 #[inline(always)]
 fn streamed_products<T: Scalar, S: Lanes<T>, const RUNS: usize>(s: S, weight: &[T], x: &[T], out: &mut [T]) {
     let length = out.len() / RUNS;
@@ -77,7 +77,7 @@ fn streamed_products<T: Scalar, S: Lanes<T>, const RUNS: usize>(s: S, weight: &[
     products(s, &weight[RUNS * length * x.len()..], x, &mut out[RUNS * length..]);
 }
 
-/// out[j] = weight[j] . x, in blocks of neighbouring rows.
+/// `out[j] = weight[j] . x`, in blocks of neighbouring rows.
 #[inline(always)]
 fn products<T: Scalar, S: Lanes<T>>(s: S, weight: &[T], x: &[T], out: &mut [T]) {
     let mut row = 0;

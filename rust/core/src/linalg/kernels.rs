@@ -14,7 +14,7 @@ use crate::simd::{Isa, Lanes};
 pub struct Kernels<T> {
     isa: Isa,
     dense_row: unsafe fn(&DenseRow<T>, &mut [T]),
-    finish: unsafe fn(DenseRows<T>, &Epilogue<T>, &[T], &mut [T]),
+    finish: Finish<T>,
     softmax: unsafe fn(&mut [T]),
     all_finite: unsafe fn(&[T]) -> bool,
     read: unsafe fn(&[T], ReadPattern) -> T,
@@ -22,6 +22,9 @@ pub struct Kernels<T> {
     #[cfg_attr(not(test), allow(dead_code, reason = "the ULP tests call the functions by themselves"))]
     exp: unsafe fn(&mut [T]),
 }
+
+/// The type of [`epilogue::finish`] without its token.
+type Finish<T> = unsafe fn(DenseRows<T>, &Epilogue<T>, &[T], &mut [T]);
 
 /// The element types that have kernels.
 pub trait Dispatch: Scalar {

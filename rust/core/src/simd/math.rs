@@ -29,6 +29,7 @@ pub(crate) trait ExpConstants: Scalar {
     const TANH_POLYNOMIAL: &'static [Self];
 }
 
+#[expect(clippy::excessive_precision, reason = "the digits that were computed; the compiler rounds them")]
 impl ExpConstants for f32 {
     const ROUND: f32 = 12_582_912.0;
     const ROUND_BIASED: f32 = 12_582_912.0 + 127.0;
@@ -43,6 +44,7 @@ impl ExpConstants for f32 {
     const TANH_POLYNOMIAL: &'static [f32] = &[-0.333_333_329, 0.133_331_814, -0.053_883_591_6, 0.020_345_983_6];
 }
 
+#[expect(clippy::excessive_precision, reason = "as above")]
 impl ExpConstants for f64 {
     const ROUND: f64 = 6_755_399_441_055_744.0;
     const ROUND_BIASED: f64 = 6_755_399_441_055_744.0 + 1023.0;

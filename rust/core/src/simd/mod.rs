@@ -190,7 +190,7 @@ impl Isa {
 fn choose(wanted: Option<&str>) -> Result<Isa> {
     let available = || Isa::ALL.into_iter().filter(|isa| isa.is_available());
     match wanted {
-        None | Some("") => Ok(available().last().unwrap_or(Isa::Scalar)),
+        None | Some("") => Ok(available().next_back().unwrap_or(Isa::Scalar)),
         Some(name) => available().find(|isa| isa.name() == name).ok_or_else(|| {
             let names: Vec<_> = available().map(Isa::name).collect();
             Error::invalid("TINYRS_ISA", format!("one that this CPU has ({})", names.join(", ")), name)

@@ -1,0 +1,37 @@
+#!/usr/bin/env python3
+"""Run the benchmark that a YAML file describes: one network, or a sweep over many.
+
+./benchmark.py -c example_benchmark.yaml
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tinyrs.bench import cli, config, yaml_config
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = cli.Parser(description=(__doc__ or "").partition("\n")[0], allow_abbrev=False)
+    parser.add_argument(
+        "-c",
+        "--config",
+        type=cli.word(config.file_path()),
+        required=True,
+        metavar="FILE",
+        help="the YAML file",
+    )
+    parser.add_argument("--quiet", action="store_true", help="print the line with the total only")
+    flags = parser.parse_args(argv)
+    return cli.execute(
+        yaml_config.load(flags.config),
+        place=lambda key: f"{flags.config}: benchmark.{key}",
+        folder=Path(__file__).parent,
+        quiet=flags.quiet,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run_tool("benchmark.py", main))

@@ -1,0 +1,162 @@
+"""What to run: frozen dataclasses, and the values that the command line and the YAML file accept for them."""
+
+from __future__ import annotations
+
+import math
+import reprlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+# f4 and f8 are what the seed of the project called them, after NumPy.
+PRECISIONS = {"f32": "f32", "f64": "f64", "f4": "f32", "f8": "f64"}
+ITEM_SIZES = {"f32": 4, "f64": 8}
+ACTIVATIONS = {name: name for name in ("sigmoid", "tanh")}
+ENGINES: dict[str, tuple[str, ...]] = {
+    "tinyrs": ("tinyrs",),
+    "numpy": ("numpy",),
+    "both": ("tinyrs", "numpy"),
+}
+DEFAULT_EPSILON = 4e-6
+DEFAULT_WARMUP = 2
+DEFAULT_SEED = 0
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 100
+
+
+class UsageError(Exception):
+    """Something the user wrote that cannot be run. The message is one line; the exit status is 2."""
+
+
+class RefusedError(Exception):
+    """A value that is not what it should be. Whoever read it says where it stood."""
+
+    def __init__(self, expected: str, got: object) -> None:
+        super().__init__(f"expected {expected}, got {_SHORT.repr(got)}")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One network and how it is run; a sweep is many of them.
+
+    The network has `layers` weight matrices of dimension x dimension. One pass takes `batch` samples.
+    `threads` None means all that this process may use.
+    """
+
+    layers: int
+    dimension: int
+    activation: str
+    precision: str = "f32"
+    batch: int = 1
+    threads: int | None = None
+    epsilon_exp: float = DEFAULT_EPSILON
+    epsilon_square: float = DEFAULT_EPSILON
+
+    @property
+    def layer_bytes(self) -> int:
+        """Bytes of one layer's weights and biases."""
+        return (self.dimension**2 + self.dimension) * ITEM_SIZES[self.precision]
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of all weights and biases; a pass reads each of them once."""
+        return self.layers * self.layer_bytes
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of a pass: a multiplication and an addition per weight and sample."""
+        return 2 * self.layers * self.dimension**2 * self.batch
+
+    def head(self, layers: int) -> Case:
+        """The same network, cut off after at most `layers` layers."""
+        return replace(self, layers=min(layers, self.layers))
+
+
+@dataclass(frozen=True)
+class Output:
+    """Files to write; None for none."""
+
+    json: Path | None = None
+    csv: Path | None = None
+    markdown: Path | None = None
+    plot: Path | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a run needs.
+
+    `swept` names the fields of `Case` that have several values, in the file's order.
+    """
+
+    cases: tuple[Case, ...]
+    nepochs: int
+    engines: tuple[str, ...] = ("tinyrs",)
+    warmup: int = DEFAULT_WARMUP
+    repeats: int = 1
+    seed: int = DEFAULT_SEED
+    name: str | None = None
+    swept: tuple[str, ...] = ()
+    output: Output = field(default_factory=Output)
+
+
+def integer(at_least: int) -> Callable[[object], int]:
+    """A parser of integers from `at_least` to 2**63. A bool is not an integer, whatever Python says."""
+
+    def parse(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
+            raise RefusedError(f"an integer of at least {at_least}", value)
+        if value > 1 << 63:
+            raise RefusedError("an integer of at most 2**63", value)
+        return value
+
+    return parse
+
+
+def choice(values: Mapping[str, T]) -> Callable[[object], T]:
+    """A parser of the keys of `values`."""
+
+    def parse(value: object) -> T:
+        if not isinstance(value, str) or value not in values:
+            raise RefusedError(f"one of {', '.join(values)}", value)
+        return values[value]
+
+    return parse
+
+
+def epsilon(value: object) -> float:
+    """A number from 0 to 80, also as text: YAML 1.1 takes 4e-6, which has no dot, for text.
+
+    Above 88 there would be nothing left of the range in which exp is finite in f32.
+    """
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0 <= number <= 80:
+        raise RefusedError("a number from 0 to 80", value)
+    return number
+
+
+def text(value: object) -> str:
+    """One line of text."""
+    if not isinstance(value, str) or not value.strip() or "\n" in value:
+        raise RefusedError("a line of text", value)
+    return value
+
+
+def file_path(*suffixes: str) -> Callable[[object], Path]:
+    """A parser of file names; with `suffixes`, of those that end in one of them."""
+
+    def parse(value: object) -> Path:
+        path = Path(text(value))
+        if suffixes and path.suffix.lower() not in suffixes:
+            raise RefusedError(f"a file name that ends in {', '.join(suffixes)}", value)
+        return path
+
+    return parse

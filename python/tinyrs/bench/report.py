@@ -1,0 +1,151 @@
+"""Results as text for a terminal and as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tinyrs.bench.config import Case
+from tinyrs.bench.results import Measurement, Results
+
+LIMIT_MEANING = {
+    "memory": "reading the weights from beyond the private caches",
+    "cache": "reading the weights from the private caches",
+    "arithmetic": "multiplying and adding",
+}
+
+
+def headline(results: Results) -> str:
+    """The first line of the output: the time of all runs of the first engine."""
+    plan, ms = results.plan, results.total_ms
+    if plan.name is None:
+        return f"Total time for {plan.nepochs} run(s) was {ms:.6f} ms"
+    return f'Completed "{plan.name}" in {ms:.6f} ms'
+
+
+def details(measurements: Sequence[Measurement]) -> str:
+    """All there is to say about the engines on one case, one column an engine."""
+    first = measurements[0]
+    case, limit = first.case, first.limit
+    lines: list[tuple[str, Callable[[Measurement, dict[str, Any]], str]]] = [
+        ("median", lambda m, r: duration(r["median_ms"])),
+        ("p90", lambda m, r: duration(r["p90_ms"])),
+        ("p99", lambda m, r: duration(r["p99_ms"])),
+        ("first run", lambda m, r: duration(r["first_ms"])),
+        ("passes a second", lambda m, r: f"{r['passes_per_s']:,.1f}"),
+        ("GFLOP/s", lambda m, r: f"{r['gflops']:.2f}"),
+        ("GB/s of weights", lambda m, r: f"{r['gbytes_per_s']:.2f}"),
+        ("share of the limit", lambda m, r: f"{m.limit_share:.0%}"),
+        ("largest error", lambda m, r: f"{m.error:.1e}"),
+        ("  where allowed is", lambda m, r: f"{m.allowed_error:.1e}"),
+    ]
+    if first.numpy_ratio is not None:
+        lines.append(("time / numpy's", lambda m, r: f"{r['numpy_ratio']:.3f}"))
+    rows = [m.row() for m in measurements]
+    table = [["", *(m.engine for m in measurements)]]
+    table += [
+        [name, *(show(m, row) for m, row in zip(measurements, rows, strict=True))] for name, show in lines
+    ]
+    return (
+        f"{describe(case)}: {megabytes(case.weight_bytes)} of weights, "
+        f"{case.flops / 1e9:.3g} GFLOP a pass\n\n"
+        f"{columns(table)}\n\n"
+        f"The limit is {limit.name}, {LIMIT_MEANING[limit.name]}: {duration(limit.seconds * 1e3)} a pass\n"
+        f"  (measured: {limit.read_bandwidth / 1e9:.1f} GB/s read, {limit.flops / 1e9:.0f} GFLOP/s)\n"
+        f"Peak memory {peak(first)}"
+    )
+
+
+def peak(measurement: Measurement) -> str:
+    """The peak memory, and how that compares with the weights."""
+    if measurement.peak_memory is None:
+        return "is not told by this system"
+    ratio = measurement.peak_memory / measurement.case.weight_bytes
+    return megabytes(measurement.peak_memory) + (f", {ratio:.2f} x the weights" if ratio < 10 else "")
+
+
+def environment(fields: Mapping[str, Any]) -> str:
+    """The environment, one line a field."""
+    return columns([[name.replace("_", " "), _plain(value)] for name, value in fields.items()], right=False)
+
+
+def describe(case: Case) -> str:
+    """The network in a few words."""
+    samples = "1 sample" if case.batch == 1 else f"{case.batch} samples"
+    threads = "1 thread" if case.threads == 1 else f"{case.threads or 'all'} threads"
+    shape = f"{case.layers} layer{'s' if case.layers > 1 else ''} of {case.dimension} x {case.dimension}"
+    return f"{shape}, {case.activation}, {case.precision}, {samples} a pass, {threads}"
+
+
+def sweep_header(swept: Sequence[str]) -> list[str]:
+    """The names of the columns of a sweep's table: what was swept, then what came out."""
+    return [*swept, "engine", "median", "p90", "GFLOP/s", "GB/s", "limit", "share", "error", "/ numpy"]
+
+
+def sweep_cells(swept: Sequence[str], m: Measurement) -> list[str]:
+    """The row of one measurement, as sweep_header names it."""
+    row = m.row()
+    return [
+        *(str(row[name]) for name in swept),
+        m.engine,
+        duration(row["median_ms"]),
+        duration(row["p90_ms"]),
+        f"{row['gflops']:.2f}",
+        f"{row['gbytes_per_s']:.2f}",
+        m.limit.name,
+        f"{m.limit_share:.0%}",
+        f"{m.error:.1e}",
+        "" if m.numpy_ratio is None else f"{m.numpy_ratio:.3f}",
+    ]
+
+
+def fixed_columns(cells: Sequence[str]) -> str:
+    """A line of a table whose further rows are not known yet."""
+    return " ".join(cell.rjust(10) for cell in cells)
+
+
+def markdown(results: Results) -> str:
+    """Results and environment as a Markdown document."""
+    swept = results.plan.swept
+    lines = [f"# {results.plan.name or 'tinyrs benchmark'}", ""]
+    if results.measurements:
+        lines += [f"The first network: {describe(results.measurements[0].case)}.", ""]
+    header = sweep_header(swept)
+    lines += [_pipes(header), _pipes(["---"] * len(header))]
+    lines += [_pipes(sweep_cells(swept, m)) for m in results.measurements]
+    lines += [f"\nNot timed: {failure}" for failure in results.failures]
+    lines += ["", *(f"- {name.replace('_', ' ')}: {_plain(v)}" for name, v in results.environment.items())]
+    return "\n".join(lines) + "\n"
+
+
+def duration(ms: float) -> str:
+    """A time with the unit that suits it and four digits."""
+    for unit, factor in (("s", 1e-3), ("ms", 1.0), ("us", 1e3)):
+        if ms * factor >= 1:
+            return f"{ms * factor:#.4g} {unit}"
+    return f"{ms * 1e6:.0f} ns"
+
+
+def megabytes(number: int) -> str:
+    """Bytes in MB, as memory bandwidth is told in GB: powers of ten."""
+    return f"{number / 1e6:,.1f} MB" if number >= 100_000 else f"{number / 1e3:,.1f} kB"
+
+
+def columns(rows: Sequence[Sequence[str]], right: bool = True) -> str:
+    """Rows of cells in aligned columns, the first to the left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "   ".join(
+            cell.rjust(width) if right and i else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+
+
+def _plain(value: object) -> str:
+    return "none known" if value is None else str(value)
+
+
+def _pipes(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"

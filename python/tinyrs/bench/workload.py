@@ -1,0 +1,60 @@
+"""The network that is timed and what it is fed: seeded random numbers, the same on every machine.
+
+Weights are (U(0,1) - 0.5) * s and biases U(0,1) - 0.5 * s with s = 1 / ln(1 + dimension), as in the project
+that tinyrs grew out of. No input is zero, no two epochs share one: neither a branch predictor nor a
+shortcut for zeros shall flatter anybody.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from tinyrs.bench.config import ITEM_SIZES, Case
+from tinyrs.oracle import Array, Layer
+
+# Bytes of inputs to hold at once: as many as stay small against any network worth a lot of epochs.
+_INPUT_BYTES = 4_000_000
+_DTYPES: dict[str, type[np.float32] | type[np.float64]] = {"f32": np.float32, "f64": np.float64}
+
+
+def parameters(case: Case, seed: int) -> Iterator[Layer]:
+    """The layers, each made when it is asked for: W (dimension, dimension), b (dimension,).
+
+    A layer depends on the seed and its number alone. So whoever takes one at a time, as the verifier does,
+    needs no second copy of the network.
+    """
+    dtype, d = _DTYPES[case.precision], case.dimension
+    scale = dtype(1 / math.log(1 + d))
+    for layer in range(case.layers):
+        rng = np.random.default_rng([seed, layer])
+        weight, bias = rng.random((d, d), dtype), rng.random(d, dtype)
+        # In place: at the largest sizes a temporary of the weights would not fit.
+        weight -= dtype(0.5)
+        weight *= scale
+        bias -= dtype(0.5) * scale
+        yield weight, bias
+
+
+def inputs(case: Case, seed: int) -> Iterator[Array]:
+    """Endless samples (dimension,), or batches (batch, dimension) if batch > 1, from U(-1, 1) without 0.
+
+    They are made many at a time, so that what happens between two timed passes is next to nothing.
+    """
+    dtype, count = _DTYPES[case.precision], held_at_once(case)
+    shape = (case.dimension,) if case.batch == 1 else (case.batch, case.dimension)
+    # A different stream from that of any layer, whose seeds have two numbers.
+    rng = np.random.default_rng([seed, 0, 1])
+    while True:
+        chunk = rng.random((count, *shape), dtype)
+        chunk *= dtype(2)
+        chunk -= dtype(1)
+        chunk[chunk == 0] = 1
+        yield from chunk
+
+
+def held_at_once(case: Case) -> int:
+    """How many inputs may be in memory at a time."""
+    return max(1, _INPUT_BYTES // (case.batch * case.dimension * ITEM_SIZES[case.precision]))

@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""Time the forward pass of one network: first whether its answer is right, then how long it takes.
+
+./quick_benchmark.py -p f32 -n 50 -l 100 -d 1024 -a sigmoid
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tinyrs.bench import cli, config
+from tinyrs.bench.config import Case, Output, Plan
+
+# What the flags are called in errors that are about several of them, or found later than when they are read.
+PLACES = {
+    "shape": "argument -l/--layers, -d/--dimension, -b/--batch",
+    "output.json": "argument --json",
+    "output.csv": "argument --csv",
+}
+
+
+def parser() -> cli.Parser:
+    parser = cli.Parser(description=(__doc__ or "").partition("\n")[0], allow_abbrev=False)
+    add = parser.add_argument
+    positive = cli.number(config.integer(1))
+    any_file = cli.word(config.file_path())
+    add(
+        "-n",
+        "--nepochs",
+        type=positive,
+        required=True,
+        help="runs; each is one pass with its own random input",
+    )
+    add(
+        "-p",
+        "--precision",
+        type=cli.word(config.choice(config.PRECISIONS)),
+        required=True,
+        help="f32 or f64 (also f4, f8)",
+    )
+    add("-l", "--layers", type=positive, required=True, help="weight matrices")
+    add("-d", "--dimension", type=positive, required=True, help="width of each layer")
+    add(
+        "-a",
+        "--activation",
+        type=cli.word(config.choice(config.ACTIVATIONS)),
+        required=True,
+        help="sigmoid or tanh",
+    )
+    add("-t", "--threads", type=positive, help="default: all that the process may use")
+    add(
+        "--epsilon",
+        type=cli.word(config.epsilon),
+        default=config.DEFAULT_EPSILON,
+        help="of the stabilizer, for exp and for squares (default: %(default)s)",
+    )
+    add("-b", "--batch", type=positive, default=1, help="samples in a pass (default: %(default)s)")
+    add(
+        "--engine",
+        type=cli.word(config.choice(config.ENGINES)),
+        default=("tinyrs",),
+        help="tinyrs, numpy or both (default: tinyrs)",
+    )
+    add(
+        "--seed",
+        type=cli.number(config.integer(0)),
+        default=config.DEFAULT_SEED,
+        help="of weights and inputs (default: %(default)s)",
+    )
+    add(
+        "--warmup",
+        type=cli.number(config.integer(0)),
+        default=config.DEFAULT_WARMUP,
+        help="passes before the first that counts (default: %(default)s)",
+    )
+    add("--json", type=any_file, metavar="FILE", help="write everything measured")
+    add("--csv", type=any_file, metavar="FILE", help="write one row an engine")
+    add("--quiet", action="store_true", help="print the first line only")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    flags = parser().parse_args(argv)
+    case = Case(
+        layers=flags.layers,
+        dimension=flags.dimension,
+        activation=flags.activation,
+        precision=flags.precision,
+        batch=flags.batch,
+        threads=flags.threads,
+        epsilon_exp=flags.epsilon,
+        epsilon_square=flags.epsilon,
+    )
+    plan = Plan(
+        cases=(case,),
+        nepochs=flags.nepochs,
+        engines=flags.engine,
+        warmup=flags.warmup,
+        seed=flags.seed,
+        output=Output(json=flags.json, csv=flags.csv),
+    )
+    return cli.execute(
+        plan,
+        place=PLACES.__getitem__,
+        folder=Path(__file__).parent,
+        quiet=flags.quiet,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run_tool("quick_benchmark.py", main))

@@ -1,0 +1,124 @@
+"""Right answers pass, wrong ones do not: the guard is tested with deliberately wrong answers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tinyrs import oracle
+from tinyrs.bench import engines, verify, workload
+from tinyrs.bench.config import Case
+from tinyrs.bench.verify import WrongAnswerError
+from tinyrs.oracle import Array, Layer
+
+CASES = [
+    Case(layers=layers, dimension=dimension, activation=activation, precision=precision, batch=batch)
+    for precision in ("f32", "f64")
+    for activation in ("sigmoid", "tanh")
+    for layers, dimension, batch in ((1, 1, 1), (1, 7, 1), (3, 64, 1), (2, 129, 5), (40, 96, 1))
+]
+
+
+def sample(case: Case) -> Array:
+    return next(workload.inputs(case, 0))
+
+
+def reference(case: Case) -> verify.Reference:
+    return verify.reference(case, workload.parameters(case, 0), sample(case))
+
+
+def right_answer(case: Case, layers: list[Layer] | None = None) -> Array:
+    """The oracle's, in the case's own precision."""
+    layers = layers or list(workload.parameters(case, 0))
+    return oracle.forward(sample(case), layers, activation=case.activation, output_activation="same")
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("engine", engines.ENGINES)
+def test_every_engine_is_within_its_bound(case: Case, engine: str) -> None:
+    answer = engines.ENGINES[engine](case, workload.parameters(case, 0))(sample(case))
+    agreement = verify.check(reference(case), answer)
+    assert agreement.error >= 0
+    assert 0 < agreement.allowed < 0.01
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.dimension > 1], ids=str)
+def test_wrong_answers_are_refused(case: Case) -> None:
+    expected, right = reference(case), right_answer(case)
+    swapped = right.copy()
+    swapped[..., [0, -1]] = swapped[..., [-1, 0]]
+    stale = np.roll(right, 1, axis=-1)
+    for wrong in (np.zeros_like(right), swapped, stale, right * right.dtype.type(1.01), -right):
+        with pytest.raises(WrongAnswerError, match=r"off by .* where .* is allowed"):
+            verify.check(expected, wrong)
+    for spoilt in (np.nan, np.inf):
+        wrong = right.copy()
+        wrong[..., -1] = spoilt
+        with pytest.raises(WrongAnswerError):
+            verify.check(expected, wrong)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.dimension > 1], ids=str)
+def test_kernels_that_forget_something_are_refused(case: Case) -> None:
+    """The mistakes that kernels make: the last column, the last row, the bias, the last layer."""
+    expected, layers = reference(case), list(workload.parameters(case, 0))
+    no_column = [
+        (np.where(np.arange(case.dimension) == case.dimension - 1, 0, w).astype(w.dtype), b)
+        for w, b in layers
+    ]
+    no_row = [(np.vstack([w[:-1], 0 * w[-1:]]), b) for w, b in layers]
+    no_bias = [(w, 0 * b) for w, b in layers]
+    transposed = [(np.ascontiguousarray(w.T), b) for w, b in layers]
+    wrong = [no_column, no_row, no_bias, transposed]
+    if case.layers in (2, 3):  # A deep network has come to rest long before its last layer but one.
+        wrong.append([*layers[:-2], layers[-1]])
+    for parameters in wrong:
+        with pytest.raises(WrongAnswerError):
+            verify.check(expected, right_answer(case, parameters))
+
+
+def test_an_error_just_beyond_the_bound_is_refused_and_one_within_is_not() -> None:
+    expected = reference(Case(layers=3, dimension=64, activation="sigmoid"))
+    verify.check(expected, expected.output + 0.99 * expected.allowed)
+    with pytest.raises(WrongAnswerError):
+        verify.check(expected, expected.output + 1.01 * expected.allowed)
+
+
+def test_the_bound_does_not_grow_with_the_answer_but_with_its_rounding() -> None:
+    """An answer of zeros must fail by far, for any size of network."""
+    for dimension in (8, 64, 512):
+        for precision, digits in (("f32", 1e-4), ("f64", 1e-12)):
+            expected = reference(
+                Case(layers=10, dimension=dimension, activation="sigmoid", precision=precision)
+            )
+            assert expected.allowed.max() < digits * np.abs(expected.output).min()
+
+
+def test_a_wrong_shape_is_refused() -> None:
+    case = Case(layers=2, dimension=8, activation="tanh")
+    with pytest.raises(WrongAnswerError, match=r"shape \(8,\), got \(7,\)"):
+        verify.check(reference(case), right_answer(case)[:-1])
+
+
+def test_a_network_that_magnifies_rounding_beyond_sense_cannot_be_verified() -> None:
+    case = Case(layers=30, dimension=64, activation="tanh")
+    rng = np.random.default_rng(0)
+    chaotic = [(rng.normal(size=(64, 64)).astype(np.float32), np.zeros(64, np.float32)) for _ in range(30)]
+    expected = verify.reference(case, chaotic, sample(case))
+    with pytest.raises(WrongAnswerError, match="cannot be verified"):
+        verify.check(expected, right_answer(case, chaotic))
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 4e-6, 80.0])
+def test_the_stabilizer_of_the_reference_is_that_of_the_engine(epsilon: float) -> None:
+    """f64 reaches much further than f32: the reference has to clip where the engine clips."""
+    case = Case(layers=1, dimension=4, activation="sigmoid", epsilon_exp=epsilon)
+    layers = [(np.diag(np.array([-200, -80, 3, 200], np.float32)), np.zeros(4, np.float32))]
+    x = np.ones(4, np.float32)
+    expected = verify.reference(case, layers, x)
+    for build in engines.ENGINES.values():
+        verify.check(expected, build(case, layers)(x))
+
+
+def test_the_reference_is_the_oracle() -> None:
+    case = Case(layers=4, dimension=300, activation="tanh", precision="f64", batch=3)
+    assert np.allclose(reference(case).output, right_answer(case), rtol=1e-12, atol=0)

@@ -1,0 +1,165 @@
+"""Who may import whom, in Python and in Rust; nothing points back."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# What belongs to whom, most special first; and what of the project each may import, itself left out.
+ALLOWED = {
+    "quick_benchmark": {"tinyrs.bench"},
+    "benchmark": {"tinyrs.bench"},
+    "tinyrs.bench": {"tinyrs", "tinyrs.oracle"},
+    "tinyrs.oracle": set(),
+    "tinyrs": {"tinyrs._tinyrs", "tinyrs._threadpool"},
+    "tinyrs._threadpool": {"tinyrs._tinyrs"},
+}
+# Within the benchmark: each may import those that stand before it.
+BENCH_ORDER = [
+    "config",
+    "yaml_config",
+    "workload",
+    "engines",
+    "verify",
+    "environment",
+    "results",
+    "runner",
+    "report",
+    "plot",
+    "cli",
+]
+# The oracle needs nothing but NumPy; from the standard library come the words its types are written with,
+# and a cache for its bounds.
+ORACLE_IMPORTS = {"__future__", "collections.abc", "functools", "numpy", "numpy.typing"}
+
+RUST_ONLY_IN = {
+    r"rayon\b": re.compile(r"rust/core/src/threads\.rs"),
+    r"(core|std)::arch\b": re.compile(r"rust/core/src/simd/.*"),
+    r"(pyo3|numpy)\b": re.compile(r"rust/python/.*"),
+}
+
+
+def imports(source: str) -> Iterator[str]:
+    """The modules that a Python source imports, at its top or deeper; `from a import b` counts as a.b."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide who is meant"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def owner(module: str, owners: set[str]) -> str | None:
+    """The longest of `owners` that `module` is or lies in."""
+    return max((name for name in owners if f"{module}.".startswith(f"{name}.")), key=len, default=None)
+
+
+def violations(module: str, source: str) -> list[str]:
+    """What `module` imports of the project though it may not."""
+    owners = set(ALLOWED) | {"tinyrs._tinyrs"}
+    me = owner(module, owners)
+    assert me in ALLOWED, f"{module}: a new part of the house; say in ALLOWED what it may import"
+    used = {owner(name, owners) for name in imports(source)} - {None, me}
+    return [f"{module} imports {name}" for name in sorted(filter(None, used - ALLOWED[me]))]
+
+
+def bench_violations(name: str, source: str) -> list[str]:
+    """What a module of the benchmark imports of those after it."""
+    before = BENCH_ORDER[: BENCH_ORDER.index(name)]
+    used = {found.split(".")[2] for found in imports(source) if found.startswith("tinyrs.bench.")}
+    return [f"{name} imports {other}" for other in sorted(used & set(BENCH_ORDER) - set(before))]
+
+
+def rust_violations(path: str, source: str) -> list[str]:
+    """The crates that a Rust file uses though only others may: `use x`, or a path that starts with x."""
+    code = re.sub(r"//.*", "", source)
+    return [
+        f"{path} uses {crate}"
+        for crate, where in RUST_ONLY_IN.items()
+        if not where.fullmatch(path) and re.search(rf"(?<![\w:]){crate}\s*(::|;|\{{)", code)
+    ]
+
+
+def python_modules(root: Path) -> dict[str, str]:
+    """The sources of the project by module name."""
+    files = [*root.glob("python/**/*.py"), root / "quick_benchmark.py", root / "benchmark.py"]
+    modules = {}
+    for file in files:
+        below = file.relative_to(root / "python" if "python" in file.relative_to(root).parts else root)
+        modules[".".join(below.with_suffix("").parts).removesuffix(".__init__")] = file.read_text()
+    return modules
+
+
+def test_nothing_in_python_points_back(root: Path) -> None:
+    modules = python_modules(root)
+    assert {"quick_benchmark", "benchmark", "tinyrs", "tinyrs.oracle", "tinyrs.bench.runner"} <= set(modules)
+    assert sum("tinyrs" in name for source in modules.values() for name in imports(source)) > 20
+    assert [fault for name, source in modules.items() for fault in violations(name, source)] == []
+
+
+def test_the_benchmark_has_an_order(root: Path) -> None:
+    sources = {file.stem: file.read_text() for file in root.glob("python/tinyrs/bench/*.py")}
+    assert set(sources) == {*BENCH_ORDER, "__init__"}
+    assert [f for name in BENCH_ORDER for f in bench_violations(name, sources[name])] == []
+
+
+def test_the_oracle_imports_numpy_alone(root: Path) -> None:
+    tree = ast.parse((root / "python/tinyrs/oracle.py").read_text())
+    found = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    found |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert "numpy" in found
+    assert found <= ORACLE_IMPORTS
+
+
+def test_rust_crates_stay_in_their_rooms(root: Path) -> None:
+    files = {str(file.relative_to(root)): file.read_text() for file in root.glob("rust/*/src/**/*.rs")}
+    assert {"rust/core/src/threads.rs", "rust/core/src/lib.rs", "rust/python/src/lib.rs"} <= set(files)
+    for crate, where in RUST_ONLY_IN.items():
+        rooms = [source for path, source in files.items() if where.fullmatch(path)]
+        assert any(re.search(crate, source) for source in rooms), (
+            f"nobody uses {crate}: is the rule still true?"
+        )
+    assert [fault for path, source in files.items() for fault in rust_violations(path, source)] == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("tinyrs", "from tinyrs.bench import cli"),
+        ("tinyrs", "def f():\n    import tinyrs.oracle"),
+        ("tinyrs.oracle", "import tinyrs"),
+        ("tinyrs.bench.runner", "from tinyrs import _tinyrs"),
+        ("tinyrs.bench.runner", "import quick_benchmark"),
+        ("quick_benchmark", "import tinyrs"),
+        ("benchmark", "from quick_benchmark import parser"),
+    ],
+)
+def test_a_planted_import_is_found(module: str, source: str) -> None:
+    assert len(violations(module, source)) == 1
+    assert violations(module, "import numpy, json") == []
+
+
+def test_a_planted_import_against_the_order_of_the_benchmark_is_found() -> None:
+    assert bench_violations("config", "from tinyrs.bench import runner") == ["config imports runner"]
+    assert bench_violations("runner", "from tinyrs.bench.config import Case") == []
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("rust/core/src/network.rs", "use rayon::prelude::*;"),
+        ("rust/core/src/network.rs", "pub(crate) use {rayon::ThreadPool, std::fmt};"),
+        ("rust/core/src/linalg/gemv.rs", "let v = std::arch::x86_64::_mm_pause();"),
+        ("rust/core/src/lib.rs", "    use core::arch::x86_64::*;"),
+        ("rust/core/src/lib.rs", "use numpy::PyArray1;"),
+        ("rust/core/src/error.rs", "impl From<Error> for pyo3::PyErr {}"),
+        ("rust/python/src/lib.rs", "rayon::join(a, b);"),
+    ],
+)
+def test_a_planted_crate_is_found(path: str, source: str) -> None:
+    assert len(rust_violations(path, source)) == 1
+    assert rust_violations(path, f"// {source}\nlet crayon = my::numpy::x;") == []

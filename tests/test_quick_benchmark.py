@@ -1,0 +1,198 @@
+"""quick_benchmark.py as its users meet it: a process, its output, its exit status."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Tool, one_line
+
+SMALL = ["-p", "f32", "-n", "5", "-l", "3", "-d", "16", "-a", "sigmoid"]
+FIRST_LINE = r"Total time for 5 run\(s\) was \d+\.\d{6} ms"
+WITHOUT_EXTRAS = "sys.modules.update(dict.fromkeys(['yaml', 'threadpoolctl', 'tqdm', 'matplotlib']))"
+WRONG_ENGINE = """
+import tinyrs.bench.engines as e
+right = e.ENGINES["tinyrs"]
+def wrong(case, layers):
+    forward = right(case, layers)
+    return lambda x: forward(x) * x.dtype.type(1.01)
+e.ENGINES["tinyrs"] = wrong
+"""
+
+
+def test_first_line_and_details(run_tool: Tool) -> None:
+    done = run_tool("quick_benchmark.py", *SMALL, "--engine", "both")
+    assert (done.returncode, done.stderr) == (0, "")
+    first, *rest = done.stdout.splitlines()
+    assert re.fullmatch(FIRST_LINE, first)
+    text = "\n".join(rest)
+    for expected in ("3 layers of 16 x 16", "median", "p90", "p99", "first run", "passes a second"):
+        assert expected in text
+    for expected in ("GFLOP/s", "GB/s", "share of the limit", "largest error", "time / numpy's"):
+        assert expected in text
+    for expected in ("Peak memory", "cpu", "usable cores", "numpy", "commit"):
+        assert expected in text
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["-p", "f64"],
+        ["-p", "f8", "-a", "tanh"],
+        ["-p", "f4", "-t", "1"],
+        ["-b", "7"],
+        ["--engine", "numpy"],
+        ["-d", "1", "-l", "1", "--warmup", "0"],
+        ["--epsilon", "1e-3", "--seed", "9"],
+        [
+            "--precision=f32",
+            "--nepochs=5",
+            "--layers=2",
+            "--dimension=17",
+            "--activation=tanh",
+            "--threads=1",
+        ],
+    ],
+)
+def test_quiet_is_the_first_line_alone(run_tool: Tool, flags: list[str]) -> None:
+    done = run_tool("quick_benchmark.py", *SMALL, *flags, "--quiet")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(FIRST_LINE + "\n", done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["-l", "0"], "argument -l/--layers: expected an integer of at least 1, got 0"),
+        (["-d", "-3"], "argument -d/--dimension: expected an integer of at least 1, got -3"),
+        (["-n", "many"], "argument -n/--nepochs: expected an integer of at least 1, got 'many'"),
+        (["-b", "0"], "argument -b/--batch: expected an integer of at least 1, got 0"),
+        (["-t", "0"], "argument -t/--threads: expected an integer of at least 1, got 0"),
+        (["-a", "gelu"], "argument -a/--activation: expected one of sigmoid, tanh, got 'gelu'"),
+        (["-p", "f16"], "argument -p/--precision: expected one of f32, f64, f4, f8, got 'f16'"),
+        (["--engine", "torch"], "argument --engine: expected one of tinyrs, numpy, both, got 'torch'"),
+        (["--epsilon", "-1"], "argument --epsilon: expected a number from 0 to 80, got '-1'"),
+        (["--seed", "-1"], "argument --seed: expected an integer of at least 0, got -1"),
+        (["--warmup", "-1"], "argument --warmup: expected an integer of at least 0, got -1"),
+        (
+            ["-l", "100", "-d", "10000000"],
+            "argument -l/--layers, -d/--dimension, -b/--batch: expected to fit",
+        ),
+        (["-b", "1000000000000"], "argument -l/--layers, -d/--dimension, -b/--batch: expected to fit"),
+        (["-d", "1" + "0" * 400], "argument -d/--dimension: expected an integer of at most 2**63, got 1000"),
+        (["--json", "missing/x.json"], "argument --json: cannot write missing/x.json: No such file"),
+        (["--csv", "."], "argument --csv: cannot write .: Is a directory"),
+        (["--bogus"], "unrecognized arguments: --bogus"),
+    ],
+)
+@pytest.mark.skipif(sys.platform == "win32", reason="the system's part of the messages is another")
+def test_bad_values_are_one_line_that_names_the_flag(run_tool: Tool, flags: list[str], message: str) -> None:
+    done = run_tool("quick_benchmark.py", *SMALL, *flags)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert one_line(done.stderr)
+    assert message in done.stderr
+
+
+def test_no_time_for_a_wrong_answer(run_tool: Tool, tmp_path: Path) -> None:
+    flags = [*SMALL, "--engine", "both", "--json", "x.json"]
+    done = run_tool("quick_benchmark.py", *flags, before=WRONG_ENGINE)
+    assert done.returncode == 1
+    assert "Total time" not in done.stdout
+    assert one_line(f"quick_benchmark.py: {done.stderr}")
+    assert re.search(r"wrong answer.*: tinyrs: output .*: off by \S+ where \S+ is allowed", done.stderr)
+    document = json.loads((tmp_path / "x.json").read_text())
+    assert [result["engine"] for result in document["results"]] == ["numpy"]
+    assert len(document["failures"]) == 1
+
+
+def test_nothing_at_all_for_a_wrong_answer_of_the_only_engine(run_tool: Tool, tmp_path: Path) -> None:
+    done = run_tool("quick_benchmark.py", *SMALL, "--json", "x.json", before=WRONG_ENGINE)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert not (tmp_path / "x.json").exists()
+
+
+def test_files(run_tool: Tool, tmp_path: Path) -> None:
+    flags = ["--engine", "both", "--json", "x.json", "--csv", "x.csv", "--quiet"]
+    done = run_tool("quick_benchmark.py", *SMALL, *flags)
+    document = json.loads((tmp_path / "x.json").read_text())
+    assert document["schema"] == 1
+    ours, numpys = document["results"]
+    assert (ours["engine"], numpys["engine"], numpys["numpy_ratio"]) == ("tinyrs", "numpy", 1.0)
+    assert f"{ours['total_ms']:.6f}" in done.stdout
+    assert sum(ours["times_ms"]) == pytest.approx(ours["total_ms"])
+    assert 0 <= ours["error"] < 1e-4
+    with (tmp_path / "x.csv").open() as file:
+        assert [row["engine"] for row in csv.DictReader(file)] == ["tinyrs", "numpy"]
+
+
+def test_a_file_is_kept_until_there_are_results(run_tool: Tool, tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text("old")
+    stop = "import tinyrs.bench.runner as r\ndef run(*_): raise KeyboardInterrupt\nr.run = run"
+    done = run_tool("quick_benchmark.py", *SMALL, "--json", "x.json", "--csv", "x.csv", before=stop)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "quick_benchmark.py: interrupted\n"
+    assert (tmp_path / "x.json").read_text() == "old"
+    assert not (tmp_path / "x.csv").exists()
+
+
+def test_numpy_alone_is_enough(run_tool: Tool) -> None:
+    done = run_tool("quick_benchmark.py", *SMALL, "--engine", "both", "--quiet", before=WITHOUT_EXTRAS)
+    assert (done.returncode, done.stderr) == (0, "")
+    done = run_tool("quick_benchmark.py", *SMALL, "--engine", "both", "-t", "1", before=WITHOUT_EXTRAS)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert one_line(done.stderr)
+    assert "pip install 'tinyrs[bench]'" in done.stderr
+
+
+def test_peak_memory_is_that_of_one_network(run_tool: Tool, tmp_path: Path) -> None:
+    """The promise for the headline, at a size that a test can afford."""
+    flags = ["-p", "f32", "-n", "3", "-l", "30", "-d", "1024", "-a", "sigmoid", "--json", "x.json"]
+    assert run_tool("quick_benchmark.py", *flags, "--quiet").returncode == 0
+    (result,) = json.loads((tmp_path / "x.json").read_text())["results"]
+    if result["peak_memory"] is None:
+        pytest.skip("this system does not tell")
+    assert result["weight_bytes"] < result["peak_memory"] <= 1.15 * result["weight_bytes"] + 60e6
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+@pytest.mark.parametrize("seconds", [0.0, 1.5])
+def test_a_progress_bar_on_a_terminal_for_long_runs_only(run_tool: Tool, seconds: float) -> None:
+    pytest.importorskip("tqdm")
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    slow = f"""
+import time, tinyrs.bench.runner as r
+time_turn = r._time_turn
+r._time_turn = lambda *turn: (time_turn(*turn), time.sleep({seconds}))
+"""
+    ours, theirs = pty.openpty()
+    # A terminal of no size shows nothing.
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    done = run_tool("quick_benchmark.py", *SMALL, "-n", "2", "--quiet", before=slow, stderr=theirs)
+    os.set_blocking(ours, False)
+    try:
+        shown = os.read(ours, 100_000).decode()
+    except BlockingIOError:
+        shown = ""
+    os.close(theirs)
+    os.close(ours)
+    assert done.returncode == 0
+    assert re.fullmatch(r"Total time for 2 run\(s\) was \S+ ms\n", done.stdout)
+    assert ("pass" in shown) == (seconds > 1)
+
+
+def test_help_names_every_flag(run_tool: Tool) -> None:
+    done = run_tool("quick_benchmark.py", "--help")
+    assert done.returncode == 0
+    flags = """
+        nepochs precision layers dimension activation threads epsilon batch engine seed warmup json csv quiet
+    """
+    assert set(re.findall(r"--([a-z]+)", done.stdout)) >= set(flags.split())
