@@ -30,6 +30,7 @@
 //! ```
 
 mod activation;
+mod affinity;
 mod error;
 mod layer;
 mod linalg;
