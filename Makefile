@@ -56,7 +56,7 @@ lint: dev $(VENV)/.test $(VENV)/.lint ## every formatter and linter, changing no
 	$(PY) -m ruff format --check
 	$(PY) -m mypy
 	$(PY) -m mypy.stubtest --mypy-config-file pyproject.toml tinyrs._tinyrs
-	$(PY) -m zizmor --offline --quiet .github
+	$(dir $(PY))zizmor --offline --quiet .github
 
 format: $(VENV)/.lint ## rewrite the sources the way `make lint` wants them
 	cargo fmt --all

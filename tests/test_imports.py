@@ -116,7 +116,7 @@ def test_the_oracle_imports_numpy_alone(root: Path) -> None:
 
 
 def test_rust_crates_stay_in_their_rooms(root: Path) -> None:
-    files = {str(file.relative_to(root)): file.read_text() for file in root.glob("rust/*/src/**/*.rs")}
+    files = {file.relative_to(root).as_posix(): file.read_text() for file in root.glob("rust/*/src/**/*.rs")}
     assert {"rust/core/src/threads.rs", "rust/core/src/lib.rs", "rust/python/src/lib.rs"} <= set(files)
     for crate, where in RUST_ONLY_IN.items():
         rooms = [source for path, source in files.items() if where.fullmatch(path)]

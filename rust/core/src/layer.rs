@@ -2,9 +2,10 @@
 
 use crate::activation::Epilogue;
 use crate::error::{Error, Result};
+use crate::linalg::dense::Dense;
 use crate::linalg::epilogue::DenseRows;
-use crate::linalg::gemm::gemm;
-use crate::linalg::gemv::{DenseRow, Source};
+use crate::linalg::gemm::Columns;
+use crate::linalg::gemv::Source;
 use crate::linalg::kernels::Kernels;
 use crate::matrix::Matrix;
 use crate::scalar::Scalar;
@@ -108,36 +109,24 @@ pub(crate) fn check_finite<T: Scalar>(argument: &str, values: Matrix<T>) -> Resu
     }
 }
 
-/// out = activation(W x + b) * scale for the rows `share` of the layer; x is (inputs,), out (share.len(),).
+/// `out = activation(X W^T + b) * scale` for the outputs `share` of the layer; x is (batch, inputs), out the columns
+/// `share` of (batch, outputs), row-major. `source` says where the weights come from.
 ///
-/// `source` says where the weights come from.
+/// # Safety
+/// `out` has as many rows as x and as many columns as `share`, and nobody else uses them.
 #[inline]
-pub(crate) fn dense_forward_row<T: Scalar>(
+pub(crate) unsafe fn dense_forward<T: Scalar>(
     kernels: &Kernels<T>,
     layer: &Layer<T>,
     share: std::ops::Range<usize>,
     (x, source): (&[T], Source),
     epilogue: &Epilogue<T>,
-    out: &mut [T],
+    out: Columns<T>,
 ) {
     let rows = DenseRows {
         weight: &layer.weight[share.start * layer.inputs..share.end * layer.inputs],
         bias: &layer.bias[share],
     };
-    kernels.dense_row(&DenseRow { rows, x, epilogue, source }, out);
-}
-
-/// out = activation(X W^T + b) * scale; x is (batch, inputs), out (batch, outputs), both row-major.
-pub(crate) fn dense_forward<T: Scalar>(
-    kernels: &Kernels<T>,
-    layer: &Layer<T>,
-    epilogue: &Epilogue<T>,
-    x: &[T],
-    out: &mut [T],
-) {
-    gemm(x, &layer.weight, layer.inputs, out);
-    let rows = DenseRows { weight: &layer.weight, bias: &layer.bias };
-    for (x, z) in x.chunks_exact(layer.inputs).zip(out.chunks_exact_mut(layer.outputs())) {
-        kernels.finish(rows, epilogue, x, z);
-    }
+    // SAFETY: the caller's promise.
+    unsafe { kernels.dense(&Dense { rows, x, epilogue, source }, out) }
 }

@@ -5,8 +5,9 @@ use rand_pcg::rand_core::Rng;
 
 use crate::activation::{Activation, Epilogue, OutputActivation};
 use crate::error::{Error, Result};
-use crate::layer::{Layer, check_finite, check_parameters, dense_forward, dense_forward_row};
+use crate::layer::{Layer, check_finite, check_parameters, dense_forward};
 use crate::linalg::Dispatch;
+use crate::linalg::gemm::Columns;
 use crate::linalg::kernels::{Kernels, kernels};
 use crate::matrix::{Matrix, MatrixMut};
 use crate::plan;
@@ -117,7 +118,7 @@ impl<T: Dispatch> Network<T> {
     }
 
     /// Y = f(X): `x` is (batch, inputs), `out` (batch, outputs). At most `n_threads` threads are used, fewer where
-    /// they would not pay; the result has the same bits for any number.
+    /// they would not pay. Each row's result has the same bits for any number of threads and in any batch.
     ///
     /// # Errors
     /// [`Error::Invalid`] if a shape does not fit, [`Error::NonFinite`] if `x` holds NaN or infinity (nothing is
@@ -134,86 +135,61 @@ impl<T: Dispatch> Network<T> {
         if !self.kernels.all_finite(x.data()) {
             check_finite("X", x)?;
         }
-        if x.rows() <= plan::MAX_ROWS_ONE_BY_ONE {
-            let n_threads = plan::threads_for_row(self.nbytes(), n_threads);
-            for (x, out) in x.data().chunks_exact(inputs).zip(out.data_mut().chunks_exact_mut(outputs)) {
-                self.forward_row(x, out, n_threads)?;
-            }
-        } else {
-            self.forward_batch(x, out.data_mut(), n_threads)?;
-        }
+        self.forward_blocks(x, out.data_mut(), n_threads)?;
         if self.config.output_activation == OutputActivation::Softmax {
             out.data_mut().chunks_exact_mut(outputs).for_each(|row| self.kernels.softmax(row));
         }
         Ok(())
     }
 
-    /// One row through all layers; the team splits the outputs of each layer and meets between layers.
-    fn forward_row(&self, x: &[T], out: &mut [T], n_threads: usize) -> Result<()> {
-        let width = self.hidden_width().next_multiple_of(CACHE_LINE / size_of::<T>());
-        with_scratch("layer_sizes", 2 * width, |scratch: &mut [T]| {
-            let (even, odd) = scratch.split_at_mut(width);
+    /// The rows in blocks, each of which goes through all layers while it is in the cache. The team splits the outputs
+    /// of each layer and meets between layers.
+    fn forward_blocks(&self, x: Matrix<T>, out: &mut [T], n_threads: usize) -> Result<()> {
+        let (batch, inputs, outputs) = (x.rows(), x.cols(), self.outputs());
+        let unit = CACHE_LINE / size_of::<T>();
+        let block = plan::batch_block(batch, self.hidden_width() * size_of::<T>());
+        let size = (block * self.hidden_width()).next_multiple_of(unit);
+        with_scratch("X", 2 * size, |scratch: &mut [T]| {
+            let (even, odd) = scratch.split_at_mut(size);
             let (hidden, out) = ([Shared(even.as_mut_ptr()), Shared(odd.as_mut_ptr())], Shared(out.as_mut_ptr()));
-            threads::run(n_threads, |team| self.forward_row_member(team, x, &hidden, &out));
+            threads::run(plan::threads(self.n_parameters(), self.nbytes(), batch, n_threads), |team| {
+                let out = &out;
+                for (index, x) in x.data().chunks(block * inputs).enumerate() {
+                    if index > 0 {
+                        // The buffers are free when everybody is done with the block before.
+                        team.barrier();
+                    }
+                    let out = Shared(out.0.wrapping_add(index * block * outputs));
+                    self.forward_block(team, x, &hidden, &out);
+                }
+            });
         })
     }
 
-    /// One member's part of [`Network::forward_row`]. Layer l reads what l - 1 wrote to `hidden[(l - 1) % 2]` and
-    /// writes its share to `hidden[l % 2]`, the last layer to `out`.
-    fn forward_row_member(&self, team: &Team, x: &[T], hidden: &[Shared<T>; 2], out: &Shared<T>) {
-        let unit = CACHE_LINE / size_of::<T>();
+    /// One member's part of a block. Layer l reads what l - 1 wrote to `hidden[(l - 1) % 2]` and writes its share of
+    /// the outputs to `hidden[l % 2]`, the last layer to `out`.
+    fn forward_block(&self, team: &Team, x: &[T], hidden: &[Shared<T>; 2], out: &Shared<T>) {
+        let rows = x.len() / self.layers[0].inputs();
         let last = self.layers.len() - 1;
         let source = plan::source_of_weights(self.nbytes());
         for (l, layer) in self.layers.iter().enumerate() {
-            let share = team.share(layer.outputs(), unit);
-            // SAFETY: each buffer holds the widest hidden layer, `out` the last one. Between two barriers a layer's
-            // input is only read, and its output is written by members in disjoint shares.
-            let (x, share_of_out) = unsafe {
-                let x = if l == 0 { x } else { std::slice::from_raw_parts(hidden[(l - 1) % 2].0, layer.inputs()) };
-                let target = if l == last { out } else { &hidden[l % 2] };
-                (x, std::slice::from_raw_parts_mut(target.0.add(share.start), share.len()))
-            };
-            dense_forward_row(self.kernels, layer, share, (x, source), self.epilogue(l), share_of_out);
+            let share = team.share(layer.outputs(), CACHE_LINE / size_of::<T>());
+            let target = if l == last { out } else { &hidden[l % 2] };
+            let columns =
+                Columns { first: target.0.wrapping_add(share.start), stride: layer.outputs(), width: share.len() };
+            // SAFETY: each buffer holds a block of the widest hidden layer, `out` one of the last. Between two barriers
+            // a layer's input is only read, and its output is written by members in disjoint shares.
+            unsafe {
+                let x = match l {
+                    0 => x,
+                    _ => std::slice::from_raw_parts(hidden[(l - 1) % 2].0, rows * layer.inputs()),
+                };
+                dense_forward(self.kernels, layer, share, (x, source), self.epilogue(l), columns);
+            }
             if l < last {
                 team.barrier();
             }
         }
-    }
-
-    /// A batch in blocks of rows, each of which goes through all layers while it is in the cache. The blocks depend
-    /// on the shape alone and each is one thread's: no barrier, and the same bits for any number of threads.
-    fn forward_batch(&self, x: Matrix<T>, out: &mut [T], n_threads: usize) -> Result<()> {
-        let (batch, outputs) = (x.rows(), self.outputs());
-        let block = plan::batch_block(batch);
-        let n_threads = plan::threads_for_batch(self.n_parameters(), batch, n_threads);
-        let size = block * self.hidden_width();
-        with_scratch("X", 2 * size * n_threads, |scratch: &mut [T]| {
-            let (scratch, out) = (Shared(scratch.as_mut_ptr()), Shared(out.as_mut_ptr()));
-            threads::run(n_threads, |team| {
-                let (scratch, out) = (&scratch, &out);
-                // SAFETY: the scratch holds two buffers a member; each takes its own.
-                let own = unsafe { std::slice::from_raw_parts_mut(scratch.0.add(2 * size * team.index), 2 * size) };
-                let (mut from, mut to) = own.split_at_mut(size);
-                for first in team.share(batch.div_ceil(block), 1).map(|index| index * block) {
-                    let rows = block.min(batch - first);
-                    // SAFETY: rows first..first + rows of `out`, which are this member's alone.
-                    let target = unsafe { std::slice::from_raw_parts_mut(out.0.add(first * outputs), rows * outputs) };
-                    let last = self.layers.len() - 1;
-                    for (l, layer) in self.layers.iter().enumerate() {
-                        let x = match l {
-                            0 => &x.data()[first * layer.inputs()..][..rows * layer.inputs()],
-                            _ => &from[..rows * layer.inputs()],
-                        };
-                        if l == last {
-                            dense_forward(self.kernels, layer, self.epilogue(l), x, target);
-                        } else {
-                            dense_forward(self.kernels, layer, self.epilogue(l), x, &mut to[..rows * layer.outputs()]);
-                            std::mem::swap(&mut from, &mut to);
-                        }
-                    }
-                }
-            });
-        })
     }
 
     fn epilogue(&self, layer: usize) -> &Epilogue<T> {

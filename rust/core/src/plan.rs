@@ -2,9 +2,6 @@
 
 use crate::linalg::gemv::Source;
 
-/// Batches of up to this many rows go through the one-row path, row after row.
-pub(crate) const MAX_ROWS_ONE_BY_ONE: usize = 1;
-
 /// Weights of up to this many bytes are taken to be in a core's own cache, of up to this many in a shared one.
 const OWN_CACHE: usize = 1 << 20;
 const SHARED_CACHE: usize = 200 << 20;
@@ -20,17 +17,19 @@ pub(crate) fn source_of_weights(nbytes: usize) -> Source {
     }
 }
 
-/// Threads for one row through weights of `nbytes`.
-pub(crate) fn threads_for_row(nbytes: usize, available: usize) -> usize {
-    if nbytes < 1 << 20 { 1 } else { available }
+/// Threads for `batch` rows through `n_parameters` in `nbytes`, at most `available`.
+pub(crate) fn threads(n_parameters: usize, nbytes: usize, batch: usize, available: usize) -> usize {
+    let worthwhile = match batch {
+        1 => nbytes >= 1 << 20,
+        _ => n_parameters.saturating_mul(batch) >= 1 << 21,
+    };
+    if worthwhile { available } else { 1 }
 }
 
-/// Threads for a batch of `batch` rows through `n_parameters`.
-pub(crate) fn threads_for_batch(n_parameters: usize, batch: usize, available: usize) -> usize {
-    if n_parameters * batch < 1 << 20 { 1 } else { available.min(batch.div_ceil(batch_block(batch))) }
-}
+/// Bytes of a block of hidden values: two of them, and the weights of a tile, in a second-level cache.
+const BLOCK_BYTES: usize = 256 << 10;
 
-/// Rows of a batch that go through all layers together.
-pub(crate) fn batch_block(batch: usize) -> usize {
-    batch.div_ceil(2).next_multiple_of(16).clamp(16, 128)
+/// Rows of a batch that go through all layers together; `row_bytes` is a row of the widest hidden layer.
+pub(crate) fn batch_block(batch: usize, row_bytes: usize) -> usize {
+    (BLOCK_BYTES / row_bytes.max(1) / 4 * 4).clamp(16, 256).min(batch.max(1))
 }

@@ -92,6 +92,25 @@ fn same_bits<T: Dispatch>(sizes: &[usize], batch: usize) {
     }
 }
 
+fn same_bits_alone<T: Dispatch>(sizes: &[usize]) {
+    for isa in available() {
+        let network = network::<T>(sizes, config(Activation::Tanh, OutputActivation::Softmax), isa);
+        let x = uniform::<T>(4, 23 * sizes[0]);
+        let batch = forward(&network, &x, 23, 1);
+        let alone: Vec<T> = x.chunks(sizes[0]).flat_map(|x| forward(&network, x, 1, 1)).collect();
+        assert_eq!(batch, alone, "{} {isa:?} {sizes:?}", T::NAME);
+    }
+}
+
+#[test]
+fn the_bits_of_a_row_do_not_depend_on_its_batch() {
+    // Weights in the core's own cache and beyond it, which are read in another order.
+    for sizes in [[67, 131, 13], [1021, 1031, 13]] {
+        same_bits_alone::<f32>(&sizes);
+        same_bits_alone::<f64>(&sizes);
+    }
+}
+
 #[test]
 fn the_bits_do_not_depend_on_threads() {
     // Above the sizes below which a pass stays on one thread; 1024 divides by 2 and 8, the others by none.

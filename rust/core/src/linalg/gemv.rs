@@ -17,17 +17,12 @@
 //! | 8 runs, 3 KiB ahead | 25.0 / 12.8 | 25.8 / 13.7 |
 //!
 //! Two runs are near the best far beyond the caches; four are where the last-level cache helps: for 25 layers
-//! (105 MB) 1.75 ms against 1.8 for two and 2.3 for one, equal at about 200 MB. `plan` chooses. Also lost: asking for a line four pages
-//! ahead to warm the TLB (10 % slower), and non-temporal prefetches (three times slower).
-//!
-//! Each row has its own accumulator and is summed in the same order whatever rows it is read with: the bits do not
-//! depend on how rows are split over threads.
+//! (105 MB) 1.75 ms against 1.8 for two and 2.3 for one, equal at about 200 MB. `plan` chooses. Also lost: asking for
+//! a line four pages ahead to warm the TLB (10 % slower), and non-temporal prefetches (three times slower).
 
-use super::epilogue::{DenseRows, finish};
-use crate::activation::Epilogue;
+use super::tile::{Ahead, tile};
 use crate::scalar::Scalar;
-use crate::simd::math::ExpConstants;
-use crate::simd::{BLOCK, CACHE_LINE, Lanes};
+use crate::simd::{BLOCK, Lanes};
 
 /// Where the weights come from, which decides in what order they are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,104 +35,52 @@ pub(crate) enum Source {
     Memory,
 }
 
-/// The work of one thread on one layer: some rows of the weights, and the row to multiply them with.
-pub(crate) struct DenseRow<'a, T> {
-    pub rows: DenseRows<'a, T>,
-    /// (inputs,)
-    pub x: &'a [T],
-    pub epilogue: &'a Epilogue<T>,
-    pub source: Source,
-}
-
-/// `out[j] = activation(weight[j] . x + bias[j]) * scale`; `out` has one element a row.
-#[inline(always)]
-pub(crate) fn dense_row<T: ExpConstants, S: Lanes<T>>(s: S, work: &DenseRow<T>, out: &mut [T]) {
-    assert_eq!(work.rows.weight.len(), out.len() * work.x.len());
-    match work.source {
-        Source::Cache => products(s, work.rows.weight, work.x, out),
-        Source::SharedCache => streamed_products::<T, S, 4>(s, work.rows.weight, work.x, out),
-        Source::Memory => streamed_products::<T, S, 2>(s, work.rows.weight, work.x, out),
-    }
-    finish(s, work.rows, work.epilogue, work.x, out);
-}
-
 /// How far ahead of each read its run is asked for.
 const PREFETCH_BYTES: usize = 3072;
 
-/// `out[j] = weight[j] . x`, run by run: rows i, i + n, i + 2 n, ... together, where n is the length of a run.
+/// `out[j] = weight[j] . x`; weight is (outputs, inputs), x (inputs,), out (outputs,).
 #[inline(always)]
-fn streamed_products<T: Scalar, S: Lanes<T>, const RUNS: usize>(s: S, weight: &[T], x: &[T], out: &mut [T]) {
+pub(super) fn gemv<T: Scalar, S: Lanes<T>>(s: S, weight: &[T], x: &[T], source: Source, out: &mut [T]) {
+    match source {
+        Source::Cache => in_blocks(s, weight, x, out),
+        Source::SharedCache => in_runs::<T, S, 4>(s, weight, x, out),
+        Source::Memory => in_runs::<T, S, 2>(s, weight, x, out),
+    }
+}
+
+/// Run by run: rows i, i + n, i + 2 n, ... together, where n is the length of a run.
+#[inline(always)]
+fn in_runs<T: Scalar, S: Lanes<T>, const RUNS: usize>(s: S, weight: &[T], x: &[T], out: &mut [T]) {
     let length = out.len() / RUNS;
+    let ahead = Ahead(PREFETCH_BYTES / size_of::<T>());
     for i in 0..length {
-        let sums = row_sums::<T, S, RUNS, true>(s, &weight[i * x.len()..], length * x.len(), x);
-        for (run, sum) in sums.into_iter().enumerate().take(RUNS) {
+        let [sums] = tile::<T, S, RUNS, 1, true>(s, (&weight[i * x.len()..], length * x.len()), (x, 0), x.len(), ahead);
+        for (run, sum) in sums.into_iter().enumerate() {
             out[run * length + i] = sum;
         }
     }
-    products(s, &weight[RUNS * length * x.len()..], x, &mut out[RUNS * length..]);
+    in_blocks(s, &weight[RUNS * length * x.len()..], x, &mut out[RUNS * length..]);
 }
 
-/// `out[j] = weight[j] . x`, in blocks of neighbouring rows.
+/// In blocks of neighbouring rows.
 #[inline(always)]
-fn products<T: Scalar, S: Lanes<T>>(s: S, weight: &[T], x: &[T], out: &mut [T]) {
+fn in_blocks<T: Scalar, S: Lanes<T>>(s: S, weight: &[T], x: &[T], out: &mut [T]) {
     let mut row = 0;
     while row < out.len() {
         let (block, rest) = (&weight[row * x.len()..], &mut out[row..]);
-        let (height, sums) = match rest.len() {
-            BLOCK.. => (BLOCK, row_sums::<T, S, BLOCK, false>(s, block, x.len(), x)),
-            4.. => (4, row_sums::<T, S, 4, false>(s, block, x.len(), x)),
-            2.. => (2, row_sums::<T, S, 2, false>(s, block, x.len(), x)),
-            _ => (1, row_sums::<T, S, 1, false>(s, block, x.len(), x)),
+        row += match rest.len() {
+            BLOCK.. => rows::<T, S, BLOCK>(s, block, x, rest),
+            4.. => rows::<T, S, 4>(s, block, x, rest),
+            2.. => rows::<T, S, 2>(s, block, x, rest),
+            _ => rows::<T, S, 1>(s, block, x, rest),
         };
-        rest[..height].copy_from_slice(&sums[..height]);
-        row += height;
     }
 }
 
-/// The products with x of R rows, of which the first begins at `weight` and each next one `stride` elements later.
+/// The first R rows; returns R.
 #[inline(always)]
-fn row_sums<T: Scalar, S: Lanes<T>, const R: usize, const PREFETCH: bool>(
-    s: S,
-    weight: &[T],
-    stride: usize,
-    x: &[T],
-) -> [T; BLOCK] {
-    let cols = x.len();
-    debug_assert!(weight.len() >= (R - 1) * stride + cols);
-    let (w, line) = (weight.as_ptr(), CACHE_LINE / size_of::<T>());
-    let mut sums = [s.splat(T::ZERO); BLOCK];
-    let mut column = 0;
-    // A cache line of each row at a time, so that each line is asked for once whatever the width of a register.
-    while column + line <= cols {
-        for (r, sum) in sums.iter_mut().enumerate().take(R) {
-            if PREFETCH {
-                s.prefetch(w.wrapping_add(r * stride + column + PREFETCH_BYTES / size_of::<T>()));
-            }
-            let mut c = column;
-            while c < column + line {
-                // SAFETY: r < R and c + N <= column + line <= cols: inside row r of weight, and inside x.
-                unsafe { *sum = s.mul_add(s.load(w.add(r * stride + c)), s.load(x.as_ptr().add(c)), *sum) };
-                c += S::N;
-            }
-        }
-        column += line;
-    }
-    while column + S::N <= cols {
-        for (r, sum) in sums.iter_mut().enumerate().take(R) {
-            // SAFETY: r < R and column + N <= cols.
-            unsafe { *sum = s.mul_add(s.load(w.add(r * stride + column)), s.load(x.as_ptr().add(column)), *sum) };
-        }
-        column += S::N;
-    }
-    if column < cols {
-        let n = cols - column;
-        for (r, sum) in sums.iter_mut().enumerate().take(R) {
-            // SAFETY: r < R, and n < N elements are left in row r and in x.
-            unsafe {
-                let (w, x) = (s.load_first(w.add(r * stride + column), n), s.load_first(x.as_ptr().add(column), n));
-                *sum = s.mul_add(w, x, *sum);
-            }
-        }
-    }
-    s.sums(sums)
+fn rows<T: Scalar, S: Lanes<T>, const R: usize>(s: S, weight: &[T], x: &[T], out: &mut [T]) -> usize {
+    let [sums] = tile::<T, S, R, 1, false>(s, (weight, x.len()), (x, 0), x.len(), Ahead(0));
+    out[..R].copy_from_slice(&sums);
+    R
 }

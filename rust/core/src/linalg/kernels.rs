@@ -1,7 +1,8 @@
 //! The table of kernels of each instruction set: thin `#[target_feature]` shells around the generic bodies.
 
+use super::dense::{self, Dense};
 use super::epilogue::{self, DenseRows};
-use super::gemv::{self, DenseRow};
+use super::gemm::Columns;
 use super::limits::{self, ReadPattern};
 use crate::activation::Epilogue;
 use crate::error::{Error, Result};
@@ -13,7 +14,8 @@ use crate::simd::{Isa, Lanes};
 /// table is right: it is handed out by [`kernels`], which checks that the CPU has the instruction set.
 pub struct Kernels<T> {
     isa: Isa,
-    dense_row: unsafe fn(&DenseRow<T>, &mut [T]),
+    dense: unsafe fn(&Dense<T>, Columns<T>),
+    #[cfg_attr(not(test), allow(dead_code, reason = "the ULP tests call the functions by themselves"))]
     finish: Finish<T>,
     softmax: unsafe fn(&mut [T]),
     all_finite: unsafe fn(&[T]) -> bool,
@@ -48,13 +50,18 @@ impl<T: Scalar> Kernels<T> {
         self.isa
     }
 
-    /// See [`gemv::dense_row`].
+    /// See [`dense::dense`].
+    ///
+    /// # Safety
+    /// `out` has as many rows as the inputs and as many columns as there are rows of weights, and nobody else uses them.
     #[inline]
-    pub(crate) fn dense_row(&self, work: &DenseRow<T>, out: &mut [T]) {
-        // SAFETY: `kernels` has checked that the CPU has the instruction set of this table; so in the methods below.
-        unsafe { (self.dense_row)(work, out) }
+    pub(crate) unsafe fn dense(&self, work: &Dense<T>, out: Columns<T>) {
+        // SAFETY: the caller's promise; and `kernels` has checked that the CPU has the instruction set of this table,
+        // so in the methods below.
+        unsafe { (self.dense)(work, out) }
     }
 
+    #[cfg(test)]
     /// See [`epilogue::finish`].
     pub(crate) fn finish(&self, rows: DenseRows<T>, epilogue: &Epilogue<T>, x: &[T], z: &mut [T]) {
         // SAFETY: as above.
@@ -102,9 +109,12 @@ macro_rules! shells {
             use super::*;
 
             $(#[target_feature(enable = $features)])?
-            unsafe fn dense_row<T: ExpConstants>(work: &DenseRow<T>, out: &mut [T]) where $token: Lanes<T> {
+            unsafe fn dense<T: ExpConstants>(work: &Dense<T>, out: Columns<T>)
+            where
+                $token: Lanes<T>,
+            {
                 // SAFETY: as above.
-                gemv::dense_row(unsafe { <$token>::new() }, work, out)
+                unsafe { dense::dense(<$token>::new(), work, out) }
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn finish<T: ExpConstants>(rows: DenseRows<T>, epilogue: &Epilogue<T>, x: &[T], z: &mut [T])
@@ -139,7 +149,7 @@ macro_rules! shells {
             }
 
             pub(super) const fn table<T: ExpConstants>() -> Kernels<T> where $token: Lanes<T> {
-                Kernels { isa: $isa, dense_row, finish, softmax, all_finite, exp, read, multiply_add }
+                Kernels { isa: $isa, dense, finish, softmax, all_finite, exp, read, multiply_add }
             }
         }
     };

@@ -1,11 +1,13 @@
 //! Products of weights with one row (`gemv`) or with a batch (`gemm`), with bias and activation applied while the
 //! sums are in cache, and the table of kernels per instruction set.
 
+pub(crate) mod dense;
 pub(crate) mod epilogue;
 pub(crate) mod gemm;
 pub(crate) mod gemv;
 pub(crate) mod kernels;
 pub(crate) mod limits;
+mod tile;
 #[cfg(test)]
 mod ulp_tests;
 

@@ -37,6 +37,7 @@ macro_rules! avx2 {
         impl Lanes<$t> for Avx2 {
             one_intrinsic_each!($t, $v, $($one)*);
             const N: usize = $n;
+            const REGISTERS: usize = 16;
 
             #[inline(always)]
             unsafe fn load_first(self, p: *const $t, n: usize) -> $v {

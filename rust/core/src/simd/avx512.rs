@@ -26,6 +26,7 @@ macro_rules! avx512 {
         impl Lanes<$t> for Avx512 {
             one_intrinsic_each!($t, $v, $($one)*);
             const N: usize = $n;
+            const REGISTERS: usize = 32;
 
             #[inline(always)]
             unsafe fn load_first(self, p: *const $t, n: usize) -> $v {

@@ -73,8 +73,8 @@ pub(crate) mod portable;
 /// Bytes in a cache line: what one prefetch asks for, and the least that two threads should share.
 pub(crate) const CACHE_LINE: usize = 64;
 
-/// Rows that a one-row product sums together: enough independent multiply-add chains to hide a latency of four
-/// cycles on two ports, and enough read streams for the memory (see `linalg/gemv.rs`).
+/// Registers that are summed across together, and rows that a one-row product reads together from a cache: enough
+/// chains of multiply-adds to hide a latency of four cycles on two ports.
 pub(crate) const BLOCK: usize = 8;
 
 /// The vector operations of one instruction set on elements of type `T`.
@@ -88,6 +88,8 @@ pub(crate) trait Lanes<T>: Copy {
     type V: Copy;
     /// Elements in a register.
     const N: usize;
+    /// Registers there are.
+    const REGISTERS: usize;
 
     fn splat(self, x: T) -> Self::V;
     /// # Safety

@@ -25,6 +25,7 @@ macro_rules! neon {
         impl Lanes<$t> for Neon {
             one_intrinsic_each!($t, $v, $($one)*);
             const N: usize = $n;
+            const REGISTERS: usize = 32;
 
             #[inline(always)]
             unsafe fn load_first(self, p: *const $t, n: usize) -> $v {

@@ -21,6 +21,7 @@ macro_rules! portable {
         impl Lanes<$t> for Portable {
             type V = [$t; $n];
             const N: usize = $n;
+            const REGISTERS: usize = 16;
 
             #[inline(always)]
             fn splat(self, x: $t) -> Self::V {

@@ -1,0 +1,44 @@
+//! A layer's product and what follows it, for one row or for a batch.
+
+use super::epilogue::{DenseRows, finish};
+use super::gemm::{Columns, gemm};
+use super::gemv::{Source, gemv};
+use crate::activation::Epilogue;
+use crate::simd::Lanes;
+use crate::simd::math::ExpConstants;
+
+/// The work of one thread on one layer: some rows of the weights, and the inputs to multiply them with.
+pub(crate) struct Dense<'a, T> {
+    pub rows: DenseRows<'a, T>,
+    /// (batch, inputs)
+    pub x: &'a [T],
+    pub epilogue: &'a Epilogue<T>,
+    /// Where the weights come from.
+    pub source: Source,
+}
+
+/// `out[i][j] = activation(weight[j] . x[i] + bias[j]) * scale`
+///
+/// # Safety
+/// `out` has as many rows as x and as many columns as there are rows of weights, and nobody else uses them.
+#[inline(always)]
+pub(super) unsafe fn dense<T: ExpConstants, S: Lanes<T>>(s: S, work: &Dense<T>, out: Columns<T>) {
+    let Dense { rows, x, .. } = *work;
+    // A thread may have no rows of a narrow layer.
+    if rows.bias.is_empty() {
+        return;
+    }
+    let cols = rows.weight.len() / rows.bias.len();
+    assert!(rows.bias.len() == out.width && rows.weight.len() == out.width * cols && x.len().is_multiple_of(cols));
+    // SAFETY: the caller's promise; one slice of a row is alive at a time.
+    unsafe {
+        if x.len() == cols {
+            gemv(s, rows.weight, x, work.source, out.row(0));
+        } else {
+            gemm(s, rows.weight, x, cols, out);
+        }
+        for (i, x) in x.chunks_exact(cols).enumerate() {
+            finish(s, rows, work.epilogue, x, out.row(i));
+        }
+    }
+}
