@@ -128,5 +128,5 @@ pub(crate) unsafe fn dense_forward<T: Scalar>(
         bias: &layer.bias[share],
     };
     // SAFETY: the caller's promise.
-    unsafe { kernels.dense(&Dense { rows, x, epilogue, source }, out) }
+    unsafe { kernels.dense(&Dense { rows, x, inputs: layer.inputs, epilogue, source }, out) }
 }

@@ -77,6 +77,9 @@ impl Team<'_> {
 
     /// This member's share of `total` items, in multiples of `unit` but for the last.
     pub fn share(&self, total: usize, unit: usize) -> std::ops::Range<usize> {
+        if self.size == 1 {
+            return 0..total;
+        }
         let units = total.div_ceil(unit);
         let bound = |index: usize| (units * index / self.size * unit).min(total);
         bound(self.index)..bound(self.index + 1)

@@ -12,6 +12,7 @@ pub(crate) struct Dense<'a, T> {
     pub rows: DenseRows<'a, T>,
     /// (batch, inputs)
     pub x: &'a [T],
+    pub inputs: usize,
     pub epilogue: &'a Epilogue<T>,
     /// Where the weights come from.
     pub source: Source,
@@ -23,21 +24,17 @@ pub(crate) struct Dense<'a, T> {
 /// `out` has as many rows as x and as many columns as there are rows of weights, and nobody else uses them.
 #[inline(always)]
 pub(super) unsafe fn dense<T: ExpConstants, S: Lanes<T>>(s: S, work: &Dense<T>, out: Columns<T>) {
-    let Dense { rows, x, .. } = *work;
-    // A thread may have no rows of a narrow layer.
-    if rows.bias.is_empty() {
-        return;
-    }
-    let cols = rows.weight.len() / rows.bias.len();
-    assert!(rows.bias.len() == out.width && rows.weight.len() == out.width * cols && x.len().is_multiple_of(cols));
+    let Dense { rows, x, inputs, .. } = *work;
+    assert!(rows.bias.len() == out.width && rows.weight.len() == out.width * inputs);
     // SAFETY: the caller's promise; one slice of a row is alive at a time.
     unsafe {
-        if x.len() == cols {
+        if x.len() == inputs {
             gemv(s, rows.weight, x, work.source, out.row(0));
-        } else {
-            gemm(s, rows.weight, x, cols, out);
+            finish(s, rows, work.epilogue, x, out.row(0));
+            return;
         }
-        for (i, x) in x.chunks_exact(cols).enumerate() {
+        gemm(s, rows.weight, x, inputs, out);
+        for (i, x) in x.chunks_exact(inputs).enumerate() {
             finish(s, rows, work.epilogue, x, out.row(i));
         }
     }

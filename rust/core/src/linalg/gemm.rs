@@ -110,7 +110,7 @@ unsafe fn batch_rows<T: Scalar, S: Lanes<T>, const R: usize, const B: usize>(
     };
     for (b, sums) in result.into_iter().enumerate() {
         // SAFETY: the caller's promise.
-        unsafe { out.first.add((i + b) * out.stride).cast::<[T; R]>().write_unaligned(sums) };
+        unsafe { std::ptr::copy_nonoverlapping(sums.as_ptr(), out.first.add((i + b) * out.stride), R) };
     }
     B
 }

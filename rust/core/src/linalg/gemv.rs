@@ -55,7 +55,7 @@ fn in_runs<T: Scalar, S: Lanes<T>, const RUNS: usize>(s: S, weight: &[T], x: &[T
     let ahead = Ahead(PREFETCH_BYTES / size_of::<T>());
     for i in 0..length {
         let [sums] = tile::<T, S, RUNS, 1, true>(s, (&weight[i * x.len()..], length * x.len()), (x, 0), x.len(), ahead);
-        for (run, sum) in sums.into_iter().enumerate() {
+        for (run, sum) in sums.into_iter().enumerate().take(RUNS) {
             out[run * length + i] = sum;
         }
     }
@@ -81,6 +81,6 @@ fn in_blocks<T: Scalar, S: Lanes<T>>(s: S, weight: &[T], x: &[T], out: &mut [T])
 #[inline(always)]
 fn rows<T: Scalar, S: Lanes<T>, const R: usize>(s: S, weight: &[T], x: &[T], out: &mut [T]) -> usize {
     let [sums] = tile::<T, S, R, 1, false>(s, (weight, x.len()), (x, 0), x.len(), Ahead(0));
-    out[..R].copy_from_slice(&sums);
+    out[..R].copy_from_slice(&sums[..R]);
     R
 }

@@ -11,7 +11,7 @@ use crate::simd::{BLOCK, CACHE_LINE, Lanes};
 #[derive(Clone, Copy)]
 pub(super) struct Ahead(pub usize);
 
-/// The products of R rows of weights with B rows of inputs: `result[b][r] = weight[r] . x[b]`.
+/// The products of R rows of weights with B rows of inputs: `result[b][r] = weight[r] . x[b]` for r < R <= 8.
 ///
 /// `(weight, stride)` and `(x, stride)` are where the first row begins and how many elements later the next one does;
 /// each row has `cols` elements. With PREFETCH, weights are asked for `ahead` of reading them.
@@ -29,10 +29,11 @@ pub(super) fn tile<T: Scalar, S: Lanes<T>, const R: usize, const B: usize, const
     (x, x_stride): (&[T], usize),
     cols: usize,
     ahead: Ahead,
-) -> [[T; R]; B] {
+) -> [[T; BLOCK]; B] {
     assert!(weight.len() >= (R - 1) * weight_stride + cols && x.len() >= (B - 1) * x_stride + cols);
     let (w, x, line) = (weight.as_ptr(), x.as_ptr(), CACHE_LINE / size_of::<T>());
-    let mut sums = [[s.splat(T::ZERO); R]; B];
+    // Eight a row, of which R are used: indexed by anything but constants, they would live in memory.
+    let mut sums = [[s.splat(T::ZERO); BLOCK]; B];
     let mut column = 0;
     // A cache line of each row at a time, so that each line is asked for once whatever the width of a register.
     while column + line <= cols {
@@ -43,43 +44,58 @@ pub(super) fn tile<T: Scalar, S: Lanes<T>, const R: usize, const B: usize, const
         }
         let end = column + line;
         while column < end {
-            // SAFETY: r < R, b < B and column + N <= end <= cols: inside the rows by the assertion.
-            let load = |p: *const T, offset: usize| unsafe { s.load(p.add(offset + column)) };
-            let xs: [S::V; B] = std::array::from_fn(|b| load(x, b * x_stride));
-            for r in 0..R {
-                let w = load(w, r * weight_stride);
-                for (sums, x) in sums.iter_mut().zip(xs) {
-                    sums[r] = s.mul_add(w, x, sums[r]);
-                }
-            }
+            // SAFETY: column + N <= end <= cols.
+            sums = unsafe { step::<T, S, R, B>(s, (w, weight_stride), (x, x_stride), column, S::N, sums) };
             column += S::N;
         }
     }
     while column < cols {
-        let n = (cols - column).min(S::N);
-        // SAFETY: r < R, b < B and column + n <= cols: inside the rows by the assertion.
-        let load = |p: *const T, offset: usize| unsafe {
-            let p = p.add(offset + column);
-            if n == S::N { s.load(p) } else { s.load_first(p, n) }
-        };
-        let xs: [S::V; B] = std::array::from_fn(|b| load(x, b * x_stride));
-        for r in 0..R {
-            let w = load(w, r * weight_stride);
-            for (sums, x) in sums.iter_mut().zip(xs) {
-                sums[r] = s.mul_add(w, x, sums[r]);
-            }
-        }
+        let n = S::N.min(cols - column);
+        // SAFETY: column + n <= cols.
+        sums = unsafe { step::<T, S, R, B>(s, (w, weight_stride), (x, x_stride), column, n, sums) };
         column += n;
     }
-    // Across the registers, eight at a time.
-    let mut result = [[T::ZERO; R]; B];
-    for first in (0..R * B).step_by(BLOCK) {
-        let registers = std::array::from_fn(|i| match first + i {
-            i if i < R * B => sums[i / R][i % R],
-            _ => s.splat(T::ZERO),
-        });
-        let count = BLOCK.min(R * B - first);
-        result.as_flattened_mut()[first..first + count].copy_from_slice(&s.sums(registers)[..count]);
+    let mut result = [[T::ZERO; BLOCK]; B];
+    for (result, sums) in result.iter_mut().zip(&sums) {
+        *result = s.sums(*sums);
     }
     result
+}
+
+/// `sums` after the columns from `column` to `column + n`, a register at most.
+///
+/// # Safety
+/// R rows of weights and B rows of inputs have these columns.
+#[inline(always)]
+unsafe fn step<T: Scalar, S: Lanes<T>, const R: usize, const B: usize>(
+    s: S,
+    (w, w_stride): (*const T, usize),
+    (x, x_stride): (*const T, usize),
+    column: usize,
+    n: usize,
+    mut sums: [[S::V; BLOCK]; B],
+) -> [[S::V; BLOCK]; B] {
+    let mut xs = [s.splat(T::ZERO); B];
+    for (b, row) in xs.iter_mut().enumerate() {
+        // SAFETY: the caller's promise.
+        *row = unsafe { load(s, x.add(b * x_stride + column), n) };
+    }
+    for r in 0..R {
+        // SAFETY: the caller's promise.
+        let w = unsafe { load(s, w.add(r * w_stride + column), n) };
+        for (sums, x) in sums.iter_mut().zip(&xs) {
+            sums[r] = s.mul_add(w, *x, sums[r]);
+        }
+    }
+    sums
+}
+
+/// The first `n` elements at `p`, zero behind them.
+///
+/// # Safety
+/// `p` is valid for reading `n <= N` elements.
+#[inline(always)]
+unsafe fn load<T: Scalar, S: Lanes<T>>(s: S, p: *const T, n: usize) -> S::V {
+    // SAFETY: the caller's promise.
+    unsafe { if n == S::N { s.load(p) } else { s.load_first(p, n) } }
 }
