@@ -3,6 +3,7 @@
 mod arrays;
 mod errors;
 mod network;
+mod parameters;
 
 use pyo3::prelude::*;
 

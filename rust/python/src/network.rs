@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use numpy::{Element, PyArray1, PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
+use numpy::{Element, PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple, PyType};
@@ -10,6 +10,7 @@ use tinyrs_core::{Config, Dispatch, Layer, Matrix, MatrixMut, num_threads};
 
 use crate::arrays::{as_array, as_count, as_output, as_slice, tuple};
 use crate::errors::to_python;
+use crate::parameters::{copies_of, network_of, set_parameters};
 
 /// Work below this many multiply-adds keeps the GIL: about 20 us at the rate of one core, less than what taking it
 /// back can cost when other threads want it.
@@ -193,7 +194,7 @@ impl Network {
 
     /// Copies of the parameters: a list of (W, b), W of shape (outputs, inputs) and b of shape (outputs,).
     fn parameters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        with_network!(&self.0, network => parameters(py, network))
+        with_network!(&self.0, network => copies_of(py, network))
     }
 
     /// Overwrites all parameters with those of a list of (W, b), in the shapes that `parameters` gives.
@@ -353,67 +354,4 @@ fn forward<'py, T: Dispatch + Element>(
     };
     outcome.map_err(to_python)?;
     Ok(result.into_any())
-}
-
-fn parameters<'py, T: Dispatch + Element>(
-    py: Python<'py>,
-    network: &tinyrs_core::Network<T>,
-) -> PyResult<Bound<'py, PyList>> {
-    let list = PyList::empty(py);
-    for layer in network.layers() {
-        let weight = PyArray1::from_slice(py, layer.weight()).reshape([layer.outputs(), layer.inputs()])?;
-        list.append((weight, PyArray1::from_slice(py, layer.bias())))?;
-    }
-    Ok(list)
-}
-
-/// The arrays of one (W, b) pair, of the right type and rank.
-type Pair<'py, T> = (Bound<'py, PyArrayDyn<T>>, Bound<'py, PyArrayDyn<T>>);
-
-fn pair<'py, T: Dispatch + Element>(index: usize, item: &Bound<'py, PyAny>) -> PyResult<Pair<'py, T>> {
-    let (weight, bias): (Bound<PyAny>, Bound<PyAny>) = item.extract().map_err(|_| {
-        let got = item.get_type();
-        PyTypeError::new_err(format!("parameters[{index}]: expected a pair (W, b), got {got}"))
-    })?;
-    let array = |name: &str, value: &Bound<'py, PyAny>, rank: usize, expected: &str| {
-        let argument = format!("parameters[{index}].{name}");
-        let array = as_array::<T>(&argument, value)?;
-        if array.ndim() != rank {
-            let got = tuple(array.shape());
-            return Err(PyValueError::new_err(format!("{argument}: expected shape {expected}, got {got}")));
-        }
-        Ok(array)
-    };
-    Ok((array("W", &weight, 2, "(outputs, inputs)")?, array("b", &bias, 1, "(outputs,)")?))
-}
-
-fn as_matrix<'a, T: Dispatch + Element>(weight: &'a Bound<PyArrayDyn<T>>) -> PyResult<Matrix<'a, T>> {
-    Matrix::new("W", as_slice(weight), weight.shape()[0], weight.shape()[1]).map_err(to_python)
-}
-
-fn iterate<'py>(
-    parameters: &Bound<'py, PyAny>,
-) -> PyResult<impl Iterator<Item = (usize, PyResult<Bound<'py, PyAny>>)>> {
-    let not_iterable = |_| {
-        let got = parameters.get_type();
-        PyTypeError::new_err(format!("parameters: expected an iterable of (W, b) pairs, got {got}"))
-    };
-    Ok(parameters.try_iter().map_err(not_iterable)?.enumerate())
-}
-
-fn network_of<T: Dispatch + Element>(parameters: &Bound<PyAny>, config: Config) -> PyResult<tinyrs_core::Network<T>> {
-    let layers = iterate(parameters)?.map(|(index, item)| {
-        let (weight, bias) = pair::<T>(index, &item?)?;
-        Layer::new(&format!("parameters[{index}]"), as_matrix(&weight)?, as_slice(&bias)).map_err(to_python)
-    });
-    tinyrs_core::Network::from_layers(layers.collect::<PyResult<_>>()?, config).map_err(to_python)
-}
-
-fn set_parameters<T: Dispatch + Element>(
-    network: &mut tinyrs_core::Network<T>,
-    parameters: &Bound<PyAny>,
-) -> PyResult<()> {
-    let pairs = iterate(parameters)?.map(|(index, item)| pair::<T>(index, &item?)).collect::<PyResult<Vec<_>>>()?;
-    let views = pairs.iter().map(|(weight, bias)| Ok((as_matrix(weight)?, as_slice(bias))));
-    network.set_parameters(&views.collect::<PyResult<Vec<_>>>()?).map_err(to_python)
 }
