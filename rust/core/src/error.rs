@@ -27,6 +27,22 @@ pub enum Error {
         /// Column of the first offending value.
         column: usize,
     },
+    /// Training led to a loss or to parameters that are infinite or NaN; the network is as after the epoch before.
+    #[error(
+        "fit: expected finite losses, got {what} in epoch {epoch} at learning rate {learning_rate:e}; \
+         try a smaller learning_rate, clip_norm, or features scaled to about [-1, 1]"
+    )]
+    Diverged {
+        /// Counted from 0.
+        epoch: usize,
+        /// In the step where it was noticed.
+        learning_rate: f64,
+        /// What was not finite.
+        what: String,
+    },
+    /// Training was interrupted from outside; the network is as after its last finished epoch.
+    #[error("fit: interrupted")]
+    Interrupted,
     /// Memory for the parameters or scratch could not be had.
     #[error("{argument}: expected {bytes} bytes of memory, which this machine could not give")]
     OutOfMemory {

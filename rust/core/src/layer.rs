@@ -65,6 +65,11 @@ impl<T: Scalar> Layer<T> {
         &self.bias
     }
 
+    /// W and b, to be changed in place.
+    pub(crate) fn parameters_mut(&mut self) -> (&mut [T], &mut [T]) {
+        (&mut self.weight, &mut self.bias)
+    }
+
     /// Overwrites the parameters; shapes and values have been checked.
     pub(crate) fn copy_from(&mut self, weight: &[T], bias: &[T]) {
         self.weight.copy_from_slice(weight);

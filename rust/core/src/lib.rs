@@ -20,9 +20,9 @@
 //! the only user of rayon; `probe` measures what the machine can do.
 //!
 //! ```
-//! use tinyrs_core::{Config, Matrix, MatrixMut, Network};
+//! use tinyrs_core::{Config, Init, Matrix, MatrixMut, Network};
 //!
-//! let network = Network::<f32>::new(&[4, 16, 3], Config::default(), 7)?;
+//! let network = Network::<f32>::new(&[4, 16, 3], Config::default(), Init::GlorotUniform, 7)?;
 //! let (x, mut y) = ([0.1, 0.2, 0.3, 0.4], [0.0; 3]);
 //! network.forward(Matrix::new("x", &x, 1, 4)?, &mut MatrixMut::new("y", &mut y, 1, 3)?, 1)?;
 //! assert!(y.iter().any(|v| *v != 0.0));
@@ -32,29 +32,45 @@
 mod activation;
 mod affinity;
 mod error;
+mod gradients;
+mod init;
 mod layer;
 mod linalg;
+mod loss;
 mod matrix;
 #[doc(hidden)]
 pub mod naive;
+mod named;
 mod network;
+mod optimizer;
 mod plan;
 mod probe;
+mod random;
 mod scalar;
+mod schedule;
 mod simd;
 mod stabilizer;
+mod step;
+mod tape;
 mod threads;
+mod training;
 mod workspace;
 
 pub use activation::{Activation, OutputActivation};
 pub use error::{Error, Result};
+pub use gradients::{Gradients, backward, loss_and_gradients};
+pub use init::Init;
 pub use layer::Layer;
 pub use linalg::Dispatch;
 pub use linalg::limits::ReadPattern;
+pub use loss::{Loss, Targets};
 pub use matrix::{Matrix, MatrixMut};
 pub use network::{Config, Network};
+pub use optimizer::{Algorithm, Moment, Optimizer, OptimizerConfig};
 pub use probe::{DEFAULT_WORKING_SET, MachineLimits, machine_limits};
 pub use scalar::Scalar;
+pub use schedule::Schedule;
 pub use simd::Isa;
 pub use stabilizer::Stabilizer;
 pub use threads::{num_threads, set_num_threads};
+pub use training::{Epoch, Hooks, Monitor, Report, Samples, Stop, TrainingConfig, fit};

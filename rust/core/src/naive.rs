@@ -21,6 +21,19 @@ pub fn activate(activation: Activation, x: f64) -> f64 {
         Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
         Activation::Tanh => x.tanh(),
         Activation::Relu => x.max(0.0),
+        Activation::LeakyRelu => {
+            if x > 0.0 {
+                x
+            } else {
+                0.01 * x
+            }
+        }
+        Activation::Selu => {
+            let (lambda, alpha) = (1.0507009873554804934, 1.6732632423543772848);
+            if x > 0.0 { lambda * x } else { lambda * alpha * x.exp_m1() }
+        }
+        Activation::Gelu => 0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh()),
+        Activation::Silu => x / (1.0 + (-x).exp()),
         Activation::Identity => x,
     }
 }

@@ -1,10 +1,8 @@
 //! `Network<T>`: parameters, and the forward pass of one row or of a batch.
 
-use rand_pcg::Pcg64;
-use rand_pcg::rand_core::Rng;
-
 use crate::activation::{Activation, Epilogue, OutputActivation};
 use crate::error::{Error, Result};
+use crate::init::Init;
 use crate::layer::{Layer, check_finite, check_parameters, dense_forward};
 use crate::linalg::Dispatch;
 use crate::linalg::gemm::Columns;
@@ -14,14 +12,14 @@ use crate::plan;
 use crate::scalar::Scalar;
 use crate::simd::{CACHE_LINE, Isa};
 use crate::stabilizer::Stabilizer;
-use crate::threads::{self, Team};
+use crate::threads::{self, Shared, Team};
 use crate::workspace::with_scratch;
 
 /// What a network computes beside its parameters.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// Of the hidden layers.
-    pub activation: Activation,
+    /// Of the hidden layers: one for all of them, or one each.
+    pub activations: Vec<Activation>,
     /// Of the last layer.
     pub output_activation: OutputActivation,
     /// Every activated value is multiplied by it.
@@ -35,7 +33,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Config {
-            activation: Activation::Tanh,
+            activations: vec![Activation::Tanh],
             output_activation: OutputActivation::Identity,
             activation_scale: 1.0,
             epsilon_exp: 4e-6,
@@ -49,38 +47,54 @@ impl Default for Config {
 pub struct Network<T: Scalar> {
     layers: Vec<Layer<T>>,
     config: Config,
-    hidden: Epilogue<T>,
-    output: Epilogue<T>,
+    /// A layer each.
+    epilogues: Vec<Epilogue<T>>,
     kernels: &'static Kernels<T>,
 }
 
+impl<T: Scalar> Network<T> {
+    /// What follows the sums of layer `layer`.
+    pub(crate) fn epilogue(&self, layer: usize) -> &Epilogue<T> {
+        &self.epilogues[layer]
+    }
+
+    pub(crate) fn kernels(&self) -> &'static Kernels<T> {
+        self.kernels
+    }
+
+    /// The layers, first to last.
+    pub fn layers(&self) -> &[Layer<T>] {
+        &self.layers
+    }
+
+    pub(crate) fn layers_mut(&mut self) -> &mut [Layer<T>] {
+        &mut self.layers
+    }
+
+    /// (inputs, hidden..., outputs)
+    pub fn layer_sizes(&self) -> Vec<usize> {
+        std::iter::once(self.layers[0].inputs()).chain(self.layers.iter().map(Layer::outputs)).collect()
+    }
+}
+
 impl<T: Dispatch> Network<T> {
-    /// A network of `layer_sizes` (inputs, hidden..., outputs), with zero biases and weights drawn uniformly from
-    /// plus or minus sqrt(6 / (inputs + outputs)) of each layer (Glorot and Bengio 2010). The same seed gives the
-    /// same weights on every platform.
+    /// A network of `layer_sizes` (inputs, hidden..., outputs), with zero biases and weights drawn by `init`. The same
+    /// seed gives the same weights on every platform.
     ///
     /// # Errors
     /// [`Error::Invalid`] for fewer than two sizes, a size of 0 or a bad `config`; [`Error::OutOfMemory`].
-    pub fn new(layer_sizes: &[usize], config: Config, seed: u64) -> Result<Self> {
+    pub fn new(layer_sizes: &[usize], config: Config, init: Init, seed: u64) -> Result<Self> {
         if layer_sizes.len() < 2 || layer_sizes.contains(&0) {
             let got = format!("{layer_sizes:?}");
             return Err(Error::invalid("layer_sizes", "at least two sizes (inputs, outputs), each at least 1", got));
         }
-        let initialise = |(index, sizes): (usize, &[usize])| {
-            let mut generator = Pcg64::new(seed.into(), index as u128);
-            let bound = (6.0 / (sizes[0] as f64 + sizes[1] as f64)).sqrt();
-            Layer::filled(sizes[0], sizes[1], |weight, _| {
-                for w in weight {
-                    // 53 random bits: uniform on [0, 1).
-                    let uniform = (generator.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
-                    *w = T::from_f64((2.0 * uniform - 1.0) * bound);
-                }
-            })
-        };
         // Before gigabytes are filled with random numbers.
-        let parts = epilogues(&config)?;
-        let layers = layer_sizes.windows(2).enumerate().map(initialise).collect::<Result<_>>()?;
-        Network::assemble(layers, config, parts)
+        let epilogues = epilogues(&config, layer_sizes.len() - 1)?;
+        let layer = |(index, sizes): (usize, &[usize])| {
+            Layer::filled(sizes[0], sizes[1], |weight, _| init.fill(seed, index, sizes[0], weight))
+        };
+        let layers = layer_sizes.windows(2).enumerate().map(layer).collect::<Result<_>>()?;
+        Network::assemble(layers, config, epilogues)
     }
 
     /// A network of these layers, each of which must take what the one before it gives.
@@ -101,11 +115,12 @@ impl<T: Dispatch> Network<T> {
                 ));
             }
         }
-        Network::assemble(layers, config, epilogues(&config)?)
+        let epilogues = epilogues(&config, layers.len())?;
+        Network::assemble(layers, config, epilogues)
     }
 
-    fn assemble(layers: Vec<Layer<T>>, config: Config, (hidden, output): (Epilogue<T>, Epilogue<T>)) -> Result<Self> {
-        Ok(Network { layers, config, hidden, output, kernels: kernels(Isa::active()?)? })
+    fn assemble(layers: Vec<Layer<T>>, config: Config, epilogues: Vec<Epilogue<T>>) -> Result<Self> {
+        Ok(Network { layers, config, epilogues, kernels: kernels(Isa::active()?)? })
     }
 
     /// The same network on another instruction set than the one chosen at start-up.
@@ -192,10 +207,6 @@ impl<T: Dispatch> Network<T> {
         }
     }
 
-    fn epilogue(&self, layer: usize) -> &Epilogue<T> {
-        if layer + 1 == self.layers.len() { &self.output } else { &self.hidden }
-    }
-
     fn outputs(&self) -> usize {
         self.layers[self.layers.len() - 1].outputs()
     }
@@ -223,16 +234,6 @@ impl<T: Dispatch> Network<T> {
         Ok(())
     }
 
-    /// The layers, first to last.
-    pub fn layers(&self) -> &[Layer<T>] {
-        &self.layers
-    }
-
-    /// (inputs, hidden..., outputs)
-    pub fn layer_sizes(&self) -> Vec<usize> {
-        std::iter::once(self.layers[0].inputs()).chain(self.layers.iter().map(Layer::outputs)).collect()
-    }
-
     /// What the network computes beside its parameters.
     pub fn config(&self) -> &Config {
         &self.config
@@ -254,25 +255,27 @@ impl<T: Dispatch> Network<T> {
     }
 }
 
-/// A pointer that several threads write through, each to its own part.
-struct Shared<T>(*mut T);
-
-// SAFETY: every use writes to disjoint parts, or is ordered by a barrier; see the blocks that use it.
-unsafe impl<T: Send> Sync for Shared<T> {}
-
-/// The epilogues of the hidden layers and of the last one; checks the numbers of `config`.
-fn epilogues<T: Scalar>(config: &Config) -> Result<(Epilogue<T>, Epilogue<T>)> {
+/// The epilogues of `n_layers` layers; checks `config`.
+fn epilogues<T: Scalar>(config: &Config, n_layers: usize) -> Result<Vec<Epilogue<T>>> {
     let stabilizer = Stabilizer::new(config.epsilon_exp, config.epsilon_square)?;
     let scale = T::from_f64(config.activation_scale);
     if !scale.is_finite() {
         return Err(Error::invalid("activation_scale", format!("a finite {}", T::NAME), config.activation_scale));
     }
-    let hidden = Epilogue { activation: config.activation, scale, stabilizer };
+    let n_hidden = n_layers - 1;
+    let given = &config.activations;
+    if given.len() != 1 && (given.len() != n_hidden || given.is_empty()) {
+        let expected = format!("one name, or {n_hidden}, one a hidden layer");
+        return Err(Error::invalid("activation", expected, format!("{} names", given.len())));
+    }
+    let hidden = |activation| Epilogue { activation, scale, stabilizer };
     let output = match config.output_activation {
-        OutputActivation::Same => hidden,
+        OutputActivation::Same => hidden(given[given.len() - 1]),
+        OutputActivation::Sigmoid => Epilogue { activation: Activation::Sigmoid, scale: T::ONE, stabilizer },
         OutputActivation::Identity | OutputActivation::Softmax => {
             Epilogue { activation: Activation::Identity, scale: T::ONE, stabilizer }
         }
     };
-    Ok((hidden, output))
+    let hidden = (0..n_hidden).map(|l| hidden(given[l.min(given.len() - 1)]));
+    Ok(hidden.chain(std::iter::once(output)).collect())
 }

@@ -26,6 +26,11 @@ pub(crate) fn threads(n_parameters: usize, nbytes: usize, batch: usize, availabl
     if worthwhile { available } else { 1 }
 }
 
+/// Threads for training steps of `batch` rows through `n_parameters`, at most `available`.
+pub(crate) fn training_threads(n_parameters: usize, batch: usize, available: usize) -> usize {
+    if n_parameters.saturating_mul(batch) >= 1 << 17 { available } else { 1 }
+}
+
 /// Bytes of a block of hidden values: two of them, and the weights of a tile, in a second-level cache.
 const BLOCK_BYTES: usize = 256 << 10;
 

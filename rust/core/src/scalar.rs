@@ -35,6 +35,8 @@ pub trait Scalar:
     const ONE: Self;
     /// The largest finite value.
     const MAX: Self;
+    /// The smallest positive normal value.
+    const MIN_POSITIVE: Self;
     /// The distance from 1 to the next larger number.
     const EPSILON: Self;
 
@@ -55,6 +57,7 @@ macro_rules! scalar {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
             const MAX: Self = $t::MAX;
+            const MIN_POSITIVE: Self = $t::MIN_POSITIVE;
             const EPSILON: Self = $t::EPSILON;
 
             fn from_f64(value: f64) -> Self {

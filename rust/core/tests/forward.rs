@@ -4,13 +4,15 @@
 mod common;
 
 use common::{available, expected, first_wrong, forward, network, uniform};
-use tinyrs_core::{Activation, Config, Dispatch, Error, Isa, Layer, Matrix, MatrixMut, Network, OutputActivation};
+use tinyrs_core::{
+    Activation, Config, Dispatch, Error, Init, Isa, Layer, Matrix, MatrixMut, Network, OutputActivation,
+};
 
 /// 1, primes, powers of two and one past: of a register, of the block of rows, of a cache line.
 const SIZES: [usize; 14] = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 67];
 
 fn config(activation: Activation, output_activation: OutputActivation) -> Config {
-    Config { activation, output_activation, activation_scale: 1.25, ..Config::default() }
+    Config { activations: vec![activation], output_activation, activation_scale: 1.25, ..Config::default() }
 }
 
 fn every_shape<T: Dispatch>() {
@@ -173,7 +175,7 @@ fn a_sum_that_overflows_on_the_way_is_still_right() {
 
 #[test]
 fn bad_arguments_are_named_and_nothing_is_written() {
-    let network = Network::<f32>::new(&[4, 3], Config::default(), 1).unwrap();
+    let network = Network::<f32>::new(&[4, 3], Config::default(), Init::GlorotUniform, 1).unwrap();
     let forward = |x: &[f32], (rows, cols), (out_rows, out_cols): (usize, usize)| {
         let mut y = vec![7.0f32; out_rows * out_cols];
         let x = Matrix::new("X", x, rows, cols).unwrap();
@@ -198,6 +200,6 @@ fn bad_arguments_are_named_and_nothing_is_written() {
 
 #[test]
 fn an_empty_batch_gives_an_empty_result() {
-    let network = Network::<f64>::new(&[4, 3], Config::default(), 1).unwrap();
+    let network = Network::<f64>::new(&[4, 3], Config::default(), Init::GlorotUniform, 1).unwrap();
     assert!(forward(&network, &[], 0, 2).is_empty());
 }

@@ -1,11 +1,17 @@
 //! The table of kernels of each instruction set: thin `#[target_feature]` shells around the generic bodies.
 
+use std::ops::Range;
+
 use super::dense::{self, Dense};
 use super::epilogue::{self, DenseRows};
 use super::gemm::Columns;
 use super::limits::{self, ReadPattern};
+use super::outer::{self, Left, Right, Sizes, Target};
+use super::pack;
+use super::rows::{self, Block, Dropout, Slopes};
 use crate::activation::Epilogue;
 use crate::error::{Error, Result};
+use crate::optimizer::{self, Slots, Update};
 use crate::scalar::Scalar;
 use crate::simd::math::{self, ExpConstants};
 use crate::simd::{Isa, Lanes};
@@ -18,11 +24,21 @@ pub struct Kernels<T> {
     #[cfg_attr(not(test), allow(dead_code, reason = "the ULP tests call the functions by themselves"))]
     finish: Finish<T>,
     softmax: unsafe fn(&mut [T]),
+    product: unsafe fn(Sizes, Left<T>, Right<T>, Target<T>),
+    panel: usize,
     all_finite: unsafe fn(&[T]) -> bool,
     read: unsafe fn(&[T], ReadPattern) -> T,
     multiply_add: unsafe fn(usize) -> (T, usize),
-    #[cfg_attr(not(test), allow(dead_code, reason = "the ULP tests call the functions by themselves"))]
     exp: unsafe fn(&mut [T]),
+    pack_transposed: unsafe fn(*const T, usize, Range<usize>, *mut T),
+    pack: unsafe fn(*const T, (usize, usize), Range<usize>, *mut T),
+    activate_rows: unsafe fn(&[T], &Epilogue<T>, Block<T>, Option<Block<T>>),
+    slope_rows: unsafe fn(Block<T>, Slopes<T>),
+    drop_out: unsafe fn(u32, Dropout<T>, &mut [T], &mut [T]),
+    sum_columns: unsafe fn(Block<T>, bool, &mut [T]),
+    copy_normal: unsafe fn(&[T], &mut [T]),
+    sum_of_squares: unsafe fn(&[T]) -> f64,
+    update: unsafe fn(&Update<T>, Slots<T>),
 }
 
 /// The type of [`epilogue::finish`] without its token.
@@ -74,6 +90,21 @@ impl<T: Scalar> Kernels<T> {
         unsafe { (self.softmax)(z) }
     }
 
+    /// See [`outer::product`].
+    ///
+    /// # Safety
+    /// As there.
+    #[inline]
+    pub(crate) unsafe fn product(&self, sizes: Sizes, a: Left<T>, b: Right<T>, c: Target<T>) {
+        // SAFETY: the caller's promise, and as above.
+        unsafe { (self.product)(sizes, a, b, c) }
+    }
+
+    /// Columns of a panel of B in [`Kernels::product`].
+    pub(crate) fn panel(&self) -> usize {
+        self.panel
+    }
+
     /// Whether no element is infinite or NaN.
     #[inline]
     pub(crate) fn all_finite(&self, z: &[T]) -> bool {
@@ -93,10 +124,85 @@ impl<T: Scalar> Kernels<T> {
         unsafe { (self.multiply_add)(rounds) }
     }
 
-    #[cfg(test)]
+    /// exp of each.
     pub(crate) fn exp(&self, z: &mut [T]) {
         // SAFETY: as above.
         unsafe { (self.exp)(z) }
+    }
+
+    /// See [`pack::pack_transposed`].
+    ///
+    /// # Safety
+    /// As there.
+    pub(crate) unsafe fn pack_transposed(&self, weight: *const T, inputs: usize, outputs: Range<usize>, to: *mut T) {
+        // SAFETY: the caller's promise, and as above.
+        unsafe { (self.pack_transposed)(weight, inputs, outputs, to) }
+    }
+
+    /// See [`pack::pack`]; the sizes are (inputs, outputs).
+    ///
+    /// # Safety
+    /// As there.
+    pub(crate) unsafe fn pack(&self, weight: *const T, sizes: (usize, usize), outputs: Range<usize>, to: *mut T) {
+        // SAFETY: the caller's promise, and as above.
+        unsafe { (self.pack)(weight, sizes, outputs, to) }
+    }
+
+    /// See [`rows::activate_rows`].
+    ///
+    /// # Safety
+    /// As there.
+    pub(crate) unsafe fn activate_rows(
+        &self,
+        bias: &[T],
+        epilogue: &Epilogue<T>,
+        values: Block<T>,
+        slopes: Option<Block<T>>,
+    ) {
+        // SAFETY: the caller's promise, and as above.
+        unsafe { (self.activate_rows)(bias, epilogue, values, slopes) }
+    }
+
+    /// See [`rows::slope_rows`].
+    ///
+    /// # Safety
+    /// As there.
+    pub(crate) unsafe fn slope_rows(&self, d: Block<T>, slopes: Slopes<T>) {
+        // SAFETY: the caller's promise, and as above.
+        unsafe { (self.slope_rows)(d, slopes) }
+    }
+
+    /// See [`rows::drop_out`].
+    pub(crate) fn drop_out(&self, key: u32, dropout: Dropout<T>, values: &mut [T], slopes: &mut [T]) {
+        // SAFETY: as above.
+        unsafe { (self.drop_out)(key, dropout, values, slopes) }
+    }
+
+    /// See [`rows::sum_columns`].
+    ///
+    /// # Safety
+    /// As there.
+    pub(crate) unsafe fn sum_columns(&self, d: Block<T>, accumulate: bool, out: &mut [T]) {
+        // SAFETY: the caller's promise, and as above.
+        unsafe { (self.sum_columns)(d, accumulate, out) }
+    }
+
+    /// See [`rows::copy_normal`].
+    pub(crate) fn copy_normal(&self, from: &[T], to: &mut [T]) {
+        // SAFETY: as above.
+        unsafe { (self.copy_normal)(from, to) }
+    }
+
+    /// See [`rows::sum_of_squares`].
+    pub(crate) fn sum_of_squares(&self, values: &[T]) -> f64 {
+        // SAFETY: as above.
+        unsafe { (self.sum_of_squares)(values) }
+    }
+
+    /// See [`optimizer::update`].
+    pub(crate) fn update(&self, by: &Update<T>, slots: Slots<T>) {
+        // SAFETY: as above.
+        unsafe { (self.update)(by, slots) }
     }
 }
 
@@ -115,6 +221,12 @@ macro_rules! shells {
             {
                 // SAFETY: as above.
                 unsafe { dense::dense(<$token>::new(), work, out) }
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn product<T: ExpConstants>(sizes: Sizes, a: Left<T>, b: Right<T>, c: Target<T>)
+            where $token: Lanes<T> {
+                // SAFETY: as above, and the caller's promise.
+                unsafe { outer::product(<$token>::new(), sizes, a, b, c) }
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn finish<T: ExpConstants>(rows: DenseRows<T>, epilogue: &Epilogue<T>, x: &[T], z: &mut [T])
@@ -148,8 +260,62 @@ macro_rules! shells {
                 limits::multiply_add(unsafe { <$token>::new() }, rounds)
             }
 
+            $(#[target_feature(enable = $features)])?
+            unsafe fn pack_transposed<T: ExpConstants>(
+                weight: *const T, inputs: usize, outputs: Range<usize>, to: *mut T,
+            ) where $token: Lanes<T> {
+                // SAFETY: the caller's promise.
+                unsafe { pack::pack_transposed(weight, inputs, outputs, outer::panel::<T, $token>(), to) }
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn pack<T: ExpConstants>(
+                weight: *const T, (inputs, n_outputs): (usize, usize), outputs: Range<usize>, to: *mut T,
+            ) where $token: Lanes<T> {
+                // SAFETY: the caller's promise.
+                unsafe { pack::pack(weight, inputs, outputs, (outer::panel::<T, $token>(), n_outputs), to) }
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn activate_rows<T: ExpConstants>(
+                bias: &[T], epilogue: &Epilogue<T>, values: Block<T>, slopes: Option<Block<T>>,
+            ) where $token: Lanes<T> {
+                // SAFETY: as above, and the caller's promise.
+                unsafe { rows::activate_rows(<$token>::new(), bias, epilogue, values, slopes) }
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn slope_rows<T: ExpConstants>(d: Block<T>, slopes: Slopes<T>) where $token: Lanes<T> {
+                // SAFETY: as above, and the caller's promise.
+                unsafe { rows::slope_rows(<$token>::new(), d, slopes) }
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn drop_out<T: ExpConstants>(key: u32, dropout: Dropout<T>, values: &mut [T], slopes: &mut [T]) {
+                rows::drop_out(key, dropout, values, slopes)
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn sum_columns<T: ExpConstants>(d: Block<T>, accumulate: bool, out: &mut [T]) {
+                // SAFETY: the caller's promise.
+                unsafe { rows::sum_columns(d, accumulate, out) }
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn copy_normal<T: ExpConstants>(from: &[T], to: &mut [T]) {
+                rows::copy_normal(from, to)
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn sum_of_squares<T: ExpConstants>(values: &[T]) -> f64 {
+                rows::sum_of_squares(values)
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn update<T: ExpConstants>(by: &Update<T>, slots: Slots<T>) where $token: Lanes<T> {
+                // SAFETY: as above.
+                optimizer::update(unsafe { <$token>::new() }, by, slots)
+            }
+
             pub(super) const fn table<T: ExpConstants>() -> Kernels<T> where $token: Lanes<T> {
-                Kernels { isa: $isa, dense, finish, softmax, all_finite, exp, read, multiply_add }
+                Kernels {
+                    isa: $isa,
+                    panel: outer::panel::<T, $token>(),
+                    dense, product, finish, softmax, all_finite, exp, read, multiply_add, pack_transposed, pack,
+                    activate_rows, slope_rows, drop_out, sum_columns, copy_normal, sum_of_squares, update,
+                }
             }
         }
     };

@@ -7,6 +7,9 @@ pub(crate) mod gemm;
 pub(crate) mod gemv;
 pub(crate) mod kernels;
 pub(crate) mod limits;
+pub(crate) mod outer;
+pub(crate) mod pack;
+pub(crate) mod rows;
 mod tile;
 #[cfg(test)]
 mod ulp_tests;

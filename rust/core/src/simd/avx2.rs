@@ -95,12 +95,12 @@ macro_rules! avx2 {
 
 avx2!(f32, __m256, lanes 8 of 1 words,
     (_mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_add_ps _mm256_sub_ps _mm256_mul_ps _mm256_div_ps
-     _mm256_min_ps _mm256_max_ps),
+     _mm256_min_ps _mm256_max_ps _mm256_sqrt_ps),
     _mm256_fmadd_ps, _mm256_set1_ps, _mm256_and_ps _mm256_andnot_ps _mm256_or_ps _mm256_blendv_ps, _mm256_cmp_ps _mm256_movemask_ps,
     _mm256_slli_epi32 _mm256_castps_si256 _mm256_castsi256_ps, _mm256_maskload_ps _mm256_maskstore_ps, sums_f32);
 avx2!(f64, __m256d, lanes 4 of 2 words,
     (_mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_add_pd _mm256_sub_pd _mm256_mul_pd _mm256_div_pd
-     _mm256_min_pd _mm256_max_pd),
+     _mm256_min_pd _mm256_max_pd _mm256_sqrt_pd),
     _mm256_fmadd_pd, _mm256_set1_pd, _mm256_and_pd _mm256_andnot_pd _mm256_or_pd _mm256_blendv_pd, _mm256_cmp_pd _mm256_movemask_pd,
     _mm256_slli_epi64 _mm256_castpd_si256 _mm256_castsi256_pd, _mm256_maskload_pd _mm256_maskstore_pd, sums_f64);
 

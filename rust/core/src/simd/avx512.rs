@@ -84,13 +84,13 @@ macro_rules! avx512 {
 
 avx512!(f32, __m512, lanes 16, __mmask16,
     (_mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_add_ps _mm512_sub_ps _mm512_mul_ps _mm512_div_ps
-     _mm512_min_ps _mm512_max_ps),
+     _mm512_min_ps _mm512_max_ps _mm512_sqrt_ps),
     _mm512_fmadd_ps, _mm512_set1_ps, _mm512_and_ps _mm512_andnot_ps _mm512_or_ps _mm512_mask_blend_ps, _mm512_abs_ps _mm512_cmp_ps_mask,
     _mm512_slli_epi32 _mm512_castps_si512 _mm512_castsi512_ps, _mm512_maskz_loadu_ps _mm512_mask_storeu_ps,
     _mm512_castps512_ps256 _mm512_extractf32x8_ps _mm256_add_ps, sums_f32);
 avx512!(f64, __m512d, lanes 8, __mmask8,
     (_mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_add_pd _mm512_sub_pd _mm512_mul_pd _mm512_div_pd
-     _mm512_min_pd _mm512_max_pd),
+     _mm512_min_pd _mm512_max_pd _mm512_sqrt_pd),
     _mm512_fmadd_pd, _mm512_set1_pd, _mm512_and_pd _mm512_andnot_pd _mm512_or_pd _mm512_mask_blend_pd, _mm512_abs_pd _mm512_cmp_pd_mask,
     _mm512_slli_epi64 _mm512_castpd_si512 _mm512_castsi512_pd, _mm512_maskz_loadu_pd _mm512_mask_storeu_pd,
     _mm512_castpd512_pd256 _mm512_extractf64x4_pd _mm256_add_pd, sums_f64);

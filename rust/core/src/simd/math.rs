@@ -122,6 +122,15 @@ pub(crate) fn exp<T: ExpConstants, S: Lanes<T>>(s: S, x: S::V) -> S::V {
     s.mul(s.mul(mantissa, first), second)
 }
 
+/// exp(x) - 1 for x <= 0, without the cancellation near 0.
+#[inline(always)]
+pub(crate) fn expm1_of_negative<T: ExpConstants, S: Lanes<T>>(s: S, x: S::V) -> S::V {
+    // From twice TANH_ONE on it rounds to -1.
+    let (k, r, c) = reduce(s, s.max(s.splat(-(T::TANH_ONE + T::TANH_ONE)), x));
+    let power = power_of_two(s, k);
+    s.mul_add(power, s.add(r, c), s.sub(power, s.splat(T::ONE)))
+}
+
 /// tanh(x) = t / (t + 2) with t = exp(2 |x|) - 1, and the sign of x.
 ///
 /// Below 0.3 the roundings of t, t + 2 and the quotient add up to 2.3 ULP; there it is x + x^3 P(x^2).

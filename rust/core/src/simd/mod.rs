@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 /// The methods of [`Lanes`] that are one intrinsic each, the same for every instruction set but for its name.
 macro_rules! one_intrinsic_each {
     ($t:ident, $v:ident, $splat:ident $load:ident $store:ident $add:ident $sub:ident $mul:ident $div:ident $min:ident
-     $max:ident) => {
+     $max:ident $sqrt:ident) => {
         type V = $v;
 
         #[inline(always)]
@@ -57,6 +57,11 @@ macro_rules! one_intrinsic_each {
         fn max(self, a: $v, b: $v) -> $v {
             // SAFETY: the token.
             unsafe { $max(a, b) }
+        }
+        #[inline(always)]
+        fn sqrt(self, a: $v) -> $v {
+            // SAFETY: the token.
+            unsafe { $sqrt(a) }
         }
     };
 }
@@ -114,6 +119,8 @@ pub(crate) trait Lanes<T>: Copy {
     fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     fn min(self, a: Self::V, b: Self::V) -> Self::V;
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
+    /// Correctly rounded.
+    fn sqrt(self, a: Self::V) -> Self::V;
     fn abs(self, a: Self::V) -> Self::V;
     /// x where a < b, else y.
     fn select_less(self, a: Self::V, b: Self::V, x: Self::V, y: Self::V) -> Self::V;

@@ -106,10 +106,10 @@ unsafe fn all_u64(mask: uint64x2_t) -> bool {
 }
 
 neon!(f32, float32x4_t, lanes 4,
-    (vdupq_n_f32 vld1q_f32 vst1q_f32 vaddq_f32 vsubq_f32 vmulq_f32 vdivq_f32 vminq_f32 vmaxq_f32),
+    (vdupq_n_f32 vld1q_f32 vst1q_f32 vaddq_f32 vsubq_f32 vmulq_f32 vdivq_f32 vminq_f32 vmaxq_f32 vsqrtq_f32),
     vfmaq_f32, vabsq_f32, vbslq_f32 vdupq_n_u32, vcltq_f32 vcleq_f32 all_u32,
     vshlq_n_u32 vreinterpretq_u32_f32 vreinterpretq_f32_u32, vaddvq_f32);
 neon!(f64, float64x2_t, lanes 2,
-    (vdupq_n_f64 vld1q_f64 vst1q_f64 vaddq_f64 vsubq_f64 vmulq_f64 vdivq_f64 vminq_f64 vmaxq_f64),
+    (vdupq_n_f64 vld1q_f64 vst1q_f64 vaddq_f64 vsubq_f64 vmulq_f64 vdivq_f64 vminq_f64 vmaxq_f64 vsqrtq_f64),
     vfmaq_f64, vabsq_f64, vbslq_f64 vdupq_n_u64, vcltq_f64 vcleq_f64 all_u64,
     vshlq_n_u64 vreinterpretq_u64_f64 vreinterpretq_f64_u64, vaddvq_f64);

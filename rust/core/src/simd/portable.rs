@@ -82,6 +82,10 @@ macro_rules! portable {
                 std::array::from_fn(|i| if a[i] > b[i] { a[i] } else { b[i] })
             }
             #[inline(always)]
+            fn sqrt(self, a: Self::V) -> Self::V {
+                a.map($t::sqrt)
+            }
+            #[inline(always)]
             fn abs(self, a: Self::V) -> Self::V {
                 a.map($t::abs)
             }

@@ -36,7 +36,7 @@ pub fn forward<T: Dispatch>(network: &Network<T>, x: &[T], batch: usize, n_threa
 /// The naive result in f64 of one row, and how far a result in `T` may be from it.
 ///
 /// The bound is that of a sum of k products, k * eps * (|W| |x| + |b|), carried through the layers: an activation
-/// has a slope of at most 1 and an error of 2 ULP of its own.
+/// has a slope of at most `steepest` and an error of 4 eps of its own.
 pub fn expected<T: Dispatch>(network: &Network<T>, x: &[T]) -> (Vec<f64>, Vec<f64>) {
     let (config, eps) = (network.config(), T::EPSILON.to_f64());
     let wide = |values: &[T]| values.iter().map(|v| v.to_f64()).collect::<Vec<_>>();
@@ -45,7 +45,13 @@ pub fn expected<T: Dispatch>(network: &Network<T>, x: &[T]) -> (Vec<f64>, Vec<f6
     for (index, layer) in network.layers().iter().enumerate() {
         let (activation, scale) = match config.output_activation {
             OutputActivation::Identity | OutputActivation::Softmax if index == last => (Activation::Identity, 1.0),
-            _ => (config.activation, config.activation_scale),
+            OutputActivation::Sigmoid if index == last => (Activation::Sigmoid, 1.0),
+            _ => (config.activations[index.min(config.activations.len() - 1)], config.activation_scale),
+        };
+        let steepest = match activation {
+            Activation::Selu => 1.76,
+            Activation::Gelu | Activation::Silu => 1.13,
+            _ => 1.0,
         };
         let (weight, bias) = (wide(layer.weight()), wide(layer.bias()));
         let y = naive::dense(&weight, &bias, &x, activation, scale);
@@ -53,7 +59,9 @@ pub fn expected<T: Dispatch>(network: &Network<T>, x: &[T]) -> (Vec<f64>, Vec<f6
         let sums = naive::dense(&abs(&weight), &abs(&bias), &abs(&x), Activation::Identity, 1.0);
         let carried = naive::dense(&abs(&weight), &vec![0.0; bias.len()], &error, Activation::Identity, 1.0);
         let k = layer.inputs() as f64 + 2.0;
-        error = (0..y.len()).map(|j| scale.abs() * (carried[j] + k * eps * sums[j]) + 4.0 * eps * y[j].abs()).collect();
+        error = (0..y.len())
+            .map(|j| scale.abs() * steepest * (carried[j] + k * eps * sums[j]) + 4.0 * eps * y[j].abs())
+            .collect();
         x = y;
     }
     if config.output_activation == OutputActivation::Softmax {

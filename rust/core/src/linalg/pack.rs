@@ -1,0 +1,75 @@
+//! Weights (outputs, inputs) laid out in the panels that `outer` reads: once for Z = X W^T, once for dX = dZ W.
+
+use std::ops::Range;
+
+use crate::scalar::Scalar;
+
+/// Elements of the panels of a (sum, columns) operand.
+pub(crate) fn panels_len(sum: usize, columns: usize, panel: usize) -> usize {
+    columns.div_ceil(panel) * panel * sum
+}
+
+/// Lays the rows `outputs` of W down as columns of W^T (inputs, outputs): `panels[o / n][i][o % n] = weight[o][i]` for
+/// panels of n columns. Other elements are left as they are.
+///
+/// # Safety
+/// `weight` has these rows of `inputs` elements and `panels` as many as [`panels_len`] says; nobody else uses the
+/// elements that are written.
+#[inline(always)]
+pub(super) unsafe fn pack_transposed<T: Scalar>(
+    weight: *const T,
+    inputs: usize,
+    outputs: Range<usize>,
+    panel: usize,
+    panels: *mut T,
+) {
+    /// Rows that are read side by side.
+    const SIDE: usize = 8;
+    let mut o = outputs.start;
+    while o < outputs.end {
+        let n = SIDE.min(outputs.end - o).min(panel - o % panel);
+        // SAFETY: the caller's promise, for n rows that fall into one panel.
+        unsafe {
+            let (from, to) = (weight.add(o * inputs), panels.add(o / panel * panel * inputs + o % panel));
+            if n == SIDE {
+                for i in 0..inputs {
+                    let column: [T; SIDE] = std::array::from_fn(|side| *from.add(side * inputs + i));
+                    to.add(i * panel).cast::<[T; SIDE]>().write_unaligned(column);
+                }
+            } else {
+                for i in 0..inputs {
+                    for side in 0..n {
+                        *to.add(i * panel + side) = *from.add(side * inputs + i);
+                    }
+                }
+            }
+        }
+        o += n;
+    }
+}
+
+/// Lays the rows `outputs` of W (outputs, inputs) down: `panels[i / n][o][i % n] = weight[o][i]` for panels of n
+/// columns; `n_outputs` is how many rows W has.
+///
+/// # Safety
+/// As [`pack_transposed`].
+#[inline(always)]
+pub(super) unsafe fn pack<T: Scalar>(
+    weight: *const T,
+    inputs: usize,
+    outputs: Range<usize>,
+    (panel, n_outputs): (usize, usize),
+    panels: *mut T,
+) {
+    for o in outputs {
+        let mut i = 0;
+        while i < inputs {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let to = panels.add(i * n_outputs + o * panel);
+                std::ptr::copy_nonoverlapping(weight.add(o * inputs + i), to, panel.min(inputs - i));
+            }
+            i += panel;
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! One batch on a team of threads: losses and gradients, block by block, then the optimizer's step.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::linalg::kernels::Kernels;
+use crate::loss::Objective;
+use crate::matrix::Matrix;
+use crate::optimizer::{Slots, Step};
+use crate::scalar::Scalar;
+use crate::tape::{Drops, Parameters, Tape};
+use crate::threads::{Shared, Team};
+
+/// Rows that go through the network together at most: a larger batch is several blocks whose gradients are added up.
+/// It bounds the memory of the tape, and how long an interruption waits.
+pub(crate) const BLOCK_ROWS: usize = 1024;
+
+/// Members split rows in multiples of this, so that tiles are seldom cut.
+const ROW_UNIT: usize = 4;
+
+/// Outputs whose gradient is computed, and used, before the next: about as much as stays in the second-level cache.
+const STRIPE: usize = 24;
+
+/// What batches are made from, shared by all members of a team.
+#[derive(Clone, Copy)]
+pub(crate) struct Work<'a, T: Scalar> {
+    pub kernels: &'static Kernels<T>,
+    pub tape: &'a Tape<T>,
+    pub x: Matrix<'a, T>,
+    pub objective: Objective<'a, T>,
+    /// A weight a row, of mean 1; none where all are 1.
+    pub weights: Option<&'a [f64]>,
+    /// The loss of each row of the block, times its weight.
+    pub losses: Shared<f64>,
+}
+
+/// The optimizer's arrays.
+pub(crate) struct State<T> {
+    pub parameters: Vec<Parameters<T>>,
+    pub first: Vec<Parameters<T>>,
+    pub second: Vec<Parameters<T>>,
+    /// Factors of the learning rate, of weights and of biases.
+    pub rate_factors: Vec<(f64, f64)>,
+    /// The sum of squares of each output's gradient, all layers one after the other.
+    pub squares: Shared<f64>,
+}
+
+/// One batch and what is to be done with it.
+pub(crate) struct Batch<'a, T> {
+    /// The rows of x.
+    pub rows: &'a [u32],
+    pub drops: Option<Drops<T>>,
+    /// None where only gradients are wanted.
+    pub update: Option<(&'a State<T>, Step<T>)>,
+    pub clip_norm: Option<f64>,
+}
+
+impl<T: Scalar> Work<'_, T> {
+    /// The members' part of a batch. Returns, to all, the sum of the rows' losses, each times its weight, or none if
+    /// `interrupt` was set meanwhile; the batch is not finished then. `halt`, at first false, is how they agree on it.
+    ///
+    /// # Safety
+    /// All members of a team call it with the same arguments, and nobody else uses the tape, its parameters or the
+    /// optimizer's arrays; the weights have been packed.
+    pub(crate) unsafe fn batch(
+        &self,
+        team: &Team,
+        batch: &Batch<T>,
+        interrupt: &AtomicBool,
+        halt: &AtomicBool,
+    ) -> Option<f64> {
+        let block_rows = self.tape.rows();
+        let n_blocks = batch.rows.len().div_ceil(block_rows);
+        let mut total = 0.0;
+        for (index, rows) in batch.rows.chunks(block_rows).enumerate() {
+            // SAFETY: the caller's promise; members have different rows, and meet before they need each other's.
+            unsafe { self.passes(&team.share(rows.len(), ROW_UNIT), rows, index * block_rows, batch) };
+            team.barrier();
+            // SAFETY: nobody writes the losses until the next barrier.
+            total += unsafe { self.losses.slice(0..rows.len()) }.iter().sum::<f64>();
+            if team.index == 0 && interrupt.load(Ordering::Relaxed) {
+                halt.store(true, Ordering::Relaxed);
+            }
+            let is_last = index + 1 == n_blocks;
+            for l in 0..self.tape.n_layers() {
+                // SAFETY: the caller's promise; members have different outputs, and each updates its own.
+                unsafe { self.layer(team, l, rows.len(), index > 0, batch, is_last) };
+            }
+            if let (true, Some((state, step)), Some(norm)) = (is_last, &batch.update, batch.clip_norm) {
+                team.barrier();
+                // SAFETY: as above; behind the barrier all squares are there.
+                unsafe { self.clipped_update(team, state, *step, norm) };
+            }
+            team.barrier();
+            if halt.load(Ordering::Relaxed) {
+                return None;
+            }
+        }
+        Some(total)
+    }
+
+    /// Forward, loss and backward for the rows `share` of a block.
+    unsafe fn passes(&self, share: &Range<usize>, rows: &[u32], before: usize, batch: &Batch<T>) {
+        let drops = batch.drops.map(|drops| Drops { rows_before: before, ..drops });
+        // SAFETY: the caller's promise: these rows are this member's.
+        unsafe {
+            for row in share.clone() {
+                self.tape.set_input(row, self.x.row(rows[row] as usize));
+            }
+            self.tape.forward(share, drops);
+            for row in share.clone() {
+                let index = rows[row] as usize;
+                let weight = self.weights.map_or(1.0, |weights| weights[index]);
+                let (out, d) = self.tape.output_row(row);
+                let factor = weight / batch.rows.len() as f64;
+                let loss = self.objective.row(self.kernels, index, out, factor, d);
+                self.losses.slice(row..row + 1)[0] = weight * loss;
+            }
+            self.tape.backward(share, None);
+        }
+    }
+
+    /// The gradient of this member's outputs of layer `l`; then the squares of it where it is to be clipped, or the
+    /// update, stripe by stripe, while both are in the cache.
+    unsafe fn layer(&self, team: &Team, l: usize, rows: usize, accumulate: bool, batch: &Batch<T>, is_last: bool) {
+        let share = team.share(self.tape.outputs(l), ROW_UNIT);
+        let before: usize = (0..l).map(|l| self.tape.outputs(l)).sum();
+        for start in share.clone().step_by(STRIPE) {
+            let stripe = start..(start + STRIPE).min(share.end);
+            // SAFETY: the caller's promise: these outputs are this member's.
+            unsafe {
+                self.tape.parameter_gradient(l, stripe.clone(), rows, accumulate);
+                match &batch.update {
+                    Some((state, _)) if is_last && batch.clip_norm.is_some() => {
+                        for output in stripe {
+                            let (dw, db) = self.tape.gradient_of_output(l, output);
+                            let squares = self.kernels.sum_of_squares(dw) + db.to_f64() * db.to_f64();
+                            state.squares.slice(before + output..before + output + 1)[0] = squares;
+                        }
+                    }
+                    Some((state, step)) if is_last => self.update(state, step, l, stripe),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// All of this member's outputs, once the norm of the whole gradient is known.
+    unsafe fn clipped_update(&self, team: &Team, state: &State<T>, mut step: Step<T>, clip_norm: f64) {
+        let n_layers = self.tape.n_layers();
+        let outputs: usize = (0..n_layers).map(|l| self.tape.outputs(l)).sum();
+        // SAFETY: the caller's promise: all are written, and nobody writes them now. Each member sums in the same order.
+        let norm = unsafe { state.squares.slice(0..outputs) }.iter().sum::<f64>().sqrt();
+        step.gradient_factor = clip_norm / norm.max(clip_norm);
+        for l in 0..n_layers {
+            // SAFETY: the caller's promise: these outputs are this member's.
+            unsafe { self.update(state, &step, l, team.share(self.tape.outputs(l), ROW_UNIT)) };
+        }
+    }
+
+    /// The optimizer's step for some outputs of a layer, and their weights into the panels.
+    unsafe fn update(&self, state: &State<T>, step: &Step<T>, l: usize, outputs: Range<usize>) {
+        let inputs = self.tape.inputs(l);
+        let gradient = self.tape.gradient(l);
+        let weights = outputs.start * inputs..outputs.end * inputs;
+        let (weight_factor, bias_factor) = state.rate_factors[l];
+        // SAFETY: the caller's promise: these outputs are this member's, in all arrays.
+        unsafe {
+            let slots = |range: Range<usize>, of: fn(&Parameters<T>) -> Shared<T>| Slots {
+                parameters: of(&state.parameters[l]).slice(range.clone()),
+                gradient: of(&gradient).slice(range.clone()),
+                first: of(&state.first[l]).slice(range.clone()),
+                second: state.second.get(l).map_or(&mut [], |second| of(second).slice(range)),
+            };
+            self.kernels.update(&step.of_weights(weight_factor), slots(weights, |p| p.weight));
+            self.kernels.update(&step.of_biases(bias_factor), slots(outputs.clone(), |p| p.bias));
+            self.tape.pack(l, outputs);
+        }
+    }
+
+    /// Packs all weights, before the first batch.
+    ///
+    /// # Safety
+    /// As [`Work::batch`].
+    pub(crate) unsafe fn pack_all(&self, team: &Team) {
+        for l in 0..self.tape.n_layers() {
+            // SAFETY: members have different outputs.
+            unsafe { self.tape.pack(l, team.share(self.tape.outputs(l), ROW_UNIT)) };
+        }
+        team.barrier();
+    }
+
+    /// The loss of each row and whether it is predicted right, in `losses` and `hits`, without dropout or gradients.
+    ///
+    /// # Safety
+    /// As [`Work::batch`]; both have as many elements as there are rows.
+    pub(crate) unsafe fn evaluate(&self, team: &Team, losses: Shared<f64>, hits: Shared<f64>) {
+        let rows = self.x.rows();
+        for start in (0..rows).step_by(self.tape.rows()) {
+            let share = team.share(self.tape.rows().min(rows - start), ROW_UNIT);
+            // SAFETY: the caller's promise; members have different rows.
+            unsafe {
+                for row in share.clone() {
+                    self.tape.set_input(row, self.x.row(start + row));
+                }
+                self.tape.forward(&share, None);
+                for row in share {
+                    let (out, d) = self.tape.output_row(row);
+                    let index = start + row;
+                    hits.slice(index..index + 1)[0] = f64::from(u8::from(self.objective.is_right(index, out)));
+                    losses.slice(index..index + 1)[0] = self.objective.row(self.kernels, index, out, 1.0, d);
+                }
+            }
+            // The shares of the last block are others.
+            team.barrier();
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! What the forward pass of training leaves behind for the backward pass, and both passes over a block of rows.
+//!
+//! Members of a team split the *rows* of a block for the passes, which need no barrier between layers then, and the
+//! *outputs* of each layer for the gradients, which sum over all rows. So a block has two phases, with a barrier behind
+//! each. All buffers are made once; a step allocates nothing.
+
+use std::ops::Range;
+
+use crate::activation::{Activation, Epilogue};
+use crate::error::Result;
+use crate::linalg::kernels::Kernels;
+use crate::linalg::outer::{Left, Right, Sizes, Target};
+use crate::linalg::pack::panels_len;
+use crate::linalg::rows::{Block, Dropout, Slopes};
+use crate::network::Network;
+use crate::random::{DROPOUT, key};
+use crate::scalar::Scalar;
+use crate::threads::Shared;
+use crate::workspace::{Aligned, zeros};
+
+/// A (rows, width) buffer whose rows have room for whole panels and do not all fall into the same sets of a cache.
+#[derive(Clone, Copy)]
+struct Buffer<T> {
+    first: Shared<T>,
+    stride: usize,
+    width: usize,
+}
+
+impl<T> Buffer<T> {
+    fn rows(&self, rows: &Range<usize>) -> Block<T> {
+        let first = self.first.at(rows.start * self.stride).0;
+        Block { first, stride: self.stride, rows: rows.len(), width: self.width }
+    }
+
+    /// Row `row` as a slice.
+    ///
+    /// # Safety
+    /// The row exists; nobody else uses it.
+    unsafe fn row<'a>(&self, row: usize) -> &'a mut [T] {
+        // SAFETY: the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.first.0.add(row * self.stride), self.width) }
+    }
+}
+
+/// The parameters of a layer, read by all members and written by the one that owns the output.
+#[derive(Clone, Copy)]
+pub(crate) struct Parameters<T> {
+    /// (outputs, inputs)
+    pub weight: Shared<T>,
+    /// (outputs,)
+    pub bias: Shared<T>,
+}
+
+/// One layer's part of the tape.
+struct Record<T> {
+    inputs: usize,
+    outputs: usize,
+    epilogue: Epilogue<T>,
+    parameters: Parameters<T>,
+    /// What the layer puts out.
+    values: Buffer<T>,
+    /// d(values)/d(sums), where the values do not tell it.
+    slopes: Option<Buffer<T>>,
+    /// dLoss/d(sums)
+    deltas: Buffer<T>,
+    /// W^T in panels.
+    forward: Shared<T>,
+    /// W in panels, where dLoss/d(inputs) is wanted.
+    backward: Option<Shared<T>>,
+    /// dLoss/dW (outputs, inputs) and dLoss/db (outputs,)
+    gradient: Parameters<T>,
+}
+
+/// What the last layer does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Head {
+    /// The plain sums: the loss starts from them.
+    Logits,
+    /// The network's output, but for a softmax.
+    Output,
+}
+
+/// What a tape is made for.
+pub(crate) struct Purpose {
+    /// Rows of the largest block.
+    pub rows: usize,
+    pub head: Head,
+    /// Whether hidden values will be dropped.
+    pub dropout: bool,
+    /// Whether the gradient by the inputs is wanted.
+    pub input_gradient: bool,
+}
+
+/// Which hidden values a step drops.
+#[derive(Clone, Copy)]
+pub(crate) struct Drops<T> {
+    pub seed: u64,
+    pub step: u32,
+    pub dropout: Dropout<T>,
+    /// Rows of the batch before this block.
+    pub rows_before: usize,
+}
+
+/// Buffers for blocks of rows through a network.
+pub(crate) struct Tape<T: Scalar> {
+    kernels: &'static Kernels<T>,
+    input: Buffer<T>,
+    layers: Vec<Record<T>>,
+    rows: usize,
+    /// Where the pointers point to.
+    _memory: Vec<Aligned<T>>,
+}
+
+impl<T: Scalar> Tape<T> {
+    /// A tape for blocks of up to `purpose.rows` rows through `network`, whose parameters are at `parameters`.
+    ///
+    /// # Errors
+    /// [`crate::Error::OutOfMemory`].
+    pub(crate) fn new(network: &Network<T>, parameters: &[Parameters<T>], purpose: &Purpose) -> Result<Self> {
+        let (kernels, rows) = (network.kernels(), purpose.rows);
+        let mut memory = Vec::new();
+        let mut allocate = |len: usize| -> Result<Shared<T>> {
+            let mut buffer = zeros("batch_size", len)?;
+            let first = Shared(buffer.as_mut_ptr());
+            memory.push(buffer);
+            Ok(first)
+        };
+        let stride = |width: usize| padded(width, kernels.panel(), size_of::<T>());
+        let mut layers: Vec<Record<T>> = Vec::new();
+        let inputs = network.layers()[0].inputs();
+        let input = Buffer { first: allocate(rows * stride(inputs))?, stride: stride(inputs), width: inputs };
+        for (l, layer) in network.layers().iter().enumerate() {
+            let (inputs, outputs, is_last) = (layer.inputs(), layer.outputs(), l + 1 == network.layers().len());
+            let epilogue = match purpose.head {
+                Head::Logits if is_last => {
+                    Epilogue { activation: Activation::Identity, scale: T::ONE, ..*network.epilogue(l) }
+                }
+                _ => *network.epilogue(l),
+            };
+            let mut buffer = || -> Result<Buffer<T>> {
+                Ok(Buffer { first: allocate(rows * stride(outputs))?, stride: stride(outputs), width: outputs })
+            };
+            let by_output = epilogue.scale == T::ONE && epilogue.activation.slope_from_output();
+            let keep_slopes = !by_output || (purpose.dropout && !is_last);
+            let (values, deltas) = (buffer()?, buffer()?);
+            let slopes = if keep_slopes { Some(buffer()?) } else { None };
+            let wants_backward = l > 0 || purpose.input_gradient;
+            let panels = |sum, columns| panels_len(sum, columns, kernels.panel());
+            layers.push(Record {
+                inputs,
+                outputs,
+                epilogue,
+                parameters: parameters[l],
+                values,
+                slopes,
+                deltas,
+                forward: allocate(panels(inputs, outputs))?,
+                backward: if wants_backward { Some(allocate(panels(outputs, inputs))?) } else { None },
+                gradient: Parameters { weight: allocate(outputs * inputs)?, bias: allocate(outputs)? },
+            });
+        }
+        Ok(Tape { kernels, input, layers, rows, _memory: memory })
+    }
+
+    /// Rows of the largest block.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The number of layers.
+    pub(crate) fn n_layers(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// The inputs of layer `l`.
+    pub(crate) fn inputs(&self, l: usize) -> usize {
+        self.layers[l].inputs
+    }
+
+    /// The outputs of layer `l`.
+    pub(crate) fn outputs(&self, l: usize) -> usize {
+        self.layers[l].outputs
+    }
+
+    /// The gradient of layer `l` by its parameters.
+    pub(crate) fn gradient(&self, l: usize) -> Parameters<T> {
+        self.layers[l].gradient
+    }
+
+    /// The gradient of one output of layer `l`: by its weights and by its bias.
+    ///
+    /// # Safety
+    /// Nobody writes it.
+    pub(crate) unsafe fn gradient_of_output(&self, l: usize, output: usize) -> (&[T], T) {
+        let Record { inputs, gradient, .. } = &self.layers[l];
+        // SAFETY: the caller's promise.
+        unsafe { (gradient.weight.slice(output * inputs..(output + 1) * inputs), *gradient.bias.0.add(output)) }
+    }
+
+    /// Packs the weights of the outputs `share` of layer `l`.
+    ///
+    /// # Safety
+    /// Nobody else packs these outputs, and nobody writes their weights or reads the panels meanwhile.
+    pub(crate) unsafe fn pack(&self, l: usize, share: Range<usize>) {
+        let Record { inputs, outputs, parameters, forward, backward, .. } = &self.layers[l];
+        let weight = parameters.weight.0.cast_const();
+        // SAFETY: the caller's promise; the panels were made for this layer.
+        unsafe {
+            self.kernels.pack_transposed(weight, *inputs, share.clone(), forward.0);
+            if let Some(backward) = backward {
+                self.kernels.pack(weight, (*inputs, *outputs), share, backward.0);
+            }
+        }
+    }
+
+    /// Copies `from` to the input of row `row`.
+    ///
+    /// # Safety
+    /// Nobody else uses the row.
+    pub(crate) unsafe fn set_input(&self, row: usize, from: &[T]) {
+        // SAFETY: the caller's promise.
+        self.kernels.copy_normal(from, unsafe { self.input.row(row) });
+    }
+
+    /// The values of the last layer and its deltas, row `row`.
+    ///
+    /// # Safety
+    /// The row exists; nobody else uses it.
+    pub(crate) unsafe fn output_row<'a>(&self, row: usize) -> (&'a mut [T], &'a mut [T]) {
+        let last = &self.layers[self.layers.len() - 1];
+        // SAFETY: the caller's promise.
+        unsafe { (last.values.row(row), last.deltas.row(row)) }
+    }
+
+    /// All layers, for these rows.
+    ///
+    /// # Safety
+    /// Nobody else uses these rows of the tape or writes the panels.
+    pub(crate) unsafe fn forward(&self, rows: &Range<usize>, drops: Option<Drops<T>>) {
+        let mut input = self.input;
+        let last = self.layers.len() - 1;
+        for (l, layer) in self.layers.iter().enumerate() {
+            let sizes = Sizes { rows: rows.len(), columns: layer.outputs, sum: layer.inputs };
+            let x = input.rows(rows);
+            let values = layer.values.rows(rows);
+            let slopes = layer.slopes.map(|slopes| slopes.rows(rows));
+            let panel = self.kernels.panel();
+            // SAFETY: the caller's promise; buffers and panels were made for these sizes.
+            unsafe {
+                self.kernels.product(
+                    sizes,
+                    Left { first: x.first, stride: x.stride, transposed: false },
+                    Right { first: layer.forward.0, stride: panel, panel_stride: panel * layer.inputs },
+                    Target { first: values.first, stride: values.stride, padded: true, accumulate: false },
+                );
+                let bias = std::slice::from_raw_parts(layer.parameters.bias.0, layer.outputs);
+                self.kernels.activate_rows(bias, &layer.epilogue, values, slopes);
+                if let (Some(drops), Some(slopes), true) = (drops, layer.slopes, l < last) {
+                    for row in rows.clone() {
+                        let key = key(drops.seed, &[DROPOUT, drops.step, l as u32, (drops.rows_before + row) as u32]);
+                        self.kernels.drop_out(key, drops.dropout, layer.values.row(row), slopes.row(row));
+                    }
+                }
+            }
+            input = layer.values;
+        }
+    }
+
+    /// All layers backwards, for these rows. The deltas of the last layer are those by its values, or by its sums where
+    /// the tape's head is [`Head::Logits`]. Writes the gradient by the inputs to `dx` (rows, inputs) if there is one.
+    ///
+    /// # Safety
+    /// As [`Tape::forward`], which has been called for the rows.
+    pub(crate) unsafe fn backward(&self, rows: &Range<usize>, dx: Option<Shared<T>>) {
+        let last = self.layers.len() - 1;
+        // SAFETY: the caller's promise.
+        unsafe {
+            self.through_activation(last, rows);
+            for l in (1..=last).rev() {
+                let below = self.layers[l - 1].deltas.rows(rows);
+                self.input_gradient(l, rows, (below.first, below.stride, true));
+                self.through_activation(l - 1, rows);
+            }
+            if let Some(dx) = dx {
+                let width = self.input.width;
+                self.input_gradient(0, rows, (dx.at(rows.start * width).0, width, false));
+            }
+        }
+    }
+
+    /// dX = dZ W of layer `l`, to (first, stride, padded).
+    unsafe fn input_gradient(&self, l: usize, rows: &Range<usize>, (first, stride, padded): (*mut T, usize, bool)) {
+        let layer = &self.layers[l];
+        let Some(backward) = layer.backward else { return };
+        let (deltas, panel) = (layer.deltas.rows(rows), self.kernels.panel());
+        // SAFETY: the caller's promise; buffers and panels were made for these sizes.
+        unsafe {
+            self.kernels.product(
+                Sizes { rows: rows.len(), columns: layer.inputs, sum: layer.outputs },
+                Left { first: deltas.first, stride: deltas.stride, transposed: false },
+                Right { first: backward.0, stride: panel, panel_stride: panel * layer.outputs },
+                Target { first, stride, padded, accumulate: false },
+            );
+        }
+    }
+
+    /// The deltas of layer `l` by its values become those by its sums.
+    unsafe fn through_activation(&self, l: usize, rows: &Range<usize>) {
+        let layer = &self.layers[l];
+        let slopes = match layer.slopes {
+            Some(slopes) => Slopes::Kept(slopes.rows(rows)),
+            None => Slopes::Output(layer.epilogue.activation, layer.values.rows(rows)),
+        };
+        // SAFETY: the caller's promise; the buffers have the same sizes.
+        unsafe { self.kernels.slope_rows(layer.deltas.rows(rows), slopes) };
+    }
+
+    /// The gradients of the outputs `share` of layer `l`, dW = dZ^T X and db = sum(dZ) over the first `rows` rows, added
+    /// to what is there if `accumulate`.
+    ///
+    /// # Safety
+    /// Nobody writes the tape's rows or else uses the gradients of these outputs.
+    pub(crate) unsafe fn parameter_gradient(&self, l: usize, share: Range<usize>, rows: usize, accumulate: bool) {
+        let layer = &self.layers[l];
+        let x = if l == 0 { self.input } else { self.layers[l - 1].values }.rows(&(0..rows));
+        let all = layer.deltas.rows(&(0..rows));
+        let deltas = Block { first: all.first.wrapping_add(share.start), width: share.len(), ..all };
+        // SAFETY: the caller's promise; the rows of x have room for whole panels.
+        unsafe {
+            self.kernels.product(
+                Sizes { rows: share.len(), columns: layer.inputs, sum: rows },
+                Left { first: deltas.first, stride: deltas.stride, transposed: true },
+                Right { first: x.first, stride: x.stride, panel_stride: self.kernels.panel() },
+                Target {
+                    first: layer.gradient.weight.at(share.start * layer.inputs).0,
+                    stride: layer.inputs,
+                    padded: false,
+                    accumulate,
+                },
+            );
+            let db = layer.gradient.bias.slice(share);
+            self.kernels.sum_columns(deltas, accumulate, db);
+        }
+    }
+}
+
+/// Elements from one row of `width` elements to the next: whole panels, and no power of two, or the rows of a tile would
+/// compete for the same few places of the first-level cache.
+fn padded(width: usize, panel: usize, element: usize) -> usize {
+    let stride = width.next_multiple_of(panel);
+    if (stride * element).is_multiple_of(2048) { stride + panel } else { stride }
+}

@@ -1,0 +1,567 @@
+//! Training: epochs, shuffling, validation, early stopping, and the way back when something goes wrong.
+
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use crate::error::{Error, Result};
+use crate::layer::{Layer, check_finite};
+use crate::linalg::Dispatch;
+use crate::linalg::rows::Dropout;
+use crate::loss::{Loss, Objective, Targets};
+use crate::matrix::Matrix;
+use crate::named::named;
+use crate::network::Network;
+use crate::optimizer::{Moment, Optimizer, OptimizerConfig};
+use crate::plan;
+use crate::random::shuffle;
+use crate::scalar::Scalar;
+use crate::schedule::Schedule;
+use crate::step::{BLOCK_ROWS, Batch, State, Work};
+use crate::tape::{Drops, Head, Parameters, Purpose, Tape};
+use crate::threads::{self, Shared, Team};
+use crate::workspace::{Aligned, zeros};
+
+named! {
+    /// What tells whether an epoch was better than those before it.
+    Monitor("monitor") {
+        /// The validation loss, or the training loss where nothing is held out.
+        Loss = "loss",
+        /// The validation score; of equal ones the last.
+        Score = "score",
+    }
+}
+
+/// How to train.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainingConfig {
+    /// What is made small.
+    pub loss: Loss,
+    /// The largest learning rate, above 0.
+    pub learning_rate: f64,
+    /// Factor of the learning rate.
+    pub schedule: Schedule,
+    /// Factors of the learning rate of each layer's weights and biases; none for 1 everywhere.
+    pub learning_rate_factors: Option<Vec<(f64, f64)>>,
+    /// Rows in a step; the last of an epoch may have fewer.
+    pub batch_size: usize,
+    /// Times all rows are seen.
+    pub epochs: usize,
+    /// Of weights, not of biases; see [`crate::Algorithm`].
+    pub weight_decay: f64,
+    /// Factor of the weight decay.
+    pub weight_decay_schedule: Schedule,
+    /// The share of hidden values that are dropped, in [0, 1).
+    pub dropout: f64,
+    /// Factor of that share.
+    pub dropout_schedule: Schedule,
+    /// The share of each target that is spread over all classes, in [0, 1).
+    pub label_smoothing: f64,
+    /// Gradients whose 2-norm over all parameters is larger are scaled down to it.
+    pub clip_norm: Option<f64>,
+    /// Stop after so many epochs without a better one.
+    pub patience: Option<usize>,
+    /// What a better one is.
+    pub monitor: Monitor,
+    /// End with the parameters of the best epoch, where a validation set tells which that is.
+    pub restore_best: bool,
+    /// Whether each epoch has an order of its own.
+    pub shuffle: bool,
+    /// Of shuffling and dropout.
+    pub seed: u64,
+    /// At most so many threads.
+    pub n_threads: usize,
+}
+
+impl TrainingConfig {
+    /// Ten epochs in batches of 256 at a constant rate of 0.001, and nothing else.
+    pub fn new(loss: Loss) -> Self {
+        TrainingConfig {
+            loss,
+            learning_rate: 1e-3,
+            schedule: Schedule::Constant,
+            learning_rate_factors: None,
+            batch_size: 256,
+            epochs: 10,
+            weight_decay: 0.0,
+            weight_decay_schedule: Schedule::Constant,
+            dropout: 0.0,
+            dropout_schedule: Schedule::Constant,
+            label_smoothing: 0.0,
+            clip_norm: None,
+            patience: None,
+            monitor: Monitor::Loss,
+            restore_best: true,
+            shuffle: true,
+            seed: 0,
+            n_threads: 1,
+        }
+    }
+
+    fn check(&self, n_layers: usize, has_validation: bool) -> Result<()> {
+        let at_least_one = [("batch_size", self.batch_size), ("epochs", self.epochs)];
+        for (argument, value) in at_least_one.into_iter().chain(self.patience.map(|n| ("patience", n))) {
+            if value == 0 {
+                return Err(Error::invalid(argument, "at least 1", value));
+            }
+        }
+        let above_zero = [("learning_rate", self.learning_rate)];
+        for (argument, value) in above_zero.into_iter().chain(self.clip_norm.map(|norm| ("clip_norm", norm))) {
+            if !(value > 0.0 && value.is_finite()) {
+                return Err(Error::invalid(argument, "a finite number above 0", value));
+            }
+        }
+        if !(0.0..f64::INFINITY).contains(&self.weight_decay) {
+            return Err(Error::invalid("weight_decay", "a finite number of at least 0", self.weight_decay));
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return Err(Error::invalid("dropout", "0 <= dropout < 1", self.dropout));
+        }
+        if let Some(factors) = &self.learning_rate_factors {
+            if factors.len() != n_layers {
+                let expected = format!("{n_layers} pairs (of W, of b), one a layer");
+                return Err(Error::invalid("learning_rate_factors", expected, factors.len()));
+            }
+            if let Some(bad) = factors.iter().flat_map(|(w, b)| [w, b]).find(|f| !(0.0..f64::INFINITY).contains(*f)) {
+                return Err(Error::invalid("learning_rate_factors", "finite numbers of at least 0", bad));
+            }
+        }
+        if self.monitor == Monitor::Score && !has_validation {
+            return Err(Error::invalid("monitor", "\"loss\" where there is no validation set", "\"score\""));
+        }
+        Ok(())
+    }
+}
+
+/// Rows to learn from, or to validate with.
+#[derive(Debug, Clone, Copy)]
+pub struct Samples<'a, T> {
+    /// (rows, inputs)
+    pub x: Matrix<'a, T>,
+    /// What the outputs should be.
+    pub targets: Targets<'a, T>,
+    /// A weight a row, at least 0 and not all 0; only their ratios count.
+    pub weights: Option<&'a [f64]>,
+}
+
+impl<T: Dispatch> Samples<'_, T> {
+    pub(crate) fn check(&self, network: &Network<T>, objective: &Objective<T>, names: [&str; 2]) -> Result<()> {
+        let sizes = network.layer_sizes();
+        let (inputs, outputs) = (sizes[0], sizes[sizes.len() - 1]);
+        if self.x.cols() != inputs {
+            return Err(Error::invalid(names[0], format!("{inputs} features"), self.x.cols()));
+        }
+        if self.x.rows() == 0 || u32::try_from(self.x.rows()).is_err() {
+            return Err(Error::invalid(names[0], "from 1 to 2^32 - 1 rows", self.x.rows()));
+        }
+        if !network.kernels().all_finite(self.x.data()) {
+            check_finite(names[0], self.x)?;
+        }
+        objective.check(names[1], self.x.rows(), outputs)
+    }
+
+    /// The weights, scaled to a mean of 1.
+    pub(crate) fn scaled_weights(&self) -> Result<Option<Vec<f64>>> {
+        let Some(weights) = self.weights else { return Ok(None) };
+        if weights.len() != self.x.rows() {
+            let expected = format!("{} weights, as many as X has rows", self.x.rows());
+            return Err(Error::invalid("sample_weight", expected, weights.len()));
+        }
+        if let Some(row) = weights.iter().position(|w| !(0.0..f64::INFINITY).contains(w)) {
+            let got = format!("{} at row {row}", weights[row]);
+            return Err(Error::invalid("sample_weight", "finite weights of at least 0", got));
+        }
+        // Divided by the largest first: their sum cannot overflow then.
+        let largest = weights.iter().copied().fold(0.0, f64::max);
+        if largest == 0.0 {
+            return Err(Error::invalid("sample_weight", "at least one weight above 0", "zeros"));
+        }
+        let mean = weights.iter().map(|w| w / largest).sum::<f64>() / weights.len() as f64;
+        Ok(Some(weights.iter().map(|w| w / largest / mean).collect()))
+    }
+}
+
+/// What an epoch came to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Epoch {
+    /// Counted from 0.
+    pub epoch: usize,
+    /// The mean over the rows of their weighted losses, each as it was when its batch came by.
+    pub loss: f64,
+    /// The mean loss of the validation set, without dropout or weights, after the epoch.
+    pub validation_loss: Option<f64>,
+    /// Its share of rows predicted right, or for the squared error 1 - residual / total sum of squares.
+    pub validation_score: Option<f64>,
+    /// Of the epoch's last step.
+    pub learning_rate: f64,
+    /// What the epoch took, validation included.
+    pub seconds: f64,
+    /// Training rows by that time.
+    pub samples_per_second: f64,
+}
+
+/// Why training ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// All epochs were made.
+    Finished,
+    /// `patience` epochs were no better.
+    Patience,
+    /// The callback asked for it.
+    Callback,
+}
+
+impl Stop {
+    /// "finished", "patience" or "callback".
+    pub fn name(self) -> &'static str {
+        match self {
+            Stop::Finished => "finished",
+            Stop::Patience => "patience",
+            Stop::Callback => "callback",
+        }
+    }
+}
+
+/// What training came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// One a finished epoch.
+    pub epochs: Vec<Epoch>,
+    /// The epoch that was best by the monitor.
+    pub best_epoch: usize,
+    /// Why it ended.
+    pub stop: Stop,
+}
+
+/// What `fit` lets the caller do meanwhile.
+pub struct Hooks<'a> {
+    /// Called after each epoch; true ends training.
+    pub on_epoch: &'a mut dyn FnMut(&Epoch) -> bool,
+    /// Once set, training ends with [`Error::Interrupted`] after the block of rows that is under way.
+    pub interrupt: &'a AtomicBool,
+}
+
+/// Trains `network` from its present parameters.
+///
+/// The parameters have the same bits for any number of threads: each sum has an order of its own.
+///
+/// # Errors
+/// [`Error::Invalid`], [`Error::NonFinite`] or [`Error::OutOfMemory`] before anything is changed; [`Error::Diverged`] or
+/// [`Error::Interrupted`], with network and optimizer as they were after the last finished epoch.
+pub fn fit<T: Dispatch>(
+    network: &mut Network<T>,
+    optimizer: &mut Optimizer<T>,
+    samples: &Samples<T>,
+    validation: Option<&Samples<T>>,
+    config: &TrainingConfig,
+    hooks: &mut Hooks,
+) -> Result<Report> {
+    let square_bound = network.epilogue(0).stabilizer.square_bound();
+    let objective = |targets, label_smoothing| Objective {
+        loss: config.loss,
+        output: network.config().output_activation,
+        label_smoothing,
+        targets,
+        square_bound,
+    };
+    let training_objective = objective(samples.targets, config.label_smoothing);
+    config.check(network.layers().len(), validation.is_some())?;
+    samples.check(network, &training_objective, ["X", "y"])?;
+    let validation = match validation {
+        Some(validation) => {
+            let objective = objective(validation.targets, 0.0);
+            validation.check(network, &objective, ["validation X", "validation y"])?;
+            Some((validation.x, objective))
+        }
+        None => None,
+    };
+    let weights = samples.scaled_weights()?;
+    optimizer.prepare(network)?;
+
+    let (rows, n_layers) = (samples.x.rows(), network.layers().len());
+    let batch_size = config.batch_size.min(rows);
+    // The validation set goes through the same tape, in blocks worth the name.
+    let tape_rows = batch_size.max(validation.map_or(1, |(x, _)| x.rows().min(256))).min(BLOCK_ROWS);
+    let head = if config.loss.takes_logits() { Head::Logits } else { Head::Output };
+    let purpose = Purpose { rows: tape_rows, head, dropout: config.dropout > 0.0, input_gradient: false };
+    let outputs: usize = network.layers().iter().map(Layer::outputs).sum();
+    let (mut losses, mut squares) = (vec![0.0; tape_rows], vec![0.0; outputs]);
+    let n_threads = plan::training_threads(network.n_parameters(), batch_size, config.n_threads);
+    let parameters: Vec<_> = network.layers_mut().iter_mut().map(|layer| shared(layer.parameters_mut())).collect();
+    let moments = |moments: &mut Vec<Moment<T>>| -> Vec<_> {
+        moments.iter_mut().map(|moment| shared((&mut moment.weight, &mut moment.bias))).collect()
+    };
+    let (first, second) = (moments(&mut optimizer.first), moments(&mut optimizer.second));
+    let pairs = [&parameters, &first, &second].into_iter().flat_map(|group| group.iter().zip(network.layers()));
+    let arrays: Arrays<T> =
+        pairs.flat_map(|(p, layer)| [(p.weight, layer.weight().len()), (p.bias, layer.bias().len())]).collect();
+    let tape = Tape::new(network, &parameters, &purpose)?;
+    let work = Work {
+        kernels: network.kernels(),
+        tape: &tape,
+        x: samples.x,
+        objective: training_objective,
+        weights: weights.as_deref(),
+        losses: Shared(losses.as_mut_ptr()),
+    };
+    let run = Run {
+        config,
+        optimizer: *optimizer.config(),
+        state: State {
+            parameters,
+            first,
+            second,
+            rate_factors: config.learning_rate_factors.clone().unwrap_or_else(|| vec![(1.0, 1.0); n_layers]),
+            squares: Shared(squares.as_mut_ptr()),
+        },
+        work,
+        batch_size,
+        n_threads,
+    };
+    let held_out = validation.map(|(x, objective)| HeldOut::new(Work { x, objective, weights: None, ..work }));
+    run.all_epochs(held_out, &arrays, &mut optimizer.steps, hooks)
+}
+
+/// Both arrays of a layer, for several threads.
+fn shared<T>((weight, bias): (&mut [T], &mut [T])) -> Parameters<T> {
+    Parameters { weight: Shared(weight.as_mut_ptr()), bias: Shared(bias.as_mut_ptr()) }
+}
+
+/// The arrays that training changes, with their lengths: the parameters, then the optimizer's moments.
+type Arrays<T> = Vec<(Shared<T>, usize)>;
+
+/// Copies of some arrays, to go back to.
+struct Copies<T: Scalar>(Vec<Aligned<T>>);
+
+impl<T: Scalar> Copies<T> {
+    fn of(arrays: &[(Shared<T>, usize)]) -> Result<Self> {
+        let mut copies = Copies(arrays.iter().map(|(_, len)| zeros("layer_sizes", *len)).collect::<Result<_>>()?);
+        copies.take(arrays);
+        Ok(copies)
+    }
+
+    fn take(&mut self, arrays: &[(Shared<T>, usize)]) {
+        for (copy, (array, len)) in self.0.iter_mut().zip(arrays) {
+            // SAFETY: between epochs nobody else uses the arrays, which are that long.
+            copy.copy_from_slice(unsafe { array.slice(0..*len) });
+        }
+    }
+
+    fn restore(&self, arrays: &[(Shared<T>, usize)]) {
+        for (copy, (array, len)) in self.0.iter().zip(arrays) {
+            // SAFETY: as above.
+            unsafe { array.slice(0..*len) }.copy_from_slice(copy);
+        }
+    }
+}
+
+/// The validation set, and its results after an epoch.
+struct HeldOut<'a, T: Scalar> {
+    work: Work<'a, T>,
+    losses: Vec<f64>,
+    hits: Vec<f64>,
+    /// For the squared error: the mean loss if the mean target were predicted everywhere.
+    total: f64,
+}
+
+impl<'a, T: Scalar> HeldOut<'a, T> {
+    fn new(work: Work<'a, T>) -> Self {
+        let rows = work.x.rows();
+        let mut total = 0.0;
+        if let (Loss::SquaredError, Targets::Values(values)) = (work.objective.loss, work.objective.targets) {
+            for column in 0..values.cols() {
+                let column = || (0..rows).map(|row| values.row(row)[column].to_f64());
+                let mean = column().sum::<f64>() / rows as f64;
+                total += column().map(|v| (v - mean).powi(2)).sum::<f64>() / (rows * values.cols()) as f64;
+            }
+        }
+        HeldOut { work, losses: vec![0.0; rows], hits: vec![0.0; rows], total }
+    }
+
+    /// (loss, score)
+    fn result(&self) -> (f64, f64) {
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+        let loss = mean(&self.losses);
+        let score = match self.work.objective.loss {
+            Loss::SquaredError if self.total > 0.0 => 1.0 - loss / self.total,
+            // As scikit-learn has it: constant targets are met or not.
+            Loss::SquaredError => f64::from(u8::from(loss == 0.0)),
+            _ => mean(&self.hits),
+        };
+        (loss, score)
+    }
+}
+
+/// One call of `fit`, as the members of the team see it.
+struct Run<'a, T: Scalar> {
+    config: &'a TrainingConfig,
+    optimizer: OptimizerConfig,
+    state: State<T>,
+    work: Work<'a, T>,
+    batch_size: usize,
+    n_threads: usize,
+}
+
+impl<T: Scalar> Run<'_, T> {
+    fn all_epochs(
+        &self,
+        mut held_out: Option<HeldOut<T>>,
+        arrays: &Arrays<T>,
+        steps: &mut u64,
+        hooks: &mut Hooks,
+    ) -> Result<Report> {
+        let config = self.config;
+        let parameters = &arrays[..2 * self.state.parameters.len()];
+        let mut order: Vec<u32> = (0..self.work.x.rows() as u32).collect();
+        let mut scratch = vec![0; if config.shuffle { order.len() } else { 0 }];
+        let mut finished = Copies::of(arrays)?;
+        let keep_best = config.restore_best && held_out.is_some();
+        let mut best = if keep_best { Some(Copies::of(parameters)?) } else { None };
+        let mut report = Report { epochs: Vec::with_capacity(config.epochs), best_epoch: 0, stop: Stop::Finished };
+        let (mut best_value, mut stale) = (f64::INFINITY, 0);
+        for epoch in 0..config.epochs {
+            let start = Instant::now();
+            if config.shuffle {
+                shuffle(config.seed, epoch as u32, &mut order, &mut scratch);
+            }
+            let end = self.epoch(epoch, &order, *steps, held_out.as_mut(), hooks.interrupt);
+            if let Err(error) = self.check_end(epoch, &end, parameters) {
+                finished.restore(arrays);
+                return Err(error);
+            }
+            finished.take(arrays);
+            *steps += end.steps as u64;
+            let (validation_loss, validation_score) = held_out.as_ref().map(HeldOut::result).unzip();
+            let seconds = start.elapsed().as_secs_f64();
+            let record = Epoch {
+                epoch,
+                loss: end.total / order.len() as f64,
+                validation_loss,
+                validation_score,
+                learning_rate: end.learning_rate,
+                seconds,
+                samples_per_second: order.len() as f64 / seconds,
+            };
+            report.epochs.push(record);
+            // The smaller the better.
+            let value = match config.monitor {
+                Monitor::Loss => validation_loss.unwrap_or(record.loss),
+                Monitor::Score => -validation_score.unwrap_or(0.0),
+            };
+            stale = if value < best_value { 0 } else { stale + 1 };
+            if value < best_value || (value == best_value && config.monitor == Monitor::Score) {
+                (best_value, report.best_epoch) = (value, epoch);
+                if let Some(best) = &mut best {
+                    best.take(parameters);
+                }
+            }
+            if (hooks.on_epoch)(&record) {
+                report.stop = Stop::Callback;
+                break;
+            }
+            if config.patience.is_some_and(|patience| stale >= patience) && epoch + 1 < config.epochs {
+                report.stop = Stop::Patience;
+                break;
+            }
+        }
+        if let Some(best) = &best {
+            best.restore(parameters);
+        }
+        Ok(report)
+    }
+
+    /// An epoch may only count if it was finished and all is finite.
+    fn check_end(&self, epoch: usize, end: &EpochEnd, parameters: &[(Shared<T>, usize)]) -> Result<()> {
+        if end.interrupted {
+            return Err(Error::Interrupted);
+        }
+        let diverged = |what: String| Error::Diverged { epoch, learning_rate: end.learning_rate, what };
+        if !T::from_f64(end.total).is_finite() {
+            return Err(diverged(format!("a loss of {}", T::from_f64(end.total))));
+        }
+        // SAFETY: between epochs nobody else uses the arrays, which are that long.
+        if !parameters.iter().all(|(array, len)| self.work.kernels.all_finite(unsafe { array.slice(0..*len) })) {
+            return Err(diverged("parameters that are infinite or NaN".into()));
+        }
+        Ok(())
+    }
+
+    /// All batches, then the validation set. Enters the pool once.
+    fn epoch(
+        &self,
+        epoch: usize,
+        order: &[u32],
+        steps_before: u64,
+        held_out: Option<&mut HeldOut<T>>,
+        interrupt: &AtomicBool,
+    ) -> EpochEnd {
+        let n_batches = order.len().div_ceil(self.batch_size);
+        let held_out = held_out.map(|held_out| {
+            let results = (Shared(held_out.losses.as_mut_ptr()), Shared(held_out.hits.as_mut_ptr()));
+            (&held_out.work, results)
+        });
+        let mut end = EpochEnd { total: f64::NAN, steps: 0, learning_rate: 0.0, interrupted: false };
+        let (result, halt) = (Shared(&raw mut end), AtomicBool::new(false));
+        threads::run(self.n_threads, |team: &Team| {
+            let mut end = EpochEnd { total: 0.0, steps: 0, learning_rate: 0.0, interrupted: false };
+            // SAFETY: all members do the same, and nothing else uses what training changes meanwhile.
+            unsafe {
+                self.work.pack_all(team);
+                for (index, rows) in order.chunks(self.batch_size).enumerate() {
+                    let step = epoch * n_batches + index;
+                    let (batch, learning_rate) =
+                        self.batch(rows, step, n_batches * self.config.epochs, steps_before + index as u64 + 1);
+                    (end.steps, end.learning_rate) = (index + 1, learning_rate);
+                    match self.work.batch(team, &batch, interrupt, &halt) {
+                        Some(loss) => end.total += loss,
+                        None => end.interrupted = true,
+                    }
+                    // What is no number will not become one again.
+                    if end.interrupted || !T::from_f64(end.total).is_finite() {
+                        break;
+                    }
+                }
+                if let Some((work, (losses, hits))) = &held_out
+                    && !end.interrupted
+                {
+                    work.evaluate(team, *losses, *hits);
+                }
+                if team.index == 0 {
+                    result.slice(0..1)[0] = end;
+                }
+            }
+        });
+        end
+    }
+
+    /// Step number `step` of `total` in this call, number `count` (from 1) in the life of the optimizer; and its
+    /// learning rate.
+    fn batch<'a>(&'a self, rows: &'a [u32], step: usize, total: usize, count: u64) -> (Batch<'a, T>, f64) {
+        let config = self.config;
+        let t = step as f64 / total as f64;
+        let rate = config.learning_rate * config.schedule.factor(t);
+        let weight_decay = config.weight_decay * config.weight_decay_schedule.factor(t);
+        let dropout = config.dropout * config.dropout_schedule.factor(t);
+        let drops = (dropout > 0.0).then(|| Drops {
+            seed: config.seed,
+            step: step as u32,
+            dropout: Dropout {
+                threshold: (dropout * f64::from(1 << 24)) as u32,
+                scale: T::from_f64(1.0 / (1.0 - dropout)),
+            },
+            rows_before: 0,
+        });
+        let update = self.optimizer.step(count, rate, weight_decay, self.work.objective.square_bound);
+        (Batch { rows, drops, update: Some((&self.state, update)), clip_norm: config.clip_norm }, rate)
+    }
+}
+
+/// Where an epoch ended.
+#[derive(Clone, Copy)]
+struct EpochEnd {
+    /// The sum of the rows' losses, each times its weight.
+    total: f64,
+    steps: usize,
+    /// Of the last step.
+    learning_rate: f64,
+    interrupted: bool,
+}

@@ -1,0 +1,261 @@
+//! Gradients against central differences of the forward pass in f64, and the same for every instruction set, number of
+//! threads and block of rows.
+
+mod common;
+
+use common::{available, forward, network, uniform};
+use tinyrs_core::{
+    Activation, Config, Dispatch, Isa, Layer, Loss, Matrix, MatrixMut, Network, OutputActivation, Samples, Targets,
+    backward, loss_and_gradients, naive,
+};
+
+/// The loss as its definition says, from what `forward` returns.
+fn plain_loss(network: &Network<f64>, samples: &Samples<f64>, loss: Loss, smoothing: f64) -> f64 {
+    let (rows, outputs) = (samples.x.rows(), network.layers().last().unwrap().outputs());
+    let y = forward(network, samples.x.data(), rows, 1);
+    let mut sums = (0.0, 0.0);
+    for (i, y) in y.chunks(outputs).enumerate() {
+        let target = |k: usize| match samples.targets {
+            Targets::Labels(labels) => f64::from(u8::from(labels[i] as usize == k)),
+            Targets::Values(values) => values.row(i)[k],
+        };
+        let of_row: f64 = match (loss, network.config().output_activation) {
+            (Loss::CrossEntropy, output) => {
+                let p = if output == OutputActivation::Softmax { y.to_vec() } else { naive::softmax(y) };
+                let t = |k| (1.0 - smoothing) * target(k) + smoothing / outputs as f64;
+                -(0..outputs).map(|k| t(k) * p[k].ln()).sum::<f64>()
+            }
+            (Loss::BinaryCrossEntropy, output) => {
+                let p = |k: usize| {
+                    if output == OutputActivation::Sigmoid { y[k] } else { naive::activate(Activation::Sigmoid, y[k]) }
+                };
+                let t = |k| (1.0 - smoothing) * target(k) + smoothing * 0.5;
+                -(0..outputs).map(|k| t(k) * p(k).ln() + (1.0 - t(k)) * (1.0 - p(k)).ln()).sum::<f64>() / outputs as f64
+            }
+            (Loss::SquaredError, _) => (0..outputs).map(|k| (y[k] - target(k)).powi(2)).sum::<f64>() / outputs as f64,
+        };
+        let weight = samples.weights.map_or(1.0, |w| w[i]);
+        sums = (sums.0 + weight * of_row, sums.1 + weight);
+    }
+    sums.0 / sums.1
+}
+
+/// The network with parameter `at` of layer `l` (the weights, then the biases) moved by `by`.
+fn moved(network: &Network<f64>, l: usize, at: usize, by: f64) -> Network<f64> {
+    let layer = |(index, layer): (usize, &Layer<f64>)| {
+        let (mut weight, mut bias) = (layer.weight().to_vec(), layer.bias().to_vec());
+        if index == l {
+            if at < weight.len() { weight[at] += by } else { bias[at - layer.weight().len()] += by }
+        }
+        Layer::new("layer", Matrix::new("W", &weight, layer.outputs(), layer.inputs()).unwrap(), &bias).unwrap()
+    };
+    let layers = network.layers().iter().enumerate().map(layer).collect();
+    Network::from_layers(layers, network.config().clone()).unwrap().with_isa(network.isa()).unwrap()
+}
+
+/// The first of some parameters whose gradient differs from the central difference of `loss`.
+fn first_wrong(
+    network: &Network<f64>,
+    gradients: &[(Vec<f64>, Vec<f64>)],
+    loss: impl Fn(&Network<f64>) -> f64,
+) -> Option<String> {
+    const STEP: f64 = 1e-5;
+    for (l, (dw, db)) in gradients.iter().enumerate() {
+        let all: Vec<f64> = dw.iter().chain(db).copied().collect();
+        // The first, the last and some between, at a distance that meets every column.
+        let chosen = (0..all.len()).step_by((all.len() / 40).max(1) | 1).chain([dw.len() - 1, all.len() - 1]);
+        for at in chosen {
+            let difference = (loss(&moved(network, l, at, STEP)) - loss(&moved(network, l, at, -STEP))) / (2.0 * STEP);
+            if (all[at] - difference).abs() > 1e-8 + 1e-6 * difference.abs() {
+                return Some(format!("layer {l}, parameter {at}: {} instead of {difference}", all[at]));
+            }
+        }
+    }
+    None
+}
+
+/// The targets that a loss wants, as labels or as values.
+fn values_for(loss: Loss, rows: usize, outputs: usize) -> Vec<f64> {
+    let random = uniform::<f64>(77, rows * outputs);
+    match loss {
+        Loss::CrossEntropy => random.chunks(outputs).flat_map(naive::softmax).collect(),
+        Loss::BinaryCrossEntropy => random.iter().map(|v| (v + 1.0) / 2.0).collect(),
+        Loss::SquaredError => random,
+    }
+}
+
+fn check(sizes: &[usize], config: Config, loss: Loss, smoothing: f64, rows: usize, isa: Isa) {
+    let network = network::<f64>(sizes, config.clone(), isa);
+    let outputs = sizes[sizes.len() - 1];
+    let (x, values) = (uniform::<f64>(5, rows * sizes[0]), values_for(loss, rows, outputs));
+    let labels: Vec<u32> = (0..rows).map(|i| (i * 7 % outputs) as u32).collect();
+    let weights: Vec<f64> = (0..rows).map(|i| 0.5 + i as f64 % 3.0).collect();
+    let targets = [
+        Some(Targets::Values(Matrix::new("y", &values, rows, outputs).unwrap())),
+        (loss == Loss::CrossEntropy).then_some(Targets::Labels(&labels)),
+    ];
+    for targets in targets.into_iter().flatten() {
+        for weights in [None, Some(&weights[..])] {
+            let samples = Samples { x: Matrix::new("X", &x, rows, sizes[0]).unwrap(), targets, weights };
+            let (value, gradients) = loss_and_gradients(&network, &samples, loss, smoothing, 2).unwrap();
+            let plain = |network: &Network<f64>| plain_loss(network, &samples, loss, smoothing);
+            let what = format!("{sizes:?} {config:?} {loss} smoothing {smoothing} rows {rows} {isa:?}");
+            assert!((value - plain(&network)).abs() <= 1e-12 * value.abs().max(1.0), "{what}: {value}");
+            assert_eq!(first_wrong(&network, &gradients, plain), None, "{what}");
+        }
+    }
+}
+
+fn allowed(loss: Loss, output: OutputActivation) -> bool {
+    match loss {
+        Loss::SquaredError => true,
+        Loss::CrossEntropy => matches!(output, OutputActivation::Softmax | OutputActivation::Identity),
+        Loss::BinaryCrossEntropy => matches!(output, OutputActivation::Sigmoid | OutputActivation::Identity),
+    }
+}
+
+#[test]
+fn every_activation_output_and_loss_has_the_gradient_of_its_value() {
+    for &activation in Activation::ALL {
+        for &output_activation in OutputActivation::ALL {
+            for &loss in Loss::ALL {
+                if !allowed(loss, output_activation) {
+                    continue;
+                }
+                for activation_scale in [1.0, 0.75] {
+                    let activations = vec![activation];
+                    let config = Config { activations, output_activation, activation_scale, ..Config::default() };
+                    let smoothing = if loss == Loss::SquaredError { 0.0 } else { 0.1 };
+                    check(&[5, 7, 4, 3], config, loss, smoothing, 11, Isa::active().unwrap());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_shape_and_instruction_set_has_the_gradient_of_its_value() {
+    for isa in available() {
+        // 1, primes, powers of two, and one past: a tile's rows, a register, a panel, a run of the summed index.
+        for (sizes, rows) in [
+            (&[1, 1][..], 1),
+            (&[1, 1, 1], 3),
+            (&[13, 17, 1], 2),
+            (&[33, 12, 13, 2], 25),
+            (&[3, 65, 31], 13),
+            (&[257, 3, 5], 12),
+            (&[4, 3], 259),
+            (&[16, 16, 16], 16),
+        ] {
+            let activations = vec![Activation::Tanh];
+            let config = Config { activations, output_activation: OutputActivation::Softmax, ..Config::default() };
+            check(sizes, config, Loss::CrossEntropy, 0.0, rows, isa);
+        }
+    }
+}
+
+#[test]
+fn layers_of_different_activations_have_the_gradient_of_their_value() {
+    let activations = vec![Activation::Selu, Activation::Gelu, Activation::Relu];
+    let config = Config { activations, output_activation: OutputActivation::Same, ..Config::default() };
+    check(&[3, 5, 6, 7, 2], config, Loss::SquaredError, 0.0, 6, Isa::active().unwrap());
+}
+
+#[test]
+fn the_check_rejects_a_gradient_with_one_wrong_sign() {
+    let network = network::<f64>(&[4, 3, 2], Config::default(), Isa::active().unwrap());
+    let (x, y) = (uniform::<f64>(1, 20), uniform::<f64>(2, 10));
+    let samples = Samples {
+        x: Matrix::new("X", &x, 5, 4).unwrap(),
+        targets: Targets::Values(Matrix::new("y", &y, 5, 2).unwrap()),
+        weights: None,
+    };
+    let (_, mut gradients) = loss_and_gradients(&network, &samples, Loss::SquaredError, 0.0, 1).unwrap();
+    let plain = |network: &Network<f64>| plain_loss(network, &samples, Loss::SquaredError, 0.0);
+    assert_eq!(first_wrong(&network, &gradients, plain), None);
+    gradients[1].0[5] *= -1.0;
+    assert!(first_wrong(&network, &gradients, plain).is_some());
+}
+
+#[test]
+fn backward_gives_the_gradient_by_the_inputs_too() {
+    for isa in available() {
+        for &output_activation in OutputActivation::ALL {
+            let activations = vec![Activation::Gelu];
+            let config = Config { activations, output_activation, ..Config::default() };
+            let network = network::<f64>(&[35, 33, 3], config, isa);
+            let rows = 7;
+            let (x, d_output) = (uniform::<f64>(1, rows * 35), uniform::<f64>(2, rows * 3));
+            let mut dx = vec![f64::NAN; rows * 35];
+            let matrix = |values, cols| Matrix::new("matrix", values, rows, cols).unwrap();
+            let mut out = MatrixMut::new("dx", &mut dx, rows, 35).unwrap();
+            let gradients = backward(&network, matrix(&x, 35), matrix(&d_output, 3), &mut out, 2).unwrap();
+            let objective = |network: &Network<f64>, x: &[f64]| -> f64 {
+                forward(network, x, rows, 1).iter().zip(&d_output).map(|(y, d)| y * d).sum()
+            };
+            assert_eq!(first_wrong(&network, &gradients, |network| objective(network, &x)), None);
+            for at in (0..x.len()).step_by(9) {
+                let moved = |by: f64| {
+                    let mut x = x.clone();
+                    x[at] += by;
+                    objective(&network, &x)
+                };
+                let difference = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+                assert!(
+                    (dx[at] - difference).abs() < 1e-8,
+                    "{isa:?} {output_activation} {at}: {} {difference}",
+                    dx[at]
+                );
+            }
+        }
+    }
+}
+
+fn same_bits<T: Dispatch>(sizes: &[usize], rows: usize) {
+    for isa in available() {
+        let network = network::<T>(sizes, Config::default(), isa);
+        let (x, y) = (uniform::<T>(1, rows * sizes[0]), uniform::<T>(2, rows * sizes[sizes.len() - 1]));
+        let samples = Samples {
+            x: Matrix::new("X", &x, rows, sizes[0]).unwrap(),
+            targets: Targets::Values(Matrix::new("y", &y, rows, sizes[sizes.len() - 1]).unwrap()),
+            weights: None,
+        };
+        let gradients = |n| loss_and_gradients(&network, &samples, Loss::SquaredError, 0.0, n).unwrap();
+        let alone = gradients(1);
+        for n_threads in [2, 3, 8] {
+            assert!(alone == gradients(n_threads), "{} {isa:?} {sizes:?} {rows} threads {n_threads}", T::NAME);
+        }
+    }
+}
+
+#[test]
+fn the_bits_do_not_depend_on_threads() {
+    // Rows of several blocks, and sizes that no number of threads divides.
+    for (sizes, rows) in [(&[67, 131, 13][..], 300), (&[31, 29], 2100), (&[512, 512, 1], 33)] {
+        same_bits::<f32>(sizes, rows);
+        same_bits::<f64>(sizes, rows);
+    }
+}
+
+#[test]
+fn several_blocks_of_rows_sum_to_one_gradient() {
+    let network = network::<f64>(&[5, 6, 2], Config::default(), Isa::active().unwrap());
+    let rows = 2500;
+    let (x, y) = (uniform::<f64>(1, rows * 5), uniform::<f64>(2, rows * 2));
+    let part = |from: usize, to: usize| {
+        let samples = Samples {
+            x: Matrix::new("X", &x[from * 5..to * 5], to - from, 5).unwrap(),
+            targets: Targets::Values(Matrix::new("y", &y[from * 2..to * 2], to - from, 2).unwrap()),
+            weights: None,
+        };
+        loss_and_gradients(&network, &samples, Loss::SquaredError, 0.0, 1).unwrap()
+    };
+    let (whole, parts) = (part(0, rows), [part(0, 700), part(700, rows)]);
+    let mean = |a: f64, b: f64| (a * 700.0 + b * 1800.0) / 2500.0;
+    assert!((whole.0 - mean(parts[0].0, parts[1].0)).abs() < 1e-12);
+    for l in 0..2 {
+        for (at, whole) in whole.1[l].0.iter().enumerate() {
+            assert!((whole - mean(parts[0].1[l].0[at], parts[1].1[l].0[at])).abs() < 1e-12);
+        }
+    }
+}
