@@ -8,8 +8,25 @@
 """
 
 from tinyrs import _threadpool as _threadpool
-from tinyrs._tinyrs import Network, build_info, get_num_threads, machine_limits, set_num_threads
+from tinyrs._tinyrs import (
+    Network,
+    Optimizer,
+    build_info,
+    get_num_threads,
+    machine_limits,
+    set_num_threads,
+)
+from tinyrs.training import History
 
 __version__: str = build_info()["version"]
 
-__all__ = ["Network", "__version__", "build_info", "get_num_threads", "machine_limits", "set_num_threads"]
+__all__ = [
+    "History",
+    "Network",
+    "Optimizer",
+    "__version__",
+    "build_info",
+    "get_num_threads",
+    "machine_limits",
+    "set_num_threads",
+]

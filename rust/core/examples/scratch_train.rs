@@ -20,7 +20,7 @@ fn bench(sizes: &[usize], batch: usize, act: Activation, threads: usize) {
         TrainingConfig { batch_size: batch, epochs: 8, n_threads: threads, ..TrainingConfig::new(Loss::CrossEntropy) };
     let never = AtomicBool::new(false);
     let t = Instant::now();
-    let r = fit(&mut net, &mut opt, &samples, None, &tc, &mut Hooks { on_epoch: &mut |_| false, interrupt: &never })
+    let r = fit(&mut net, &mut opt, &samples, None, &tc, &mut Hooks { on_epoch: &mut |_, _| false, interrupt: &never })
         .unwrap();
     let mut sps: Vec<f64> = r.epochs.iter().map(|e| e.samples_per_second).collect();
     sps.sort_by(f64::total_cmp);

@@ -53,9 +53,9 @@ pub struct Epilogue<T> {
 /// The slope of leaky_relu below 0.
 const LEAK: f64 = 0.01;
 /// The two constants of selu, lambda and lambda * alpha.
-const SELU: (f64, f64) = (1.0507009873554804934, 1.0507009873554804934 * 1.6732632423543772848);
+const SELU: (f64, f64) = (1.050_700_987_355_480_5, 1.050_700_987_355_480_5 * 1.673_263_242_354_377_2);
 /// The two constants of gelu, 2 sqrt(2 / pi) and the factor of the cube.
-const GELU: (f64, f64) = (1.5957691216057307118, 0.044715);
+const GELU: (f64, f64) = (1.595_769_121_605_730_7, 0.044715);
 
 /// `activation(v) * scale` for finite v; finite.
 #[inline(always)]

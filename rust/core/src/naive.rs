@@ -29,7 +29,7 @@ pub fn activate(activation: Activation, x: f64) -> f64 {
             }
         }
         Activation::Selu => {
-            let (lambda, alpha) = (1.0507009873554804934, 1.6732632423543772848);
+            let (lambda, alpha) = (1.050_700_987_355_480_5, 1.673_263_242_354_377_2);
             if x > 0.0 { lambda * x } else { lambda * alpha * x.exp_m1() }
         }
         Activation::Gelu => 0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh()),

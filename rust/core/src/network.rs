@@ -62,6 +62,16 @@ impl<T: Scalar> Network<T> {
         self.kernels
     }
 
+    /// Overwrites all parameters by those of layers of the same sizes.
+    ///
+    /// # Panics
+    /// If a size differs.
+    pub fn copy_layers(&mut self, layers: &[Layer<T>]) {
+        for (mine, other) in self.layers.iter_mut().zip(layers) {
+            mine.copy_from(other.weight(), other.bias());
+        }
+    }
+
     /// The layers, first to last.
     pub fn layers(&self) -> &[Layer<T>] {
         &self.layers

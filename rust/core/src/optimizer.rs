@@ -81,9 +81,29 @@ impl OptimizerConfig {
 #[derive(Debug, Clone)]
 pub struct Moment<T> {
     /// As the weights lie, (outputs, inputs).
-    pub weight: Aligned<T>,
+    pub(crate) weight: Aligned<T>,
     /// (outputs,)
-    pub bias: Aligned<T>,
+    pub(crate) bias: Aligned<T>,
+}
+
+impl<T: Scalar> Moment<T> {
+    /// A copy of these numbers.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn new(weight: &[T], bias: &[T]) -> Result<Self> {
+        let copy = |values: &[T]| -> Result<Aligned<T>> {
+            let mut copy = zeros("optimizer", values.len())?;
+            copy.copy_from_slice(values);
+            Ok(copy)
+        };
+        Ok(Moment { weight: copy(weight)?, bias: copy(bias)? })
+    }
+
+    /// Those of the weights (outputs, inputs), and of the biases (outputs,).
+    pub fn values(&self) -> (&[T], &[T]) {
+        (&self.weight, &self.bias)
+    }
 }
 
 /// An optimizer with its state, which later calls of `fit` go on with.
@@ -144,10 +164,8 @@ impl<T: Scalar> Optimizer<T> {
         let fresh = |wanted: bool| -> Result<Vec<Moment<T>>> {
             let layers = if wanted { network.layers() } else { &[] };
             let moment = |layer: &crate::layer::Layer<T>| {
-                Ok(Moment {
-                    weight: zeros("optimizer", layer.weight().len())?,
-                    bias: zeros("optimizer", layer.bias().len())?,
-                })
+                let zeros = |len| zeros("optimizer", len);
+                Ok(Moment { weight: zeros(layer.weight().len())?, bias: zeros(layer.bias().len())? })
             };
             layers.iter().map(moment).collect()
         };

@@ -233,9 +233,9 @@ pub struct Report {
 }
 
 /// What `fit` lets the caller do meanwhile.
-pub struct Hooks<'a> {
-    /// Called after each epoch; true ends training.
-    pub on_epoch: &'a mut dyn FnMut(&Epoch) -> bool,
+pub struct Hooks<'a, T> {
+    /// Called after each epoch with what it came to and the layers as they are then; true ends training.
+    pub on_epoch: &'a mut dyn FnMut(&Epoch, &[Layer<T>]) -> bool,
     /// Once set, training ends with [`Error::Interrupted`] after the block of rows that is under way.
     pub interrupt: &'a AtomicBool,
 }
@@ -253,7 +253,7 @@ pub fn fit<T: Dispatch>(
     samples: &Samples<T>,
     validation: Option<&Samples<T>>,
     config: &TrainingConfig,
-    hooks: &mut Hooks,
+    hooks: &mut Hooks<T>,
 ) -> Result<Report> {
     let square_bound = network.epilogue(0).stabilizer.square_bound();
     let objective = |targets, label_smoothing| Objective {
@@ -318,7 +318,7 @@ pub fn fit<T: Dispatch>(
         n_threads,
     };
     let held_out = validation.map(|(x, objective)| HeldOut::new(Work { x, objective, weights: None, ..work }));
-    run.all_epochs(held_out, &arrays, &mut optimizer.steps, hooks)
+    run.all_epochs(held_out, (network.layers(), &arrays), &mut optimizer.steps, hooks)
 }
 
 /// Both arrays of a layer, for several threads.
@@ -405,12 +405,12 @@ impl<T: Scalar> Run<'_, T> {
     fn all_epochs(
         &self,
         mut held_out: Option<HeldOut<T>>,
-        arrays: &Arrays<T>,
+        (layers, arrays): (&[Layer<T>], &Arrays<T>),
         steps: &mut u64,
-        hooks: &mut Hooks,
+        hooks: &mut Hooks<T>,
     ) -> Result<Report> {
         let config = self.config;
-        let parameters = &arrays[..2 * self.state.parameters.len()];
+        let parameters = &arrays[..2 * layers.len()];
         let mut order: Vec<u32> = (0..self.work.x.rows() as u32).collect();
         let mut scratch = vec![0; if config.shuffle { order.len() } else { 0 }];
         let mut finished = Copies::of(arrays)?;
@@ -434,7 +434,7 @@ impl<T: Scalar> Run<'_, T> {
             let seconds = start.elapsed().as_secs_f64();
             let record = Epoch {
                 epoch,
-                loss: end.total / order.len() as f64,
+                loss: end.loss,
                 validation_loss,
                 validation_score,
                 learning_rate: end.learning_rate,
@@ -454,7 +454,7 @@ impl<T: Scalar> Run<'_, T> {
                     best.take(parameters);
                 }
             }
-            if (hooks.on_epoch)(&record) {
+            if (hooks.on_epoch)(&record, layers) {
                 report.stop = Stop::Callback;
                 break;
             }
@@ -475,8 +475,8 @@ impl<T: Scalar> Run<'_, T> {
             return Err(Error::Interrupted);
         }
         let diverged = |what: String| Error::Diverged { epoch, learning_rate: end.learning_rate, what };
-        if !T::from_f64(end.total).is_finite() {
-            return Err(diverged(format!("a loss of {}", T::from_f64(end.total))));
+        if end.diverged {
+            return Err(diverged(format!("a loss of {}", T::from_f64(end.loss))));
         }
         // SAFETY: between epochs nobody else uses the arrays, which are that long.
         if !parameters.iter().all(|(array, len)| self.work.kernels.all_finite(unsafe { array.slice(0..*len) })) {
@@ -499,10 +499,10 @@ impl<T: Scalar> Run<'_, T> {
             let results = (Shared(held_out.losses.as_mut_ptr()), Shared(held_out.hits.as_mut_ptr()));
             (&held_out.work, results)
         });
-        let mut end = EpochEnd { total: f64::NAN, steps: 0, learning_rate: 0.0, interrupted: false };
+        let mut end = EpochEnd::default();
         let (result, halt) = (Shared(&raw mut end), AtomicBool::new(false));
         threads::run(self.n_threads, |team: &Team| {
-            let mut end = EpochEnd { total: 0.0, steps: 0, learning_rate: 0.0, interrupted: false };
+            let mut end = EpochEnd::default();
             // SAFETY: all members do the same, and nothing else uses what training changes meanwhile.
             unsafe {
                 self.work.pack_all(team);
@@ -512,16 +512,19 @@ impl<T: Scalar> Run<'_, T> {
                         self.batch(rows, step, n_batches * self.config.epochs, steps_before + index as u64 + 1);
                     (end.steps, end.learning_rate) = (index + 1, learning_rate);
                     match self.work.batch(team, &batch, interrupt, &halt) {
-                        Some(loss) => end.total += loss,
+                        Some(loss) => {
+                            end.loss += loss / order.len() as f64;
+                            end.diverged = !T::from_f64(loss / rows.len() as f64).is_finite();
+                        }
                         None => end.interrupted = true,
                     }
-                    // What is no number will not become one again.
-                    if end.interrupted || !T::from_f64(end.total).is_finite() {
+                    if end.interrupted || end.diverged {
                         break;
                     }
                 }
                 if let Some((work, (losses, hits))) = &held_out
                     && !end.interrupted
+                    && !end.diverged
                 {
                     work.evaluate(team, *losses, *hits);
                 }
@@ -556,12 +559,14 @@ impl<T: Scalar> Run<'_, T> {
 }
 
 /// Where an epoch ended.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct EpochEnd {
-    /// The sum of the rows' losses, each times its weight.
-    total: f64,
+    /// The mean of the rows' losses, each times its weight.
+    loss: f64,
     steps: usize,
     /// Of the last step.
     learning_rate: f64,
     interrupted: bool,
+    /// Whether the last batch's loss was infinite or NaN.
+    diverged: bool,
 }

@@ -28,21 +28,29 @@ fn is_usable<T: Element>(array: &Bound<PyArrayDyn<T>>) -> bool {
 
 #[cold]
 fn convert<'py, T: Element + Scalar>(argument: &str, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArrayDyn<T>>> {
-    static ASARRAY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let py = value.py();
-    let expected =
-        |got: String| PyTypeError::new_err(format!("{argument}: expected an array of real numbers, got {got}"));
-    let array = ASARRAY
-        .import(py, "numpy", "asarray")?
-        .call1((value,))
-        .map_err(|error| expected(error.value(py).to_string()))?;
-    let array = array.cast_into::<PyUntypedArray>().map_err(PyErr::from)?;
+    let array = as_numpy(argument, value)?;
     // Booleans, integers and floats; not complex numbers, strings, dates or objects.
     if !b"biuf".contains(&array.dtype().kind()) {
-        return Err(expected(format!("{} of dtype {}", value.get_type().name()?, array.dtype())));
+        return Err(not_numbers(argument, format!("{} of dtype {}", value.get_type().name()?, array.dtype())));
     }
     let copy = array.call_method1(intern!(py, "astype"), (dtype::<T>(py), PyString::new(py, "C")))?;
     Ok(copy.cast_into()?)
+}
+
+/// `value` as an array of whatever it holds.
+fn as_numpy<'py>(argument: &str, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArray>> {
+    static ASARRAY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let py = value.py();
+    let array = ASARRAY
+        .import(py, "numpy", "asarray")?
+        .call1((value,))
+        .map_err(|error| not_numbers(argument, error.value(py).to_string()))?;
+    Ok(array.cast_into::<PyUntypedArray>()?)
+}
+
+fn not_numbers(argument: &str, got: String) -> PyErr {
+    PyTypeError::new_err(format!("{argument}: expected an array of real numbers, got {got}"))
 }
 
 /// `value` as the array to write a result of this shape to.
@@ -107,4 +115,33 @@ pub fn as_count(argument: &str, value: &Bound<PyAny>, least: u64) -> PyResult<u6
         Err(error) if error.is_instance_of::<PyTypeError>(py) => Err(PyTypeError::new_err(expected)),
         _ => Err(PyValueError::new_err(expected)),
     }
+}
+
+/// Integer or boolean labels of shape (rows,); none if the array has two axes.
+///
+/// # Errors
+/// TypeError if it has one axis and holds no integers, ValueError if one is negative or beyond all reason.
+pub fn as_labels(argument: &str, value: &Bound<PyAny>) -> PyResult<Option<Vec<u32>>> {
+    let array = as_numpy(argument, value)?;
+    match array.ndim() {
+        2 => return Ok(None),
+        1 => {}
+        _ => {
+            let got = tuple(array.shape());
+            let message = format!("{argument}: expected shape (rows,) or (rows, outputs), got {got}");
+            return Err(PyValueError::new_err(message));
+        }
+    }
+    if !b"biu".contains(&array.dtype().kind()) {
+        let got = format!("{} of dtype {}", value.get_type().name()?, array.dtype());
+        return Err(PyTypeError::new_err(format!("{argument}: expected integer labels, got {got}")));
+    }
+    let array = array.call_method1(intern!(value.py(), "astype"), (dtype::<i64>(value.py()), "C"))?;
+    let array = array.cast_into::<PyArrayDyn<i64>>().map_err(PyErr::from)?;
+    let label = |(row, label): (usize, &i64)| {
+        u32::try_from(*label).map_err(|_| {
+            PyValueError::new_err(format!("{argument}: expected labels from 0 on, got {label} at row {row}"))
+        })
+    };
+    as_slice(&array).iter().enumerate().map(label).collect::<PyResult<_>>().map(Some)
 }

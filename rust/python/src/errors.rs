@@ -1,13 +1,15 @@
 //! Core errors as Python exceptions.
 
 use pyo3::PyErr;
-use pyo3::exceptions::{PyMemoryError, PyValueError};
+use pyo3::exceptions::{PyFloatingPointError, PyKeyboardInterrupt, PyMemoryError, PyValueError};
 use tinyrs_core::Error;
 
-/// ValueError, or MemoryError where memory could not be had.
+/// ValueError; MemoryError where memory could not be had; FloatingPointError where training diverged.
 pub fn to_python(error: Error) -> PyErr {
     match error {
         Error::Invalid { .. } | Error::NonFinite { .. } => PyValueError::new_err(error.to_string()),
+        Error::Diverged { .. } => PyFloatingPointError::new_err(error.to_string()),
+        Error::Interrupted => PyKeyboardInterrupt::new_err(error.to_string()),
         Error::OutOfMemory { .. } => PyMemoryError::new_err(error.to_string()),
     }
 }

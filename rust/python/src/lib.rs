@@ -2,8 +2,11 @@
 
 mod arrays;
 mod errors;
+mod gradients;
 mod network;
+mod optimizer;
 mod parameters;
+mod training;
 
 use pyo3::prelude::*;
 
@@ -19,6 +22,8 @@ mod _tinyrs {
 
     #[pymodule_export]
     use crate::network::Network;
+    #[pymodule_export]
+    use crate::optimizer::Optimizer;
 
     /// An instruction set that cannot be had is an error at import, not at the first pass.
     #[pymodule_init]

@@ -3,14 +3,20 @@
 use std::hash::{BuildHasher, RandomState};
 
 use numpy::{Element, PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
+use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyDict, PyList, PyTuple, PyType};
-use tinyrs_core::{Config, Dispatch, Layer, Matrix, MatrixMut, num_threads};
+use tinyrs_core::{
+    Activation, Config, Dispatch, Init, Layer, Matrix, MatrixMut, Monitor, Schedule, TrainingConfig, num_threads,
+};
 
 use crate::arrays::{as_array, as_count, as_output, as_slice, tuple};
 use crate::errors::to_python;
+use crate::gradients::{self, Data, loss_of};
 use crate::parameters::{copies_of, network_of, set_parameters};
+use crate::training;
 
 /// Work below this many multiply-adds keeps the GIL: about 20 us at the rate of one core, less than what taking it
 /// back can cost when other threads want it.
@@ -18,7 +24,7 @@ const KEEP_GIL_BELOW: usize = 500_000;
 
 /// A `#[pyclass]` cannot be generic.
 #[derive(Clone)]
-enum AnyNetwork {
+pub enum AnyNetwork {
     F32(tinyrs_core::Network<f32>),
     F64(tinyrs_core::Network<f64>),
 }
@@ -39,10 +45,10 @@ macro_rules! with_network {
 /// ----------
 /// layer_sizes : sequence of int
 ///     (inputs, hidden..., outputs), each at least 1.
-/// activation : {"sigmoid", "tanh", "relu", "identity"}
-///     Of the hidden layers.
-/// output_activation : {"identity", "same", "softmax"}
-///     Of the last layer; "same" does what the hidden layers do, scale included.
+/// activation : {"sigmoid", "tanh", "relu", "leaky_relu", "selu", "gelu", "silu", "identity"} or a list of them
+///     Of the hidden layers: one for all, or one each. leaky_relu has the slope 0.01 below 0, gelu is its tanh form.
+/// output_activation : {"identity", "same", "softmax", "sigmoid"}
+///     Of the last layer; "same" does what the last hidden layer does, scale included.
 /// precision : {"f32", "f64"}
 ///     Of the parameters, the arithmetic and the results.
 /// activation_scale : float
@@ -50,9 +56,13 @@ macro_rules! with_network {
 /// epsilon_exp, epsilon_square : float
 ///     A value is clipped to [min + epsilon_exp, ln(max) - epsilon_exp] before it is exponentiated, and to
 ///     sqrt(max) - epsilon_square before it is squared, min and max being those of the precision.
+/// init : {"glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal", \
+///         "orthogonal", "log_uniform"}
+///     How weights are drawn: uniform in plus or minus sqrt(6 / (inputs + outputs)), or normal with the same variance
+///     (Glorot and Bengio 2010); with variance 2 / inputs (He et al. 2015) or 1 / inputs (LeCun et al. 1998);
+///     orthonormal rows or columns (Saxe et al. 2014); (U(0, 1) - 0.5) / ln(1 + inputs). Biases start at 0.
 /// seed : int, optional
-///     Of the weights: uniform in plus or minus sqrt(6 / (inputs + outputs)) (Glorot and Bengio 2010), the same on
-///     every platform. Biases start at 0. None draws a seed from the operating system.
+///     Of the weights, which are the same on every platform. None draws one from the operating system.
 ///
 /// Raises
 /// ------
@@ -61,27 +71,44 @@ macro_rules! with_network {
 /// MemoryError
 ///     If the parameters do not fit into memory.
 #[pyclass(module = "tinyrs", name = "Network")]
-pub struct Network(AnyNetwork);
+pub struct Network {
+    pub(crate) network: AnyNetwork,
+    /// Whether `fit` is at work on a copy that will take this one's place.
+    pub(crate) is_training: bool,
+}
 
 /// The keyword arguments that both constructors share.
-struct Options<'a> {
-    activation: &'a str,
+struct Options<'a, 'py> {
+    activation: Option<&'a Bound<'py, PyAny>>,
     output_activation: &'a str,
     activation_scale: f64,
     epsilon_exp: f64,
     epsilon_square: f64,
 }
 
-impl Options<'_> {
+impl Options<'_, '_> {
     fn config(&self) -> PyResult<Config> {
         Ok(Config {
-            activation: self.activation.parse().map_err(to_python)?,
+            activations: self.activation.map_or_else(|| Ok(Config::default().activations), activations)?,
             output_activation: self.output_activation.parse().map_err(to_python)?,
             activation_scale: self.activation_scale,
             epsilon_exp: self.epsilon_exp,
             epsilon_square: self.epsilon_square,
         })
     }
+}
+
+/// One name, or several.
+fn activations(value: &Bound<PyAny>) -> PyResult<Vec<Activation>> {
+    let parse = |name: &str| name.parse().map_err(to_python);
+    if let Ok(name) = value.extract::<PyBackedStr>() {
+        return Ok(vec![parse(&name)?]);
+    }
+    let Ok(names) = value.extract::<Vec<PyBackedStr>>() else {
+        let got = value.get_type();
+        return Err(PyTypeError::new_err(format!("activation: expected a name or a list of names, got {got}")));
+    };
+    names.iter().map(|name| parse(name)).collect()
 }
 
 fn unknown_precision(got: &str) -> PyErr {
@@ -91,32 +118,30 @@ fn unknown_precision(got: &str) -> PyErr {
 #[pymethods]
 impl Network {
     #[new]
-    #[pyo3(signature = (layer_sizes, *, activation="tanh", output_activation="identity", precision="f32",
-                        activation_scale=1.0, epsilon_exp=4e-6, epsilon_square=4e-6, seed=None))]
+    #[pyo3(signature = (layer_sizes, *, activation=None, output_activation="identity", precision="f32",
+                        activation_scale=1.0, epsilon_exp=4e-6, epsilon_square=4e-6, init="glorot_uniform", seed=None))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of the Python signature")]
     fn new(
         layer_sizes: &Bound<PyAny>,
-        activation: &str,
+        activation: Option<&Bound<PyAny>>,
         output_activation: &str,
         precision: &str,
         activation_scale: f64,
         epsilon_exp: f64,
         epsilon_square: f64,
+        init: &str,
         seed: Option<&Bound<PyAny>>,
     ) -> PyResult<Self> {
         let config =
             Options { activation, output_activation, activation_scale, epsilon_exp, epsilon_square }.config()?;
-        let sizes = sizes(layer_sizes)?;
-        let seed = match seed {
-            Some(seed) => as_count("seed", seed, 0)?,
-            // The standard library seeds its hash maps from the operating system's randomness.
-            None => RandomState::new().hash_one(0),
-        };
-        Ok(Network(match precision {
-            "f32" => AnyNetwork::F32(tinyrs_core::Network::new(&sizes, config, seed).map_err(to_python)?),
-            "f64" => AnyNetwork::F64(tinyrs_core::Network::new(&sizes, config, seed).map_err(to_python)?),
+        let (sizes, init) = (sizes(layer_sizes)?, Init::parse("init", init).map_err(to_python)?);
+        let seed = seed_of(seed)?;
+        let network = match precision {
+            "f32" => tinyrs_core::Network::new(&sizes, config, init, seed).map(AnyNetwork::F32),
+            "f64" => tinyrs_core::Network::new(&sizes, config, init, seed).map(AnyNetwork::F64),
             _ => return Err(unknown_precision(precision)),
-        }))
+        };
+        Ok(network.map_err(to_python)?.into())
     }
 
     /// A network of these parameters; the keywords are those of the constructor.
@@ -132,13 +157,13 @@ impl Network {
     /// ValueError, TypeError
     ///     If two layers do not fit each other, or a value is NaN or infinite.
     #[classmethod]
-    #[pyo3(signature = (parameters, *, activation="tanh", output_activation="identity", precision="f32",
+    #[pyo3(signature = (parameters, *, activation=None, output_activation="identity", precision="f32",
                         activation_scale=1.0, epsilon_exp=4e-6, epsilon_square=4e-6))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of the Python signature")]
     fn from_parameters(
         _class: &Bound<PyType>,
         parameters: &Bound<PyAny>,
-        activation: &str,
+        activation: Option<&Bound<PyAny>>,
         output_activation: &str,
         precision: &str,
         activation_scale: f64,
@@ -147,11 +172,12 @@ impl Network {
     ) -> PyResult<Self> {
         let config =
             Options { activation, output_activation, activation_scale, epsilon_exp, epsilon_square }.config()?;
-        Ok(Network(match precision {
+        let network = match precision {
             "f32" => AnyNetwork::F32(network_of(parameters, config)?),
             "f64" => AnyNetwork::F64(network_of(parameters, config)?),
             _ => return Err(unknown_precision(precision)),
-        }))
+        };
+        Ok(network.into())
     }
 
     /// The outputs for one row or for a batch.
@@ -189,12 +215,233 @@ impl Network {
         n_threads: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let requested = n_threads.map(|n| as_count("n_threads", n, 1)).transpose()?.map(|n| n as usize);
-        with_network!(&self.0, network => forward(network, X, out, requested))
+        with_network!(&self.network, network => forward(network, X, out, requested))
+    }
+
+    /// The gradient of anything by the inputs and the parameters, from that by the outputs.
+    ///
+    /// Parameters
+    /// ----------
+    /// X : array of shape (batch, features)
+    /// d_output : array of shape (batch, outputs)
+    ///     Its gradient by what `forward(X)` returns.
+    /// n_threads : int, optional
+    ///     At most so many threads; see `get_num_threads`.
+    ///
+    /// Returns
+    /// -------
+    /// dX : array of shape (batch, features)
+    /// gradients : list of (dW, db)
+    ///     In the shapes of `parameters`.
+    ///
+    /// Raises
+    /// ------
+    /// ValueError, TypeError
+    ///     If a shape does not fit, or an array holds NaN, infinity or no real numbers.
+    #[pyo3(signature = (X, d_output, *, n_threads=None))]
+    #[expect(non_snake_case, reason = "the name of the Python argument")]
+    fn backward<'py>(
+        &self,
+        X: &Bound<'py, PyAny>,
+        d_output: &Bound<'py, PyAny>,
+        n_threads: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyList>)> {
+        with_network!(&self.network, network => gradients::backward(network, X, d_output, n_threads))
+    }
+
+    /// The loss of some rows, and its gradient by the parameters.
+    ///
+    /// The loss is the mean over the rows of weight / mean(weights) times the row's loss, as in `fit`.
+    ///
+    /// Parameters
+    /// ----------
+    /// X : array of shape (batch, features)
+    /// y : array
+    ///     As in `fit`.
+    /// loss : {"cross_entropy", "binary_cross_entropy", "squared_error"}, optional
+    ///     As in `fit`.
+    /// sample_weight : array of shape (batch,), optional
+    /// label_smoothing : float
+    ///     As in `fit`.
+    /// n_threads : int, optional
+    ///     At most so many threads; see `get_num_threads`.
+    ///
+    /// Returns
+    /// -------
+    /// loss : float
+    /// gradients : list of (dW, db)
+    ///     In the shapes of `parameters`.
+    ///
+    /// Raises
+    /// ------
+    /// ValueError, TypeError
+    ///     As in `fit`.
+    #[pyo3(signature = (X, y, *, loss=None, sample_weight=None, label_smoothing=0.0, n_threads=None))]
+    #[expect(non_snake_case, reason = "the name of the Python argument")]
+    fn loss_and_gradients<'py>(
+        &self,
+        X: &Bound<'py, PyAny>,
+        y: &Bound<'py, PyAny>,
+        loss: Option<&str>,
+        sample_weight: Option<&Bound<'py, PyAny>>,
+        label_smoothing: f64,
+        n_threads: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<(f64, Bound<'py, PyList>)> {
+        let data = Data { x: X, y, sample_weight };
+        with_network!(&self.network, network => gradients::loss_and_gradients(
+            network, &data, loss, label_smoothing, n_threads))
+    }
+
+    /// Trains the network from its present parameters.
+    ///
+    /// The whole loop runs in Rust without the GIL. Python is entered once an epoch if there is a callback or a
+    /// progress bar, and twenty times a second to see whether Ctrl-C was pressed. The same seed gives the same bits for any
+    /// number of threads. The network stays readable meanwhile; a callback finds it as the epoch left it.
+    ///
+    /// Parameters
+    /// ----------
+    /// X : array of shape (rows, features)
+    /// y : array
+    ///     For cross_entropy integer labels (rows,) or distributions (rows, outputs); for binary_cross_entropy numbers
+    ///     in [0, 1] of shape (rows, outputs); for squared_error any numbers (rows, outputs). With one output (rows,)
+    ///     will do.
+    /// loss : {"cross_entropy", "binary_cross_entropy", "squared_error"}, optional
+    ///     By default the one that goes with the output: softmax, sigmoid, or anything else. The first two also take an
+    ///     "identity" output, as logits. binary_cross_entropy and squared_error are means over the outputs.
+    /// optimizer : {"adam", "adamw", "sgd"} or Optimizer
+    ///     A name begins anew; an `Optimizer` goes on from its state, and keeps it.
+    /// learning_rate : float
+    ///     The largest one.
+    /// schedule : {"constant", "warmup_cosine", "one_cycle", "coslog4", "flat_cosine"}
+    ///     Its factor, over all steps: 1; up over the first tenth, then down along a cosine (Loshchilov and Hutter
+    ///     2017); up from 1/25 over the first three tenths, then down (Smith and Topin 2018);
+    ///     0.5 (1 - cos(2 pi log2(1 + 15 t))); 1, and a cosine down over the second half (Holzmuller et al. 2024).
+    /// learning_rate_factors : sequence of (float, float), optional
+    ///     Further factors for each layer's weights and biases.
+    /// batch_size : int
+    ///     Rows in a step. The last batch of an epoch may be smaller.
+    /// epochs : int
+    /// weight_decay : float
+    ///     Times the weights (not the biases), added to the gradient by "sgd" and "adam", taken off the weights at the
+    ///     learning rate by "adamw" (Loshchilov and Hutter 2019).
+    /// weight_decay_schedule : str
+    ///     Its factor, as `schedule`.
+    /// dropout : float
+    ///     The share of hidden values set to 0 in a step; the others grow by 1 / (1 - dropout) (Srivastava et al. 2014).
+    /// dropout_schedule : str
+    ///     Its factor, as `schedule`.
+    /// label_smoothing : float
+    ///     The share of each target that is spread over all classes (Szegedy et al. 2016).
+    /// clip_norm : float, optional
+    ///     Gradients with a larger 2-norm, over all parameters, are scaled down to it.
+    /// sample_weight : array of shape (rows,), optional
+    ///     Only the ratios count.
+    /// validation : (X, y), optional
+    ///     Held out: its loss and score are computed after each epoch.
+    /// patience : int, optional
+    ///     Stop after so many epochs without a better one.
+    /// monitor : {"loss", "score"}
+    ///     What tells a better epoch: the validation loss (without validation the training loss), or the validation
+    ///     score, of equal ones the last.
+    /// restore_best : bool
+    ///     With validation: end with the parameters of the best epoch.
+    /// shuffle : bool
+    ///     Each epoch has an order of its own.
+    /// seed : int, optional
+    ///     Of shuffling and dropout. None draws one from the operating system.
+    /// callback : callable, optional
+    ///     Called after each epoch with a dict: epoch, loss, validation_loss, validation_score, learning_rate, seconds,
+    ///     samples_per_second. Returning True ends training.
+    /// progress : bool
+    ///     A progress bar on standard error; needs tqdm.
+    /// n_threads : int, optional
+    ///     At most so many threads; see `get_num_threads`. Small steps use one.
+    ///
+    /// Returns
+    /// -------
+    /// History
+    ///     The epochs' records, the best one, and why training ended.
+    ///
+    /// Raises
+    /// ------
+    /// ValueError, TypeError
+    ///     Before anything is changed.
+    /// FloatingPointError
+    ///     If the loss or a parameter is no longer finite; the network is as after the last finished epoch.
+    /// KeyboardInterrupt
+    ///     On Ctrl-C; the network is as after the last finished epoch.
+    /// RuntimeError
+    ///     If the network or the optimizer is being trained already.
+    #[pyo3(signature = (X, y, *, loss=None, optimizer=None, learning_rate=1e-3, schedule="constant",
+                        learning_rate_factors=None, batch_size=None, epochs=None, weight_decay=0.0,
+                        weight_decay_schedule="constant", dropout=0.0, dropout_schedule="constant",
+                        label_smoothing=0.0, clip_norm=None, sample_weight=None, validation=None, patience=None,
+                        monitor="loss", restore_best=true, shuffle=true, seed=None, callback=None, progress=false,
+                        n_threads=None))]
+    #[expect(non_snake_case, reason = "the name of the Python argument")]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments of the Python signature")]
+    fn fit<'py>(
+        slf: &Bound<'py, Self>,
+        X: &Bound<'py, PyAny>,
+        y: &Bound<'py, PyAny>,
+        loss: Option<&str>,
+        optimizer: Option<&Bound<'py, PyAny>>,
+        learning_rate: f64,
+        schedule: &str,
+        learning_rate_factors: Option<&Bound<'py, PyAny>>,
+        batch_size: Option<&Bound<'py, PyAny>>,
+        epochs: Option<&Bound<'py, PyAny>>,
+        weight_decay: f64,
+        weight_decay_schedule: &str,
+        dropout: f64,
+        dropout_schedule: &str,
+        label_smoothing: f64,
+        clip_norm: Option<f64>,
+        sample_weight: Option<&Bound<'py, PyAny>>,
+        validation: Option<&Bound<'py, PyAny>>,
+        patience: Option<&Bound<'py, PyAny>>,
+        monitor: &str,
+        restore_best: bool,
+        shuffle: bool,
+        seed: Option<&Bound<'py, PyAny>>,
+        callback: Option<&Bound<'py, PyAny>>,
+        progress: bool,
+        n_threads: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let network = &slf.borrow().network.clone();
+        let count = |argument: &str, value: Option<&Bound<PyAny>>, default: usize| {
+            value.map_or(Ok(default), |value| Ok::<_, PyErr>(as_count(argument, value, 1)? as usize))
+        };
+        let output = with_network!(network, network => network.config().output_activation);
+        let named = |argument, name| Schedule::parse(argument, name).map_err(to_python);
+        let config = TrainingConfig {
+            loss: loss_of(loss, output)?,
+            learning_rate,
+            schedule: named("schedule", schedule)?,
+            learning_rate_factors: learning_rate_factors.map(rate_factors).transpose()?,
+            batch_size: count("batch_size", batch_size, 256)?,
+            epochs: count("epochs", epochs, 10)?,
+            weight_decay,
+            weight_decay_schedule: named("weight_decay_schedule", weight_decay_schedule)?,
+            dropout,
+            dropout_schedule: named("dropout_schedule", dropout_schedule)?,
+            label_smoothing,
+            clip_norm,
+            patience: patience.map(|n| as_count("patience", n, 1)).transpose()?.map(|n| n as usize),
+            monitor: Monitor::parse("monitor", monitor).map_err(to_python)?,
+            restore_best,
+            shuffle,
+            seed: seed_of(seed)?,
+            n_threads: num_threads(n_threads.map(|n| as_count("n_threads", n, 1)).transpose()?.map(|n| n as usize)),
+        };
+        let data = Data { x: X, y, sample_weight };
+        let request = training::Request { data, validation, optimizer, config, callback, progress };
+        training::fit(slf, &request)
     }
 
     /// Copies of the parameters: a list of (W, b), W of shape (outputs, inputs) and b of shape (outputs,).
     fn parameters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        with_network!(&self.0, network => copies_of(py, network))
+        with_network!(&self.network, network => copies_of(py, network))
     }
 
     /// Overwrites all parameters with those of a list of (W, b), in the shapes that `parameters` gives.
@@ -206,31 +453,32 @@ impl Network {
     /// RuntimeError
     ///     If another thread is using the network at this moment.
     fn set_parameters(slf: &Bound<Self>, parameters: &Bound<PyAny>) -> PyResult<()> {
-        let mut network = slf.try_borrow_mut().map_err(|_| {
-            PyRuntimeError::new_err("parameters: expected a network at rest, got one that another thread is using")
-        })?;
-        with_network!(&mut network.0, network => set_parameters(network, parameters))
+        let mut network = at_rest("parameters", slf)?;
+        with_network!(&mut network.network, network => set_parameters(network, parameters))
     }
 
     /// (inputs, hidden..., outputs)
     #[getter]
     fn layer_sizes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        with_network!(&self.0, network => PyTuple::new(py, network.layer_sizes()))
+        with_network!(&self.network, network => PyTuple::new(py, network.layer_sizes()))
     }
 
     /// "f32" or "f64"
     #[getter]
     fn precision(&self) -> &'static str {
-        match self.0 {
+        match self.network {
             AnyNetwork::F32(_) => "f32",
             AnyNetwork::F64(_) => "f64",
         }
     }
 
-    /// The activation of the hidden layers.
+    /// The activation of the hidden layers; a list where they have one each.
     #[getter]
-    fn activation(&self) -> &'static str {
-        self.config().activation.name()
+    fn activation<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        match self.config().activations[..] {
+            [only] => only.name().into_bound_py_any(py),
+            ref several => several.iter().map(|a| a.name()).collect::<Vec<_>>().into_bound_py_any(py),
+        }
     }
 
     /// The activation of the last layer.
@@ -242,18 +490,18 @@ impl Network {
     /// The number of weights and biases.
     #[getter]
     fn n_parameters(&self) -> usize {
-        with_network!(&self.0, network => network.n_parameters())
+        with_network!(&self.network, network => network.n_parameters())
     }
 
     /// The bytes of weights and biases.
     #[getter]
     fn nbytes(&self) -> usize {
-        with_network!(&self.0, network => network.nbytes())
+        with_network!(&self.network, network => network.nbytes())
     }
 
     /// The constructor's call, without the weights.
     fn __repr__(&self, py: Python) -> PyResult<String> {
-        let sizes = with_network!(&self.0, network => network.layer_sizes());
+        let sizes = with_network!(&self.network, network => network.layer_sizes());
         let sizes = match sizes[..] {
             [first, .., last] if sizes.len() > 4 && sizes.iter().all(|size| *size == first) => {
                 format!("[{last}] * {}", sizes.len())
@@ -271,11 +519,11 @@ impl Network {
     }
 
     fn __copy__(&self) -> Self {
-        Network(self.0.clone())
+        self.network.clone().into()
     }
 
     fn __deepcopy__(&self, _memo: &Bound<PyAny>) -> Self {
-        Network(self.0.clone())
+        self.network.clone().into()
     }
 
     /// A call of `from_parameters` with the options bound and the parameters as its argument.
@@ -286,9 +534,29 @@ impl Network {
     }
 }
 
+impl From<AnyNetwork> for Network {
+    fn from(network: AnyNetwork) -> Self {
+        Network { network, is_training: false }
+    }
+}
+
+/// The network, to be changed.
+///
+/// # Errors
+/// RuntimeError if another thread is using it, or it is being trained; `argument` is what the message begins with.
+pub fn at_rest<'py>(argument: &str, network: &Bound<'py, Network>) -> PyResult<PyRefMut<'py, Network>> {
+    match network.try_borrow_mut() {
+        Ok(network) if !network.is_training => Ok(network),
+        borrowed => {
+            let doing = if borrowed.is_ok() { "is being trained" } else { "another thread is using" };
+            Err(PyRuntimeError::new_err(format!("{argument}: expected a network at rest, got one that {doing}")))
+        }
+    }
+}
+
 impl Network {
     fn config(&self) -> &Config {
-        with_network!(&self.0, network => network.config())
+        with_network!(&self.network, network => network.config())
     }
 
     fn options<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
@@ -297,7 +565,11 @@ impl Network {
 
     fn options_of<'py>(py: Python<'py>, precision: &str, config: &Config) -> PyResult<Bound<'py, PyDict>> {
         let options = PyDict::new(py);
-        options.set_item("activation", config.activation.name())?;
+        let names: Vec<_> = config.activations.iter().map(|activation| activation.name()).collect();
+        match names[..] {
+            [only] => options.set_item("activation", only)?,
+            _ => options.set_item("activation", names)?,
+        }
         options.set_item("output_activation", config.output_activation.name())?;
         options.set_item("precision", precision)?;
         options.set_item("activation_scale", config.activation_scale)?;
@@ -305,6 +577,19 @@ impl Network {
         options.set_item("epsilon_square", config.epsilon_square)?;
         Ok(options)
     }
+}
+
+/// The seed, or a random one: the standard library seeds its hash maps from the operating system's randomness.
+fn seed_of(seed: Option<&Bound<PyAny>>) -> PyResult<u64> {
+    seed.map_or_else(|| Ok(RandomState::new().hash_one(0)), |seed| as_count("seed", seed, 0))
+}
+
+/// (factor of W, factor of b), a layer each.
+fn rate_factors(value: &Bound<PyAny>) -> PyResult<Vec<(f64, f64)>> {
+    value.extract().map_err(|_| {
+        let got = value.get_type();
+        PyTypeError::new_err(format!("learning_rate_factors: expected a sequence of pairs of numbers, got {got}"))
+    })
 }
 
 fn sizes(layer_sizes: &Bound<PyAny>) -> PyResult<Vec<usize>> {

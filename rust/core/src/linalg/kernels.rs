@@ -32,7 +32,7 @@ pub struct Kernels<T> {
     exp: unsafe fn(&mut [T]),
     pack_transposed: unsafe fn(*const T, usize, Range<usize>, *mut T),
     pack: unsafe fn(*const T, (usize, usize), Range<usize>, *mut T),
-    activate_rows: unsafe fn(&[T], &Epilogue<T>, Block<T>, Option<Block<T>>),
+    activate_rows: ActivateRows<T>,
     slope_rows: unsafe fn(Block<T>, Slopes<T>),
     drop_out: unsafe fn(u32, Dropout<T>, &mut [T], &mut [T]),
     sum_columns: unsafe fn(Block<T>, bool, &mut [T]),
@@ -43,6 +43,9 @@ pub struct Kernels<T> {
 
 /// The type of [`epilogue::finish`] without its token.
 type Finish<T> = unsafe fn(DenseRows<T>, &Epilogue<T>, &[T], &mut [T]);
+
+/// The type of [`rows::activate_rows`] without its token.
+type ActivateRows<T> = unsafe fn(&[T], &Epilogue<T>, Block<T>, Option<Block<T>>);
 
 /// The element types that have kernels.
 pub trait Dispatch: Scalar {

@@ -1,0 +1,310 @@
+//! Training: the same bits for any number of threads, and a way back from every failure.
+
+mod common;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use common::{available, network, uniform};
+use tinyrs_core::{
+    Activation, Algorithm, Config, Dispatch, Epoch, Error, Hooks, Isa, Layer, Loss, Matrix, Monitor, Network,
+    Optimizer, OptimizerConfig, OutputActivation, Report, Samples, Schedule, Stop, Targets, TrainingConfig, fit,
+};
+
+/// Rows around as many centres as there are classes; a class each.
+struct Clusters<T> {
+    x: Vec<T>,
+    labels: Vec<u32>,
+    features: usize,
+}
+
+impl<T: Dispatch> Clusters<T> {
+    fn new(rows: usize, features: usize, classes: usize) -> Self {
+        let (centres, noise) = (uniform::<T>(3, classes * features), uniform::<T>(4, rows * features));
+        let labels: Vec<u32> = (0..rows).map(|row| (row * 5 % classes) as u32).collect();
+        let centre = |row: usize, feature: usize| centres[labels[row] as usize * features + feature];
+        let x = (0..rows * features).map(|i| centre(i / features, i % features) + noise[i]).collect();
+        Clusters { x, labels, features }
+    }
+
+    fn samples(&self) -> Samples<'_, T> {
+        let x = Matrix::new("X", &self.x, self.labels.len(), self.features).unwrap();
+        Samples { x, targets: Targets::Labels(&self.labels), weights: None }
+    }
+}
+
+fn classifier<T: Dispatch>(sizes: &[usize], isa: Isa) -> Network<T> {
+    let config = Config {
+        activations: vec![Activation::Relu],
+        output_activation: OutputActivation::Softmax,
+        ..Config::default()
+    };
+    network(sizes, config, isa)
+}
+
+fn config(epochs: usize) -> TrainingConfig {
+    TrainingConfig { epochs, batch_size: 32, seed: 9, ..TrainingConfig::new(Loss::CrossEntropy) }
+}
+
+fn adam<T: Dispatch>() -> Optimizer<T> {
+    Optimizer::new(OptimizerConfig::new(Algorithm::Adam)).unwrap()
+}
+
+fn sgd<T: Dispatch>() -> Optimizer<T> {
+    Optimizer::new(OptimizerConfig::new(Algorithm::Sgd)).unwrap()
+}
+
+fn train<T: Dispatch>(
+    network: &mut Network<T>,
+    optimizer: &mut Optimizer<T>,
+    samples: &Samples<T>,
+    config: &TrainingConfig,
+) -> Result<Report, Error> {
+    let never = AtomicBool::new(false);
+    let mut hooks = Hooks { on_epoch: &mut |_: &Epoch, _: &[Layer<T>]| false, interrupt: &never };
+    fit(network, optimizer, samples, None, config, &mut hooks)
+}
+
+fn bits<T: Dispatch>(network: &Network<T>) -> Vec<u64> {
+    let values = network.layers().iter().flat_map(|layer| layer.weight().iter().chain(layer.bias()));
+    values.map(|v| v.to_f64().to_bits()).collect()
+}
+
+#[test]
+fn the_bits_do_not_depend_on_threads_and_repeat() {
+    fn check<T: Dispatch>() {
+        let data = Clusters::<T>::new(700, 67, 7);
+        for isa in available() {
+            for algorithm in [Algorithm::Sgd, Algorithm::AdamW] {
+                for clip_norm in [None, Some(0.5)] {
+                    let trained = |n_threads| {
+                        let mut network = classifier::<T>(&[67, 131, 37, 7], isa);
+                        let mut optimizer = Optimizer::new(OptimizerConfig::new(algorithm)).unwrap();
+                        let config = TrainingConfig {
+                            n_threads,
+                            clip_norm,
+                            dropout: 0.3,
+                            weight_decay: 0.01,
+                            batch_size: 129,
+                            ..config(2)
+                        };
+                        let report = train(&mut network, &mut optimizer, &data.samples(), &config).unwrap();
+                        (bits(&network), report.epochs.iter().map(|epoch| epoch.loss.to_bits()).collect::<Vec<_>>())
+                    };
+                    let alone = trained(1);
+                    for n_threads in [1, 2, 3, 8] {
+                        let what = format!("{} {isa:?} {algorithm} {clip_norm:?} threads {n_threads}", T::NAME);
+                        assert!(alone == trained(n_threads), "{what}");
+                    }
+                }
+            }
+        }
+    }
+    check::<f32>();
+    check::<f64>();
+}
+
+#[test]
+fn it_learns_with_every_optimizer_and_schedule() {
+    let data = Clusters::<f32>::new(600, 10, 4);
+    for &algorithm in Algorithm::ALL {
+        for &schedule in Schedule::ALL {
+            let mut network = classifier::<f32>(&[10, 32, 4], Isa::active().unwrap());
+            let mut optimizer = Optimizer::new(OptimizerConfig::new(algorithm)).unwrap();
+            let config = TrainingConfig { schedule, learning_rate: 0.01, ..config(25) };
+            let report = train(&mut network, &mut optimizer, &data.samples(), &config).unwrap();
+            let (first, last) = (report.epochs[0].loss, report.epochs[24].loss);
+            assert!(last < 0.3 && last < 0.5 * first, "{algorithm} {schedule}: {first} to {last}");
+            assert_eq!((report.stop, optimizer.steps()), (Stop::Finished, 25 * 19));
+        }
+    }
+}
+
+#[test]
+fn an_optimizer_goes_on_where_it_stopped() {
+    let data = Clusters::<f64>::new(64, 5, 3);
+    let constant = TrainingConfig { shuffle: false, ..config(1) };
+    let (mut once, mut twice) = (classifier(&[5, 8, 3], Isa::Scalar), classifier(&[5, 8, 3], Isa::Scalar));
+    let (mut optimizer, mut kept) = (adam(), adam());
+    train(&mut once, &mut optimizer, &data.samples(), &TrainingConfig { epochs: 2, ..constant.clone() }).unwrap();
+    for _ in 0..2 {
+        train(&mut twice, &mut kept, &data.samples(), &constant).unwrap();
+    }
+    assert_eq!(bits(&once), bits(&twice));
+    // And a new one does not.
+    let mut anew = classifier(&[5, 8, 3], Isa::Scalar);
+    for _ in 0..2 {
+        train(&mut anew, &mut adam(), &data.samples(), &constant).unwrap();
+    }
+    assert_ne!(bits(&once), bits(&anew));
+    // Nor does one of another network.
+    let error = train(&mut classifier(&[5, 9, 3], Isa::Scalar), &mut kept, &data.samples(), &constant).unwrap_err();
+    assert!(error.to_string().starts_with("optimizer: expected one used with"), "{error}");
+}
+
+#[test]
+fn what_diverges_is_put_back_to_the_last_finished_epoch() {
+    let mut data = Clusters::<f32>::new(640, 5, 3);
+    data.x.iter_mut().for_each(|x| *x *= 100.0);
+    let isa = Isa::active().unwrap();
+    // The rate grows from 0 over ten epochs, and with it the parameters; those of the first epoch are still finite.
+    let (mut network, mut optimizer) = (classifier::<f32>(&[5, 3], isa), sgd());
+    let (mut after, mut losses) = (Vec::new(), Vec::new());
+    let config = TrainingConfig { learning_rate: 1e36, schedule: Schedule::WarmupCosine, ..config(100) };
+    let never = AtomicBool::new(false);
+    let mut on_epoch = |epoch: &Epoch, layers: &[Layer<f32>]| {
+        losses.push(epoch.loss);
+        after = layers.iter().flat_map(|layer| layer.weight().to_vec()).collect();
+        false
+    };
+    let mut hooks = Hooks { on_epoch: &mut on_epoch, interrupt: &never };
+    let error = fit(&mut network, &mut optimizer, &data.samples(), None, &config, &mut hooks).unwrap_err();
+    assert!(matches!(error, Error::Diverged { .. }), "{error}");
+    let message = error.to_string();
+    for part in ["epoch", "learning rate", "try a smaller learning_rate"] {
+        assert!(message.contains(part), "{message}");
+    }
+    let now: Vec<f32> = network.layers().iter().flat_map(|layer| layer.weight().to_vec()).collect();
+    assert!(!losses.is_empty() && losses.len() < 100, "{losses:?}");
+    assert_eq!(now, after);
+    assert_eq!(optimizer.steps(), 20 * losses.len() as u64);
+}
+
+#[test]
+fn an_interruption_leaves_the_last_finished_epoch() {
+    let data = Clusters::<f32>::new(640, 5, 3);
+    let isa = Isa::active().unwrap();
+    let (mut network, mut optimizer) = (classifier::<f32>(&[5, 8, 3], isa), adam());
+    let interrupt = AtomicBool::new(false);
+    let mut on_epoch = |epoch: &Epoch, _: &[Layer<f32>]| {
+        interrupt.store(epoch.epoch == 1, Ordering::Relaxed);
+        false
+    };
+    let mut hooks = Hooks { on_epoch: &mut on_epoch, interrupt: &interrupt };
+    let error = fit(&mut network, &mut optimizer, &data.samples(), None, &config(9), &mut hooks).unwrap_err();
+    assert_eq!(error, Error::Interrupted);
+    let mut two_epochs = classifier::<f32>(&[5, 8, 3], isa);
+    train(&mut two_epochs, &mut adam(), &data.samples(), &config(2)).unwrap();
+    assert_eq!(bits(&network), bits(&two_epochs));
+    assert_eq!(optimizer.steps(), 40);
+}
+
+#[test]
+fn a_held_out_set_tells_the_best_epoch_and_when_to_stop() {
+    let data = Clusters::<f64>::new(400, 6, 3);
+    let part = |from: usize, to: usize| Samples {
+        x: Matrix::new("X", &data.x[from * 6..to * 6], to - from, 6).unwrap(),
+        targets: Targets::Labels(&data.labels[from..to]),
+        weights: None,
+    };
+    let isa = Isa::active().unwrap();
+    for monitor in [Monitor::Loss, Monitor::Score] {
+        let (mut network, mut optimizer) = (classifier::<f64>(&[6, 64, 3], isa), adam());
+        let never = AtomicBool::new(false);
+        let mut seen = Vec::new();
+        let mut on_epoch = |epoch: &Epoch, layers: &[Layer<f64>]| {
+            seen.push((*epoch, layers[0].weight().to_vec()));
+            false
+        };
+        let config = TrainingConfig { monitor, patience: Some(4), learning_rate: 0.02, ..config(300) };
+        let mut hooks = Hooks { on_epoch: &mut on_epoch, interrupt: &never };
+        let report =
+            fit(&mut network, &mut optimizer, &part(0, 300), Some(&part(300, 400)), &config, &mut hooks).unwrap();
+        assert_eq!(report.stop, Stop::Patience, "{monitor}");
+        let value = |epoch: &Epoch| match monitor {
+            Monitor::Loss => epoch.validation_loss.unwrap(),
+            Monitor::Score => -epoch.validation_score.unwrap(),
+        };
+        let best = report.epochs.iter().map(value).fold(f64::INFINITY, f64::min);
+        assert_eq!(value(&report.epochs[report.best_epoch]), best);
+        // The best epoch's parameters were put back, and its validation loss is that of the network.
+        assert_eq!(network.layers()[0].weight(), seen[report.best_epoch].1);
+        let held_out = part(300, 400);
+        let (loss, _) = tinyrs_core::loss_and_gradients(&network, &held_out, Loss::CrossEntropy, 0.0, 1).unwrap();
+        assert!((loss - report.epochs[report.best_epoch].validation_loss.unwrap()).abs() < 1e-12);
+        let y = common::forward(&network, held_out.x.data(), 100, 1);
+        let right =
+            |(row, p): (usize, &[f64])| p[data.labels[300 + row] as usize] >= p.iter().copied().fold(0.0, f64::max);
+        let score = y.chunks(3).enumerate().filter(|row| right(*row)).count() as f64 / 100.0;
+        assert!((score - report.epochs[report.best_epoch].validation_score.unwrap()).abs() < 1e-12);
+    }
+}
+
+#[test]
+fn bad_arguments_are_named_before_anything_changes() {
+    let data = Clusters::<f32>::new(40, 4, 3);
+    let mut network = classifier::<f32>(&[4, 5, 3], Isa::active().unwrap());
+    let before = bits(&network);
+    let good = || config(1);
+    let (zeros, negative, few) = (vec![0.0; 40], vec![-1.0; 40], vec![1.0; 39]);
+    let with = |weights| Samples { weights: Some(weights), ..data.samples() };
+    let labels = |labels| Samples { targets: Targets::Labels(labels), ..data.samples() };
+    let mut bad = vec![0u32; 40];
+    bad[17] = 3;
+    let mut nan = data.x.clone();
+    nan[4 * 9 + 2] = f32::NAN;
+    let nan = Samples { x: Matrix::new("X", &nan, 40, 4).unwrap(), ..data.samples() };
+    let values = vec![0.5f32; 120];
+    let values = Samples { targets: Targets::Values(Matrix::new("y", &values, 40, 3).unwrap()), ..data.samples() };
+    for (samples, config, message) in [
+        (data.samples(), TrainingConfig { batch_size: 0, ..good() }, "batch_size: expected at least 1, got 0"),
+        (data.samples(), TrainingConfig { epochs: 0, ..good() }, "epochs: expected at least 1"),
+        (data.samples(), TrainingConfig { patience: Some(0), ..good() }, "patience: expected at least 1"),
+        (
+            data.samples(),
+            TrainingConfig { learning_rate: 0.0, ..good() },
+            "learning_rate: expected a finite number above 0",
+        ),
+        (data.samples(), TrainingConfig { learning_rate: f64::INFINITY, ..good() }, "learning_rate: expected a finite"),
+        (
+            data.samples(),
+            TrainingConfig { clip_norm: Some(0.0), ..good() },
+            "clip_norm: expected a finite number above 0",
+        ),
+        (
+            data.samples(),
+            TrainingConfig { weight_decay: -1.0, ..good() },
+            "weight_decay: expected a finite number of at",
+        ),
+        (data.samples(), TrainingConfig { dropout: 1.0, ..good() }, "dropout: expected 0 <= dropout < 1, got 1"),
+        (data.samples(), TrainingConfig { label_smoothing: 1.0, ..good() }, "label_smoothing: expected 0 <="),
+        (data.samples(), TrainingConfig { monitor: Monitor::Score, ..good() }, "monitor: expected \"loss\""),
+        (
+            data.samples(),
+            TrainingConfig { learning_rate_factors: Some(vec![(1.0, 1.0)]), ..good() },
+            "learning_rate_factors",
+        ),
+        (
+            data.samples(),
+            TrainingConfig { loss: Loss::BinaryCrossEntropy, ..good() },
+            "loss: expected a loss for the output",
+        ),
+        (data.samples(), TrainingConfig { loss: Loss::SquaredError, ..good() }, "y: expected (40, 3) values"),
+        (with(&zeros), good(), "sample_weight: expected at least one weight above 0"),
+        (with(&negative), good(), "sample_weight: expected finite weights of at least 0, got -1 at row 0"),
+        (with(&few), good(), "sample_weight: expected 40 weights"),
+        (labels(&bad), good(), "y: expected labels from 0 to 2, got 3 at row 17"),
+        (labels(&bad[..39]), good(), "y: expected 40 rows, as many as X, got 39"),
+        (nan, good(), "X: expected finite f32 values, got NaN at row 9, column 2"),
+        (values, good(), "y: expected rows that sum to 1, got 1.5 at row 0"),
+    ] {
+        let error = train(&mut network, &mut adam(), &samples, &config).unwrap_err().to_string();
+        assert!(error.starts_with(message), "{error:?} instead of {message:?}");
+    }
+    assert_eq!(bits(&network), before);
+}
+
+#[test]
+fn a_moment_of_a_dead_input_fades_to_zero_not_to_denormals() {
+    // One input is alive in the first batch only; 900 steps later its moments would be denormal.
+    let mut data = Clusters::<f32>::new(64, 3, 2);
+    for row in 1..64 {
+        data.x[3 * row] = 0.0;
+    }
+    let mut network = classifier::<f32>(&[3, 4, 2], Isa::active().unwrap());
+    let mut optimizer = adam();
+    let config = TrainingConfig { batch_size: 1, shuffle: false, ..config(18) };
+    train(&mut network, &mut optimizer, &data.samples(), &config).unwrap();
+    let (first, second) = optimizer.moments();
+    let all = first.iter().chain(second).flat_map(|moment| moment.values().0);
+    assert!(all.clone().all(|m| *m == 0.0 || m.abs() >= f32::MIN_POSITIVE));
+}

@@ -1,0 +1,173 @@
+//! The class `Optimizer`: an algorithm with its numbers and, once used, its state.
+
+use numpy::{Element, PyArray1, PyArrayDyn, PyUntypedArrayMethods};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+use tinyrs_core::{Algorithm, Dispatch, Moment, OptimizerConfig};
+
+use crate::arrays::{as_array, as_slice};
+use crate::errors::to_python;
+
+/// Before its first use an optimizer has no precision.
+#[derive(Clone)]
+pub enum AnyOptimizer {
+    New(OptimizerConfig),
+    F32(tinyrs_core::Optimizer<f32>),
+    F64(tinyrs_core::Optimizer<f64>),
+    /// A call of `fit` has it.
+    InUse(OptimizerConfig),
+}
+
+/// How gradients change parameters, with the state that it needs; `Network.fit` goes on from it and keeps it.
+///
+/// Parameters
+/// ----------
+/// algorithm : {"adam", "adamw", "sgd"}
+///     Adam (Kingma and Ba 2015), Adam with decoupled weight decay (Loshchilov and Hutter 2019), or gradient descent
+///     with momentum (Sutskever et al. 2013).
+/// momentum : float
+///     Of sgd, 0 <= momentum < 1.
+/// nesterov : bool
+///     Of sgd: look one step ahead.
+/// beta1, beta2 : float
+///     Of adam and adamw: what is kept of the means of the gradient and of its square, 0 <= beta < 1.
+/// epsilon : float
+///     Of adam and adamw: added to the root of the mean square, at least 1e-30.
+///
+/// Raises
+/// ------
+/// ValueError
+///     For an unknown name or a number out of its range.
+#[pyclass(module = "tinyrs", name = "Optimizer")]
+pub struct Optimizer(pub(crate) AnyOptimizer);
+
+#[pymethods]
+impl Optimizer {
+    #[new]
+    #[pyo3(signature = (algorithm="adam", *, momentum=0.9, nesterov=false, beta1=0.9, beta2=0.999, epsilon=1e-8))]
+    fn new(algorithm: &str, momentum: f64, nesterov: bool, beta1: f64, beta2: f64, epsilon: f64) -> PyResult<Self> {
+        let algorithm = Algorithm::parse("algorithm", algorithm).map_err(to_python)?;
+        let config = OptimizerConfig { algorithm, momentum, nesterov, beta1, beta2, epsilon };
+        // The core checks the numbers.
+        tinyrs_core::Optimizer::<f32>::new(config).map_err(to_python)?;
+        Ok(Optimizer(AnyOptimizer::New(config)))
+    }
+
+    /// The steps that it has made.
+    #[getter]
+    fn steps(&self) -> u64 {
+        match &self.0 {
+            AnyOptimizer::F32(optimizer) => optimizer.steps(),
+            AnyOptimizer::F64(optimizer) => optimizer.steps(),
+            AnyOptimizer::New(_) | AnyOptimizer::InUse(_) => 0,
+        }
+    }
+
+    fn __repr__(&self) -> String {
+        let OptimizerConfig { algorithm, momentum, nesterov, beta1, beta2, epsilon } = *self.config();
+        let steps = match self.steps() {
+            0 => String::new(),
+            steps => format!(" after {steps} steps"),
+        };
+        let nesterov = if nesterov { "True" } else { "False" };
+        match algorithm {
+            Algorithm::Sgd => format!("Optimizer('sgd', momentum={momentum}, nesterov={nesterov}){steps}"),
+            _ => format!("Optimizer('{algorithm}', beta1={beta1}, beta2={beta2}, epsilon={epsilon}){steps}"),
+        }
+    }
+
+    fn __copy__(&self) -> Self {
+        Optimizer(self.0.clone())
+    }
+
+    fn __deepcopy__(&self, _memo: &Bound<PyAny>) -> Self {
+        Optimizer(self.0.clone())
+    }
+
+    /// The constructor's keywords in a call, and the state: None, or a dict of precision, steps and the moments.
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (), Option<Bound<'py, PyDict>>)> {
+        let config = self.config();
+        let keywords = PyDict::new(py);
+        keywords.set_item("algorithm", config.algorithm.name())?;
+        keywords.set_item("momentum", config.momentum)?;
+        keywords.set_item("nesterov", config.nesterov)?;
+        keywords.set_item("beta1", config.beta1)?;
+        keywords.set_item("beta2", config.beta2)?;
+        keywords.set_item("epsilon", config.epsilon)?;
+        let constructor = py.get_type::<Optimizer>();
+        let call = py.import("functools")?.getattr("partial")?.call((constructor,), Some(&keywords))?;
+        let state = match &self.0 {
+            AnyOptimizer::F32(optimizer) => Some(state_of(py, optimizer)?),
+            AnyOptimizer::F64(optimizer) => Some(state_of(py, optimizer)?),
+            AnyOptimizer::New(_) | AnyOptimizer::InUse(_) => None,
+        };
+        Ok((call, (), state))
+    }
+
+    fn __setstate__(&mut self, state: &Bound<PyDict>) -> PyResult<()> {
+        let precision: String = item(state, "precision")?.extract()?;
+        self.0 = match &*precision {
+            "f32" => AnyOptimizer::F32(with_state(*self.config(), state)?),
+            "f64" => AnyOptimizer::F64(with_state(*self.config(), state)?),
+            _ => return Err(PyValueError::new_err(format!("state: expected precision f32 or f64, got {precision:?}"))),
+        };
+        Ok(())
+    }
+}
+
+impl Optimizer {
+    pub(crate) fn config(&self) -> &OptimizerConfig {
+        match &self.0 {
+            AnyOptimizer::New(config) | AnyOptimizer::InUse(config) => config,
+            AnyOptimizer::F32(optimizer) => optimizer.config(),
+            AnyOptimizer::F64(optimizer) => optimizer.config(),
+        }
+    }
+}
+
+fn state_of<'py, T: Dispatch + Element>(
+    py: Python<'py>,
+    optimizer: &tinyrs_core::Optimizer<T>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let list = |moments: &[Moment<T>]| {
+        let array = |values: &[T]| PyArray1::from_slice(py, values);
+        PyList::new(
+            py,
+            moments.iter().map(|moment| {
+                let (weight, bias) = moment.values();
+                (array(weight), array(bias))
+            }),
+        )
+    };
+    let (first, second) = optimizer.moments();
+    let state = PyDict::new(py);
+    state.set_item("precision", T::NAME)?;
+    state.set_item("steps", optimizer.steps())?;
+    state.set_item("first", list(first)?)?;
+    state.set_item("second", list(second)?)?;
+    Ok(state)
+}
+
+fn with_state<T: Dispatch + Element>(
+    config: OptimizerConfig,
+    state: &Bound<PyDict>,
+) -> PyResult<tinyrs_core::Optimizer<T>> {
+    let moments = |name: &str| -> PyResult<Vec<Moment<T>>> {
+        let array = |value: &Bound<PyAny>| -> PyResult<Vec<T>> {
+            let array: Bound<PyArrayDyn<T>> = as_array(name, value)?;
+            Ok(if array.len() == 0 { Vec::new() } else { as_slice(&array).to_vec() })
+        };
+        let pair = |item: PyResult<Bound<PyAny>>| -> PyResult<Moment<T>> {
+            let (weight, bias): (Bound<PyAny>, Bound<PyAny>) = item?.extract()?;
+            Moment::new(&array(&weight)?, &array(&bias)?).map_err(to_python)
+        };
+        item(state, name)?.try_iter()?.map(pair).collect()
+    };
+    let steps = item(state, "steps")?.extract()?;
+    tinyrs_core::Optimizer::with_state(config, steps, moments("first")?, moments("second")?).map_err(to_python)
+}
+
+fn item<'py>(state: &Bound<'py, PyDict>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+    state.get_item(name)?.ok_or_else(|| PyTypeError::new_err(format!("state: expected {name:?} in it")))
+}

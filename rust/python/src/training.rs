@@ -1,0 +1,272 @@
+//! `Network.fit`: training on a thread of its own, while the caller's thread looks out for Ctrl-C.
+//!
+//! The caller's thread is the only one that enters Python: for a callback when an epoch is done, and every
+//! [`LOOK`] to see whether a signal came. So training never waits for the GIL, whoever else holds it.
+
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use numpy::Element;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
+use pyo3::types::{PyDict, PyList};
+use tinyrs_core::{
+    Algorithm, Dispatch, Epoch, Hooks, Layer, Optimizer as CoreOptimizer, OptimizerConfig, Report, TrainingConfig,
+};
+
+use crate::errors::to_python;
+use crate::gradients::{Data, OwnedSamples, as_pair};
+use crate::network::{AnyNetwork, Network, at_rest};
+use crate::optimizer::{AnyOptimizer, Optimizer};
+
+/// How long a signal may wait.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// The arguments of `fit`.
+pub struct Request<'a, 'py> {
+    pub data: Data<'a, 'py>,
+    pub validation: Option<&'a Bound<'py, PyAny>>,
+    pub optimizer: Option<&'a Bound<'py, PyAny>>,
+    pub config: TrainingConfig,
+    pub callback: Option<&'a Bound<'py, PyAny>>,
+    pub progress: bool,
+}
+
+/// Trains a copy of the network, which then takes its place, and builds the History.
+pub fn fit<'py>(network: &Bound<'py, Network>, request: &Request<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
+    let py = network.py();
+    let copy = {
+        let mut network = at_rest("fit", network)?;
+        network.is_training = true;
+        network.network.clone()
+    };
+    let _at_rest_again = InTraining(network);
+    let report = match copy {
+        AnyNetwork::F32(copy) => trained(network, copy, request)?,
+        AnyNetwork::F64(copy) => trained(network, copy, request)?,
+    };
+    let records = PyList::empty(py);
+    for epoch in &report.epochs {
+        records.append(record(py, epoch)?)?;
+    }
+    py.import("tinyrs.training")?.getattr("History")?.call1((records, report.best_epoch, report.stop.name()))
+}
+
+/// Ends the network's training however `fit` ends.
+struct InTraining<'a, 'py>(&'a Bound<'py, Network>);
+
+impl Drop for InTraining<'_, '_> {
+    fn drop(&mut self) {
+        self.0.borrow_mut().is_training = false;
+    }
+}
+
+/// An epoch as a dict.
+fn record<'py>(py: Python<'py>, epoch: &Epoch) -> PyResult<Bound<'py, PyDict>> {
+    let record = PyDict::new(py);
+    record.set_item("epoch", epoch.epoch)?;
+    record.set_item("loss", epoch.loss)?;
+    if let (Some(loss), Some(score)) = (epoch.validation_loss, epoch.validation_score) {
+        record.set_item("validation_loss", loss)?;
+        record.set_item("validation_score", score)?;
+    }
+    record.set_item("learning_rate", epoch.learning_rate)?;
+    record.set_item("seconds", epoch.seconds)?;
+    record.set_item("samples_per_second", epoch.samples_per_second)?;
+    Ok(record)
+}
+
+/// Trains `copy`, then puts it into `network` and the optimizer's state back, also after an error.
+fn trained<'py, T: Precision>(
+    network: &Bound<'py, Network>,
+    mut copy: tinyrs_core::Network<T>,
+    request: &Request<'_, 'py>,
+) -> PyResult<Report> {
+    let (py, config) = (network.py(), &request.config);
+    let samples = OwnedSamples::new(&copy, &request.data, config.loss, "")?;
+    let validation = request.validation.map(|pair| as_pair("validation", pair)).transpose()?;
+    let validation = validation
+        .map(|(x, y)| OwnedSamples::new(&copy, &Data { x: &x, y: &y, sample_weight: None }, config.loss, "validation "))
+        .transpose()?;
+    let (samples, validation) = (samples.borrow()?, validation.as_ref().map(OwnedSamples::borrow).transpose()?);
+    let watcher = Watcher::new(network, request)?;
+    let (optimizer, mut state) = optimizer_of::<T>(request.optimizer)?;
+
+    let result = py.detach(|| {
+        watcher.watch(|hooks| tinyrs_core::fit(&mut copy, &mut state, &samples, validation.as_ref(), config, hooks))
+    });
+    if let Some(optimizer) = optimizer {
+        optimizer.borrow_mut().0 = T::optimizer(state);
+    }
+    network.borrow_mut().network = T::network(copy);
+    watcher.close(py)?;
+    result
+}
+
+/// The caller's optimizer, if it is more than a name, and the state to train with.
+fn optimizer_of<'py, T: Precision>(
+    value: Option<&Bound<'py, PyAny>>,
+) -> PyResult<(Option<Bound<'py, Optimizer>>, CoreOptimizer<T>)> {
+    let new = |config| CoreOptimizer::new(config).map_err(to_python);
+    let Some(value) = value else { return Ok((None, new(OptimizerConfig::new(Algorithm::Adam))?)) };
+    let Ok(optimizer) = value.cast::<Optimizer>() else {
+        let Ok(name) = value.extract::<PyBackedStr>() else {
+            let got = value.get_type();
+            return Err(PyTypeError::new_err(format!("optimizer: expected a name or an Optimizer, got {got}")));
+        };
+        let algorithm = Algorithm::parse("optimizer", &name).map_err(to_python)?;
+        return Ok((None, new(OptimizerConfig::new(algorithm))?));
+    };
+    let mut inside = optimizer.borrow_mut();
+    let config = *inside.config();
+    let state = match &inside.0 {
+        AnyOptimizer::New(_) => new(config)?,
+        AnyOptimizer::InUse(_) => {
+            let message = "optimizer: expected one at rest, got one that another call of fit is using";
+            return Err(PyRuntimeError::new_err(message));
+        }
+        used => T::state(used).ok_or_else(|| {
+            let message = format!("optimizer: expected one used with {} networks, or a new one", T::NAME);
+            PyValueError::new_err(format!("{message}, got one of the other precision"))
+        })?,
+    };
+    inside.0 = AnyOptimizer::InUse(config);
+    Ok((Some(optimizer.clone()), state))
+}
+
+/// What the caller's thread does while another trains.
+struct Watcher {
+    network: Py<Network>,
+    callback: Option<Py<PyAny>>,
+    progress: Option<Py<PyAny>>,
+}
+
+/// An epoch that was made, and the layers as they are then.
+type News<T> = (Epoch, Vec<Layer<T>>);
+
+impl Watcher {
+    fn new(network: &Bound<Network>, request: &Request) -> PyResult<Self> {
+        let py = network.py();
+        if let Some(callback) = request.callback
+            && !callback.is_callable()
+        {
+            let got = callback.get_type();
+            return Err(PyTypeError::new_err(format!("callback: expected a callable, got {got}")));
+        }
+        let progress = if request.progress {
+            let class = py.import("tinyrs.training")?.getattr("ProgressBar")?;
+            Some(class.call1((request.config.epochs,))?.unbind())
+        } else {
+            None
+        };
+        let callback = request.callback.map(|callback| callback.clone().unbind());
+        Ok(Watcher { network: network.clone().unbind(), callback, progress })
+    }
+
+    /// Runs `train` on a thread of its own, and answers its news, until it is done.
+    fn watch<T: Precision>(
+        &self,
+        train: impl FnOnce(&mut Hooks<T>) -> tinyrs_core::Result<Report> + Send,
+    ) -> PyResult<Report> {
+        let interrupt = AtomicBool::new(false);
+        let (send_news, news) = sync_channel::<News<T>>(0);
+        let (send_answer, answers) = sync_channel::<bool>(0);
+        let is_curious = self.callback.is_some() || self.progress.is_some();
+        let mut error = None;
+        let result = thread::scope(|scope| {
+            let interrupt = &interrupt;
+            let worker = scope.spawn(move || {
+                let mut on_epoch = |epoch: &Epoch, layers: &[Layer<T>]| {
+                    // A caller that is gone wants no more.
+                    is_curious && (send_news.send((*epoch, layers.to_vec())).is_err() || answers.recv() != Ok(false))
+                };
+                train(&mut Hooks { on_epoch: &mut on_epoch, interrupt })
+            });
+            loop {
+                match news.recv_timeout(LOOK) {
+                    Ok(news) => {
+                        let answer = self.answer(news).unwrap_or_else(|failure| {
+                            error = Some(failure);
+                            true
+                        });
+                        if send_answer.send(answer).is_err() {
+                            break;
+                        }
+                    }
+                    Err(RecvTimeoutError::Timeout) => {
+                        if let Err(signal) = Python::attach(|py| py.check_signals()) {
+                            error.get_or_insert(signal);
+                            interrupt.store(true, Ordering::Relaxed);
+                        }
+                    }
+                    Err(RecvTimeoutError::Disconnected) => break,
+                }
+            }
+            worker.join().unwrap_or_else(|panic| resume_unwind(panic))
+        });
+        match error {
+            Some(error) => Err(error),
+            None => result.map_err(to_python),
+        }
+    }
+
+    /// Tells Python of an epoch; whether to stop.
+    fn answer<T: Precision>(&self, (epoch, layers): News<T>) -> PyResult<bool> {
+        Python::attach(|py| {
+            if let Some(network) = T::network_mut(&mut self.network.borrow_mut(py).network) {
+                network.copy_layers(&layers);
+            }
+            let record = record(py, &epoch)?;
+            if let Some(progress) = &self.progress {
+                progress.call_method1(py, "update", (&record,))?;
+            }
+            let stop = match &self.callback {
+                Some(callback) => callback.bind(py).call1((record,))?.is_truthy()?,
+                None => false,
+            };
+            py.check_signals()?;
+            Ok(stop)
+        })
+    }
+
+    fn close(&self, py: Python) -> PyResult<()> {
+        match &self.progress {
+            Some(progress) => progress.call_method0(py, "close").map(drop),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A precision that networks and optimizers come in.
+trait Precision: Dispatch + Element {
+    /// A copy of the state, if it is of this precision.
+    fn state(any: &AnyOptimizer) -> Option<CoreOptimizer<Self>>;
+    fn optimizer(optimizer: CoreOptimizer<Self>) -> AnyOptimizer;
+    fn network(network: tinyrs_core::Network<Self>) -> AnyNetwork;
+    fn network_mut(any: &mut AnyNetwork) -> Option<&mut tinyrs_core::Network<Self>>;
+}
+
+macro_rules! precision {
+    ($t:ty, $variant:ident) => {
+        impl Precision for $t {
+            fn state(any: &AnyOptimizer) -> Option<CoreOptimizer<Self>> {
+                if let AnyOptimizer::$variant(optimizer) = any { Some(optimizer.clone()) } else { None }
+            }
+            fn optimizer(optimizer: CoreOptimizer<Self>) -> AnyOptimizer {
+                AnyOptimizer::$variant(optimizer)
+            }
+            fn network(network: tinyrs_core::Network<Self>) -> AnyNetwork {
+                AnyNetwork::$variant(network)
+            }
+            fn network_mut(any: &mut AnyNetwork) -> Option<&mut tinyrs_core::Network<Self>> {
+                if let AnyNetwork::$variant(network) = any { Some(network) } else { None }
+            }
+        }
+    };
+}
+precision!(f32, F32);
+precision!(f64, F64);
