@@ -7,7 +7,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pytest
+from sklearn import datasets
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -48,3 +51,10 @@ def run_tool(tmp_path: Path) -> Tool:
 def one_line(stderr: str) -> bool:
     """Whether an error is what a user should see: a line, not a traceback."""
     return stderr.count("\n") == 1 and stderr.endswith("\n") and ": error: " in stderr
+
+
+@pytest.fixture(scope="session")
+def digits() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """scikit-learn's 1,797 handwritten digits: (rows, 64) in [0, 1], and what they show."""
+    data = datasets.load_digits()
+    return data.data / 16, data.target

@@ -50,7 +50,7 @@ def read_only() -> np.ndarray:
         (network(3), TypeError, "layer_sizes: expected a sequence of integers, got <class 'int'>"),
         (network([2**40, 2**20]), MemoryError, "layer_sizes: expected"),
         (network([2**62, 2**62]), MemoryError, "layer_sizes: expected"),
-        (network([3, 2], activation="selu"), ValueError, 'activation: expected one of "sigmoid"'),
+        (network([3, 2], activation="swish"), ValueError, 'activation: expected one of "sigmoid"'),
         (network([3, 2], output_activation="x"), ValueError, 'output_activation: expected one of "identity"'),
         (network([3, 2], precision="f16"), ValueError, 'precision: expected "f32" or "f64", got "f16"'),
         (

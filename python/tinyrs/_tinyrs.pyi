@@ -1,14 +1,17 @@
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, SupportsIndex, TypedDict, final
 
 import numpy as np
 import numpy.typing as npt
 from typing_extensions import Self
 
-__all__ = ["Network", "build_info", "get_num_threads", "machine_limits", "set_num_threads"]
+from tinyrs.training import History, Record
+
+__all__ = ["Network", "Optimizer", "build_info", "get_num_threads", "machine_limits", "set_num_threads"]
 
 _Floats = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 _Parameters = Iterable[tuple[npt.ArrayLike, npt.ArrayLike]]
+_Gradients = list[tuple[npt.NDArray[Any], npt.NDArray[Any]]]
 
 class _BuildInfo(TypedDict):
     version: str
@@ -32,12 +35,13 @@ class Network:
         cls,
         layer_sizes: Iterable[SupportsIndex],
         *,
-        activation: str = "tanh",
+        activation: str | Sequence[str] = "tanh",
         output_activation: str = "identity",
         precision: str = "f32",
         activation_scale: float = 1.0,
         epsilon_exp: float = 4e-6,
         epsilon_square: float = 4e-6,
+        init: str = "glorot_uniform",
         seed: SupportsIndex | None = None,
     ) -> Self: ...
     @classmethod
@@ -45,7 +49,7 @@ class Network:
         cls,
         parameters: _Parameters,
         *,
-        activation: str = "tanh",
+        activation: str | Sequence[str] = "tanh",
         output_activation: str = "identity",
         precision: str = "f32",
         activation_scale: float = 1.0,
@@ -55,6 +59,48 @@ class Network:
     def forward(
         self, X: npt.ArrayLike, *, out: _Floats | None = None, n_threads: SupportsIndex | None = None
     ) -> npt.NDArray[Any]: ...
+    def backward(
+        self, X: npt.ArrayLike, d_output: npt.ArrayLike, *, n_threads: SupportsIndex | None = None
+    ) -> tuple[npt.NDArray[Any], _Gradients]: ...
+    def loss_and_gradients(
+        self,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike,
+        *,
+        loss: str | None = None,
+        sample_weight: npt.ArrayLike | None = None,
+        label_smoothing: float = 0.0,
+        n_threads: SupportsIndex | None = None,
+    ) -> tuple[float, _Gradients]: ...
+    def fit(
+        self,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike,
+        *,
+        loss: str | None = None,
+        optimizer: str | Optimizer = "adam",
+        learning_rate: float = 1e-3,
+        schedule: str = "constant",
+        learning_rate_factors: Sequence[tuple[float, float]] | None = None,
+        batch_size: SupportsIndex = 256,
+        epochs: SupportsIndex = 10,
+        weight_decay: float = 0.0,
+        weight_decay_schedule: str = "constant",
+        dropout: float = 0.0,
+        dropout_schedule: str = "constant",
+        label_smoothing: float = 0.0,
+        clip_norm: float | None = None,
+        sample_weight: npt.ArrayLike | None = None,
+        validation: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+        patience: SupportsIndex | None = None,
+        monitor: str = "loss",
+        restore_best: bool = True,
+        shuffle: bool = True,
+        seed: SupportsIndex | None = None,
+        callback: Callable[[Record], object] | None = None,
+        progress: bool = False,
+        n_threads: SupportsIndex | None = None,
+    ) -> History: ...
     def parameters(self) -> list[tuple[npt.NDArray[Any], npt.NDArray[Any]]]: ...
     def set_parameters(self, parameters: _Parameters) -> None: ...
     @property
@@ -62,7 +108,7 @@ class Network:
     @property
     def precision(self) -> Literal["f32", "f64"]: ...
     @property
-    def activation(self) -> str: ...
+    def activation(self) -> str | list[str]: ...
     @property
     def output_activation(self) -> str: ...
     @property
@@ -72,6 +118,25 @@ class Network:
     def __copy__(self) -> Self: ...
     def __deepcopy__(self, _memo: Any) -> Self: ...
     def __reduce__(self) -> Any: ...
+
+@final
+class Optimizer:
+    def __new__(
+        cls,
+        algorithm: str = "adam",
+        *,
+        momentum: float = 0.9,
+        nesterov: bool = False,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+    ) -> Self: ...
+    @property
+    def steps(self) -> int: ...
+    def __copy__(self) -> Self: ...
+    def __deepcopy__(self, _memo: Any) -> Self: ...
+    def __reduce__(self) -> Any: ...
+    def __setstate__(self, state: dict[str, Any]) -> None: ...
 
 def set_num_threads(n_threads: SupportsIndex) -> None: ...
 def get_num_threads() -> int: ...

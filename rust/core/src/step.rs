@@ -18,7 +18,8 @@ pub(crate) const BLOCK_ROWS: usize = 1024;
 /// Members split rows in multiples of this, so that tiles are seldom cut.
 const ROW_UNIT: usize = 4;
 
-/// Outputs whose gradient is computed, and used, before the next: about as much as stays in the second-level cache.
+/// Outputs whose gradient is computed, and used, before the next. 24, 48, 96 and 512 were all within 3 % of each other
+/// (784-512-512-10, batch 256, 1 and 2 threads); fewer need less of the cache.
 const STRIPE: usize = 24;
 
 /// What batches are made from, shared by all members of a team.

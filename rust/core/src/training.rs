@@ -97,7 +97,7 @@ impl TrainingConfig {
         }
     }
 
-    fn check(&self, n_layers: usize, has_validation: bool) -> Result<()> {
+    fn check<T: Scalar>(&self, n_layers: usize, has_validation: bool) -> Result<()> {
         let at_least_one = [("batch_size", self.batch_size), ("epochs", self.epochs)];
         for (argument, value) in at_least_one.into_iter().chain(self.patience.map(|n| ("patience", n))) {
             if value == 0 {
@@ -106,7 +106,8 @@ impl TrainingConfig {
         }
         let above_zero = [("learning_rate", self.learning_rate)];
         for (argument, value) in above_zero.into_iter().chain(self.clip_norm.map(|norm| ("clip_norm", norm))) {
-            if !(value > 0.0 && value.is_finite()) {
+            // Neither 0 nor infinity in the network's precision either.
+            if !(T::from_f64(value) > T::ZERO && T::from_f64(value).is_finite()) {
                 return Err(Error::invalid(argument, "a finite number above 0", value));
             }
         }
@@ -264,7 +265,7 @@ pub fn fit<T: Dispatch>(
         square_bound,
     };
     let training_objective = objective(samples.targets, config.label_smoothing);
-    config.check(network.layers().len(), validation.is_some())?;
+    config.check::<T>(network.layers().len(), validation.is_some())?;
     samples.check(network, &training_objective, ["X", "y"])?;
     let validation = match validation {
         Some(validation) => {

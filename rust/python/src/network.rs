@@ -119,7 +119,10 @@ fn unknown_precision(got: &str) -> PyErr {
 impl Network {
     #[new]
     #[pyo3(signature = (layer_sizes, *, activation=None, output_activation="identity", precision="f32",
-                        activation_scale=1.0, epsilon_exp=4e-6, epsilon_square=4e-6, init="glorot_uniform", seed=None))]
+                        activation_scale=1.0, epsilon_exp=4e-6, epsilon_square=4e-6, init="glorot_uniform", seed=None),
+           text_signature = "(layer_sizes, *, activation='tanh', output_activation='identity', precision='f32', \
+                             activation_scale=1.0, epsilon_exp=4e-6, epsilon_square=4e-6, init='glorot_uniform', \
+                             seed=None)")]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of the Python signature")]
     fn new(
         layer_sizes: &Bound<PyAny>,
@@ -158,7 +161,9 @@ impl Network {
     ///     If two layers do not fit each other, or a value is NaN or infinite.
     #[classmethod]
     #[pyo3(signature = (parameters, *, activation=None, output_activation="identity", precision="f32",
-                        activation_scale=1.0, epsilon_exp=4e-6, epsilon_square=4e-6))]
+                        activation_scale=1.0, epsilon_exp=4e-6, epsilon_square=4e-6),
+           text_signature = "($cls, parameters, *, activation='tanh', output_activation='identity', precision='f32', \
+                             activation_scale=1.0, epsilon_exp=4e-6, epsilon_square=4e-6)")]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of the Python signature")]
     fn from_parameters(
         _class: &Bound<PyType>,
@@ -377,7 +382,13 @@ impl Network {
                         weight_decay_schedule="constant", dropout=0.0, dropout_schedule="constant",
                         label_smoothing=0.0, clip_norm=None, sample_weight=None, validation=None, patience=None,
                         monitor="loss", restore_best=true, shuffle=true, seed=None, callback=None, progress=false,
-                        n_threads=None))]
+                        n_threads=None),
+           text_signature = "($self, X, y, *, loss=None, optimizer='adam', learning_rate=0.001, schedule='constant', \
+                             learning_rate_factors=None, batch_size=256, epochs=10, weight_decay=0.0, \
+                             weight_decay_schedule='constant', dropout=0.0, dropout_schedule='constant', \
+                             label_smoothing=0.0, clip_norm=None, sample_weight=None, validation=None, \
+                             patience=None, monitor='loss', restore_best=True, shuffle=True, seed=None, \
+                             callback=None, progress=False, n_threads=None)")]
     #[expect(non_snake_case, reason = "the name of the Python argument")]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of the Python signature")]
     fn fit<'py>(

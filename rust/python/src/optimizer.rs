@@ -73,7 +73,7 @@ impl Optimizer {
         let nesterov = if nesterov { "True" } else { "False" };
         match algorithm {
             Algorithm::Sgd => format!("Optimizer('sgd', momentum={momentum}, nesterov={nesterov}){steps}"),
-            _ => format!("Optimizer('{algorithm}', beta1={beta1}, beta2={beta2}, epsilon={epsilon}){steps}"),
+            _ => format!("Optimizer('{algorithm}', beta1={beta1}, beta2={beta2}, epsilon={epsilon:?}){steps}"),
         }
     }
 
