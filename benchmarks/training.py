@@ -1,18 +1,17 @@
 #!/usr/bin/env python3
-"""Training side by side: tinyrs, the NumPy oracle, scikit-learn, and PyTorch and jax where they are installed.
+"""Training side by side: tinyrs, the NumPy oracle, scikit-learn; PyTorch and jax where installed.
 
     ./benchmarks/training.py                  # samples a second and the loss reached, on three networks
     ./benchmarks/training.py --scaling a.png  # time a step against batch and parameters, as a plot
 
-Every engine starts from the same parameters and sees the same batches in the same order, with Adam at a rate of 0.001.
-In a round each trains one epoch, one engine after the other, so that what drifts hits all; the medians are over the rounds.
-Beside each speed stands the loss that the engine had reached after all rounds: the same work, or no number.
+Every engine starts from the same parameters and sees the same batches in the same order, with Adam at
+a rate of 0.001. In a round each trains one epoch, one engine after the other, so that what drifts hits
+all; the medians are over the rounds. Beside each speed stands the loss that the engine had reached after all rounds: the same work, or no number.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import platform
 import time
 import warnings
@@ -33,8 +32,8 @@ Parameters = list[tuple[Floats, Floats]]
 Epoch = Callable[[], float]
 
 RATE = 1e-3
-# A mean loss that is further than this from the oracle's, relative to it, is of other work. Rounding alone makes
-# trajectories drift apart by about 1e-4 in so few steps.
+# A mean loss that is further than this from the oracle's, relative to it, is of other work. Rounding alone
+# makes trajectories drift apart by about 1e-4 in so few steps.
 SAME_LOSS = 0.01
 
 
@@ -268,14 +267,13 @@ def compare(work: Work, rounds: int, threads: int) -> list[str]:
             rows.append(f"| {name} | other work: not timed | | {losses[name]:.4f} | |")
             continue
         low, high = len(X) / max(seconds[name]), len(X) / min(seconds[name])
-        rows.append(
-            f"| {name} | {len(X) / median:,.0f} | {low:,.0f} to {high:,.0f} | {losses[name]:.4f} | {median / ours:.2f} |"
-        )
+        speeds = f"{len(X) / median:,.0f} | {low:,.0f} to {high:,.0f}"
+        rows.append(f"| {name} | {speeds} | {losses[name]:.4f} | {median / ours:.2f} |")
     return [*rows, *(f"| {name} | not installed | | | |" for name in absent)]
 
 
 def scaling(path: Path, threads: int) -> None:
-    """Time a step against the batch and against the parameters, each over two decades, and a line of slope 1."""
+    """Time a step against the batch and against the parameters, each over two decades, and a slope of 1."""
     import matplotlib as mpl
 
     mpl.use("agg")
@@ -321,9 +319,7 @@ def main() -> None:
     )
     flags = parser.parse_args()
     info = tinyrs.build_info()
-    print(
-        f"{platform.machine()}, {info['isa']}, {flags.threads} of {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}\n"
-    )
+    print(f"{platform.machine()}, {info['isa']}, {flags.threads} threads, {time.strftime('%Y-%m-%d')}\n")
     if flags.scaling:
         scaling(flags.scaling, flags.threads)
         return

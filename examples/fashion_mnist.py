@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Learns what a piece of clothing is from 60,000 pictures (Fashion-MNIST, Xiao et al. 2017): about 90 % right.
+"""Learns clothing from 60,000 pictures (Fashion-MNIST, Xiao et al. 2017): about 90 % right.
 
 ./examples/fashion_mnist.py /usr/share/datasets/fashion-mnist
 
@@ -18,7 +18,7 @@ import tinyrs
 
 
 def read_idx(path: Path) -> npt.NDArray[np.uint8]:
-    """The array in a gzipped IDX file of bytes: a magic number, the sizes, then the elements, all big-endian."""
+    """The array in a gzipped IDX file of bytes: a magic number, the sizes, the elements, all big-endian."""
     content = gzip.decompress(path.read_bytes())
     rank = content[3]
     shape = np.frombuffer(content, ">u4", rank, offset=4)

@@ -17,8 +17,9 @@ import pytest
 import tinyrs
 from tinyrs import oracle
 from tinyrs.oracle import Layer
+from tinyrs.training import Record
 
-DTYPES = {"f32": np.float32, "f64": np.float64}
+DTYPES: dict[str, type[np.floating[Any]]] = {"f32": np.float32, "f64": np.float64}
 ALLOWED = [
     (loss, output)
     for loss, outputs in {
@@ -62,7 +63,11 @@ def test_gradients_equal_the_oracles(
     precision: str, activation: str, loss: str, output_activation: str
 ) -> None:
     rng = np.random.default_rng(0)
-    options = {"activation": activation, "output_activation": output_activation, "activation_scale": 0.75}
+    options: dict[str, Any] = {
+        "activation": activation,
+        "output_activation": output_activation,
+        "activation_scale": 0.75,
+    }
     net = network([13, 33, 17, 5], precision=precision, **options)
     x = rng.normal(size=(37, 13)).astype(DTYPES[precision])
     smoothing = 0.0 if loss == "squared_error" else 0.1
@@ -80,7 +85,7 @@ def test_gradients_equal_the_oracles(
             loss=loss,
             sample_weight=weight,
             label_smoothing=smoothing,
-            **options,  # type: ignore[arg-type]
+            **options,
         )
         # k eps for sums of k terms, three layers of them there and back.
         tolerance = 6 * 37 * float(np.finfo(DTYPES[precision]).eps)
@@ -91,11 +96,11 @@ def test_gradients_equal_the_oracles(
 @pytest.mark.parametrize("output_activation", oracle.OUTPUT_ACTIVATIONS)
 def test_backward_equals_the_oracles(output_activation: str) -> None:
     rng = np.random.default_rng(0)
-    options = {"activation": ["selu", "gelu"], "output_activation": output_activation}
+    options: dict[str, Any] = {"activation": ["selu", "gelu"], "output_activation": output_activation}
     net = network([13, 33, 17, 5], **options)
     x, d = rng.normal(size=(37, 13)), rng.normal(size=(37, 5))
     dx, gradients = net.backward(x, d)
-    want, wanted = oracle.backward(x, d, net.parameters(), **options)  # type: ignore[arg-type]
+    want, wanted = oracle.backward(x, d, net.parameters(), **options)
     np.testing.assert_allclose(dx, want, rtol=1e-10, atol=1e-13)
     assert_close(gradients, wanted, 1e-12)
 
@@ -110,7 +115,7 @@ def test_the_comparison_rejects_one_wrong_sign() -> None:
         assert_close(wrong, gradients, 1e-3)
 
 
-OPTIMIZERS = {
+OPTIMIZERS: dict[str, dict[str, Any]] = {
     "sgd": {"momentum": 0.0},
     "momentum": {"momentum": 0.9},
     "nesterov": {"momentum": 0.8, "nesterov": True},
@@ -151,7 +156,7 @@ def test_fifty_steps_equal_the_oracles(optimizer: str, schedule: str, digits: An
         y[:140],
         layers,
         loss="cross_entropy",
-        optimizer=oracle.Optimizer(algorithm, **OPTIMIZERS[optimizer]),  # type: ignore[arg-type]
+        optimizer=oracle.Optimizer(algorithm, **OPTIMIZERS[optimizer]),
         **options,
         **training,
     )
@@ -214,9 +219,9 @@ def test_scores_are_those_of_scikit_learn(digits: Any) -> None:
 def test_a_callback_sees_each_epoch_and_the_network_as_it_is_then(digits: Any) -> None:
     x, y = digits
     net = network([64, 16, 10], output_activation="softmax")
-    seen: list[tuple[dict[str, Any], float]] = []
+    seen: list[tuple[Record, float]] = []
 
-    def callback(record: dict[str, Any]) -> bool:
+    def callback(record: Record) -> bool:
         seen.append((record, float((net.forward(x[:500]).argmax(axis=1) == y[:500]).mean())))
         return len(seen) == 3
 
@@ -252,7 +257,7 @@ def test_a_network_in_training_can_be_read_but_not_changed(digits: Any) -> None:
     net = network([64, 16, 10], output_activation="softmax")
     caught = []
 
-    def callback(record: dict[str, Any]) -> None:
+    def callback(record: Record) -> None:
         for change in (lambda: net.set_parameters(net.parameters()), lambda: net.fit(*digits)):
             with pytest.raises(
                 RuntimeError, match="expected a network at rest, got one that is being trained"
@@ -399,7 +404,7 @@ def test_ctrl_c_ends_training_at_once_and_leaves_a_finished_epoch() -> None:
         time.sleep(0.1)
         sent = time.time()
         process.send_signal(signal.SIGINT)
-        word, when, finished = [line for line in process.stdout if line != "epoch\n"][0].split()
+        word, when, finished = next(line for line in process.stdout if line != "epoch\n").split()
         assert process.wait(30) == 0
     assert (word, finished) == ("interrupted", "True")
     # 0.2 s is what is promised; the rest is for a machine that does something else.

@@ -31,10 +31,10 @@ class History:
     Attributes
     ----------
     records : list of dict
-        One a finished epoch: epoch, loss (mean over the training rows, each as it was when its batch came by),
-        validation_loss and validation_score (with a validation set; the score is the accuracy, for several labels
-        the share of rows with all of them right, for squared errors R^2), learning_rate (of the last step),
-        seconds, samples_per_second.
+        One a finished epoch: epoch, loss (mean over the training rows, each as it was when its batch came
+        by), validation_loss and validation_score (with a validation set; the score is the accuracy, for
+        several labels the share of rows with all of them right, for squared errors R^2), learning_rate (of
+        the last step), seconds, samples_per_second.
     best_epoch : int
         The best by the monitor, counted from 0.
     stopped_by : {"finished", "patience", "callback"}
