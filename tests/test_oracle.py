@@ -32,6 +32,10 @@ def slow_activation(name: str, z: float) -> float:
         "sigmoid": lambda: 1 / (1 + math.exp(-z)),
         "tanh": lambda: (math.exp(z) - math.exp(-z)) / (math.exp(z) + math.exp(-z)),
         "relu": lambda: z if z > 0 else 0.0,
+        "leaky_relu": lambda: z if z > 0 else 0.01 * z,
+        "selu": lambda: 1.0507009873554805 * (z if z > 0 else 1.6732632423543772 * (math.exp(z) - 1)),
+        "gelu": lambda: 0.5 * z * (1 + math.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z**3))),
+        "silu": lambda: z / (1 + math.exp(-z)),
         "identity": lambda: z,
     }[name]()
 
@@ -46,6 +50,8 @@ def slow_forward(
             z.append(math.fsum([*(w * v for w, v in zip(row, x, strict=True)), b]))
         if number < len(layers) - 1 or output == "same":
             x = [slow_activation(activation, v) * scale for v in z]
+        elif output == "sigmoid":
+            x = [slow_activation("sigmoid", v) for v in z]
         elif output == "softmax":
             x = [1 / math.fsum(math.exp(other - v) for other in z) for v in z]
         else:
@@ -69,7 +75,8 @@ def test_forward_does_what_loops_do(dtype: np.dtype[np.floating], activation: st
                 x, layers, activation=activation, output_activation=output, activation_scale=1.5
             )
             # At most 31 terms a sum, and three layers that magnify an error about tenfold each.
-            allowed = 300 * np.finfo(dtype).eps * np.abs(expected).max()
+            # What should be nothing, z * sigmoid(-z) for a large z, ends at z / (the largest number).
+            allowed = 300 * (np.finfo(dtype).eps * np.abs(expected).max() + np.finfo(dtype).tiny)
             assert np.abs(y - expected).max() <= allowed
             assert np.abs(alone - expected).max() <= allowed
 
@@ -192,9 +199,21 @@ def test_softmax_is_a_distribution_also_for_the_largest_numbers(dtype: np.dtype[
 def test_unknown_names_and_no_layers_are_refused() -> None:
     layers = random_layers([2, 2, 2], np.dtype(np.float32))
     x = np.zeros(2, np.float32)
-    with pytest.raises(ValueError, match=r"activation: expected one of sigmoid, .* got 'gelu'"):
-        oracle.forward(x, layers, activation="gelu")
+    with pytest.raises(ValueError, match=r"activation: expected one of sigmoid, .* got 'swish'"):
+        oracle.forward(x, layers, activation="swish")
     with pytest.raises(ValueError, match=r"output_activation: expected one of identity, .* got 'gelu'"):
         oracle.forward(x, layers, output_activation="gelu")
+    with pytest.raises(ValueError, match="activation: expected a name for each hidden layer, got only 0"):
+        oracle.forward(x, layers, activation=[])
+    with pytest.raises(ValueError, match="activation: expected 1 names, one a hidden layer, got 2"):
+        oracle.forward(x, layers, activation=["tanh", "relu"])
     with pytest.raises(ValueError, match="layers: expected at least one"):
         oracle.forward(x, [])
+
+
+def test_each_hidden_layer_may_have_its_own_activation_and_same_is_the_last() -> None:
+    (W0, b0), (W1, b1), (W2, b2) = layers = random_layers([3, 4, 5, 2], np.dtype(np.float64))
+    x = np.random.default_rng(1).normal(size=(6, 3))
+    hidden = np.maximum(np.tanh(x @ W0.T + b0) @ W1.T + b1, 0)
+    y = oracle.forward(x, iter(layers), activation=["tanh", "relu"], output_activation="same")
+    assert np.allclose(y, np.maximum(hidden @ W2.T + b2, 0), rtol=1e-13, atol=1e-13)

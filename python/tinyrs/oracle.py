@@ -35,6 +35,8 @@ import numpy.typing as npt
 Array = npt.NDArray[np.floating]
 Words = npt.NDArray[np.uint32]
 Layer = tuple[Array, Array]  # (W, b), and likewise their gradients (dW, db)
+Masks = Sequence[Array] | None  # for each hidden layer (batch, width), to multiply its values with (dropout)
+Names = str | Sequence[str]  # one activation for all hidden layers, or one for each
 
 ACTIVATIONS = ("sigmoid", "tanh", "relu", "leaky_relu", "selu", "gelu", "silu", "identity")
 OUTPUT_ACTIVATIONS = ("identity", "same", "softmax", "sigmoid")
@@ -194,7 +196,7 @@ def slope(z: Array, activation: str, scale: float = 1.0, epsilon_exp: float = 4e
     elif activation == "gelu":
         gate = gelu_gate(z, epsilon_exp)
         du = GELU_SCALE * (1 + 3 * GELU_CUBIC * np.square(clip_for_square(z)))
-        value = gate + z * gate * (1 - gate) * 2 * du
+        value = gate + z * gate * (1 - gate) * (2 * du)
     elif activation == "silu":
         gate = sigmoid(z, epsilon_exp)
         value = gate + z * gate * (1 - gate)
@@ -202,7 +204,8 @@ def slope(z: Array, activation: str, scale: float = 1.0, epsilon_exp: float = 4e
         value = np.ones_like(z)
     else:
         raise unknown("activation", ACTIVATIONS, activation)
-    return value * value.dtype.type(scale)
+    scaled: Array = value * value.dtype.type(scale)
+    return scaled
 
 
 def output_activate(
@@ -233,7 +236,8 @@ def output_backward(
         return d * slope(z, activation, scale, epsilon_exp)
     if output_activation == "softmax":
         p = softmax(z)  # dp_i / dz_j = p_i (1 if i = j else 0) - p_i p_j
-        return p * (d - (d * p).sum(axis=-1, keepdims=True))
+        mean: Array = (d * p).sum(axis=-1, keepdims=True)
+        return p * (d - mean)
     if output_activation == "sigmoid":
         return d * slope(z, "sigmoid", epsilon_exp=epsilon_exp)
     raise unknown("output_activation", OUTPUT_ACTIVATIONS, output_activation)
@@ -274,7 +278,7 @@ def saturate(x: Array, dtype: np.dtype[np.floating]) -> Array:
     return np.minimum(np.maximum(x, -largest), largest)
 
 
-def hidden_activation(activation: str | Sequence[str], number: int) -> str:
+def hidden_activation(activation: Names, number: int) -> str:
     """The name for hidden layer `number`, counted from 0: `activation` is one for all, or one for each."""
     if isinstance(activation, str):
         return activation
@@ -283,7 +287,7 @@ def hidden_activation(activation: str | Sequence[str], number: int) -> str:
     return activation[number]
 
 
-def last_activation(activation: str | Sequence[str], hidden: int) -> str:
+def last_activation(activation: Names, hidden: int) -> str:
     """The name for the last of `hidden` layers. Raises ValueError if there are not as many names."""
     if isinstance(activation, str):
         return activation
@@ -295,15 +299,12 @@ def last_activation(activation: str | Sequence[str], hidden: int) -> str:
 def layers_forward(
     x: Array,
     layers: Iterable[Layer],
-    activation: str | Sequence[str],
+    activation: Names,
     scale: float,
     epsilon_exp: float,
-    masks: Sequence[Array] | None = None,
+    masks: Masks = None,
 ) -> Iterator[tuple[Array, Array]]:
-    """For one layer after the other: the x it is given and z = W x + b.
-
-    Each mask, (batch, width), multiplies the values of a hidden layer.
-    """
+    """For each layer in turn: the x it is given, (batch, inputs), and z = W x + b, (batch, outputs)."""
     z = x
     for number, (weight, bias) in enumerate(layers):
         if number > 0:
@@ -319,10 +320,10 @@ def layers_backward(
     dz: Array,
     steps: Sequence[tuple[Array, Array]],
     layers: Sequence[Layer],
-    activation: str | Sequence[str],
+    activation: Names,
     scale: float,
     epsilon_exp: float,
-    masks: Sequence[Array] | None = None,
+    masks: Masks = None,
 ) -> tuple[Array, list[Layer]]:
     """From dz of the last layer, (batch, outputs), to dz of the first, and the (dW, db) of all of them.
 
@@ -347,7 +348,7 @@ def forward(
     x: Array,
     layers: Iterable[Layer],
     *,
-    activation: str | Sequence[str] = "tanh",
+    activation: Names = "tanh",
     output_activation: str = "identity",
     activation_scale: float = 1.0,
     epsilon_exp: float = 4e-6,
@@ -375,7 +376,7 @@ def backward(
     d_output: Array,
     layers: Sequence[Layer],
     *,
-    activation: str | Sequence[str],
+    activation: Names,
     output_activation: str,
     activation_scale: float = 1.0,
     epsilon_exp: float = 4e-6,
@@ -396,7 +397,7 @@ def backward(
 
 def targets_like(z: Array, y: npt.ArrayLike) -> Array:
     """y as an array like z, (batch, outputs); it may come as (batch,) when there is one output."""
-    t = np.asarray(y, dtype=z.dtype)
+    t: Array = np.asarray(y, dtype=z.dtype)
     t = t[:, None] if t.ndim == 1 and z.shape[1] == 1 else t
     if t.shape != z.shape:
         raise ValueError(f"y: expected shape {z.shape}, got {t.shape}")
@@ -442,10 +443,11 @@ def scale_to_mean_one(sample_weight: npt.ArrayLike | None, n: int) -> Array:
     """w_i = weight_i / mean of the weights, (n,), in float64; all 1 if there are none."""
     if sample_weight is None:
         return np.ones(n)
-    weights = np.asarray(sample_weight, dtype=float)
+    weights: Array = np.asarray(sample_weight, dtype=float)
     if weights.shape != (n,):
         raise ValueError(f"sample_weight: expected shape {(n,)}, got {weights.shape}")
-    return weights / weights.mean()
+    mean: np.floating = weights.mean()
+    return weights / mean
 
 
 def loss_and_gradients(
@@ -454,7 +456,7 @@ def loss_and_gradients(
     layers: Sequence[Layer],
     *,
     loss: str,
-    activation: str | Sequence[str],
+    activation: Names,
     output_activation: str,
     activation_scale: float = 1.0,
     epsilon_exp: float = 4e-6,
@@ -462,7 +464,7 @@ def loss_and_gradients(
     label_smoothing: float = 0.0,
     sample_weight: npt.ArrayLike | None = None,
     weights_as_they_are: bool = False,
-    masks: Sequence[Array] | None = None,
+    masks: Masks = None,
 ) -> tuple[float, list[Layer]]:
     """The mean over the batch of w_i L_i, and its gradients [(dW, db), ...]. x (batch, inputs).
 
@@ -511,13 +513,15 @@ def key(seed: int, *words: int | Words) -> Words:
     """A hash of a seed of 64 bits and of words of 32; of shape (1,), or that of the words."""
     h = np.zeros(1, np.uint32)
     for word in (seed & 0xFFFFFFFF, seed >> 32, *words):
-        h = mix(h + np.asarray(word, np.uint32))
+        w: Words = np.asarray(word, dtype=np.uint32)
+        h = mix(h + w)
     return h
 
 
 def shuffled(n: int, seed: int, epoch: int) -> npt.NDArray[np.intp]:
     """The numbers 0 to n-1 in the order of this epoch, counted from 0."""
-    return np.argsort(mix(key(seed, 0, epoch) + np.arange(n, dtype=np.uint32)))
+    i: Words = np.arange(n, dtype=np.uint32)
+    return np.argsort(mix(key(seed, 0, epoch) + i))
 
 
 def dropout_masks(
@@ -529,8 +533,8 @@ def dropout_masks(
     """
     masks: list[Array] = []
     for layer, width in enumerate(widths):
-        rows, columns = np.arange(batch, dtype=np.uint32)[:, None], np.arange(width, dtype=np.uint32)
-        u = mix(key(seed, 1, step, layer, rows) + columns)
+        rows, columns = np.arange(batch, dtype=np.uint32), np.arange(width, dtype=np.uint32)
+        u = mix(key(seed, 1, step, layer, rows)[:, None] + columns)
         masks.append(np.where((u >> np.uint32(8)) < int(p * 2**24), 0, 1 / (1 - p)).astype(dtype))
     return masks
 
@@ -665,7 +669,8 @@ class Optimizer:
         flush(m)
         flush(v)
         m_corrected, v_corrected = m / (1 - self.beta1**self.steps), v / (1 - self.beta2**self.steps)
-        return m_corrected / (np.sqrt(v_corrected) + self.epsilon)
+        step: Array = m_corrected / (np.sqrt(v_corrected) + self.epsilon)
+        return step
 
 
 def fit(
@@ -674,7 +679,7 @@ def fit(
     layers: Sequence[Layer],
     *,
     loss: str,
-    activation: str | Sequence[str],
+    activation: Names,
     output_activation: str,
     activation_scale: float = 1.0,
     epsilon_exp: float = 4e-6,

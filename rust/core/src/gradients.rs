@@ -10,11 +10,11 @@ use crate::loss::{Loss, Objective, softmax_backward};
 use crate::matrix::{Matrix, MatrixMut};
 use crate::network::Network;
 use crate::plan;
+use crate::samples::Samples;
 use crate::scalar::Scalar;
 use crate::step::{BLOCK_ROWS, Batch, Work};
 use crate::tape::{Head, Parameters, Purpose, Tape};
 use crate::threads::{self, Shared};
-use crate::training::Samples;
 
 /// dLoss/dW (outputs, inputs) and dLoss/db (outputs,), a layer each.
 pub type Gradients<T> = Vec<(Vec<T>, Vec<T>)>;

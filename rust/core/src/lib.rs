@@ -5,7 +5,9 @@
 //! A network maps a row `x` of features to a row of outputs, layer after layer:
 //!
 //! - hidden layer: `x <- activation(W x + b) * activation_scale`
-//! - last layer: `y = W x + b`, or the same as a hidden layer, or `softmax(W x + b)`
+//! - last layer: `y = W x + b`, or the same as a hidden layer, or softmax or sigmoid of `W x + b`
+//! - training: `d = dLoss/d(W x + b)` from the last layer down, `dW = d^T x` and `db = d` summed over the batch,
+//!   `dx = d W`, and an optimizer's step for W and b
 //!
 //! # Conventions
 //!
@@ -18,6 +20,9 @@
 //! `network` (parameters, passes) uses `layer`, which uses `linalg` (products) and `activation`, which use `simd` (one
 //! lane type per instruction set), `matrix` and `scalar`. `plan` decides from shapes what a pass does; `threads` is
 //! the only user of rayon; `probe` measures what the machine can do.
+//!
+//! `training` (epochs, validation, early stopping) uses `step` (a batch on a team of threads), which uses `tape` (both
+//! passes over a block of rows), `loss` and `optimizer`; `schedule`, `init` and `random` are small and by themselves.
 //!
 //! ```
 //! use tinyrs_core::{Config, Init, Matrix, MatrixMut, Network};
@@ -46,6 +51,7 @@ mod optimizer;
 mod plan;
 mod probe;
 mod random;
+mod samples;
 mod scalar;
 mod schedule;
 mod simd;
@@ -54,6 +60,7 @@ mod step;
 mod tape;
 mod threads;
 mod training;
+mod training_config;
 mod workspace;
 
 pub use activation::{Activation, OutputActivation};
@@ -68,9 +75,11 @@ pub use matrix::{Matrix, MatrixMut};
 pub use network::{Config, Network};
 pub use optimizer::{Algorithm, Moment, Optimizer, OptimizerConfig};
 pub use probe::{DEFAULT_WORKING_SET, MachineLimits, machine_limits};
+pub use samples::Samples;
 pub use scalar::Scalar;
 pub use schedule::Schedule;
 pub use simd::Isa;
 pub use stabilizer::Stabilizer;
 pub use threads::{num_threads, set_num_threads};
-pub use training::{Epoch, Hooks, Monitor, Report, Samples, Stop, TrainingConfig, fit};
+pub use training::{Epoch, Hooks, Report, Stop, fit};
+pub use training_config::{Monitor, TrainingConfig};

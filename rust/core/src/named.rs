@@ -13,7 +13,7 @@ macro_rules! named {
             /// Every variant.
             pub const ALL: &'static [$name] = &[$($name::$variant),*];
 
-            /// The name that [`FromStr`] reads.
+            /// The name that [`std::str::FromStr`] reads.
             pub fn name(self) -> &'static str {
                 match self {
                     $($name::$variant => $text),*

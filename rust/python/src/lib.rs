@@ -5,6 +5,7 @@ mod errors;
 mod gradients;
 mod network;
 mod optimizer;
+mod options;
 mod parameters;
 mod training;
 

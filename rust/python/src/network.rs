@@ -1,20 +1,16 @@
 //! The class `Network`: one core network of either precision behind one Python type.
 
-use std::hash::{BuildHasher, RandomState};
-
 use numpy::{Element, PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::IntoPyObjectExt;
-use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyDict, PyList, PyTuple, PyType};
-use tinyrs_core::{
-    Activation, Config, Dispatch, Init, Layer, Matrix, MatrixMut, Monitor, Schedule, TrainingConfig, num_threads,
-};
+use tinyrs_core::{Config, Dispatch, Init, Layer, Matrix, MatrixMut, Monitor, Schedule, TrainingConfig, num_threads};
 
 use crate::arrays::{as_array, as_count, as_output, as_slice, tuple};
 use crate::errors::to_python;
 use crate::gradients::{self, Data, loss_of};
+use crate::options::{Options, rate_factors, seed_of, sizes, unknown_precision};
 use crate::parameters::{copies_of, network_of, set_parameters};
 use crate::training;
 
@@ -75,44 +71,6 @@ pub struct Network {
     pub(crate) network: AnyNetwork,
     /// Whether `fit` is at work on a copy that will take this one's place.
     pub(crate) is_training: bool,
-}
-
-/// The keyword arguments that both constructors share.
-struct Options<'a, 'py> {
-    activation: Option<&'a Bound<'py, PyAny>>,
-    output_activation: &'a str,
-    activation_scale: f64,
-    epsilon_exp: f64,
-    epsilon_square: f64,
-}
-
-impl Options<'_, '_> {
-    fn config(&self) -> PyResult<Config> {
-        Ok(Config {
-            activations: self.activation.map_or_else(|| Ok(Config::default().activations), activations)?,
-            output_activation: self.output_activation.parse().map_err(to_python)?,
-            activation_scale: self.activation_scale,
-            epsilon_exp: self.epsilon_exp,
-            epsilon_square: self.epsilon_square,
-        })
-    }
-}
-
-/// One name, or several.
-fn activations(value: &Bound<PyAny>) -> PyResult<Vec<Activation>> {
-    let parse = |name: &str| name.parse().map_err(to_python);
-    if let Ok(name) = value.extract::<PyBackedStr>() {
-        return Ok(vec![parse(&name)?]);
-    }
-    let Ok(names) = value.extract::<Vec<PyBackedStr>>() else {
-        let got = value.get_type();
-        return Err(PyTypeError::new_err(format!("activation: expected a name or a list of names, got {got}")));
-    };
-    names.iter().map(|name| parse(name)).collect()
-}
-
-fn unknown_precision(got: &str) -> PyErr {
-    PyValueError::new_err(format!("precision: expected \"f32\" or \"f64\", got {got:?}"))
 }
 
 #[pymethods]
@@ -588,28 +546,6 @@ impl Network {
         options.set_item("epsilon_square", config.epsilon_square)?;
         Ok(options)
     }
-}
-
-/// The seed, or a random one: the standard library seeds its hash maps from the operating system's randomness.
-fn seed_of(seed: Option<&Bound<PyAny>>) -> PyResult<u64> {
-    seed.map_or_else(|| Ok(RandomState::new().hash_one(0)), |seed| as_count("seed", seed, 0))
-}
-
-/// (factor of W, factor of b), a layer each.
-fn rate_factors(value: &Bound<PyAny>) -> PyResult<Vec<(f64, f64)>> {
-    value.extract().map_err(|_| {
-        let got = value.get_type();
-        PyTypeError::new_err(format!("learning_rate_factors: expected a sequence of pairs of numbers, got {got}"))
-    })
-}
-
-fn sizes(layer_sizes: &Bound<PyAny>) -> PyResult<Vec<usize>> {
-    let not_a_sequence = |_| {
-        let got = layer_sizes.get_type();
-        PyTypeError::new_err(format!("layer_sizes: expected a sequence of integers, got {got}"))
-    };
-    let items = layer_sizes.try_iter().map_err(not_a_sequence)?.enumerate();
-    items.map(|(index, item)| Ok(as_count(&format!("layer_sizes[{index}]"), &item?, 1)? as usize)).collect()
 }
 
 fn forward<'py, T: Dispatch + Element>(
