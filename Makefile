@@ -21,7 +21,7 @@ endif
 WHEEL_LIMIT := 3000000
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev bench test test-rust test-python test-exhaustive test-neon lint format wheel smoke clean
+.PHONY: help venv dev bench test test-rust test-python test-oldest test-exhaustive test-neon lint format wheel smoke clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -29,13 +29,17 @@ help: ## print this list
 bench: dev ## build, then run the headline benchmark
 	$(PY) quick_benchmark.py -p f32 -n 50 -l 100 -d 1024 -a sigmoid
 
-test: test-rust test-python ## build, then run all tests
+test: test-rust test-python test-oldest ## build, then run all tests
 
 test-rust: ## the tests of the core; needs no Python
 	cargo test
 
 test-python: dev $(VENV)/.test ## the tests of the Python package
 	$(PY) -m pytest
+
+test-oldest: dev $(VENV)-oldest/.installed ## scikit-learn's checks of the estimator, on the oldest that is supported
+	PYTHONPATH=python $(VENV)-oldest/$(notdir $(patsubst %/,%,$(dir $(PY))))/python -m pytest tests/test_classifier.py \
+		-k 'scikit_learns_checks and width' -W ignore::pytest.PytestRemovedIn10Warning
 
 test-exhaustive: ## exp, tanh and sigmoid over every f32 there is (minutes)
 	cargo test --release -- --ignored exhaustive_
@@ -73,13 +77,18 @@ smoke: ## install the wheel of `make wheel` into fresh environments of every Pyt
 	$(PYTHON) tests/wheel_smoke.py $(SMOKE_FLAGS) dist/*.whl
 
 clean: ## remove everything that was built
-	rm -rf target dist $(VENV) .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf target dist $(VENV) $(VENV)-oldest .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find python tests -name __pycache__ -prune -exec rm -rf {} +
 	rm -f python/tinyrs/_tinyrs*.so python/tinyrs/_tinyrs*.pyd
 
 # A stamp for each dependency group: a chore installs what it needs, once, and again when pyproject.toml changes.
 $(VENV)/.build $(VENV)/.test $(VENV)/.lint $(VENV)/.wheel: $(VENV)/.%: $(VENV)/.pip pyproject.toml
 	$(PY) -m pip install --quiet --group $*
+	@touch $@
+
+$(VENV)-oldest/.installed: $(VENV)/.pip pyproject.toml
+	$(PYTHON) -m venv $(VENV)-oldest
+	$(PY) -m pip --python $(VENV)-oldest install --quiet --group oldest
 	@touch $@
 
 # 25.1 is the first pip that knows --group.

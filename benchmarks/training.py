@@ -4,9 +4,10 @@
     ./benchmarks/training.py                  # samples a second and the loss reached, on three networks
     ./benchmarks/training.py --scaling a.png  # time a step against batch and parameters, as a plot
 
-Every engine starts from the same parameters and sees the same batches in the same order, with Adam at
-a rate of 0.001. In a round each trains one epoch, one engine after the other, so that what drifts hits
-all; the medians are over the rounds. Beside each speed stands the loss that the engine had reached after all rounds: the same work, or no number.
+Every engine starts from the same parameters and sees the same batches in the same order, with Adam at a rate
+of 0.001. In a round each trains one epoch, one engine after the other, so that what drifts hits all; the
+medians are over the rounds. Beside each speed stands the loss that the engine had reached after all rounds:
+the same work, or no number.
 """
 
 from __future__ import annotations

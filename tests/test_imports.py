@@ -15,7 +15,9 @@ ALLOWED = {
     "benchmark": {"tinyrs.bench"},
     "tinyrs.bench": {"tinyrs", "tinyrs.oracle"},
     "tinyrs.oracle": set(),
-    "tinyrs": {"tinyrs._tinyrs", "tinyrs._threadpool", "tinyrs.training"},
+    "tinyrs.classifier": {"tinyrs._tinyrs", "tinyrs.preprocessing", "tinyrs.training"},
+    "tinyrs.preprocessing": set(),
+    "tinyrs": {"tinyrs._tinyrs", "tinyrs._threadpool", "tinyrs.training", "tinyrs.classifier"},
     "tinyrs.training": set(),
     "tinyrs._threadpool": {"tinyrs._tinyrs"},
 }

@@ -1,0 +1,312 @@
+"""TinyClassifier: scikit-learn's own checks, any table, and what a user of MLPClassifier misses."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+import textwrap
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from sklearn import config_context, datasets
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import make_multilabel_classification
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import log_loss
+from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validate
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from tinyrs import TinyClassifier
+from tinyrs.preprocessing import NumberColumns, Preprocessor, Table, quantiles
+
+
+@parametrize_with_checks([TinyClassifier(), TinyClassifier(n_layers=1, width=32, max_iter=30)])  # type: ignore[untyped-decorator]
+def test_scikit_learns_checks(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+def small(**options: Any) -> TinyClassifier:
+    return TinyClassifier(**{"n_layers": 1, "width": 32, "max_iter": 20, "random_state": 0} | options)
+
+
+@pytest.fixture(scope="module")
+def table() -> tuple[pd.DataFrame, pd.Series]:
+    """Every kind of column, with holes; the label is a string that depends on two of them."""
+    rng = np.random.default_rng(0)
+    n = 400
+    frame = pd.DataFrame(
+        {
+            "number": rng.normal(size=n),
+            "whole": rng.integers(0, 1000, n),
+            "flag": rng.random(n) < 0.5,
+            "colour": rng.choice(["red", "green", "blue"], n),
+            "size": pd.Categorical(rng.choice(["S", "M", "L"], n)),
+            "constant": 7.0,
+        }
+    )
+    label = np.where((frame["colour"] == "red") ^ (frame["number"] > 0), "yes", "no")
+    frame.loc[rng.random(n) < 0.1, "number"] = np.nan
+    frame.loc[rng.random(n) < 0.1, "colour"] = None
+    return frame, pd.Series(label)
+
+
+def test_a_mixed_table_is_learnt_from_every_library(table: Any) -> None:
+    frame, label = table
+    train, test = slice(0, 300), slice(300, None)
+    want = None
+    for convert in (lambda f: f, pl.from_pandas, pa.Table.from_pandas):
+        model = TinyClassifier(max_iter=60, random_state=0).fit(convert(frame[train]), label[train])
+        assert list(model.feature_names_in_) == list(frame.columns)
+        p = model.predict_proba(convert(frame[test]))
+        assert (model.predict(convert(frame[test])) == label[test]).mean() > 0.8
+        if want is not None:
+            np.testing.assert_array_equal(p, want)
+        want = p
+
+
+def test_columns_are_matched_by_name(table: Any) -> None:
+    frame, label = table
+    model = small().fit(frame, label)
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(frame[frame.columns[::-1]])
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(frame.drop(columns="flag"))
+
+
+def test_unseen_and_missing_values_are_predicted(table: Any) -> None:
+    frame, label = table
+    model = small().fit(frame, label)
+    strange = frame.head(4).copy()
+    strange["colour"] = ["mauve", None, "red", "mauve"]
+    strange["size"] = pd.Categorical(["XXL", None, "S", "M"])
+    strange.loc[0, ["number", "constant"]] = np.nan
+    strange.loc[1, "number"] = 1e300
+    p = model.predict_proba(strange)
+    assert np.isfinite(p).all()
+    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-6)
+    words = frame.head(4).assign(number=["a", "b", "c", "d"])
+    with pytest.raises(ValueError, match="X: expected numbers in column 0, as in fit"):
+        model.predict(words)
+
+
+def test_numbers_may_be_categories() -> None:
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.integers(0, 40, 2000), rng.normal(size=2000)])
+    y = rng.integers(0, 2, 40)[X[:, 0].astype(int)]
+    scores = [
+        TinyClassifier(max_iter=10, random_state=0, categorical_features=columns)
+        .fit(X[:1500], y[:1500])
+        .score(X[1500:], y[1500:])
+        for columns in ("auto", [0])
+    ]
+    assert scores[1] > 0.99 > scores[0]
+    with pytest.raises(
+        ValueError, match="categorical_features: expected names or places of columns, got 'colour'"
+    ):
+        small(categorical_features=["colour"]).fit(X, y)
+
+
+def test_quantiles_count_a_weight_as_so_many_rows() -> None:
+    rng = np.random.default_rng(0)
+    column, weight = rng.normal(size=31), rng.integers(1, 5, 31)
+    repeated = np.repeat(column, weight)
+    np.testing.assert_array_equal(quantiles(column, weight.astype(float)), quantiles(repeated, None))
+    np.testing.assert_array_equal(
+        quantiles(column, None), np.quantile(column, [0, 0.25, 0.5, 0.75, 1], method="inverted_cdf")
+    )
+
+
+def test_numbers_are_centred_scaled_and_clipped() -> None:
+    X = np.array([[0.0, 5, 1], [1, 5, 1], [2, 5, 1], [3, 5, 1], [1e300, 5, 9]])
+    columns = NumberColumns.fit([0, 1, 2], X, None)
+    (z, flags) = columns.transform(X)
+    assert flags.shape == (5, 0)
+    assert z.shape == (5, 2)  # a constant column gives nothing
+    assert z[2, 0] == 0
+    assert (np.abs(z) <= 3).all()
+    assert z[4, 0] == pytest.approx(3)
+    # No spread between the quartiles: scaled by the range.
+    assert z[4, 1] == pytest.approx(2 / np.sqrt(1 + 4 / 9))
+    # Nothing that varies is still one feature.
+    table = Table.read(np.full((4, 2), 3.0))
+    np.testing.assert_array_equal(Preprocessor.fit(table).transform(table, np.float32), np.zeros((4, 1)))
+
+
+def test_many_categories_share_buckets() -> None:
+    names = np.array([f"name {i % 700}" for i in range(1400)] + ["frequent"] * 99, dtype=object)[:, None]
+    table = Table.read(names)
+    preprocessor = Preprocessor.fit(table)
+    X = preprocessor.transform(table, np.float32)
+    assert X.shape == (1499, 256 + 16)
+    np.testing.assert_array_equal(X.sum(axis=1), 1)
+    unseen = preprocessor.transform(Table.read(np.array([["never seen"]], dtype=object)), np.float32)
+    assert unseen[0, 256:].sum() == 1
+
+
+def test_same_seed_same_bits_for_any_number_of_threads_and_any_batch(digits: Any) -> None:
+    X, y = digits
+    one, other = (TinyClassifier(max_iter=3, random_state=1, n_threads=n).fit(X, y) for n in (1, 8))
+    p = one.predict_proba(X[:300])
+    np.testing.assert_array_equal(p, other.predict_proba(X[:300]))
+    for batch in (1, 7, 256):
+        parts = [one.predict_proba(X[i : min(i + batch, 300)]) for i in range(0, 300, batch)]
+        np.testing.assert_array_equal(np.vstack(parts), p)
+
+
+def test_it_works_with_scikit_learns_tools(digits: Any) -> None:
+    X, y = digits
+    assert cross_val_score(small(), X, y, cv=3, n_jobs=2).min() > 0.8
+    search = GridSearchCV(small(), {"width": [4, 32]}, cv=2).fit(X, y)
+    assert search.best_params_ == {"width": 32}
+    assert make_pipeline(StandardScaler(), small()).fit(X, y).score(X, y) > 0.95
+    assert CalibratedClassifierCV(small(), cv=2).fit(X, y).score(X, y) > 0.95
+    assert clone(small(alpha=0.5)).alpha == 0.5
+    with joblib.parallel_config(backend="threading", n_jobs=2):
+        assert cross_val_score(small(), X, y, cv=2).min() > 0.8
+
+
+def test_metadata_routing_brings_the_sample_weight(digits: Any) -> None:
+    X, y = digits
+    with config_context(enable_metadata_routing=True):
+        model = small().set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+        result = cross_validate(model, X, y, params={"sample_weight": np.where(y < 5, 1.0, 0.0)}, cv=2)
+    # Rows that never counted are not learnt, nor scored.
+    assert result["test_score"].min() > 0.8
+
+
+def test_weights_of_classes_and_of_rows() -> None:
+    rng = np.random.default_rng(0)
+    X = np.concatenate([rng.normal(0, 1, (950, 2)), rng.normal(1.2, 1, (50, 2))])
+    y = np.repeat([0, 1], [950, 50])
+    recall = [
+        (small(class_weight=weight).fit(X, y).predict(X[950:]) == 1).mean()
+        for weight in (None, "balanced", {0: 1, 1: 19})
+    ]
+    assert recall[0] < 0.3
+    assert recall[1] > 0.6
+    assert recall[2] > 0.6
+    by_row = small().fit(X, y, sample_weight=np.where(y == 1, 19, 1))
+    assert (by_row.predict(X[950:]) == 1).mean() > 0.6
+
+
+def test_probabilities_are_calibrated() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(3000, 5))
+    p = 1 / (1 + np.exp(-2 * X[:, 0]))
+    y = (rng.random(3000) < p).astype(int)
+    plain, calibrated = (
+        TinyClassifier(max_iter=30, random_state=0, calibrate=on, label_smoothing=0.4).fit(X[:2000], y[:2000])
+        for on in (False, True)
+    )
+    assert plain.temperature_ == 1
+    assert calibrated.temperature_ < 1  # smoothing had made it too shy
+    losses = [log_loss(y[2000:], model.predict_proba(X[2000:])) for model in (plain, calibrated)]
+    assert losses[1] < losses[0]
+    # The temperature is inside the network, so all the ways to ask agree.
+    q = calibrated.predict_proba(X[2000:])
+    np.testing.assert_allclose(np.exp(calibrated.predict_log_proba(X[2000:])), q, rtol=1e-4)
+    np.testing.assert_allclose(
+        calibrated.decision_function(X[2000:]), np.log(q[:, 1] / q[:, 0]), rtol=1e-3, atol=1e-4
+    )
+
+
+def test_several_labels_at_once() -> None:
+    X, Y = make_multilabel_classification(600, n_classes=4, random_state=0)
+    model = TinyClassifier(max_iter=40, random_state=0).fit(X[:400], Y[:400])
+    assert model.predict_proba(X[400:]).shape == (200, 4)
+    assert set(np.unique(model.predict(X[400:]))) <= {0, 1}
+    assert (model.predict(X[400:]) == Y[400:]).mean() > 0.8
+
+
+def test_a_validation_set_of_ones_own(digits: Any) -> None:
+    X, y = digits
+    model = small(max_iter=8).fit(X[:1000], y[:1000], eval_set=(X[1000:], y[1000:]))
+    assert model.validation_scores_ is not None
+    assert len(model.validation_scores_) == len(model.loss_curve_) == model.n_iter_ == 8
+    assert model.score(X[1000:], y[1000:]) == pytest.approx(max(model.validation_scores_))
+    with pytest.raises(ValueError, match="y: expected the classes of the training set, got also"):
+        small().fit(X, y, eval_set=(X[:3], [0, 1, 77]))
+
+
+def test_callbacks_see_each_epoch_and_can_stop(digits: Any) -> None:
+    seen: list[Any] = []
+    model = small(callbacks=[seen.append, lambda record: record["epoch"] == 4]).fit(*digits)
+    assert model.n_iter_ == len(seen) == 5
+    assert {"loss", "validation_score", "samples_per_second"} <= set(seen[0])
+
+
+def test_partial_fit_takes_new_classes(digits: Any) -> None:
+    X, y = digits
+    few = y < 6
+    model = small(learning_rate_init=0.1)
+    for _ in range(40):
+        model.partial_fit(X[few], y[few])
+    assert model.score(X[few], y[few]) > 0.9
+    before = model.predict_proba(X[few])
+    for _ in range(60):
+        model.partial_fit(X, y)
+    assert list(model.classes_) == list(range(10))
+    assert before.shape[1] == 6
+    assert model.score(X, y) > 0.9
+    announced = small().partial_fit(X[few], y[few], classes=np.arange(10))
+    assert announced.predict_proba(X[:1]).shape == (1, 10)
+
+
+def test_a_warm_start_goes_on(digits: Any) -> None:
+    X, y = digits
+    model = small(warm_start=True, max_iter=2, calibrate=False).fit(X, y)
+    first = model.loss_curve_[0]
+    assert model.fit(X, y).loss_curve_[0] < first
+
+
+@pytest.mark.filterwarnings("ignore:The number of unique classes")
+@pytest.mark.parametrize(("rows", "classes"), [(1, 1), (7, 1), (5, 5), (60, 60), (200, 150)])
+def test_few_rows_and_many_classes(rows: int, classes: int) -> None:
+    X = np.random.default_rng(0).normal(size=(rows, 3))
+    y = np.arange(rows) % classes
+    model = small(max_iter=5).fit(X, y)
+    assert model.predict_proba(X).shape == (rows, classes)
+    assert set(model.predict(X)) <= set(y)
+
+
+def test_it_is_pickled_and_remembers_nothing_else(digits: Any) -> None:
+    X, y = digits
+    model = small().fit(X, y)
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+    assert [w.shape for w in again.coefs_] == [(61, 32), (32, 10)]  # three pixels never vary
+    assert [b.shape for b in again.intercepts_] == [(32,), (10,)]
+    with pytest.raises(NotFittedError):
+        small().predict(X)
+
+
+def test_without_scikit_learn_the_import_says_what_to_install() -> None:
+    program = textwrap.dedent("""
+        import sys
+        sys.modules["sklearn"] = None
+        import tinyrs
+        try:
+            tinyrs.TinyClassifier
+        except ImportError as error:
+            print(error)
+        try:
+            tinyrs.nothing
+        except AttributeError as error:
+            print(error)
+    """)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "pip install 'tinyrs[sklearn]'" in done.stdout
+    assert "module 'tinyrs' has no attribute 'nothing'" in done.stdout
+
+
+def test_the_defaults_win_on_a_set_of_its_own() -> None:
+    X, y = datasets.load_wine(return_X_y=True)
+    assert cross_val_score(TinyClassifier(random_state=0), X, y, cv=5).mean() > 0.96
