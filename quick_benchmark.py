@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Time the forward pass of one network: first whether its answer is right, then how long it takes.
+"""Time a pass of one network: first whether its answer is right, then how long it takes.
 
 ./quick_benchmark.py -p f32 -n 50 -l 100 -d 1024 -a sigmoid
 """
@@ -56,6 +56,13 @@ def parser() -> cli.Parser:
         default=config.DEFAULT_EPSILON,
         help="of the stabilizer, for exp and for squares (default: %(default)s)",
     )
+    add(
+        "--pass",
+        dest="mode",
+        type=cli.word(config.choice(config.MODES)),
+        default="forward",
+        help="forward; backward: forward and backward; train: also Adam's step (default: %(default)s)",
+    )
     add("-b", "--batch", type=positive, default=1, help="samples in a pass (default: %(default)s)")
     add(
         "--engine",
@@ -89,6 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         activation=flags.activation,
         precision=flags.precision,
         batch=flags.batch,
+        mode=flags.mode,
         threads=flags.threads,
         epsilon_exp=flags.epsilon,
         epsilon_square=flags.epsilon,

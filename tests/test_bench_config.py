@@ -104,7 +104,7 @@ def test_version_2_is_a_product(tmp_path: Path) -> None:
         ("layers: 3, ", "", "benchmark.shape.layers: expected a value, but the key is missing"),
         ("layers: 3", "layer: 3", "benchmark.shape.layer: unknown key; did you mean layers?"),
         ("nepochs: 5", "epochs: 5", "benchmark.epochs: unknown key; did you mean nepochs?"),
-        ("nepochs: 5", "xyz: 5", "benchmark.xyz: unknown key; expected one of name, nepochs, shape,"),
+        ("nepochs: 5", "xyz: 5", "benchmark.xyz: unknown key; expected one of name, nepochs, pass, shape,"),
         ("benchmark:", "benchmarks:", "benchmarks: unknown key; did you mean benchmark?"),
         ("layers: 3", "layers: [3, 4]", "expected one value (a list needs version: 2), got [3, 4]"),
         (

@@ -30,17 +30,17 @@ class Recorder:
         self.name, self.log, self.spoil = name, log, spoil
         self.alive: list[int] = []
 
-    def build(self, case: Case, layers: Iterable[Layer]) -> engines.Forward:
-        forward = engines.numpy_engine(case, layers)
+    def build(self, case: Case, layers: Iterable[Layer], target: Array) -> engines.Engine:
+        engine = engines.numpy_engine(case, layers, target)
         calls = iter(range(1_000_000))
         self.alive.append(case.layers)
 
-        def recorded(x: Array) -> Array:
+        def recorded(x: Array) -> list[Array]:
             self.log.append((self.name, x.tobytes()))
-            return self.spoil(next(calls), forward(x))
+            return [self.spoil(next(calls), answer) for answer in engine.answer(x)]
 
         weakref.finalize(recorded, self.alive.remove, case.layers)
-        return recorded
+        return engines.Engine(recorded, lambda turn: [recorded(x) for x in turn])
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def recorders(log: list[tuple[str, bytes]], monkeypatch: pytest.MonkeyPatch) -> 
     for name, recorder in made.items():
         monkeypatch.setitem(engines.ENGINES, name, recorder.build)
     monkeypatch.setattr(runner, "machine_limit", lambda case: Limit("memory", 1e-6, 1e9, 1e9))
-    monkeypatch.setattr(runner, "_take_over", lambda forward, x: None)
+    monkeypatch.setattr(runner, "_take_over", lambda engine, x: None)
     return made
 
 
@@ -104,13 +104,14 @@ def test_an_engine_that_ignores_its_input_is_found_out() -> None:
     """The deep network has all but forgotten its input; the check of its first layers has not."""
     deep = Case(layers=60, dimension=24, activation="sigmoid", threads=1)
 
-    def ignore(case: Case, layers: Iterable[Layer]) -> engines.Forward:
-        forward = engines.numpy_engine(case, layers)
-        return lambda x: forward(x * 0)
+    def ignore(case: Case, layers: Iterable[Layer], target: Array) -> engines.Engine:
+        engine = engines.numpy_engine(case, layers, target)
+        return engines.Engine(lambda x: engine.answer(x * 0), engine.run)
 
-    x = next(workload.inputs(deep, 0))
-    right = engines.numpy_engine(deep, workload.parameters(deep, 0))(x)
-    assert np.abs(ignore(deep, workload.parameters(deep, 0))(x) - right).max() < 1e-6
+    x, target = next(workload.inputs(deep, 0)), workload.targets(deep, 0)
+    (right,) = engines.numpy_engine(deep, workload.parameters(deep, 0), target).answer(x)
+    (ignorant,) = ignore(deep, workload.parameters(deep, 0), target).answer(x)
+    assert np.abs(ignorant - right).max() < 1e-6
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(engines.ENGINES, "tinyrs", ignore)
         measurements, failures = runner.run(deep, plan(engines=("tinyrs",)), lambda passes: None)
@@ -240,4 +241,27 @@ def test_the_oracle_is_the_numpy_engine() -> None:
     x = next(workload.inputs(CASE, 0))
     layers = list(workload.parameters(CASE, 0))
     expected = oracle.forward(x, layers, activation="sigmoid", output_activation="same")
-    assert (engines.numpy_engine(CASE, layers)(x) == expected).all()
+    (answer,) = engines.numpy_engine(CASE, layers, workload.targets(CASE, 0)).answer(x)
+    assert (answer == expected).all()
+
+
+@pytest.mark.parametrize("mode", ["backward", "train"])
+def test_training_is_verified_and_timed_on_both_engines(mode: str) -> None:
+    case = Case(layers=3, dimension=24, activation="tanh", batch=5, mode=mode, threads=1)
+    measurements, failures = runner.run(case, plan(cases=(case,)), lambda passes: None)
+    assert failures == []
+    assert [(m.engine, len(m.times_ns)) for m in measurements] == [("tinyrs", 25), ("numpy", 25)]
+    for m in measurements:
+        assert 0 < m.error <= m.allowed_error
+        row = m.row()
+        assert row["mode"] == mode
+        assert row["samples_per_s"] == pytest.approx(5 * row["passes_per_s"])
+        # One call trains a whole turn, so its passes share a time.
+        assert (len(set(m.times_ns)) <= 2) == (mode == "train")
+
+
+def test_what_cannot_be_verified_is_not_timed() -> None:
+    deep = Case(layers=80, dimension=8, activation="sigmoid", mode="backward", threads=1)
+    measurements, failures = runner.run(deep, plan(engines=("tinyrs",)), lambda passes: None)
+    assert measurements == []
+    assert "cannot be verified" in failures[0]

@@ -51,7 +51,7 @@ def test_the_example_says_what_its_comments_say(root: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["example_benchmark.yaml", "example_sweep.yaml"])
+@pytest.mark.parametrize("name", ["example_benchmark.yaml", "example_sweep.yaml", "example_training.yaml"])
 def test_every_key_of_the_examples_is_explained(root: Path, name: str) -> None:
     """A comment stands right above each key, but for those of the sweep that the first example explains."""
     lines = (root / name).read_text().splitlines()
@@ -60,11 +60,11 @@ def test_every_key_of_the_examples_is_explained(root: Path, name: str) -> None:
     for number in keys:
         key = lines[number].split(":")[0].strip()
         explained = lines[number - 1].lstrip().startswith("#")
-        assert explained or (name == "example_sweep.yaml" and key in known | {"engine"}), key
+        assert explained or (name != "example_benchmark.yaml" and key in known | {"engine", "batch"}), key
 
 
 def test_all_keys_of_the_schema_are_in_an_example(root: Path) -> None:
-    text = "".join((root / f"example_{name}.yaml").read_text() for name in ("benchmark", "sweep"))
+    text = "".join((root / f"example_{name}.yaml").read_text() for name in ("benchmark", "sweep", "training"))
     for section in yaml_config.KEYS.values():
         for key in section:
             assert re.search(rf"\b{key}\b", text), key
@@ -81,6 +81,15 @@ def test_the_example_runs(run_tool: Tool, root: Path, tmp_path: Path) -> None:
     (tmp_path / "b.yaml").write_text(re.sub("  name: .*", "", text))
     done = run_tool("benchmark.py", "--config", "b.yaml", "--quiet")
     assert re.fullmatch(r"Total time for 4 run\(s\) was \d+\.\d{6} ms\n", done.stdout)
+
+
+def test_the_training_example_runs(run_tool: Tool, root: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(smaller((root / "example_training.yaml").read_text()))
+    done = run_tool("benchmark.py", "-c", "a.yaml")
+    assert (done.returncode, done.stderr) == (0, "")
+    for mode in ("forward", "backward", "train"):
+        for inputs in ("uniform", "denormal"):
+            assert len(re.findall(rf"^ *{mode} +{inputs} ", done.stdout, re.MULTILINE)) == 2
 
 
 def test_the_sweep_example_runs(run_tool: Tool, root: Path, tmp_path: Path) -> None:
@@ -116,9 +125,11 @@ def test_a_wrong_point_of_a_sweep_does_not_stop_the_others(run_tool: Tool, tmp_p
     wrong = """
 import tinyrs.bench.engines as e
 right = e.ENGINES["tinyrs"]
-def wrong(case, layers):
-    forward = right(case, layers)
-    return (lambda x: forward(x) * 0) if case.dimension == 16 else forward
+def wrong(case, layers, target):
+    engine = right(case, layers, target)
+    if case.dimension != 16:
+        return engine
+    return e.Engine(lambda x: [y * 0 for y in engine.answer(x)], engine.run)
 e.ENGINES["tinyrs"] = wrong
 """
     (tmp_path / "a.yaml").write_text(SWEEP)

@@ -28,6 +28,7 @@ BENCH_ORDER = [
     "workload",
     "engines",
     "verify",
+    "verify_training",
     "environment",
     "results",
     "runner",

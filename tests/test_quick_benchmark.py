@@ -18,11 +18,21 @@ WITHOUT_EXTRAS = "sys.modules.update(dict.fromkeys(['yaml', 'threadpoolctl', 'tq
 WRONG_ENGINE = """
 import tinyrs.bench.engines as e
 right = e.ENGINES["tinyrs"]
-def wrong(case, layers):
-    forward = right(case, layers)
-    return lambda x: forward(x) * x.dtype.type(1.01)
+def wrong(case, layers, target):
+    engine = right(case, layers, target)
+    return e.Engine(lambda x: [y * y.dtype.type(1.01) for y in engine.answer(x)], engine.run)
 e.ENGINES["tinyrs"] = wrong
 """
+
+
+@pytest.mark.parametrize("mode", ["backward", "train"])
+def test_a_pass_may_go_backward_and_train(run_tool: Tool, mode: str) -> None:
+    done = run_tool("quick_benchmark.py", *SMALL, "-b", "4", "--pass", mode, "--engine", "both", "-t", "1")
+    assert (done.returncode, done.stderr) == (0, "")
+    first, _, third, *rest = done.stdout.splitlines()
+    assert re.fullmatch(FIRST_LINE, first)
+    assert third.startswith(f"{mode} pass, 3 layers of 16 x 16, sigmoid, f32, 4 samples a pass")
+    assert any(line.startswith("samples a second") for line in rest)
 
 
 def test_first_line_and_details(run_tool: Tool) -> None:

@@ -148,10 +148,12 @@ def _check_memory(plan: Plan, place: str) -> None:
     """Raises UsageError if a case of the plan needs more memory than there is."""
     available = environment.available_memory()
     for case in plan.cases:
-        # The weights of each engine and a layer on its way to it; and for the samples of a batch, at most, a
-        # dozen arrays in the verifier.
-        samples = 12 * 8 * case.batch * case.dimension
-        needed = case.weight_bytes * len(plan.engines) + 2 * case.layer_bytes + samples
+        # The weights of each engine and a layer on its way to it; with gradients, packed copies and the
+        # verifier's in f64 beside them; with moments, and copies of all to go back to. And for the samples of
+        # a batch, at most, a dozen arrays in the verifier, or as many a layer.
+        copies = {"forward": 1, "backward": 8, "train": 16}[case.mode]
+        samples = 12 * 8 * case.batch * case.dimension * (1 if case.mode == "forward" else case.layers)
+        needed = copies * case.weight_bytes * len(plan.engines) + 2 * case.layer_bytes + samples
         if available is not None and needed > available:
             raise UsageError(
                 f"{place}: expected to fit in the {available / 2**30:.1f} GiB of memory that are "

@@ -20,6 +20,9 @@ ENGINES: dict[str, tuple[str, ...]] = {
     "numpy": ("numpy",),
     "both": ("tinyrs", "numpy"),
 }
+# What a pass is: `mode` of a Case, `pass` for the user (a word that Python keeps for itself).
+MODES = {name: name for name in ("forward", "backward", "train")}
+INPUTS = {name: name for name in ("uniform", "denormal")}
 DEFAULT_EPSILON = 4e-6
 DEFAULT_WARMUP = 2
 DEFAULT_SEED = 0
@@ -44,7 +47,8 @@ class RefusedError(Exception):
 class Case:
     """One network and how it is run; a sweep is many of them.
 
-    The network has `layers` weight matrices of dimension x dimension. One pass takes `batch` samples.
+    The network has `layers` weight matrices of dimension x dimension. One pass takes `batch` samples:
+    forward; forward and backward, to the gradients of all weights; or with mode "train" Adam's step as well.
     `threads` None means all that this process may use.
     """
 
@@ -53,6 +57,8 @@ class Case:
     activation: str
     precision: str = "f32"
     batch: int = 1
+    mode: str = "forward"
+    inputs: str = "uniform"
     threads: int | None = None
     epsilon_exp: float = DEFAULT_EPSILON
     epsilon_square: float = DEFAULT_EPSILON
@@ -64,13 +70,34 @@ class Case:
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes of all weights and biases; a pass reads each of them once."""
+        """Bytes of all weights and biases."""
         return self.layers * self.layer_bytes
 
     @property
+    def traffic_bytes(self) -> int:
+        """The least bytes of parameters and the like that a pass must move.
+
+        Forward reads each weight once. Backward reads them once more for the gradient of the inputs, but for
+        the first layer's, and writes a gradient for each. Adam reads and writes each weight and two moments.
+        """
+        reads_and_writes = {"forward": 1, "backward": 3, "train": 9}[self.mode]
+        first_layer = 0 if self.mode == "forward" else self.layer_bytes
+        return reads_and_writes * self.weight_bytes - first_layer
+
+    @property
+    def held_bytes(self) -> int:
+        """The bytes that traffic goes to and from: weights, then gradients, then two moments."""
+        return {"forward": 1, "backward": 2, "train": 4}[self.mode] * self.weight_bytes
+
+    @property
     def flops(self) -> int:
-        """Floating-point operations of a pass: a multiplication and an addition per weight and sample."""
-        return 2 * self.layers * self.dimension**2 * self.batch
+        """Floating-point operations of a pass: two per weight and sample in each product.
+
+        Forward is one product a layer; backward has another for the weights' gradient and a third for the
+        inputs', which the first layer does not need. Adam's are few beside them, and not counted.
+        """
+        products = self.layers if self.mode == "forward" else 3 * self.layers - 1
+        return 2 * products * self.dimension**2 * self.batch
 
     def head(self, layers: int) -> Case:
         """The same network, cut off after at most `layers` layers."""

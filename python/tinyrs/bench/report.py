@@ -9,8 +9,8 @@ from tinyrs.bench.config import Case
 from tinyrs.bench.results import Measurement, Results
 
 LIMIT_MEANING = {
-    "memory": "reading the weights from beyond the private caches",
-    "cache": "reading the weights from the private caches",
+    "memory": "moving the parameters from and to beyond the private caches",
+    "cache": "moving the parameters from and to the private caches",
     "arithmetic": "multiplying and adding",
 }
 
@@ -33,8 +33,9 @@ def details(measurements: Sequence[Measurement]) -> str:
         ("p99", lambda m, r: duration(r["p99_ms"])),
         ("first run", lambda m, r: duration(r["first_ms"])),
         ("passes a second", lambda m, r: f"{r['passes_per_s']:,.1f}"),
+        ("samples a second", lambda m, r: f"{r['samples_per_s']:,.0f}"),
         ("GFLOP/s", lambda m, r: f"{r['gflops']:.2f}"),
-        ("GB/s of weights", lambda m, r: f"{r['gbytes_per_s']:.2f}"),
+        ("GB/s of parameters", lambda m, r: f"{r['gbytes_per_s']:.2f}"),
         ("share of the limit", lambda m, r: f"{m.limit_share:.0%}"),
         ("largest error", lambda m, r: f"{m.error:.1e}"),
         ("  where allowed is", lambda m, r: f"{m.allowed_error:.1e}"),
@@ -74,7 +75,9 @@ def describe(case: Case) -> str:
     samples = "1 sample" if case.batch == 1 else f"{case.batch} samples"
     threads = "1 thread" if case.threads == 1 else f"{case.threads or 'all'} threads"
     shape = f"{case.layers} layer{'s' if case.layers > 1 else ''} of {case.dimension} x {case.dimension}"
-    return f"{shape}, {case.activation}, {case.precision}, {samples} a pass, {threads}"
+    mode = "" if case.mode == "forward" else f"{case.mode} pass, "
+    inputs = "" if case.inputs == "uniform" else f", {case.inputs} inputs"
+    return f"{mode}{shape}, {case.activation}, {case.precision}, {samples} a pass{inputs}, {threads}"
 
 
 def sweep_header(swept: Sequence[str]) -> list[str]:

@@ -1,9 +1,10 @@
 """Verify, then time.
 
-Several engines take turns: each repeat is cut into a few turns of consecutive epochs, and in each turn
-every engine runs the same samples. So whatever drifts (clock, neighbours, temperature) hits all alike. A
-turn is more than one pass because a pass finds in the caches what the one before left there, and should
-find its own.
+Several engines take turns: each repeat is cut into a few turns of consecutive epochs, and in each turn every
+engine runs the same samples. So whatever drifts (clock, neighbours, temperature) hits all alike. A turn is
+more than one pass because a pass finds in the caches what the one before left there, and should find its own.
+Training takes the passes of a turn in one call, as it would an epoch, and each is given the same part of its
+time.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import tinyrs
-from tinyrs.bench import engines, environment, verify, workload
+from tinyrs.bench import engines, environment, verify, verify_training, workload
 from tinyrs.bench.config import Case, Plan
-from tinyrs.bench.engines import Forward
+from tinyrs.bench.engines import Engine
 from tinyrs.bench.results import Limit, Measurement
 from tinyrs.oracle import Array
 
@@ -27,6 +28,8 @@ Progress = Callable[[int], object]
 
 # What the passes of an engine are cut into, so that engines can alternate and progress be shown.
 _TURNS = 10
+# Of training: one call of `fit` costs some 100 us whatever it trains.
+_LEAST_PASSES_TOGETHER = 20
 # A deep network that contracts forgets its input: this many layers still show whether the right one was used.
 _SHALLOW = 2
 # OpenBLAS's threads go on spinning for 2^28 ticks (about 100 ms) after their work is done, on the cores
@@ -62,13 +65,13 @@ def machine_limit(case: Case) -> Limit:
     """The least time in which this machine could do a pass with `case.threads` threads."""
     threads = case.threads or tinyrs.get_num_threads()
     # Exactly the bytes of this network: it depends on them which caches help.
-    reached = tinyrs.machine_limits(threads, working_set=case.weight_bytes)
+    reached = tinyrs.machine_limits(threads, working_set=case.held_bytes)
     bandwidth = reached["read_bandwidth"]
     flops = reached["fma_f32"] if case.precision == "f32" else reached["fma_f64"]
-    reading, computing = case.weight_bytes / bandwidth, case.flops / flops
+    reading, computing = case.traffic_bytes / bandwidth, case.flops / flops
     if computing > reading:
         return Limit("arithmetic", computing, bandwidth, flops)
-    cached = case.weight_bytes <= environment.private_cache(threads)
+    cached = case.held_bytes <= environment.private_cache(threads)
     return Limit("cache" if cached else "memory", reading, bandwidth, flops)
 
 
@@ -77,7 +80,7 @@ class _Contender:
     """One engine while it is being timed."""
 
     name: str
-    forward: Forward
+    engine: Engine
     first_ns: int
     agreement: verify.Agreement
     times_ns: list[int] = field(default_factory=list)
@@ -86,10 +89,11 @@ class _Contender:
 def _measure(case: Case, plan: Plan, limit: Limit, progress: Progress) -> tuple[list[Measurement], list[str]]:
     """Builds the engines, checks, times and frees them."""
     head, x = case.head(_SHALLOW), next(workload.inputs(case, plan.seed))
-    expected = {
-        part: verify.reference(part, workload.parameters(part, plan.seed), x) for part in (head, case)
-    }
     contenders, failures = [], []
+    try:
+        expected = {part: _Expected.of(part, plan.seed, x) for part in (head, case)}
+    except verify.WrongAnswerError as wrong:
+        return [], [f"{name}: {wrong}" for name in plan.engines]
     for name in plan.engines:
         try:
             contenders.append(_verified(name, expected, plan.seed, x))
@@ -103,7 +107,7 @@ def _measure(case: Case, plan: Plan, limit: Limit, progress: Progress) -> tuple[
     for c in contenders:
         try:
             # Still right after all that? A buffer that is reused may have been used for something else.
-            verify.check(expected[case], c.forward(x))
+            expected[case].check(c.engine.answer(x))
         except verify.WrongAnswerError as wrong:
             failures.append(f"{c.name}, after having been right at first: {wrong}")
             continue
@@ -114,18 +118,39 @@ def _measure(case: Case, plan: Plan, limit: Limit, progress: Progress) -> tuple[
     return measurements, failures
 
 
-def _verified(name: str, expected: dict[Case, verify.Reference], seed: int, x: Array) -> _Contender:
+@dataclass(frozen=True)
+class _Expected:
+    """What a case's answer must be."""
+
+    reference: verify.Reference | verify_training.TrainingReference
+
+    @classmethod
+    def of(cls, case: Case, seed: int, x: Array) -> _Expected:
+        layers = workload.parameters(case, seed)
+        if case.mode == "forward":
+            return cls(verify.reference(case, layers, x))
+        return cls(verify_training.reference(case, layers, x, workload.targets(case, seed)))
+
+    def check(self, answer: list[Array]) -> verify.Agreement:
+        """Raises verify.WrongAnswerError."""
+        if isinstance(self.reference, verify.Reference):
+            (output,) = answer
+            return verify.check(self.reference, output)
+        return verify_training.check(self.reference, answer)
+
+
+def _verified(name: str, expected: dict[Case, _Expected], seed: int, x: Array) -> _Contender:
     """The engine of the last case in `expected`, after it has answered right on each of them.
 
     Raises verify.WrongAnswerError.
     """
-    for case, reference in expected.items():
-        forward = engines.ENGINES[name](case, workload.parameters(case, seed))
+    for case, right in expected.items():
+        engine = engines.ENGINES[name](case, workload.parameters(case, seed), workload.targets(case, seed))
         start = time.perf_counter_ns()
-        answer = forward(x)
+        answer = engine.answer(x)
         first_ns = time.perf_counter_ns() - start
-        agreement = verify.check(reference, answer)
-    return _Contender(name, forward, first_ns, agreement)
+        agreement = right.check(answer)
+    return _Contender(name, engine, first_ns, agreement)
 
 
 def _time(contenders: list[_Contender], case: Case, plan: Plan, progress: Progress) -> None:
@@ -134,21 +159,22 @@ def _time(contenders: list[_Contender], case: Case, plan: Plan, progress: Progre
     for _ in range(plan.warmup):
         x = next(samples)
         for contender in contenders:
-            contender.forward(x)
+            contender.engine.run([x])
     turns = max(1, _TURNS // plan.repeats)
-    per_turn = min(-(-plan.nepochs // turns), workload.held_at_once(case))
+    least = _LEAST_PASSES_TOGETHER if case.mode == "train" else 1
+    per_turn = min(max(-(-plan.nepochs // turns), least), workload.held_at_once(case))
     for _ in range(plan.repeats):
         for start in range(0, plan.nepochs, per_turn):
             turn = list(islice(samples, min(per_turn, plan.nepochs - start)))
             for contender in contenders:
                 if len(contenders) > 1:
-                    _take_over(contender.forward, turn[0])
+                    _take_over(contender.engine, turn[0])
                 with _no_garbage_collection():
                     _time_turn(contender, turn)
                 progress(len(turn))
 
 
-def _take_over(forward: Forward, x: Array) -> None:
+def _take_over(engine: Engine, x: Array) -> None:
     """Waits until the threads of the engine before are idle, then runs this one until it is under way."""
     give_up = time.perf_counter() + _GIVE_UP_S
     while time.perf_counter() < give_up:
@@ -158,16 +184,23 @@ def _take_over(forward: Forward, x: Array) -> None:
             break
     warm = time.perf_counter_ns() + _WARM_NS
     while True:
-        forward(x)
+        engine.run([x])
         if time.perf_counter_ns() > warm:
             break
 
 
 def _time_turn(contender: _Contender, turn: list[Array]) -> None:
-    forward, times_ns, clock = contender.forward, contender.times_ns, time.perf_counter_ns
-    for x in turn:
+    run, times_ns, clock = contender.engine.run, contender.times_ns, time.perf_counter_ns
+    if contender.engine.together:
         start = clock()
-        forward(x)
+        run(turn)
+        # One call for all: each pass is given its share.
+        times_ns += [(clock() - start) // len(turn)] * len(turn)
+        return
+    for x in turn:
+        one = (x,)
+        start = clock()
+        run(one)
         times_ns.append(clock() - start)
 
 

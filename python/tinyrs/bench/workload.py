@@ -41,7 +41,8 @@ def parameters(case: Case, seed: int) -> Iterator[Layer]:
 def inputs(case: Case, seed: int) -> Iterator[Array]:
     """Endless samples (dimension,), or batches (batch, dimension) if batch > 1, from U(-1, 1) without 0.
 
-    They are made many at a time, so that what happens between two timed passes is next to nothing.
+    With inputs "denormal" every second number of a sample is an eighth of the smallest normal one, times
+    that. They are made many at a time, so that what happens between two timed passes is next to nothing.
     """
     dtype, count = _DTYPES[case.precision], held_at_once(case)
     shape = (case.dimension,) if case.batch == 1 else (case.batch, case.dimension)
@@ -52,7 +53,16 @@ def inputs(case: Case, seed: int) -> Iterator[Array]:
         chunk *= dtype(2)
         chunk -= dtype(1)
         chunk[chunk == 0] = 1
+        if case.inputs == "denormal":
+            chunk[..., ::2] *= np.finfo(dtype).tiny / 8
         yield from chunk
+
+
+def targets(case: Case, seed: int) -> Array:
+    """What the outputs for every batch should be: (batch, dimension) from U(0, 1), where sigmoid puts
+    them."""
+    rng = np.random.default_rng([seed, 0, 2])
+    return rng.random((case.batch, case.dimension), _DTYPES[case.precision])
 
 
 def held_at_once(case: Case) -> int:

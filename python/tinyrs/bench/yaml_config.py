@@ -6,12 +6,13 @@ Version 1 is one network:
     benchmark:
       name: ...                                    # optional
       nepochs: ...
+      pass: ...                                    # optional: forward, backward or train
       shape: {layers: ..., dimension: ...}
       math: {precision: ..., activation: ..., epsilons: {epsilon_exp: ..., epsilon_square: ...}}
       performance: {threads: ...}                  # optional
 
-Version 2 adds `shape.batch`, `engine`, `warmup`, `repeats`, `seed` and `output: {json, csv, markdown,
-plot}`, and takes a list wherever a value may be swept; the run is the product of the lists.
+Version 2 adds `shape.batch`, `math.inputs`, `engine`, `warmup`, `repeats`, `seed` and `output: {json, csv,
+markdown, plot}`, and takes a list wherever a value may be swept; the run is the product of the lists.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ KEYS = {
     "benchmark": {
         "name": 1,
         "nepochs": 1,
+        "pass": 1,
         "shape": 1,
         "math": 1,
         "performance": 1,
@@ -44,7 +46,7 @@ KEYS = {
         "output": 2,
     },
     "benchmark.shape": {"layers": 1, "dimension": 1, "batch": 2},
-    "benchmark.math": {"precision": 1, "activation": 1, "epsilons": 1},
+    "benchmark.math": {"precision": 1, "activation": 1, "epsilons": 1, "inputs": 2},
     "benchmark.math.epsilons": {"epsilon_exp": 1, "epsilon_square": 1, "exp": 1, "square": 1},
     "benchmark.performance": {"threads": 1},
     "benchmark.output": {"json": 2, "csv": 2, "markdown": 2, "plot": 2},
@@ -200,6 +202,8 @@ def _axes(benchmark: _Section) -> dict[str, tuple[Any, ...]]:
         "batch": shape.take_axis("batch", positive, 1),
         "precision": maths.take_axis("precision", config.choice(config.PRECISIONS)),
         "activation": maths.take_axis("activation", config.choice(config.ACTIVATIONS)),
+        "mode": benchmark.take_axis("pass", config.choice(config.MODES), "forward"),
+        "inputs": maths.take_axis("inputs", config.choice(config.INPUTS), "uniform"),
         "threads": performance.take_axis("threads", positive, None),
     }
 

@@ -48,6 +48,8 @@ pub trait Scalar:
     fn is_finite(self) -> bool;
     /// The largest value of this type that is at most `value`.
     fn at_most(value: f64) -> Self;
+    /// The value, or 0 for a denormal one. Looks at the bits: some CPUs also compare denormal numbers slowly.
+    fn without_denormals(self) -> Self;
 }
 
 macro_rules! scalar {
@@ -72,6 +74,11 @@ macro_rules! scalar {
             fn at_most(value: f64) -> Self {
                 let nearest = value as $t;
                 if (nearest as f64) > value { nearest.next_down() } else { nearest }
+            }
+            #[inline(always)]
+            fn without_denormals(self) -> Self {
+                let exponent = self.to_bits() & $t::INFINITY.to_bits();
+                if exponent == 0 { 0.0 } else { self }
             }
         }
     };

@@ -130,8 +130,7 @@ pub(super) unsafe fn sum_columns<T: Scalar>(d: Block<T>, accumulate: bool, out: 
 #[inline(always)]
 pub(super) fn copy_normal<T: Scalar>(from: &[T], to: &mut [T]) {
     for (to, from) in to.iter_mut().zip(from) {
-        let small = *from < T::MIN_POSITIVE && -*from < T::MIN_POSITIVE;
-        *to = if small { T::ZERO } else { *from };
+        *to = from.without_denormals();
     }
 }
 
