@@ -40,7 +40,7 @@ class Recorder:
             return [self.spoil(next(calls), answer) for answer in engine.answer(x)]
 
         weakref.finalize(recorded, self.alive.remove, case.layers)
-        return engines.Engine(recorded, lambda turn: [recorded(x) for x in turn])
+        return engines.Engine(recorded, recorded)
 
 
 @pytest.fixture
@@ -265,3 +265,16 @@ def test_what_cannot_be_verified_is_not_timed() -> None:
     measurements, failures = runner.run(deep, plan(engines=("tinyrs",)), lambda passes: None)
     assert measurements == []
     assert "cannot be verified" in failures[0]
+
+
+def test_turns_of_training_are_long_and_even_and_their_memory_is_bounded() -> None:
+    def passes(nepochs: int, dimension: int = 16, batch: int = 4, mode: str = "train") -> int:
+        return runner._passes_a_turn(
+            Case(2, dimension, "tanh", batch=batch, mode=mode), plan(nepochs=nepochs)
+        )
+
+    assert [passes(n) for n in (5, 20, 39, 50, 1000)] == [5, 20, 39, 25, 100]
+    assert passes(50, mode="forward") == 5
+    assert passes(60, dimension=1024, batch=256) == 20  # 1 MiB each
+    assert passes(60, dimension=4096, batch=1024) == 3  # 16 MiB each
+    assert passes(60, dimension=16384, batch=4096) == 1

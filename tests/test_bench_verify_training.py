@@ -23,14 +23,14 @@ CASES = [
 
 
 def expected(case: Case) -> verify_training.TrainingReference:
-    x, target = next(workload.inputs(case, 0)), workload.targets(case, 0)
+    x, target = workload.to_check(case, 0, engines.CHECKED_STEPS), workload.targets(case, 0)
     return verify_training.reference(case, workload.parameters(case, 0), x, target)
 
 
 def answer(case: Case, engine: str = "tinyrs") -> list[Array]:
     build = engines.ENGINES[engine]
     return build(case, workload.parameters(case, 0), workload.targets(case, 0)).answer(
-        next(workload.inputs(case, 0))
+        workload.to_check(case, 0, engines.CHECKED_STEPS)
     )
 
 
@@ -41,8 +41,16 @@ def test_every_engine_is_within_its_bound(case: Case, engine: str) -> None:
     assert 0 <= agreement.error <= agreement.allowed < 0.3
 
 
+@pytest.mark.parametrize("case", [case for case in CASES if case.mode == "backward"], ids=str)
+def test_a_wrong_loss_is_refused(case: Case) -> None:
+    loss, *gradients = answer(case)
+    for wrong in (loss * 2, loss * 0, loss / case.dimension, loss * np.nan):
+        with pytest.raises(WrongAnswerError, match="the loss is off"):
+            verify_training.check(expected(case), [wrong, *gradients])
+
+
 def wrong_sign(arrays: list[Array]) -> list[Array]:
-    return [*arrays[:2], -arrays[2], *arrays[3:]]
+    return [*arrays[:-2], -arrays[-2], arrays[-1]]
 
 
 def zeros(arrays: list[Array]) -> list[Array]:
@@ -81,6 +89,27 @@ def test_gradients_that_vanish_cannot_be_verified() -> None:
     deep = Case(layers=80, dimension=8, activation="sigmoid", mode="backward")
     with pytest.raises(WrongAnswerError, match=r"cannot be verified: gradients of about .* vanish in f32"):
         expected(deep)
+
+
+def test_an_engine_that_trains_on_the_first_batch_only_is_refused() -> None:
+    case = Case(layers=3, dimension=33, activation="tanh", batch=7, mode="train")
+    x, target = workload.to_check(case, 0, engines.CHECKED_STEPS), workload.targets(case, 0)
+    same = engines.tinyrs_engine(case, workload.parameters(case, 0), target).answer(np.tile(x[:7], (3, 1)))
+    with pytest.raises(WrongAnswerError, match="of its norm"):
+        verify_training.check(expected(case), same)
+
+
+@pytest.mark.parametrize(
+    ("layers", "activation", "precision"),
+    [(15, "sigmoid", "f32"), (40, "tanh", "f32"), (40, "sigmoid", "f64")],
+)
+def test_changes_below_the_rounding_of_the_parameters_cannot_be_verified(
+    layers: int, activation: str, precision: str
+) -> None:
+    """The engine is right, and so must not be called wrong; but leaving all as it is would be as right."""
+    case = Case(layers, 64, activation, precision, batch=8, mode="train")
+    with pytest.raises(WrongAnswerError, match="cannot be verified: rounding may change all of it"):
+        expected(case)
 
 
 def test_half_of_denormal_inputs_are_denormal() -> None:

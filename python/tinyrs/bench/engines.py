@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -28,13 +28,14 @@ LEARNING_RATE = 1e-3
 class Engine:
     """An engine at work on a case.
 
-    `answer` gives for an input what a pass computes: one array, the outputs; or several, the gradients of
-    each layer's W and b, or what CHECKED_STEPS steps on that input change them by. `run` makes a pass for
-    each of several inputs; where `together`, that is one call for all of them.
+    `answer` gives for an input what a pass computes: one array, the outputs; or several, the loss and its
+    gradients by each layer's W and b, or what CHECKED_STEPS steps, each on its part of that input, change
+    them by. `run` makes a pass, with nothing around it that would count; where `together`, one for each of
+    several batches that lie one below the other.
     """
 
     answer: Callable[[Array], list[Array]]
-    run: Callable[[Sequence[Array]], object]
+    run: Callable[[Array], object]
     together: bool = False
 
 
@@ -49,21 +50,16 @@ def tinyrs_engine(case: Case, layers: Iterable[Layer], target: Array) -> Engine:
     network = tinyrs.Network.from_parameters(layers, **options)
     if case.mode == "forward":
         forward = partial(network.forward, n_threads=case.threads)
-        return Engine(lambda x: [forward(x)], lambda turn: [forward(x) for x in turn])
+        return Engine(lambda x: [forward(x)], forward)
     if case.mode == "backward":
+        backward = partial(network.loss_and_gradients, y=target, loss="squared_error", n_threads=case.threads)
+        return Engine(lambda x: loss_first(*backward(x)), backward)
+    tiled = cache(lambda batches: np.tile(target, (batches, 1)))
 
-        def gradients(x: Array) -> list[Array]:
-            _, pairs = network.loss_and_gradients(
-                np.atleast_2d(x), target, loss="squared_error", n_threads=case.threads
-            )
-            return flat(pairs)
-
-        return Engine(gradients, lambda turn: [gradients(x) for x in turn])
-
-    def fit(network: tinyrs.Network, optimizer: tinyrs.Optimizer, turn: Sequence[Array]) -> None:
+    def fit(network: tinyrs.Network, optimizer: tinyrs.Optimizer, x: Array) -> None:
         network.fit(
-            np.vstack(turn),
-            np.tile(target, (len(turn), 1)),
+            x,
+            tiled(len(x) // case.batch),
             loss="squared_error",
             optimizer=optimizer,
             learning_rate=LEARNING_RATE,
@@ -76,7 +72,7 @@ def tinyrs_engine(case: Case, layers: Iterable[Layer], target: Array) -> Engine:
     def changes(x: Array) -> list[Array]:
         start = flat(network.parameters())
         other = tinyrs.Network.from_parameters(network.parameters(), **options)
-        fit(other, tinyrs.Optimizer("adam"), [x] * CHECKED_STEPS)
+        fit(other, tinyrs.Optimizer("adam"), x)
         return [after - before for after, before in zip(flat(other.parameters()), start, strict=True)]
 
     trained = tinyrs.Network.from_parameters(network.parameters(), **options)
@@ -92,39 +88,37 @@ def numpy_engine(case: Case, layers: Iterable[Layer], target: Array) -> Engine:
         def forward(x: Array) -> Array:
             return oracle.forward(x, layers, **options)
 
-        return Engine(lambda x: [forward(x)], lambda turn: [forward(x) for x in turn])
+        return Engine(lambda x: [forward(x)], forward)
     if case.mode == "backward":
         gradients = partial(oracle_gradients, case, layers, target)
-        return Engine(gradients, lambda turn: [gradients(x) for x in turn])
+        return Engine(gradients, gradients)
     trained, optimizer = [(W.copy(), b.copy()) for W, b in layers], oracle.Optimizer("adam")
+    tiled = cache(lambda batches: np.tile(target, (batches, 1)))
 
-    def fit(turn: Sequence[Array]) -> None:
-        oracle_fit(case, trained, optimizer, turn, target)
+    def fit(x: Array) -> None:
+        oracle_fit(case, trained, optimizer, x, tiled(len(x) // case.batch))
 
     return Engine(partial(oracle_changes, case, layers, target), fit, together=True)
 
 
 def oracle_gradients(case: Case, layers: Sequence[Layer], target: Array, x: Array) -> list[Array]:
-    """The gradients of the squared error by each W and b, in the dtype of the layers."""
+    """The squared error, and its gradients by each W and b in the dtype of the layers."""
     options = network_options(case) | {"epsilon_square": case.epsilon_square}
-    _, pairs = oracle.loss_and_gradients(np.atleast_2d(x), target, layers, loss="squared_error", **options)
-    return flat(pairs)
+    return loss_first(*oracle.loss_and_gradients(x, target, layers, loss="squared_error", **options))
 
 
 def oracle_changes(case: Case, layers: Sequence[Layer], target: Array, x: Array) -> list[Array]:
-    """By how much CHECKED_STEPS steps on x change each W and b."""
+    """By how much CHECKED_STEPS steps, each on its part of x, change each W and b."""
     trained = [(W.copy(), b.copy()) for W, b in layers]
-    oracle_fit(case, trained, oracle.Optimizer("adam"), [x] * CHECKED_STEPS, target)
+    oracle_fit(case, trained, oracle.Optimizer("adam"), x, np.tile(target, (CHECKED_STEPS, 1)))
     return [after - before for after, before in zip(flat(trained), flat(layers), strict=True)]
 
 
-def oracle_fit(
-    case: Case, layers: list[Layer], optimizer: oracle.Optimizer, turn: Sequence[Array], target: Array
-) -> None:
-    """A step for each input of the turn; changes the layers in place."""
+def oracle_fit(case: Case, layers: list[Layer], optimizer: oracle.Optimizer, x: Array, y: Array) -> None:
+    """A step for each batch of x; changes the layers in place."""
     oracle.fit(
-        np.vstack(turn),
-        np.tile(target, (len(turn), 1)),
+        x,
+        y,
         layers,
         loss="squared_error",
         **network_options(case),
@@ -135,6 +129,11 @@ def oracle_fit(
         epochs=1,
         shuffle=False,
     )
+
+
+def loss_first(loss: float, pairs: Iterable[Layer]) -> list[Array]:
+    """The loss and the gradients of each layer's W and b, one after the other."""
+    return [np.array(loss), *flat(pairs)]
 
 
 def flat(pairs: Iterable[Layer]) -> list[Array]:

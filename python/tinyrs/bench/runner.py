@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
+import numpy as np
+
 import tinyrs
 from tinyrs.bench import engines, environment, verify, verify_training, workload
 from tinyrs.bench.config import Case, Plan
@@ -28,8 +30,6 @@ Progress = Callable[[int], object]
 
 # What the passes of an engine are cut into, so that engines can alternate and progress be shown.
 _TURNS = 10
-# Of training: one call of `fit` costs some 100 us whatever it trains.
-_LEAST_PASSES_TOGETHER = 20
 # A deep network that contracts forgets its input: this many layers still show whether the right one was used.
 _SHALLOW = 2
 # OpenBLAS's threads go on spinning for 2^28 ticks (about 100 ms) after their work is done, on the cores
@@ -88,7 +88,8 @@ class _Contender:
 
 def _measure(case: Case, plan: Plan, limit: Limit, progress: Progress) -> tuple[list[Measurement], list[str]]:
     """Builds the engines, checks, times and frees them."""
-    head, x = case.head(_SHALLOW), next(workload.inputs(case, plan.seed))
+    head = case.head(_SHALLOW)
+    x = workload.to_check(case, plan.seed, engines.CHECKED_STEPS)
     contenders, failures = [], []
     try:
         expected = {part: _Expected.of(part, plan.seed, x) for part in (head, case)}
@@ -147,8 +148,14 @@ def _verified(name: str, expected: dict[Case, _Expected], seed: int, x: Array) -
     for case, right in expected.items():
         engine = engines.ENGINES[name](case, workload.parameters(case, seed), workload.targets(case, seed))
         start = time.perf_counter_ns()
-        answer = engine.answer(x)
-        first_ns = time.perf_counter_ns() - start
+        if engine.together:
+            # The answer comes from a twin that is made for it; the first steps are those of what is timed.
+            engine.run(x)
+            first_ns = (time.perf_counter_ns() - start) // engines.CHECKED_STEPS
+            answer = engine.answer(x)
+        else:
+            answer = engine.answer(x)
+            first_ns = time.perf_counter_ns() - start
         agreement = right.check(answer)
     return _Contender(name, engine, first_ns, agreement)
 
@@ -159,10 +166,8 @@ def _time(contenders: list[_Contender], case: Case, plan: Plan, progress: Progre
     for _ in range(plan.warmup):
         x = next(samples)
         for contender in contenders:
-            contender.engine.run([x])
-    turns = max(1, _TURNS // plan.repeats)
-    least = _LEAST_PASSES_TOGETHER if case.mode == "train" else 1
-    per_turn = min(max(-(-plan.nepochs // turns), least), workload.held_at_once(case))
+            contender.engine.run(x)
+    per_turn = _passes_a_turn(case, plan)
     for _ in range(plan.repeats):
         for start in range(0, plan.nepochs, per_turn):
             turn = list(islice(samples, min(per_turn, plan.nepochs - start)))
@@ -172,6 +177,15 @@ def _time(contenders: list[_Contender], case: Case, plan: Plan, progress: Progre
                 with _no_garbage_collection():
                     _time_turn(contender, turn)
                 progress(len(turn))
+
+
+def _passes_a_turn(case: Case, plan: Plan) -> int:
+    """In turns as even as can be: the passes of a short one would share what a call of `fit` costs."""
+    turns = max(1, _TURNS // plan.repeats)
+    if case.mode == "train":
+        turns = max(1, min(turns, plan.nepochs // workload.TRAIN_PASSES))
+    turns = max(turns, -(-plan.nepochs // workload.longest_turn(case)))
+    return -(-plan.nepochs // turns)
 
 
 def _take_over(engine: Engine, x: Array) -> None:
@@ -184,7 +198,7 @@ def _take_over(engine: Engine, x: Array) -> None:
             break
     warm = time.perf_counter_ns() + _WARM_NS
     while True:
-        engine.run([x])
+        engine.run(x)
         if time.perf_counter_ns() > warm:
             break
 
@@ -192,15 +206,15 @@ def _take_over(engine: Engine, x: Array) -> None:
 def _time_turn(contender: _Contender, turn: list[Array]) -> None:
     run, times_ns, clock = contender.engine.run, contender.times_ns, time.perf_counter_ns
     if contender.engine.together:
+        x = np.vstack(turn)
         start = clock()
-        run(turn)
+        run(x)
         # One call for all: each pass is given its share.
         times_ns += [(clock() - start) // len(turn)] * len(turn)
         return
     for x in turn:
-        one = (x,)
         start = clock()
-        run(one)
+        run(x)
         times_ns.append(clock() - start)
 
 

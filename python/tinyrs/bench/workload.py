@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 
@@ -17,6 +18,10 @@ from tinyrs.oracle import Array, Layer
 
 # Bytes of inputs to hold at once: as many as stay small against any network worth a lot of epochs.
 _INPUT_BYTES = 4_000_000
+# A turn of training is one call, which copies parameters and moments and back: so many passes make up for it,
+# if their inputs take no more than so many bytes. Larger batches have enough to compute that fewer will do.
+TRAIN_PASSES = 20
+_TURN_BYTES = 64_000_000
 _DTYPES: dict[str, type[np.float32] | type[np.float64]] = {"f32": np.float32, "f64": np.float64}
 
 
@@ -41,11 +46,13 @@ def parameters(case: Case, seed: int) -> Iterator[Layer]:
 def inputs(case: Case, seed: int) -> Iterator[Array]:
     """Endless samples (dimension,), or batches (batch, dimension) if batch > 1, from U(-1, 1) without 0.
 
-    With inputs "denormal" every second number of a sample is an eighth of the smallest normal one, times
-    that. They are made many at a time, so that what happens between two timed passes is next to nothing.
+    What is learned from is always a batch, if of one. With inputs "denormal" every second number of a sample
+    is an eighth of the smallest normal one, times that. They are made many at a time, so that what happens
+    between two timed passes is next to nothing.
     """
     dtype, count = _DTYPES[case.precision], held_at_once(case)
-    shape = (case.dimension,) if case.batch == 1 else (case.batch, case.dimension)
+    one = case.batch == 1 and case.mode == "forward"
+    shape = (case.dimension,) if one else (case.batch, case.dimension)
     # A different stream from that of any layer, whose seeds have two numbers.
     rng = np.random.default_rng([seed, 0, 1])
     while True:
@@ -60,11 +67,26 @@ def inputs(case: Case, seed: int) -> Iterator[Array]:
 
 def targets(case: Case, seed: int) -> Array:
     """What the outputs for every batch should be: (batch, dimension) from U(0, 1), where sigmoid puts
-    them."""
-    rng = np.random.default_rng([seed, 0, 2])
-    return rng.random((case.batch, case.dimension), _DTYPES[case.precision])
+    them, without 0."""
+    rng, dtype = np.random.default_rng([seed, 0, 2]), _DTYPES[case.precision]
+    return dtype(1) - rng.random((case.batch, case.dimension), dtype)
+
+
+def longest_turn(case: Case) -> int:
+    """How many consecutive passes may have their inputs in memory at a time."""
+    if case.mode != "train":
+        return held_at_once(case)
+    batch_bytes = case.batch * case.dimension * ITEM_SIZES[case.precision]
+    return max(held_at_once(case), min(TRAIN_PASSES, _TURN_BYTES // batch_bytes))
+
+
+def to_check(case: Case, seed: int, steps: int) -> Array:
+    """What the answer to is checked: an input; for training as many batches as there are `steps`, so that an
+    engine that takes the same rows twice is found out."""
+    first = islice(inputs(case, seed), steps if case.mode == "train" else 1)
+    return np.vstack(list(first)) if case.mode == "train" else next(first)
 
 
 def held_at_once(case: Case) -> int:
-    """How many inputs may be in memory at a time."""
+    """How many inputs are made at a time."""
     return max(1, _INPUT_BYTES // (case.batch * case.dimension * ITEM_SIZES[case.precision]))

@@ -15,8 +15,9 @@ use crate::linalg::rows::{Block, Dropout, Slopes};
 use crate::network::Network;
 use crate::random::{DROPOUT, key};
 use crate::scalar::Scalar;
+use crate::simd::CACHE_LINE;
 use crate::threads::Shared;
-use crate::workspace::{Aligned, zeros};
+use crate::workspace::Arena;
 
 /// A (rows, width) buffer whose rows have room for whole panels and do not all fall into the same sets of a cache.
 #[derive(Clone, Copy)]
@@ -108,7 +109,7 @@ pub(crate) struct Tape<T: Scalar> {
     layers: Vec<Record<T>>,
     rows: usize,
     /// Where the pointers point to.
-    _memory: Vec<Aligned<T>>,
+    _memory: Arena,
 }
 
 impl<T: Scalar> Tape<T> {
@@ -117,49 +118,11 @@ impl<T: Scalar> Tape<T> {
     /// # Errors
     /// [`crate::Error::OutOfMemory`].
     pub(crate) fn new(network: &Network<T>, parameters: &[Parameters<T>], purpose: &Purpose) -> Result<Self> {
-        let (kernels, rows) = (network.kernels(), purpose.rows);
-        let mut memory = Vec::new();
-        let mut allocate = |len: usize| -> Result<Shared<T>> {
-            let mut buffer = zeros("batch_size", len)?;
-            let first = Shared(buffer.as_mut_ptr());
-            memory.push(buffer);
-            Ok(first)
-        };
-        let stride = |width: usize| padded(width, kernels.panel(), size_of::<T>());
-        let mut layers: Vec<Record<T>> = Vec::new();
-        let inputs = network.layers()[0].inputs();
-        let input = Buffer { first: allocate(rows * stride(inputs))?, stride: stride(inputs), width: inputs };
-        for (l, layer) in network.layers().iter().enumerate() {
-            let (inputs, outputs, is_last) = (layer.inputs(), layer.outputs(), l + 1 == network.layers().len());
-            let epilogue = match purpose.head {
-                Head::Logits if is_last => {
-                    Epilogue { activation: Activation::Identity, scale: T::ONE, ..*network.epilogue(l) }
-                }
-                _ => *network.epilogue(l),
-            };
-            let mut buffer = || -> Result<Buffer<T>> {
-                Ok(Buffer { first: allocate(rows * stride(outputs))?, stride: stride(outputs), width: outputs })
-            };
-            let by_output = epilogue.scale == T::ONE && epilogue.activation.slope_from_output();
-            let keep_slopes = !by_output || (purpose.dropout && !is_last);
-            let (values, deltas) = (buffer()?, buffer()?);
-            let slopes = if keep_slopes { Some(buffer()?) } else { None };
-            let wants_backward = l > 0 || purpose.input_gradient;
-            let panels = |sum, columns| panels_len(sum, columns, kernels.panel());
-            layers.push(Record {
-                inputs,
-                outputs,
-                epilogue,
-                parameters: parameters[l],
-                values,
-                slopes,
-                deltas,
-                forward: allocate(panels(inputs, outputs))?,
-                backward: if wants_backward { Some(allocate(panels(outputs, inputs))?) } else { None },
-                gradient: Parameters { weight: allocate(outputs * inputs)?, bias: allocate(outputs)? },
-            });
-        }
-        Ok(Tape { kernels, input, layers, rows, _memory: memory })
+        // Once to see how much it takes, then for good.
+        let (_, _, len) = lay_out(network, parameters, purpose, std::ptr::null_mut());
+        let mut memory = Arena::new("batch_size", len.saturating_mul(size_of::<T>()))?;
+        let (input, layers, _) = lay_out(network, parameters, purpose, memory.start());
+        Ok(Tape { kernels: network.kernels(), input, layers, rows: purpose.rows, _memory: memory })
     }
 
     /// Rows of the largest block.
@@ -342,6 +305,58 @@ impl<T: Scalar> Tape<T> {
             self.kernels.sum_columns(deltas, accumulate, db);
         }
     }
+}
+
+/// The buffers of a tape one after the other from `start` on: the input, the layers, and the elements they take.
+///
+/// Their memory may hold any numbers. What stands behind the last column of a row, or of a panel, only ever reaches
+/// elements that are behind the last column themselves.
+fn lay_out<T: Scalar>(
+    network: &Network<T>,
+    parameters: &[Parameters<T>],
+    purpose: &Purpose,
+    start: *mut T,
+) -> (Buffer<T>, Vec<Record<T>>, usize) {
+    let (panel, rows) = (network.kernels().panel(), purpose.rows);
+    let mut taken = 0usize;
+    let mut take = |len: usize| {
+        let first = Shared(start.wrapping_add(taken));
+        // Each on a cache line of its own.
+        taken = taken.saturating_add(len.next_multiple_of(CACHE_LINE / size_of::<T>()));
+        first
+    };
+    let stride = |width: usize| padded(width, panel, size_of::<T>());
+    let mut buffer = |width: usize| Buffer { first: take(rows * stride(width)), stride: stride(width), width };
+    let input = buffer(network.layers()[0].inputs());
+    let mut layers = Vec::new();
+    for (l, layer) in network.layers().iter().enumerate() {
+        let (inputs, outputs, is_last) = (layer.inputs(), layer.outputs(), l + 1 == network.layers().len());
+        let epilogue = match purpose.head {
+            Head::Logits if is_last => {
+                Epilogue { activation: Activation::Identity, scale: T::ONE, ..*network.epilogue(l) }
+            }
+            _ => *network.epilogue(l),
+        };
+        let by_output = epilogue.scale == T::ONE && epilogue.activation.slope_from_output();
+        let keep_slopes = !by_output || (purpose.dropout && !is_last);
+        let mut buffer = |width: usize| Buffer { first: take(rows * stride(width)), stride: stride(width), width };
+        let (values, deltas) = (buffer(outputs), buffer(outputs));
+        let slopes = keep_slopes.then(|| buffer(outputs));
+        let wants_backward = l > 0 || purpose.input_gradient;
+        layers.push(Record {
+            inputs,
+            outputs,
+            epilogue,
+            parameters: parameters[l],
+            values,
+            slopes,
+            deltas,
+            forward: take(panels_len(inputs, outputs, panel)),
+            backward: wants_backward.then(|| take(panels_len(outputs, inputs, panel))),
+            gradient: Parameters { weight: take(outputs * inputs), bias: take(outputs) },
+        });
+    }
+    (input, layers, taken)
 }
 
 /// Elements from one row of `width` elements to the next: whole panels, and no power of two, or the rows of a tile would
