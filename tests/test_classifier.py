@@ -166,8 +166,8 @@ def test_it_works_with_scikit_learns_tools(digits: Any) -> None:
     assert cross_val_score(small(), X, y, cv=3, n_jobs=2).min() > 0.8
     search = GridSearchCV(small(), {"width": [4, 32]}, cv=2).fit(X, y)
     assert search.best_params_ == {"width": 32}
-    assert make_pipeline(StandardScaler(), small()).fit(X, y).score(X, y) > 0.95
-    assert CalibratedClassifierCV(small(), cv=2).fit(X, y).score(X, y) > 0.95
+    assert make_pipeline(StandardScaler(), small()).fit(X, y).score(X, y) > 0.85
+    assert CalibratedClassifierCV(small(), cv=2).fit(X, y).score(X, y) > 0.85
     assert clone(small(alpha=0.5)).alpha == 0.5
     with joblib.parallel_config(backend="threading", n_jobs=2):
         assert cross_val_score(small(), X, y, cv=2).min() > 0.8
