@@ -377,6 +377,28 @@ def test_other_threads_run_while_it_trains(digits: Any) -> None:
     assert counts > 100
 
 
+def test_passes_of_other_threads_do_not_stop_an_epoch_from_ending(digits: Any) -> None:
+    x, y = np.tile(digits[0], (10, 1)), np.tile(digits[1], 10)
+    net = network([64, 128, 10], output_activation="softmax")
+    done = threading.Event()
+
+    def predict() -> None:
+        # Long enough to release the GIL: the network is in use nearly all the time.
+        while not done.is_set():
+            net.forward(x)
+
+    threads = [threading.Thread(target=predict) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        history = net.fit(x, y, epochs=5, callback=lambda record: None)
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert len(history) == 5
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
 def test_ctrl_c_ends_training_at_once_and_leaves_a_finished_epoch() -> None:
     program = textwrap.dedent("""

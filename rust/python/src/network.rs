@@ -1,5 +1,8 @@
 //! The class `Network`: one core network of either precision behind one Python type.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
 use numpy::{Element, PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
@@ -66,11 +69,12 @@ macro_rules! with_network {
 ///     The message names the argument, what was expected and what came.
 /// MemoryError
 ///     If the parameters do not fit into memory.
-#[pyclass(module = "tinyrs", name = "Network")]
+#[pyclass(module = "tinyrs", name = "Network", frozen)]
 pub struct Network {
-    pub(crate) network: AnyNetwork,
+    /// What a pass takes with it when it releases the GIL: nobody has to wait for a pass to end.
+    network: Mutex<Arc<AnyNetwork>>,
     /// Whether `fit` is at work on a copy that will take this one's place.
-    pub(crate) is_training: bool,
+    is_training: AtomicBool,
 }
 
 #[pymethods]
@@ -178,7 +182,7 @@ impl Network {
         n_threads: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let requested = n_threads.map(|n| as_count("n_threads", n, 1)).transpose()?.map(|n| n as usize);
-        with_network!(&self.network, network => forward(network, X, out, requested))
+        with_network!(&*self.current(), network => forward(network, X, out, requested))
     }
 
     /// The gradient of anything by the inputs and the parameters, from that by the outputs.
@@ -209,7 +213,7 @@ impl Network {
         d_output: &Bound<'py, PyAny>,
         n_threads: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyList>)> {
-        with_network!(&self.network, network => gradients::backward(network, X, d_output, n_threads))
+        with_network!(&*self.current(), network => gradients::backward(network, X, d_output, n_threads))
     }
 
     /// The loss of some rows, and its gradient by the parameters.
@@ -251,7 +255,7 @@ impl Network {
         n_threads: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<(f64, Bound<'py, PyList>)> {
         let data = Data { x: X, y, sample_weight };
-        with_network!(&self.network, network => gradients::loss_and_gradients(
+        with_network!(&*self.current(), network => gradients::loss_and_gradients(
             network, &data, loss, label_smoothing, n_threads))
     }
 
@@ -377,11 +381,10 @@ impl Network {
         progress: bool,
         n_threads: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let network = &slf.borrow().network.clone();
         let count = |argument: &str, value: Option<&Bound<PyAny>>, default: usize| {
             value.map_or(Ok(default), |value| Ok::<_, PyErr>(as_count(argument, value, 1)? as usize))
         };
-        let output = with_network!(network, network => network.config().output_activation);
+        let output = slf.get().config().output_activation;
         let named = |argument, name| Schedule::parse(argument, name).map_err(to_python);
         let config = TrainingConfig {
             loss: loss_of(loss, output)?,
@@ -410,7 +413,7 @@ impl Network {
 
     /// Copies of the parameters: a list of (W, b), W of shape (outputs, inputs) and b of shape (outputs,).
     fn parameters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        with_network!(&self.network, network => copies_of(py, network))
+        with_network!(&*self.current(), network => copies_of(py, network))
     }
 
     /// Overwrites all parameters with those of a list of (W, b), in the shapes that `parameters` gives.
@@ -420,22 +423,32 @@ impl Network {
     /// ValueError, TypeError
     ///     If a shape does not fit or a value is NaN or infinite; nothing is changed then.
     /// RuntimeError
-    ///     If another thread is using the network at this moment.
+    ///     If the network is being trained.
     fn set_parameters(slf: &Bound<Self>, parameters: &Bound<PyAny>) -> PyResult<()> {
-        let mut network = at_rest("parameters", slf)?;
-        with_network!(&mut network.network, network => set_parameters(network, parameters))
+        let network = slf.get();
+        if network.is_training.load(Ordering::Acquire) {
+            return Err(in_training("parameters"));
+        }
+        match network.precision() {
+            "f32" => set_parameters::<f32>(parameters, |pairs| {
+                network.change(|any| if let AnyNetwork::F32(core) = any { core.set_parameters(pairs) } else { Ok(()) })
+            }),
+            _ => set_parameters::<f64>(parameters, |pairs| {
+                network.change(|any| if let AnyNetwork::F64(core) = any { core.set_parameters(pairs) } else { Ok(()) })
+            }),
+        }
     }
 
     /// (inputs, hidden..., outputs)
     #[getter]
     fn layer_sizes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        with_network!(&self.network, network => PyTuple::new(py, network.layer_sizes()))
+        with_network!(&*self.current(), network => PyTuple::new(py, network.layer_sizes()))
     }
 
     /// "f32" or "f64"
     #[getter]
     fn precision(&self) -> &'static str {
-        match self.network {
+        match *self.current() {
             AnyNetwork::F32(_) => "f32",
             AnyNetwork::F64(_) => "f64",
         }
@@ -459,18 +472,18 @@ impl Network {
     /// The number of weights and biases.
     #[getter]
     fn n_parameters(&self) -> usize {
-        with_network!(&self.network, network => network.n_parameters())
+        with_network!(&*self.current(), network => network.n_parameters())
     }
 
     /// The bytes of weights and biases.
     #[getter]
     fn nbytes(&self) -> usize {
-        with_network!(&self.network, network => network.nbytes())
+        with_network!(&*self.current(), network => network.nbytes())
     }
 
     /// The constructor's call, without the weights.
     fn __repr__(&self, py: Python) -> PyResult<String> {
-        let sizes = with_network!(&self.network, network => network.layer_sizes());
+        let sizes = with_network!(&*self.current(), network => network.layer_sizes());
         let sizes = match sizes[..] {
             [first, .., last] if sizes.len() > 4 && sizes.iter().all(|size| *size == first) => {
                 format!("[{last}] * {}", sizes.len())
@@ -488,11 +501,11 @@ impl Network {
     }
 
     fn __copy__(&self) -> Self {
-        self.network.clone().into()
+        AnyNetwork::clone(&self.current()).into()
     }
 
     fn __deepcopy__(&self, _memo: &Bound<PyAny>) -> Self {
-        self.network.clone().into()
+        AnyNetwork::clone(&self.current()).into()
     }
 
     /// A call of `from_parameters` with the options bound and the parameters as its argument.
@@ -503,33 +516,59 @@ impl Network {
     }
 }
 
-impl From<AnyNetwork> for Network {
-    fn from(network: AnyNetwork) -> Self {
-        Network { network, is_training: false }
+/// Ends the network's training however `fit` ends.
+pub struct InTraining<'a>(&'a AtomicBool);
+
+impl Drop for InTraining<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
     }
 }
 
-/// The network, to be changed.
-///
-/// # Errors
-/// RuntimeError if another thread is using it, or it is being trained; `argument` is what the message begins with.
-pub fn at_rest<'py>(argument: &str, network: &Bound<'py, Network>) -> PyResult<PyRefMut<'py, Network>> {
-    match network.try_borrow_mut() {
-        Ok(network) if !network.is_training => Ok(network),
-        borrowed => {
-            let doing = if borrowed.is_ok() { "is being trained" } else { "another thread is using" };
-            Err(PyRuntimeError::new_err(format!("{argument}: expected a network at rest, got one that {doing}")))
-        }
+/// `argument` is what the message begins with.
+fn in_training(argument: &str) -> PyErr {
+    PyRuntimeError::new_err(format!("{argument}: expected a network at rest, got one that is being trained"))
+}
+
+impl From<AnyNetwork> for Network {
+    fn from(network: AnyNetwork) -> Self {
+        Network { network: Mutex::new(Arc::new(network)), is_training: AtomicBool::new(false) }
     }
 }
 
 impl Network {
-    fn config(&self) -> &Config {
-        with_network!(&self.network, network => network.config())
+    /// The network as it is now; what comes later does not change it.
+    pub(crate) fn current(&self) -> Arc<AnyNetwork> {
+        Arc::clone(&self.network.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes the network by `change`, which enters no Python: in place, or a copy of it where a pass is using it.
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut AnyNetwork) -> R) -> R {
+        change(Arc::make_mut(&mut self.network.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// Puts another network in this one's place.
+    pub(crate) fn replace(&self, network: AnyNetwork) {
+        *self.network.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(network);
+    }
+
+    /// Marks the network as being trained, as long as the result lives.
+    ///
+    /// # Errors
+    /// RuntimeError if it is already.
+    pub(crate) fn start_training(&self) -> PyResult<InTraining<'_>> {
+        if self.is_training.swap(true, Ordering::AcqRel) {
+            return Err(in_training("fit"));
+        }
+        Ok(InTraining(&self.is_training))
+    }
+
+    fn config(&self) -> Config {
+        with_network!(&*self.current(), network => network.config().clone())
     }
 
     fn options<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        Network::options_of(py, self.precision(), self.config())
+        Network::options_of(py, self.precision(), &self.config())
     }
 
     fn options_of<'py>(py: Python<'py>, precision: &str, config: &Config) -> PyResult<Bound<'py, PyDict>> {

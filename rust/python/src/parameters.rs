@@ -62,9 +62,12 @@ pub fn network_of<T: Dispatch + Element>(parameters: &Bound<PyAny>, config: Conf
     Network::from_layers(layers.collect::<PyResult<_>>()?, config).map_err(to_python)
 }
 
-/// Overwrites those of `network`, all or none.
-pub fn set_parameters<T: Dispatch + Element>(network: &mut Network<T>, parameters: &Bound<PyAny>) -> PyResult<()> {
+/// Gives the arrays of `parameters` to `set`, which enters no Python.
+pub fn set_parameters<T: Dispatch + Element>(
+    parameters: &Bound<PyAny>,
+    set: impl FnOnce(&[(Matrix<T>, &[T])]) -> tinyrs_core::Result<()>,
+) -> PyResult<()> {
     let pairs = iterate(parameters)?.map(|(index, item)| pair::<T>(index, &item?)).collect::<PyResult<Vec<_>>>()?;
     let views = pairs.iter().map(|(weight, bias)| Ok((as_matrix(weight)?, as_slice(bias))));
-    network.set_parameters(&views.collect::<PyResult<Vec<_>>>()?).map_err(to_python)
+    set(&views.collect::<PyResult<Vec<_>>>()?).map_err(to_python)
 }

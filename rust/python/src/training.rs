@@ -20,7 +20,7 @@ use tinyrs_core::{
 
 use crate::errors::to_python;
 use crate::gradients::{Data, OwnedSamples, as_pair};
-use crate::network::{AnyNetwork, Network, at_rest};
+use crate::network::{AnyNetwork, Network};
 use crate::optimizer::{AnyOptimizer, Optimizer};
 
 /// How long a signal may wait.
@@ -39,13 +39,8 @@ pub struct Request<'a, 'py> {
 /// Trains a copy of the network, which then takes its place, and builds the History.
 pub fn fit<'py>(network: &Bound<'py, Network>, request: &Request<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
     let py = network.py();
-    let copy = {
-        let mut network = at_rest("fit", network)?;
-        network.is_training = true;
-        network.network.clone()
-    };
-    let _at_rest_again = InTraining(network);
-    let report = match copy {
+    let _in_training = network.get().start_training()?;
+    let report = match AnyNetwork::clone(&network.get().current()) {
         AnyNetwork::F32(copy) => trained(network, copy, request)?,
         AnyNetwork::F64(copy) => trained(network, copy, request)?,
     };
@@ -54,15 +49,6 @@ pub fn fit<'py>(network: &Bound<'py, Network>, request: &Request<'_, 'py>) -> Py
         records.append(record(py, epoch)?)?;
     }
     py.import("tinyrs.training")?.getattr("History")?.call1((records, report.best_epoch, report.stop.name()))
-}
-
-/// Ends the network's training however `fit` ends.
-struct InTraining<'a, 'py>(&'a Bound<'py, Network>);
-
-impl Drop for InTraining<'_, '_> {
-    fn drop(&mut self) {
-        self.0.borrow_mut().is_training = false;
-    }
 }
 
 /// An epoch as a dict.
@@ -102,7 +88,7 @@ fn trained<'py, T: Precision>(
     if let Some(optimizer) = optimizer {
         optimizer.borrow_mut().0 = T::optimizer(state);
     }
-    network.borrow_mut().network = T::network(copy);
+    network.get().replace(T::network(copy));
     watcher.close(py)?;
     result
 }
@@ -217,9 +203,11 @@ impl Watcher {
     /// Tells Python of an epoch; whether to stop.
     fn answer<T: Precision>(&self, (epoch, layers): News<T>) -> PyResult<bool> {
         Python::attach(|py| {
-            if let Some(network) = T::network_mut(&mut self.network.borrow_mut(py).network) {
-                network.copy_layers(&layers);
-            }
+            self.network.get().change(|network| {
+                if let Some(network) = T::network_mut(network) {
+                    network.copy_layers(&layers);
+                }
+            });
             let record = record(py, &epoch)?;
             if let Some(progress) = &self.progress {
                 progress.call_method1(py, "update", (&record,))?;
