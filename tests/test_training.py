@@ -105,6 +105,14 @@ def test_backward_equals_the_oracles(output_activation: str) -> None:
     assert_close(gradients, wanted, 1e-12)
 
 
+def test_no_rows_have_no_gradient() -> None:
+    net = network([13, 33, 5])
+    net.backward(np.ones((7, 13)), np.ones((7, 5)))
+    dx, gradients = net.backward(np.ones((0, 13)), np.ones((0, 5)))
+    assert dx.shape == (0, 13)
+    assert all((array == 0).all() for pair in gradients for array in pair)
+
+
 def test_the_comparison_rejects_one_wrong_sign() -> None:
     net = network([4, 3, 2])
     _, gradients = net.loss_and_gradients(np.ones((5, 4)), np.ones((5, 2)))

@@ -109,7 +109,8 @@ pub fn backward<T: Dispatch>(
             unsafe { tape.pack(l, team.share(tape.outputs(l), 1)) };
         }
         team.barrier();
-        for start in (0..rows).step_by(BLOCK_ROWS) {
+        // No rows are one empty block: their gradient is 0.
+        for start in (0..rows.max(1)).step_by(BLOCK_ROWS) {
             let block = BLOCK_ROWS.min(rows - start);
             let share = team.share(block, 1);
             // SAFETY: members have different rows until the barrier, and different outputs after it.

@@ -192,10 +192,17 @@ impl<T: Scalar> Work<'_, T> {
     }
 
     /// The loss of each row and whether it is predicted right, in `losses` and `hits`, without dropout or gradients.
+    /// Returns, to all, whether it was finished, as [`Work::batch`] does.
     ///
     /// # Safety
     /// As [`Work::batch`]; both have as many elements as there are rows.
-    pub(crate) unsafe fn evaluate(&self, team: &Team, losses: Shared<f64>, hits: Shared<f64>) {
+    pub(crate) unsafe fn evaluate(
+        &self,
+        team: &Team,
+        (losses, hits): (Shared<f64>, Shared<f64>),
+        interrupt: &AtomicBool,
+        halt: &AtomicBool,
+    ) -> bool {
         let rows = self.x.rows();
         for start in (0..rows).step_by(self.tape.rows()) {
             let share = team.share(self.tape.rows().min(rows - start), ROW_UNIT);
@@ -212,8 +219,16 @@ impl<T: Scalar> Work<'_, T> {
                     losses.slice(index..index + 1)[0] = self.objective.row(self.kernels, index, out, 1.0, d);
                 }
             }
-            // The shares of the last block are others.
+            // The shares of the last block are others; and none may halt before all have seen the block before.
             team.barrier();
+            if team.index == 0 && interrupt.load(Ordering::Relaxed) {
+                halt.store(true, Ordering::Relaxed);
+            }
+            team.barrier();
+            if halt.load(Ordering::Relaxed) {
+                return false;
+            }
         }
+        true
     }
 }

@@ -256,7 +256,7 @@ impl<T: Scalar> Run<'_, T> {
         let mut finished = Copies::of(arrays)?;
         let keep_best = config.restore_best && held_out.is_some();
         let mut best = if keep_best { Some(Copies::of(parameters)?) } else { None };
-        let mut report = Report { epochs: Vec::with_capacity(config.epochs), best_epoch: 0, stop: Stop::Finished };
+        let mut report = Report { epochs: Vec::new(), best_epoch: 0, stop: Stop::Finished };
         let (mut best_value, mut stale) = (f64::INFINITY, 0);
         for epoch in 0..config.epochs {
             let start = Instant::now();
@@ -335,6 +335,7 @@ impl<T: Scalar> Run<'_, T> {
         interrupt: &AtomicBool,
     ) -> EpochEnd {
         let n_batches = order.len().div_ceil(self.batch_size);
+        let total = n_batches as f64 * self.config.epochs as f64;
         let held_out = held_out.map(|held_out| {
             let results = (Shared(held_out.losses.as_mut_ptr()), Shared(held_out.hits.as_mut_ptr()));
             (&held_out.work, results)
@@ -348,8 +349,7 @@ impl<T: Scalar> Run<'_, T> {
                 self.work.pack_all(team);
                 for (index, rows) in order.chunks(self.batch_size).enumerate() {
                     let step = epoch * n_batches + index;
-                    let (batch, learning_rate) =
-                        self.batch(rows, step, n_batches * self.config.epochs, steps_before + index as u64 + 1);
+                    let (batch, learning_rate) = self.batch(rows, (step, total), steps_before + index as u64 + 1);
                     (end.steps, end.learning_rate) = (index + 1, learning_rate);
                     match self.work.batch(team, &batch, interrupt, &halt) {
                         Some(loss) => {
@@ -366,7 +366,7 @@ impl<T: Scalar> Run<'_, T> {
                     && !end.interrupted
                     && !end.diverged
                 {
-                    work.evaluate(team, *losses, *hits);
+                    end.interrupted = !work.evaluate(team, (*losses, *hits), interrupt, &halt);
                 }
                 if team.index == 0 {
                     result.slice(0..1)[0] = end;
@@ -378,9 +378,9 @@ impl<T: Scalar> Run<'_, T> {
 
     /// Step number `step` of `total` in this call, number `count` (from 1) in the life of the optimizer; and its
     /// learning rate.
-    fn batch<'a>(&'a self, rows: &'a [u32], step: usize, total: usize, count: u64) -> (Batch<'a, T>, f64) {
+    fn batch<'a>(&'a self, rows: &'a [u32], (step, total): (usize, f64), count: u64) -> (Batch<'a, T>, f64) {
         let config = self.config;
-        let t = step as f64 / total as f64;
+        let t = step as f64 / total;
         let rate = config.learning_rate * config.schedule.factor(t);
         let weight_decay = config.weight_decay * config.weight_decay_schedule.factor(t);
         let dropout = config.dropout * config.dropout_schedule.factor(t);
