@@ -505,8 +505,11 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
     # Prediction.
 
     def _read(self, X: Any) -> Table:
-        validate_data(self, X, reset=False, dtype=None, ensure_all_finite="allow-nan")
-        return Table.read(_as_table(X))
+        if _is_frame(X):
+            # Names and number of columns; as an array it would be a copy of objects.
+            validate_data(self, X, reset=False, skip_check_array=True)
+            return Table.read(X)
+        return Table.read(validate_data(self, X, reset=False, dtype=None, ensure_all_finite="allow-nan"))
 
     def _features(self, table: Table) -> Floats:
         return self.preprocessor_.transform(table, DTYPES[self._precision])
@@ -557,9 +560,14 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         return tags
 
 
+def _is_frame(X: Any) -> bool:
+    """Whether it is a data frame: of pandas or polars, or a table of pyarrow."""
+    return hasattr(X, "columns") or hasattr(X, "column_names")
+
+
 def _as_table(X: Any) -> Any:
     """A data frame as it is, anything else as a 2-D array."""
-    if hasattr(X, "columns") or hasattr(X, "column_names"):
+    if _is_frame(X):
         return X
     return check_array(X, dtype=None, ensure_all_finite="allow-nan")
 
