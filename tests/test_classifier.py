@@ -260,6 +260,15 @@ def test_partial_fit_takes_new_classes(digits: Any) -> None:
     assert announced.predict_proba(X[:1]).shape == (1, 10)
 
 
+def test_fit_and_partial_fit_may_follow_each_other(digits: Any) -> None:
+    X, y = digits
+    model = small(max_iter=2).partial_fit(X, y)
+    # Other features, so other sizes: nothing of the first network may be left.
+    model.fit(X[:, :30], y).partial_fit(X[:, :30], y).partial_fit(X[:, :30], y)
+    assert model.n_iter_ == 4
+    assert model.predict(X[:5, :30]).shape == (5,)
+
+
 def test_a_warm_start_goes_on(digits: Any) -> None:
     X, y = digits
     model = small(warm_start=True, max_iter=2, calibrate=False).fit(X, y)

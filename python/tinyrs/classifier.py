@@ -126,6 +126,7 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
     temperature_: float
     loss_curve_: list[float]
     validation_scores_: list[float] | None
+    _optimizer: Optimizer | None  # of partial_fit
 
     _parameter_constraints = {  # noqa: RUF012  # scikit-learn's way
         "hidden_layer_sizes": ["array-like"],
@@ -260,7 +261,7 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         network = self._network(features.shape[1], n_outputs, seed) if fresh else self.network_
         history = self._train(
             network,
-            Optimizer("adamw", beta2=0.95),
+            _optimizer(),
             (features[train], targets[train]),
             None if weight is None else weight[train],
             epochs=self.max_iter,
@@ -272,6 +273,8 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
             self.temperature_ = _temperature(_logits(network, validation[0]), validation[1])
             _divide_logits(network, self.temperature_)
         self._finish(network, history)
+        # What a partial_fit before may have left belongs to another network.
+        self._optimizer = None
         return self
 
     def partial_fit(
@@ -298,15 +301,13 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         if first:
             n_outputs = targets.shape[1] if targets.ndim == 2 else len(self.classes_)
             network = self._network(features.shape[1], n_outputs, int(rng.randint(2**31 - 1)))
-            self._optimizer = Optimizer("adamw", beta2=0.95)
         elif known is not None and len(known) < len(self.classes_):
             places = np.asarray(np.searchsorted(self.classes_, known))
             network = _with_classes(self.network_, places, len(self.classes_))
-            self._optimizer = Optimizer("adamw", beta2=0.95)
         else:
             network = self.network_
-            if not hasattr(self, "_optimizer"):
-                self._optimizer = Optimizer("adamw", beta2=0.95)
+        if first or network is not self.network_ or self._optimizer is None:
+            self._optimizer = _optimizer()
         history = self._train(
             network,
             self._optimizer,
@@ -576,15 +577,16 @@ def _rows(table: Table, rows: npt.NDArray[np.intp]) -> Table:
     return Table([column[rows] for column in table.columns], len(rows))
 
 
-def _with_logits(network: Network) -> Network:
-    return Network.from_parameters(
-        network.parameters(), activation=network.activation, precision=network.precision
-    )
+def _optimizer() -> Optimizer:
+    return Optimizer("adamw", beta2=0.95)
 
 
 def _logits(network: Network, features: Floats, n_threads: int | None = None) -> Floats:
     """What the last layer's softmax or sigmoid starts from: (rows, outputs)."""
-    return _with_logits(network).forward(features, n_threads=n_threads)
+    plain = Network.from_parameters(
+        network.parameters(), activation=network.activation, precision=network.precision
+    )
+    return plain.forward(features, n_threads=n_threads)
 
 
 def _divide_logits(network: Network, temperature: float) -> None:

@@ -1,5 +1,6 @@
 //! Products of weights with one row (`gemv`) or with a batch (`gemm`), with bias and activation applied while the
-//! sums are in cache, and the table of kernels per instruction set.
+//! sums are in cache; those of training (`outer`, from weights that `pack` lays out) and what lies between them (`rows`);
+//! and the table of kernels per instruction set.
 
 pub(crate) mod dense;
 pub(crate) mod epilogue;
