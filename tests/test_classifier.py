@@ -25,7 +25,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from tinyrs import TinyClassifier
-from tinyrs.preprocessing import NumberColumns, Preprocessor, Table, quantiles
 
 
 @parametrize_with_checks([TinyClassifier(), TinyClassifier(n_layers=1, width=32, max_iter=30)])  # type: ignore[untyped-decorator]
@@ -112,43 +111,6 @@ def test_numbers_may_be_categories() -> None:
         ValueError, match="categorical_features: expected names or places of columns, got 'colour'"
     ):
         small(categorical_features=["colour"]).fit(X, y)
-
-
-def test_quantiles_count_a_weight_as_so_many_rows() -> None:
-    rng = np.random.default_rng(0)
-    column, weight = rng.normal(size=31), rng.integers(1, 5, 31)
-    repeated = np.repeat(column, weight)
-    np.testing.assert_array_equal(quantiles(column, weight.astype(float)), quantiles(repeated, None))
-    np.testing.assert_array_equal(
-        quantiles(column, None), np.quantile(column, [0, 0.25, 0.5, 0.75, 1], method="inverted_cdf")
-    )
-
-
-def test_numbers_are_centred_scaled_and_clipped() -> None:
-    X = np.array([[0.0, 5, 1], [1, 5, 1], [2, 5, 1], [3, 5, 1], [1e300, 5, 9]])
-    columns = NumberColumns.fit([0, 1, 2], X, None)
-    (z, flags) = columns.transform(X)
-    assert flags.shape == (5, 0)
-    assert z.shape == (5, 2)  # a constant column gives nothing
-    assert z[2, 0] == 0
-    assert (np.abs(z) <= 3).all()
-    assert z[4, 0] == pytest.approx(3)
-    # No spread between the quartiles: scaled by the range.
-    assert z[4, 1] == pytest.approx(2 / np.sqrt(1 + 4 / 9))
-    # Nothing that varies is still one feature.
-    table = Table.read(np.full((4, 2), 3.0))
-    np.testing.assert_array_equal(Preprocessor.fit(table).transform(table, np.float32), np.zeros((4, 1)))
-
-
-def test_many_categories_share_buckets() -> None:
-    names = np.array([f"name {i % 700}" for i in range(1400)] + ["frequent"] * 99, dtype=object)[:, None]
-    table = Table.read(names)
-    preprocessor = Preprocessor.fit(table)
-    X = preprocessor.transform(table, np.float32)
-    assert X.shape == (1499, 256 + 16)
-    np.testing.assert_array_equal(X.sum(axis=1), 1)
-    unseen = preprocessor.transform(Table.read(np.array([["never seen"]], dtype=object)), np.float32)
-    assert unseen[0, 256:].sum() == 1
 
 
 def test_same_seed_same_bits_for_any_number_of_threads_and_any_batch(digits: Any) -> None:

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from tinyrs import _threadpool as _threadpool
@@ -24,6 +25,8 @@ from tinyrs.training import History
 
 if TYPE_CHECKING:
     from tinyrs.classifier import TinyClassifier as TinyClassifier
+    from tinyrs.predictor import Predictor as Predictor
+    from tinyrs.predictor import load as load
 
 __version__: str = build_info()["version"]
 
@@ -31,20 +34,26 @@ __all__ = [
     "History",
     "Network",
     "Optimizer",
+    "Predictor",
     "TinyClassifier",
     "__version__",
     "build_info",
     "get_num_threads",
+    "load",
     "machine_limits",
     "set_num_threads",
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """The estimator is imported when it is first asked for: it needs scikit-learn, `import tinyrs` only
-    NumPy."""
-    if name == "TinyClassifier":
-        from tinyrs.classifier import TinyClassifier
+# Imported when they are first asked for: `import tinyrs` is quick, and needs NumPy alone.
+_LAZY = {
+    "Predictor": "tinyrs.predictor",
+    "TinyClassifier": "tinyrs.classifier",
+    "load": "tinyrs.predictor",
+}
 
-        return TinyClassifier
-    raise AttributeError(f"module 'tinyrs' has no attribute {name!r}")
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'tinyrs' has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)

@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterable, Sequence
+from os import PathLike
 from typing import Any, Literal, SupportsIndex, TypedDict, final
 
 import numpy as np
@@ -7,7 +8,17 @@ from typing_extensions import Self
 
 from tinyrs.training import History, Record
 
-__all__ = ["Network", "Optimizer", "build_info", "get_num_threads", "machine_limits", "set_num_threads"]
+__all__ = [
+    "ColumnTransformer",
+    "Network",
+    "Optimizer",
+    "build_info",
+    "get_num_threads",
+    "machine_limits",
+    "read_safetensors",
+    "set_num_threads",
+    "write_safetensors",
+]
 
 _Floats = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 _Parameters = Iterable[tuple[npt.ArrayLike, npt.ArrayLike]]
@@ -28,6 +39,26 @@ class _MachineLimits(TypedDict):
     prefetch_distance: int
     fma_f32: float
     fma_f64: float
+
+@final
+class ColumnTransformer:
+    def __new__(
+        cls,
+        n_columns: int,
+        numbers: Sequence[tuple[int, float, float, bool]],
+        categories: Sequence[tuple[int, int]],
+    ) -> Self: ...
+    @property
+    def n_features(self) -> int: ...
+    def transform(self, X: npt.ArrayLike, *, precision: str) -> npt.NDArray[Any]: ...
+    def forward(
+        self,
+        network: Network,
+        X: npt.ArrayLike,
+        *,
+        out: _Floats | None = None,
+        n_threads: SupportsIndex | None = None,
+    ) -> npt.NDArray[Any]: ...
 
 @final
 class Network:
@@ -112,11 +143,14 @@ class Network:
     @property
     def output_activation(self) -> str: ...
     @property
+    def options(self) -> dict[str, Any]: ...
+    @property
     def n_parameters(self) -> int: ...
     @property
     def nbytes(self) -> int: ...
     def __copy__(self) -> Self: ...
     def __deepcopy__(self, _memo: Any) -> Self: ...
+    def save(self, path: str | PathLike[str]) -> None: ...
     def __reduce__(self) -> Any: ...
 
 @final
@@ -144,3 +178,9 @@ def build_info() -> _BuildInfo: ...
 def machine_limits(
     n_threads: SupportsIndex | None = None, *, working_set: SupportsIndex | None = None
 ) -> _MachineLimits: ...
+def read_safetensors(
+    data: npt.NDArray[np.uint8],
+) -> tuple[dict[str, str], list[tuple[tuple[str, str, list[int]], int]]]: ...
+def write_safetensors(
+    tensors: Sequence[tuple[tuple[str, str, Sequence[int]], bytes]], metadata: dict[str, str]
+) -> bytes: ...

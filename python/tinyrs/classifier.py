@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
@@ -24,7 +25,9 @@ except ModuleNotFoundError as missing:
     ) from missing
 
 from tinyrs._tinyrs import Network, Optimizer
-from tinyrs.preprocessing import Preprocessor, Table
+from tinyrs.predictor import Predictor, loads
+from tinyrs.preprocessing import Preprocessor
+from tinyrs.tables import Table, is_frame
 from tinyrs.training import History, Record
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -237,21 +240,21 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         if weight is not None and not weight.all():
             # A row that does not count is none.
             counts = np.flatnonzero(weight)
-            table, y, weight = _rows(table, counts), y[counts], weight[counts]
+            table, y, weight = table.rows(counts), y[counts], weight[counts]
         if not hasattr(self, "_precision") or not self.warm_start:
-            self._set_precision(table.rows)
+            self._set_precision(table.n_rows)
         targets = self._encode(y)
         if eval_set is not None:
-            train, held = np.arange(table.rows), None
+            train, held = np.arange(table.n_rows), None
         else:
             train, held = self._split(targets, rng)
         if not (self.warm_start and hasattr(self, "network_")):
             of_train = None if weight is None else weight[train]
-            self.preprocessor_ = Preprocessor.fit(_rows(table, train), self._categorical(), of_train)
-        features = self._features(table)
+            self.preprocessor_ = Preprocessor.fit(table.rows(train), self._categorical(), of_train)
+        features = self._features(self.preprocessor_.encode(table))
         validation = None
         if eval_set is not None:
-            validation = (self._features(self._read(eval_set[0])), self._encode(np.asarray(eval_set[1])))
+            validation = (self._features(self._encoded(eval_set[0])), self._encode(np.asarray(eval_set[1])))
         elif held is not None:
             validation = (features[held], targets[held])
 
@@ -293,11 +296,11 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         table, rng = Table.read(_as_table(X)), check_random_state(self.random_state)
         weight = self._weights(y, sample_weight)
         if first:
-            self._set_precision(table.rows)
+            self._set_precision(table.n_rows)
         targets = self._encode(y)
         if first:
             self.preprocessor_ = Preprocessor.fit(table, self._categorical())
-        features = self._features(table)
+        features = self._features(self.preprocessor_.encode(table))
         if first:
             n_outputs = targets.shape[1] if targets.ndim == 2 else len(self.classes_)
             network = self._network(features.shape[1], n_outputs, int(rng.randint(2**31 - 1)))
@@ -505,26 +508,28 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
 
     # Prediction.
 
-    def _read(self, X: Any) -> Table:
-        if _is_frame(X):
+    def _encoded(self, X: Any) -> npt.NDArray[Any]:
+        """X, checked, as numbers (rows, columns)."""
+        if is_frame(X):
             # Names and number of columns; as an array it would be a copy of objects.
             validate_data(self, X, reset=False, skip_check_array=True)
-            return Table.read(X)
-        return Table.read(validate_data(self, X, reset=False, dtype=None, ensure_all_finite="allow-nan"))
+            return self.preprocessor_.encode(X)
+        X = validate_data(self, X, reset=False, dtype=None, ensure_all_finite="allow-nan")
+        return self.preprocessor_.encode(X)
 
-    def _features(self, table: Table) -> Floats:
-        return self.preprocessor_.transform(table, DTYPES[self._precision])
+    def _features(self, encoded: npt.NDArray[Any]) -> Floats:
+        return self.preprocessor_.features(encoded, self._precision)
 
     def predict_proba(self, X: Any) -> Floats:
         """Probabilities of shape (rows, n_classes), in the order of `classes_`; of each label for several
         labels."""
         check_is_fitted(self, "network_")
-        return self.network_.forward(self._features(self._read(X)), n_threads=self.n_threads)
+        return self.preprocessor_.forward(self.network_, self._encoded(X), self.n_threads)
 
     def predict_log_proba(self, X: Any) -> Floats:
         """The logarithms of `predict_proba`, without its underflow."""
         check_is_fitted(self, "network_")
-        z = _logits(self.network_, self._features(self._read(X)), self.n_threads)
+        z = _logits(self.network_, self._features(self._encoded(X)), self.n_threads)
         if self._multilabel:
             return np.asarray(-np.logaddexp(0, -z))
         z = z - z.max(axis=1, keepdims=True)
@@ -533,7 +538,7 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
     def decision_function(self, X: Any) -> Floats:
         """Logits of shape (rows, n_classes); with two classes their difference, (rows,)."""
         check_is_fitted(self, "network_")
-        z = _logits(self.network_, self._features(self._read(X)), self.n_threads)
+        z = _logits(self.network_, self._features(self._encoded(X)), self.n_threads)
         return z[:, 1] - z[:, 0] if len(self.classes_) == 2 and not self._multilabel else z
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
@@ -543,6 +548,47 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
             return (p > 0.5).astype(int)
         best: npt.NDArray[Any] = self.classes_[p.argmax(axis=1)]
         return best
+
+    def predictor(self) -> Predictor:
+        """What one deploys: the model as it is now, frozen, which needs NumPy alone; see
+        `tinyrs.Predictor`."""
+        check_is_fitted(self, "network_")
+        training = {
+            "n_iter": self.n_iter_,
+            "best_iteration": self.best_iteration_,
+            "loss_curve": self.loss_curve_,
+            "validation_scores": self.validation_scores_,
+            "temperature": self.temperature_,
+        }
+        return Predictor(
+            self.network_,
+            self.preprocessor_,
+            self.classes_,
+            multilabel=self._multilabel,
+            feature_names=getattr(self, "feature_names_in_", None),
+            training=training,
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the predictor to a safetensors file; see `tinyrs.Predictor.save` and `tinyrs.load`."""
+        self.predictor().save(path)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        if "network_" in state:
+            # The bytes of a model file; whatever the classes are, they are in the state.
+            network, preprocessor = state.pop("network_"), state.pop("preprocessor_")
+            classes = np.arange(network.layer_sizes[-1])
+            state["_model"] = Predictor(network, preprocessor, classes).to_bytes()
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        if "_model" in state:
+            predictor = loads(state.pop("_model"))
+            assert isinstance(predictor, Predictor)
+            state["network_"], state["preprocessor_"] = predictor.network, predictor.preprocessor
+        super().__setstate__(state)
 
     @property
     def coefs_(self) -> list[Floats]:
@@ -561,20 +607,11 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         return tags
 
 
-def _is_frame(X: Any) -> bool:
-    """Whether it is a data frame: of pandas or polars, or a table of pyarrow."""
-    return hasattr(X, "columns") or hasattr(X, "column_names")
-
-
 def _as_table(X: Any) -> Any:
     """A data frame as it is, anything else as a 2-D array."""
-    if _is_frame(X):
+    if is_frame(X):
         return X
     return check_array(X, dtype=None, ensure_all_finite="allow-nan")
-
-
-def _rows(table: Table, rows: npt.NDArray[np.intp]) -> Table:
-    return Table([column[rows] for column in table.columns], len(rows))
 
 
 def _optimizer() -> Optimizer:

@@ -19,7 +19,8 @@
 //!
 //! `network` (parameters, passes) uses `layer`, which uses `linalg` (products) and `activation`, which use `simd` (one
 //! lane type per instruction set), `matrix` and `scalar`. `plan` decides from shapes what a pass does; `threads` is
-//! the only user of rayon; `probe` measures what the machine can do.
+//! the only user of rayon; `probe` measures what the machine can do. `column_transformer` makes features of a table's
+//! rows.
 //!
 //! `training` (epochs, validation, early stopping) uses `step` (a batch on a team of threads), which uses `tape` (both
 //! passes over a block of rows), `loss` and `optimizer`; `schedule`, `init` and `random` are small and by themselves.
@@ -36,6 +37,7 @@
 
 mod activation;
 mod affinity;
+mod column_transformer;
 mod error;
 mod gradients;
 mod init;
@@ -64,6 +66,7 @@ mod training_config;
 mod workspace;
 
 pub use activation::{Activation, OutputActivation};
+pub use column_transformer::{CategoryColumn, ColumnTransformer, NumberColumn};
 pub use error::{Error, Result};
 pub use gradients::{Gradients, backward, loss_and_gradients};
 pub use init::Init;

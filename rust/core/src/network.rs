@@ -1,5 +1,7 @@
 //! `Network<T>`: parameters, and the forward pass of one row or of a batch.
 
+use std::ops::Range;
+
 use crate::activation::{Activation, Epilogue, OutputActivation};
 use crate::error::{Error, Result};
 use crate::init::Init;
@@ -149,43 +151,61 @@ impl<T: Dispatch> Network<T> {
     /// [`Error::Invalid`] if a shape does not fit, [`Error::NonFinite`] if `x` holds NaN or infinity (nothing is
     /// written then), [`Error::OutOfMemory`].
     pub fn forward(&self, x: Matrix<T>, out: &mut MatrixMut<T>, n_threads: usize) -> Result<()> {
-        let (inputs, outputs) = (self.layers[0].inputs(), self.outputs());
+        let inputs = self.layers[0].inputs();
         if x.cols() != inputs {
             return Err(Error::invalid("X", format!("{inputs} features"), x.cols()));
+        }
+        if !self.kernels.all_finite(x.data()) {
+            check_finite("X", x)?;
+        }
+        self.forward_rows(&x, out, n_threads)
+    }
+
+    /// [`Network::forward`] of rows that are finite, from wherever they come.
+    pub(crate) fn forward_rows(&self, x: &impl Rows<T>, out: &mut MatrixMut<T>, n_threads: usize) -> Result<()> {
+        let (inputs, outputs) = (self.layers[0].inputs(), self.outputs());
+        if x.cols() != inputs {
+            return Err(Error::invalid("network", format!("one of {} inputs", x.cols()), inputs));
         }
         if (out.rows(), out.cols()) != (x.rows(), outputs) {
             let got = format!("({}, {})", out.rows(), out.cols());
             return Err(Error::invalid("out", format!("shape ({}, {outputs})", x.rows()), got));
         }
-        if !self.kernels.all_finite(x.data()) {
-            check_finite("X", x)?;
-        }
-        self.forward_blocks(x, out.data_mut(), n_threads)?;
-        if self.config.output_activation == OutputActivation::Softmax {
-            out.data_mut().chunks_exact_mut(outputs).for_each(|row| self.kernels.softmax(row));
-        }
-        Ok(())
+        self.forward_blocks(x, out.data_mut(), n_threads)
     }
 
     /// The rows in blocks, each of which goes through all layers while it is in the cache. The team splits the outputs
     /// of each layer and meets between layers.
-    fn forward_blocks(&self, x: Matrix<T>, out: &mut [T], n_threads: usize) -> Result<()> {
-        let (batch, inputs, outputs) = (x.rows(), x.cols(), self.outputs());
+    fn forward_blocks(&self, x: &impl Rows<T>, out: &mut [T], n_threads: usize) -> Result<()> {
+        let (batch, outputs) = (x.rows(), self.outputs());
+        let softmax = self.config.output_activation == OutputActivation::Softmax;
         let unit = CACHE_LINE / size_of::<T>();
-        let block = plan::batch_block(batch, self.hidden_width() * size_of::<T>());
+        let widest = self.hidden_width().max(x.room(1));
+        let block = plan::batch_block(batch, widest * size_of::<T>());
         let size = (block * self.hidden_width()).next_multiple_of(unit);
-        with_scratch("X", 2 * size, |scratch: &mut [T]| {
-            let (even, odd) = scratch.split_at_mut(size);
-            let (hidden, out) = ([Shared(even.as_mut_ptr()), Shared(odd.as_mut_ptr())], Shared(out.as_mut_ptr()));
+        with_scratch("X", 2 * size + x.room(block), |scratch: &mut [T]| {
+            let (even, rest) = scratch.split_at_mut(size);
+            let (odd, room) = rest.split_at_mut(size);
+            let (hidden, room) = ([Shared(even.as_mut_ptr()), Shared(odd.as_mut_ptr())], Shared(room.as_mut_ptr()));
+            let out = Shared(out.as_mut_ptr());
             threads::run(plan::threads(self.n_parameters(), self.nbytes(), batch, n_threads), |team| {
-                let out = &out;
-                for (index, x) in x.data().chunks(block * inputs).enumerate() {
-                    if index > 0 {
-                        // The buffers are free when everybody is done with the block before.
+                let room = &room;
+                for start in (0..batch).step_by(block) {
+                    let rows = start..(start + block).min(batch);
+                    let out = out.at(start * outputs);
+                    // SAFETY: `room` is as large as was asked for, and free.
+                    let x = unsafe { x.read(team, rows.clone(), room) };
+                    self.forward_block(team, x, &hidden, &out);
+                    if softmax || rows.end < batch {
+                        // The block's outputs are whole, and the buffers free, when everybody is done with it.
                         team.barrier();
                     }
-                    let out = Shared(out.0.wrapping_add(index * block * outputs));
-                    self.forward_block(team, x, &hidden, &out);
+                    if softmax {
+                        let share = team.share(rows.len(), 1);
+                        // SAFETY: the members' shares are disjoint rows of `out`.
+                        let out = unsafe { out.slice(share.start * outputs..share.end * outputs) };
+                        out.chunks_exact_mut(outputs).for_each(|row| self.kernels.softmax(row));
+                    }
                 }
             });
         })
@@ -262,6 +282,40 @@ impl<T: Dispatch> Network<T> {
     /// The bytes of weights and biases.
     pub fn nbytes(&self) -> usize {
         self.n_parameters() * size_of::<T>()
+    }
+}
+
+/// Where the rows of a pass come from: a matrix, or something that computes them.
+pub(crate) trait Rows<T>: Sync {
+    /// How many there are.
+    fn rows(&self) -> usize;
+    /// The features of each.
+    fn cols(&self) -> usize;
+    /// The elements of memory that reading `rows` rows takes.
+    fn room(&self, rows: usize) -> usize;
+    /// The features of `rows`, when all members of the team have called it.
+    ///
+    /// # Safety
+    /// `room` is as large as [`Rows::room`] says, and nobody uses it but the members in this call, and who reads the
+    /// result.
+    unsafe fn read<'a>(&'a self, team: &Team, rows: Range<usize>, room: &Shared<T>) -> &'a [T];
+}
+
+impl<T: Sync> Rows<T> for Matrix<'_, T> {
+    fn rows(&self) -> usize {
+        Matrix::rows(self)
+    }
+
+    fn cols(&self) -> usize {
+        Matrix::cols(self)
+    }
+
+    fn room(&self, _rows: usize) -> usize {
+        0
+    }
+
+    unsafe fn read<'a>(&'a self, _team: &Team, rows: Range<usize>, _room: &Shared<T>) -> &'a [T] {
+        &self.data()[rows.start * self.cols()..rows.end * self.cols()]
     }
 }
 

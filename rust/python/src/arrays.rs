@@ -58,10 +58,10 @@ fn not_numbers(argument: &str, got: String) -> PyErr {
 /// # Errors
 /// TypeError if it is no array of T; ValueError if it has another shape, is not contiguous, aligned and writeable,
 /// or overlaps the memory of `input`.
-pub fn as_output<'py, T: Element + Scalar>(
+pub fn as_output<'py, T: Element + Scalar, S: Scalar>(
     value: &Bound<'py, PyAny>,
     shape: &[usize],
-    input: &[T],
+    input: &[S],
 ) -> PyResult<Bound<'py, PyArrayDyn<T>>> {
     let Ok(array) = value.cast::<PyArrayDyn<T>>() else {
         let got = match value.cast::<PyUntypedArray>() {
@@ -79,8 +79,12 @@ pub fn as_output<'py, T: Element + Scalar>(
         let message = "out: expected a C-contiguous, aligned, writeable array, got one that is not";
         return Err(PyValueError::new_err(message));
     }
-    let (start, bytes) = (array.data() as usize, size_of_val(input).max(array.len() * size_of::<T>()));
-    if (input.as_ptr() as usize).abs_diff(start) < bytes && !input.is_empty() {
+    let range = |start: usize, bytes: usize| start..start + bytes;
+    let (read, written) = (
+        range(input.as_ptr() as usize, size_of_val(input)),
+        range(array.data() as usize, array.len() * size_of::<T>()),
+    );
+    if read.start < written.end && written.start < read.end {
         return Err(PyValueError::new_err("out: expected memory of its own, got memory that overlaps X"));
     }
     Ok(array.clone())

@@ -1,12 +1,14 @@
 //! Python bindings of tinyrs-core: conversion, errors, the GIL; no arithmetic.
 
 mod arrays;
+mod column_transformer;
 mod errors;
 mod gradients;
 mod network;
 mod optimizer;
 mod options;
 mod parameters;
+mod safetensors;
 mod training;
 
 use pyo3::prelude::*;
@@ -22,9 +24,13 @@ mod _tinyrs {
     use crate::errors::to_python;
 
     #[pymodule_export]
+    use crate::column_transformer::ColumnTransformer;
+    #[pymodule_export]
     use crate::network::Network;
     #[pymodule_export]
     use crate::optimizer::Optimizer;
+    #[pymodule_export]
+    use crate::safetensors::{read_safetensors, write_safetensors};
 
     /// An instruction set that cannot be had is an error at import, not at the first pass.
     #[pymodule_init]

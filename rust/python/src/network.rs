@@ -8,7 +8,9 @@ use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple, PyType};
-use tinyrs_core::{Config, Dispatch, Init, Layer, Matrix, MatrixMut, Monitor, Schedule, TrainingConfig, num_threads};
+use tinyrs_core::{
+    Config, Dispatch, Init, Layer, Matrix, MatrixMut, Monitor, Scalar, Schedule, TrainingConfig, num_threads,
+};
 
 use crate::arrays::{as_array, as_count, as_output, as_slice, tuple};
 use crate::errors::to_python;
@@ -181,8 +183,9 @@ impl Network {
         out: Option<&Bound<'py, PyAny>>,
         n_threads: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let requested = n_threads.map(|n| as_count("n_threads", n, 1)).transpose()?.map(|n| n as usize);
-        with_network!(&*self.current(), network => forward(network, X, out, requested))
+        with_network!(&*self.current(), network => run_pass(X, out, n_threads, size_of_pass(network), |x, out, n| {
+            network.forward(x, out, n)
+        }))
     }
 
     /// The gradient of anything by the inputs and the parameters, from that by the outputs.
@@ -469,6 +472,13 @@ impl Network {
         self.config().output_activation.name()
     }
 
+    /// All keyword arguments of `from_parameters`: `from_parameters(network.parameters(), **network.options)` is the
+    /// same network.
+    #[getter]
+    fn options<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        Network::options_of(py, self.precision(), &self.config())
+    }
+
     /// The number of weights and biases.
     #[getter]
     fn n_parameters(&self) -> usize {
@@ -508,11 +518,26 @@ impl Network {
         AnyNetwork::clone(&self.current()).into()
     }
 
-    /// A call of `from_parameters` with the options bound and the parameters as its argument.
-    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyList>,))> {
-        let constructor = py.get_type::<Network>().getattr("from_parameters")?;
-        let call = py.import("functools")?.getattr("partial")?.call((constructor,), Some(&self.options(py)?))?;
-        Ok((call, (self.parameters(py)?,)))
+    /// Writes the network to a safetensors file, whole or not at all; `tinyrs.load` reads it.
+    ///
+    /// Parameters
+    /// ----------
+    /// path : str or path
+    ///
+    /// Raises
+    /// ------
+    /// OSError
+    ///     If it cannot be written; what was there before is unharmed.
+    fn save(slf: &Bound<Self>, path: &Bound<PyAny>) -> PyResult<()> {
+        let model_file = slf.py().import("tinyrs.model_file")?;
+        let bytes = model_file.call_method1("network_to_bytes", (slf,))?;
+        model_file.call_method1("write", (path, bytes)).map(drop)
+    }
+
+    /// The bytes of a file, and what reads them.
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyAny>,))> {
+        let bytes = slf.py().import("tinyrs.model_file")?.call_method1("network_to_bytes", (slf,))?;
+        Ok((slf.py().import("tinyrs.predictor")?.getattr("loads")?, (bytes,)))
     }
 }
 
@@ -567,10 +592,6 @@ impl Network {
         with_network!(&*self.current(), network => network.config().clone())
     }
 
-    fn options<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        Network::options_of(py, self.precision(), &self.config())
-    }
-
     fn options_of<'py>(py: Python<'py>, precision: &str, config: &Config) -> PyResult<Bound<'py, PyDict>> {
         let options = PyDict::new(py);
         let names: Vec<_> = config.activations.iter().map(|activation| activation.name()).collect();
@@ -587,16 +608,18 @@ impl Network {
     }
 }
 
-fn forward<'py, T: Dispatch + Element>(
-    network: &tinyrs_core::Network<T>,
+/// One pass over the rows of `x`: `pass(X, out, n_threads)`, of a network with so many outputs and parameters.
+pub(crate) fn run_pass<'py, S: Element + Scalar, T: Element + Scalar>(
     x: &Bound<'py, PyAny>,
     out: Option<&Bound<'py, PyAny>>,
-    n_threads: Option<usize>,
+    n_threads: Option<&Bound<'py, PyAny>>,
+    (outputs, n_parameters): (usize, usize),
+    pass: impl Fn(Matrix<S>, &mut MatrixMut<T>, usize) -> tinyrs_core::Result<()> + Sync,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = x.py();
-    let array = as_array::<T>("X", x)?;
+    let n_threads = n_threads.map(|n| as_count("n_threads", n, 1)).transpose()?.map(|n| n as usize);
+    let array = as_array::<S>("X", x)?;
     let x = as_slice(&array);
-    let outputs = network.layers().last().map_or(0, Layer::outputs);
     let (shape, rows, columns) = match *array.shape() {
         [features] => (&[outputs][..], 1, features),
         [batch, features] => (&[batch, outputs][..], batch, features),
@@ -607,7 +630,7 @@ fn forward<'py, T: Dispatch + Element>(
     };
     let result = match out {
         Some(out) => as_output(out, shape, x)?,
-        // SAFETY: not read before it is written: `forward` writes every element or returns an error.
+        // SAFETY: not read before it is written: a pass writes every element or returns an error.
         None => unsafe { PyArrayDyn::<T>::new(py, shape, false) },
     };
     // SAFETY: contiguous and aligned: made so above or checked. Nobody else has a new one; that no other thread
@@ -617,12 +640,16 @@ fn forward<'py, T: Dispatch + Element>(
         Matrix::new("X", x, rows, columns).map_err(to_python)?,
         MatrixMut::new("out", y, rows, outputs).map_err(to_python)?,
     );
-    let work = network.n_parameters().saturating_mul(rows);
-    let outcome = if work < KEEP_GIL_BELOW {
-        network.forward(x, &mut y, 1)
+    let outcome = if n_parameters.saturating_mul(rows) < KEEP_GIL_BELOW {
+        pass(x, &mut y, 1)
     } else {
-        py.detach(|| network.forward(x, &mut y, num_threads(n_threads)))
+        py.detach(|| pass(x, &mut y, num_threads(n_threads)))
     };
     outcome.map_err(to_python)?;
     Ok(result.into_any())
+}
+
+/// What [`run_pass`] has to know of a network.
+pub(crate) fn size_of_pass<T: Scalar + Dispatch>(network: &tinyrs_core::Network<T>) -> (usize, usize) {
+    (network.layers().last().map_or(0, Layer::outputs), network.n_parameters())
 }

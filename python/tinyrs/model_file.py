@@ -1,0 +1,253 @@
+"""Model files: safetensors with a versioned description in JSON, checked before a byte of it is believed.
+
+A file holds tensors and one entry of metadata, `tinyrs`: JSON with
+
+    format    the version of this layout; a newer one than the program knows is refused
+    tinyrs    the version that wrote it
+    kind      "network" or "predictor"
+    model     what the tensors mean; see `Network` below and `tinyrs.predictor`
+    sha256    of all of the above and of the tensors: a flipped bit is found, wherever it is
+
+The checksum finds damage, not malice: whoever writes a file can compute it. So every field is checked too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import mmap
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from tinyrs._tinyrs import Network, build_info, read_safetensors, write_safetensors
+
+FORMAT = 1
+KEY = "tinyrs"
+
+Tensors = Mapping[str, npt.NDArray[Any]]
+T = TypeVar("T")
+
+
+class Fields:
+    """The fields of a JSON object from a file, each checked when it is asked for.
+
+    ValueError names the field, what was expected and what came.
+    """
+
+    def __init__(self, path: str, value: object) -> None:
+        self.path = path
+        if not isinstance(value, dict):
+            self._refuse("", "an object", value)
+        self.values: dict[str, Any] = value
+
+    def _refuse(self, name: str, expected: str, got: object) -> NoReturn:
+        refuse(".".join(part for part in (self.path, name) if part), expected, got)
+
+    def get(self, name: str, kind: type[T], expected: str = "") -> T:
+        """The field `name`, which must be there and of this type."""
+        value = self.values.get(name)
+        # True is an int in Python, but not in JSON; and 1 is a float.
+        if kind is float and type(value) is int:
+            value = float(value)
+        if type(value) is not kind:
+            self._refuse(name, expected or f"a {kind.__name__}", value)
+        return value
+
+    def whole(self, name: str, least: int = 0, below: int = 2**31) -> int:
+        """The field `name`: a whole number in [least, below)."""
+        value = self.get(name, int, "a whole number")
+        if not least <= value < below:
+            self._refuse(name, f"a whole number from {least} to {below - 1}", value)
+        return value
+
+    def strings(self, name: str) -> list[str]:
+        """The field `name`: a list of strings."""
+        values = self.get(name, list, "a list of strings")
+        if not all(type(value) is str for value in values):
+            self._refuse(name, "a list of strings", values)
+        return values
+
+    def objects(self, name: str) -> list[Fields]:
+        """The field `name`: a list of objects."""
+        values = self.get(name, list, "a list of objects")
+        return [Fields(f"{self.path}.{name}[{i}]", value) for i, value in enumerate(values)]
+
+    def fields(self, name: str) -> Fields:
+        """The field `name`: an object."""
+        return Fields(f"{self.path}.{name}", self.values.get(name))
+
+
+def refuse(field: str, expected: str, got: object) -> NoReturn:
+    """ValueError for a field of a file."""
+    text = repr(got)
+    raise ValueError(
+        f"model file: {field}: expected {expected}, got {text if len(text) < 80 else text[:77] + '...'}"
+    )
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name}, which is no number of JSON")
+
+
+def tensor(tensors: Tensors, name: str, dtypes: Sequence[str], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """The tensor `name`, of one of these dtypes and of this shape; -1 stands for any size."""
+    array = tensors.get(name)
+    if array is None:
+        refuse(name, "a tensor", None)
+    fits = len(array.shape) == len(shape) and all(
+        want in (-1, got) for want, got in zip(shape, array.shape, strict=True)
+    )
+    if array.dtype.name not in dtypes or not fits:
+        sizes = ", ".join("any" if size == -1 else str(size) for size in shape)
+        got = f"{array.dtype.name} of shape {array.shape}"
+        raise ValueError(f"model file: {name}: expected {' or '.join(dtypes)} of shape ({sizes}), got {got}")
+    return array
+
+
+def _digest(description: Mapping[str, Any], tensors: Tensors) -> str:
+    """Of all that a file says; `description` without its checksum."""
+    sha = hashlib.sha256(json.dumps(description, sort_keys=True, separators=(",", ":")).encode())
+    for name in sorted(tensors):
+        array = tensors[name]
+        sha.update(f"{name} {array.dtype.str} {array.shape};".encode())
+        sha.update(np.ascontiguousarray(array).data)
+    return sha.hexdigest()
+
+
+def to_bytes(kind: str, model: Mapping[str, Any], tensors: Tensors) -> bytes:
+    """The bytes of a file: the same for the same model."""
+    description = {"format": FORMAT, "tinyrs": build_info()["version"], "kind": kind, "model": model}
+    # As JSON returns it: tuples are lists.
+    description = json.loads(json.dumps(description, allow_nan=False))
+    description["sha256"] = _digest(description, tensors)
+    headers = [((name, a.dtype.str, a.shape), a.tobytes()) for name, a in sorted(tensors.items())]
+    return write_safetensors(headers, {KEY: json.dumps(description, sort_keys=True, allow_nan=False)})
+
+
+def from_bytes(data: bytes | mmap.mmap) -> tuple[str, Fields, dict[str, npt.NDArray[Any]]]:
+    """Kind, model and tensors; the tensors are views of `data`.
+
+    Raises
+    ------
+    ValueError
+        If it is no model file, was damaged, or is of a newer format.
+    """
+    raw = np.frombuffer(data, dtype=np.uint8)
+    try:
+        metadata, headers = read_safetensors(raw)
+    except ValueError as error:
+        raise ValueError(f"model file: {error}") from None
+    if KEY not in metadata:
+        refuse("metadata", f"an entry {KEY!r}", sorted(metadata))
+    try:
+        description = json.loads(metadata[KEY], parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"model file: {KEY}: expected JSON, got {error}") from None
+    fields = Fields("", description)
+    version = fields.whole("format", least=1)
+    if version > FORMAT:
+        by = fields.values.get("tinyrs")
+        raise ValueError(
+            f"model file: format: expected at most {FORMAT}, got {version}: "
+            f"written by tinyrs {by}, this is {build_info()['version']}"
+        )
+    tensors = {
+        name: raw[start : start + np.dtype(dtype).itemsize * math.prod(shape)].view(dtype).reshape(shape)
+        for (name, dtype, shape), start in headers
+    }
+    sha = fields.get("sha256", str)
+    if sha != _digest({k: v for k, v in description.items() if k != "sha256"}, tensors):
+        raise ValueError(
+            "model file: sha256: expected that of the contents, got another: the file is damaged"
+        )
+    return fields.get("kind", str), fields.fields("model"), tensors
+
+
+def write(path: str | os.PathLike[str], data: bytes) -> None:
+    """Writes a file whole or not at all: whatever happens meanwhile, `path` holds the old bytes or these."""
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"path: expected a file, got the folder {str(path)!r}")
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp made it for nobody else; a model is a file like any other.
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(name, path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~mask)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+    if os.name == "posix":
+        # The name itself is safe only when its folder is.
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def read(path: str | os.PathLike[str]) -> mmap.mmap:
+    """A file's bytes, mapped into memory."""
+    with open(path, "rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            raise ValueError(f"model file: expected a safetensors file, got the empty file {str(path)!r}")
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+# A network by itself.
+
+
+def network_to_bytes(network: Network) -> bytes:
+    """A file of this network."""
+    return to_bytes("network", *describe_network(network))
+
+
+def describe_network(network: Network) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+    """What `restore_network` makes the same network of."""
+    model = {**network.options, "n_layers": len(network.layer_sizes) - 1}
+    tensors = {}
+    for i, (weight, bias) in enumerate(network.parameters()):
+        tensors[f"layers.{i}.weight"], tensors[f"layers.{i}.bias"] = weight, bias
+    return model, tensors
+
+
+OPTIONS: dict[str, Callable[[Fields, str], Any]] = {
+    "activation": lambda fields, name: (
+        fields.get(name, str) if isinstance(fields.values.get(name), str) else fields.strings(name)
+    ),
+    "output_activation": lambda fields, name: fields.get(name, str),
+    "precision": lambda fields, name: fields.get(name, str),
+    "activation_scale": lambda fields, name: fields.get(name, float),
+    "epsilon_exp": lambda fields, name: fields.get(name, float),
+    "epsilon_square": lambda fields, name: fields.get(name, float),
+}
+
+
+def restore_network(model: Fields, tensors: Tensors) -> Network:
+    """The network that `describe_network` described; ValueError if it cannot be one."""
+    options = {name: read(model, name) for name, read in OPTIONS.items()}
+    dtype = {"f32": "float32", "f64": "float64"}.get(options["precision"], "float32")
+
+    def layer(i: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        weight = tensor(tensors, f"layers.{i}.weight", [dtype], (-1, -1))
+        return weight, tensor(tensors, f"layers.{i}.bias", [dtype], (len(weight),))
+
+    # Not more layers than there are tensors, whatever the file says.
+    layers = (layer(i) for i in range(model.whole("n_layers", least=1, below=len(tensors) + 1)))
+    try:
+        return Network.from_parameters(layers, **options)
+    except ValueError as error:
+        message = str(error)
+        raise error if message.startswith("model file: ") else ValueError(f"model file: {message}") from None

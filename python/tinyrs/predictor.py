@@ -1,0 +1,311 @@
+"""`Predictor`: a trained classifier to deploy, and the files that models are saved to."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tinyrs import model_file
+from tinyrs._tinyrs import Network
+from tinyrs.model_file import Fields, Tensors, refuse, tensor
+from tinyrs.preprocessing import CategoryColumn, NumberColumn, Preprocessor
+from tinyrs.tables import is_frame
+
+# Rows that a file holds with their outputs, for `verify`.
+SELF_TEST_ROWS = 8
+# The Python type of the labels of each dtype that a file may name; strings are as wide as the longest.
+LABELS: dict[str, type] = {
+    np.dtype(name).str: kind
+    for kind, names in {bool: "?", int: "bhilqBHILQ", float: "efd", str: "U"}.items()
+    for name in names
+}
+
+
+class Predictor:
+    """A trained classifier, frozen: preprocessing, network, calibration and labels, as
+    `TinyClassifier.predictor` and `tinyrs.load` give it.
+
+    It needs nothing but NumPy (and narwhals, for data frames), does not change, and can be used by several
+    threads at once.
+
+    Attributes
+    ----------
+    classes_ : array of shape (n_classes,)
+    n_features_in_ : int
+        The columns of the table that it was trained on.
+    feature_names_in_ : tuple of str or None
+        Their names, if they had some.
+    multilabel : bool
+        Whether a row may have several labels.
+    training : dict
+        What is known of its training.
+    network : Network
+        A copy of what it computes with.
+    preprocessor : Preprocessor
+        What it does to the columns.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        preprocessor: Preprocessor,
+        classes: npt.NDArray[Any],
+        *,
+        multilabel: bool = False,
+        feature_names: Sequence[str] | None = None,
+        training: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._network = copy.copy(network)
+        self.preprocessor = preprocessor
+        self.classes_ = classes.copy()
+        self.classes_.flags.writeable = False
+        self.multilabel = multilabel
+        self.n_features_in_ = preprocessor.n_columns
+        self.feature_names_in_ = None if feature_names is None else tuple(feature_names)
+        self.training = dict(training or {})
+        # What every prediction needs, looked up once.
+        self._forward = preprocessor.transformer.forward
+        self._numbers_only = not preprocessor.categories
+        self._self_test: tuple[npt.NDArray[np.float64], npt.NDArray[Any]] | None = None
+
+    @property
+    def network(self) -> Network:
+        return copy.copy(self._network)
+
+    def predict_proba(
+        self, X: Any, *, out: npt.NDArray[Any] | None = None, n_threads: int | None = None
+    ) -> npt.NDArray[Any]:
+        """The probability of each class, in the order of `classes_`; of each label for several labels.
+
+        Parameters
+        ----------
+        X : array of shape (columns,) or (rows, columns), or data frame
+            One row or many, NaN or None where a value is missing. The columns of a data frame are matched by
+            name.
+        out : array of shape (n_classes,) or (rows, n_classes), optional
+            Where to write the result: contiguous, of the network's precision.
+        n_threads : int, optional
+            At most so many threads; see `tinyrs.get_num_threads`. Small work uses one.
+
+        Returns
+        -------
+        array of shape (n_classes,) or (rows, n_classes)
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the columns do not fit, or a number is infinite.
+        """
+        # An array of numbers goes straight to Rust.
+        if not (self._numbers_only and type(X) is np.ndarray and X.dtype.kind == "f"):
+            X = self._encode(X)
+        return self._forward(self._network, X, out=out, n_threads=n_threads)
+
+    def predict(self, X: Any, *, n_threads: int | None = None) -> Any:
+        """The most probable class of each row, (rows,), or of the one row; for several labels the indicator
+        matrix."""
+        p = self.predict_proba(X, n_threads=n_threads)
+        labels: npt.NDArray[Any] = p > 0.5 if self.multilabel else self.classes_[p.argmax(axis=-1)]
+        return labels.astype(int) if self.multilabel else labels
+
+    def _encode(self, X: Any) -> npt.NDArray[Any]:
+        if is_frame(X):
+            return self.preprocessor.encode(X, self.feature_names_in_)
+        X = X if isinstance(X, np.ndarray) else _as_array(X)
+        if X.ndim == 1:
+            return self.preprocessor.encode(X[np.newaxis])[0]
+        if X.ndim != 2:
+            raise ValueError(f"X: expected shape (columns,) or (rows, columns), got {X.shape}")
+        return self.preprocessor.encode(X)
+
+    def verify(self) -> float:
+        """The largest difference between what a few rows give now, on this machine, and what they gave where
+        the model was saved; 0 for a predictor that comes from no file."""
+        if self._self_test is None:
+            return 0.0
+        rows, outputs = self._self_test
+        return float(np.abs(self.preprocessor.forward(self._network, rows) - outputs).max())
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes it to a safetensors file, whole or not at all; `tinyrs.load` reads it.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written; what was there before is unharmed.
+        """
+        model_file.write(path, self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """The bytes of its file: the same ones for the same model."""
+        network, tensors = model_file.describe_network(self._network)
+        numbers, rows = self.preprocessor.numbers, self._self_test_rows()
+        tensors |= {
+            "numbers.column": np.array([n.column for n in numbers], dtype=np.int64),
+            "numbers.centre": np.array([n.centre for n in numbers], dtype=np.float64),
+            "numbers.scale": np.array([n.scale for n in numbers], dtype=np.float64),
+            "numbers.flagged": np.array([n.flagged for n in numbers], dtype=np.bool_),
+            "self_test.rows": rows,
+            "self_test.outputs": self.preprocessor.forward(self._network, rows),
+        }
+        model = {
+            "network": network,
+            "n_columns": self.n_features_in_,
+            "categories": [
+                {"column": c.column, "names": c.names, "buckets": c.buckets}
+                for c in self.preprocessor.categories
+            ],
+            "feature_names": self.feature_names_in_,
+            "classes": _describe_classes(self.classes_),
+            "multilabel": self.multilabel,
+            "training": self.training,
+        }
+        return model_file.to_bytes("predictor", model, tensors)
+
+    def _self_test_rows(self) -> npt.NDArray[np.float64]:
+        """Rows like those that it was made for, though none of them: a file gives no data away."""
+        rng = np.random.default_rng(0)
+        rows = np.zeros((SELF_TEST_ROWS, self.n_features_in_))
+        for number in self.preprocessor.numbers:
+            spread = 1 / number.scale if number.scale > 0 else 0.0
+            column = number.centre + spread * rng.normal(size=SELF_TEST_ROWS)
+            rows[:, number.column] = np.clip(column, -1e300, 1e300)
+        for category in self.preprocessor.categories:
+            rows[:, category.column] = rng.integers(-1, max(category.n_codes, 1), SELF_TEST_ROWS)
+        rows[-1] = np.nan
+        return rows
+
+    @classmethod
+    def _restore(cls, model: Fields, tensors: Tensors) -> Predictor:
+        n_columns = model.whole("n_columns", least=1)
+        names = model.strings("feature_names") if model.values.get("feature_names") is not None else None
+        if names is not None and len(set(names)) != n_columns:
+            refuse("model.feature_names", f"{n_columns} different names", names)
+        network = model_file.restore_network(model.fields("network"), tensors)
+        classes = _restore_classes(model.fields("classes"))
+        outputs = network.layer_sizes[-1]
+        if len(classes) != outputs:
+            refuse(
+                "model.classes.values", f"{outputs} classes, as many as the network has outputs", len(classes)
+            )
+        try:
+            preprocessor = _restore_preprocessor(model, tensors, n_columns)
+            features = preprocessor.transformer.n_features
+        except ValueError as error:
+            message = str(error)
+            raise (
+                error if message.startswith("model file: ") else ValueError(f"model file: model: {message}")
+            ) from None
+        if features != network.layer_sizes[0]:
+            refuse("model.network", f"{features} inputs, as many as the columns give", network.layer_sizes[0])
+        predictor = cls(
+            network,
+            preprocessor,
+            classes,
+            multilabel=model.get("multilabel", bool),
+            feature_names=names,
+            training=model.get("training", dict, "an object"),
+        )
+        rows = tensor(tensors, "self_test.rows", ["float64"], (-1, n_columns))
+        expected = tensor(tensors, "self_test.outputs", ["float32", "float64"], (len(rows), outputs))
+        if np.isinf(rows).any() or not np.isfinite(expected).all():
+            refuse("self_test", "finite numbers", "others")
+        predictor._self_test = rows.copy(), expected.copy()
+        return predictor
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return loads, (self.to_bytes(),)
+
+    def __repr__(self) -> str:
+        sizes = "-".join(map(str, self._network.layer_sizes))
+        return (
+            f"<tinyrs.Predictor of {len(self.classes_)} classes from {self.n_features_in_} columns: "
+            f"{sizes}, {self._network.precision}>"
+        )
+
+
+def _as_array(X: Any) -> npt.NDArray[Any]:
+    """A list, of numbers or of anything."""
+    array = np.asarray(X)
+    return array if array.dtype.kind in "biuf" else np.asarray(X, dtype=object)
+
+
+def _describe_classes(classes: npt.NDArray[Any]) -> dict[str, Any]:
+    values = classes.tolist()
+    name = "<U0" if classes.dtype.kind == "U" else classes.dtype.newbyteorder("=").str
+    if classes.dtype == object and all(type(value) in LABELS.values() for value in values):
+        name = "object"
+    elif name not in LABELS:
+        raise ValueError(f"classes: expected strings, numbers or booleans to save, got dtype {classes.dtype}")
+    return {"dtype": name, "values": values}
+
+
+def _restore_classes(fields: Fields) -> npt.NDArray[Any]:
+    name, values = fields.get("dtype", str), fields.get("values", list, "a list")
+    allowed = set(LABELS.values()) if name == "object" else {LABELS.get(name)}
+    if not values or not all(type(value) in allowed for value in values):
+        refuse(f"{fields.path}.values", f"values of dtype {name!r}", values)
+    try:
+        classes = np.array(values, dtype=name)
+    except OverflowError as error:
+        refuse(fields.path, f"values of dtype {name!r}", error)
+    if len(set(classes.tolist())) != len(values):
+        refuse(f"{fields.path}.values", "different classes", values)
+    return classes
+
+
+def _restore_preprocessor(model: Fields, tensors: Tensors, n_columns: int) -> Preprocessor:
+    column = tensor(tensors, "numbers.column", ["int64"], (-1,))
+    centre = tensor(tensors, "numbers.centre", ["float64"], column.shape)
+    scale = tensor(tensors, "numbers.scale", ["float64"], column.shape)
+    flagged = tensor(tensors, "numbers.flagged", ["bool"], column.shape)
+    if flagged.view(np.uint8).max(initial=0) > 1:
+        refuse("numbers.flagged", "zeros and ones", "others")
+    numbers = [
+        NumberColumn(*values)
+        for values in zip(column.tolist(), centre.tolist(), scale.tolist(), flagged.tolist(), strict=True)
+    ]
+    categories = []
+    for fields in model.objects("categories"):
+        names = fields.strings("names")
+        if len(set(names)) != len(names):
+            refuse(f"{fields.path}.names", "different names", names)
+        column_, buckets = fields.whole("column"), fields.whole("buckets", below=2**16)
+        categories.append(CategoryColumn(column_, tuple(names), buckets))
+    places = [n.column for n in numbers] + [c.column for c in categories]
+    if sorted(places) != list(range(n_columns)):
+        refuse("model", f"each of {n_columns} columns once", sorted(places))
+    return Preprocessor(n_columns, tuple(numbers), tuple(categories))
+
+
+def loads(data: bytes) -> Predictor | Network:
+    """What a model file's bytes hold."""
+    return _restore(*model_file.from_bytes(data))
+
+
+def load(path: str | os.PathLike[str]) -> Predictor | Network:
+    """The model in a file that `save` wrote: safe to call on a file from a stranger.
+
+    Nothing in it is executed, and every size, shape, name and number is checked before it is used.
+
+    Raises
+    ------
+    ValueError
+        If it is no model file, was damaged, or is of a newer format: the message says which field is wrong.
+    OSError
+        If it cannot be read.
+    """
+    return _restore(*model_file.from_bytes(model_file.read(path)))
+
+
+def _restore(kind: str, model: Fields, tensors: Tensors) -> Predictor | Network:
+    if kind == "network":
+        return model_file.restore_network(model, tensors)
+    if kind == "predictor":
+        return Predictor._restore(model, tensors)
+    refuse("kind", '"network" or "predictor"', kind)

@@ -1,0 +1,139 @@
+//! The class `ColumnTransformer`: from the rows of a table to features, or straight through a network.
+
+use numpy::{Element, PyArrayDyn};
+use pyo3::prelude::*;
+use tinyrs_core::{CategoryColumn, Dispatch, NumberColumn, Scalar};
+
+use crate::errors::to_python;
+use crate::network::{AnyNetwork, Network, run_pass, size_of_pass};
+use crate::options::unknown_precision;
+
+/// What is done to each column of a table before a network sees it.
+///
+/// A row of the table holds a number a column: NaN where it is missing, and for a category its code. Each number x
+/// becomes z / sqrt(1 + (z / 3)^2) with z = (x - centre) * scale, and 0 where it is missing (Holzmuller, Grinsztajn,
+/// Steinwart, "Better by default", 2024); then comes 1 for each that is missing, where that is flagged; then each code's 1
+/// among 0s, or 0s alone for a code that is none.
+///
+/// Parameters
+/// ----------
+/// n_columns : int
+///     Numbers of a row.
+/// numbers : sequence of (column, centre, scale, flagged)
+///     The columns of numbers; a scale of 0 is that of a constant, which gives no feature.
+/// categories : sequence of (column, n_codes)
+///     The columns of codes, which are below n_codes.
+///
+/// Raises
+/// ------
+/// ValueError
+///     If a column is not there, or a number not finite.
+#[pyclass(module = "tinyrs._tinyrs", frozen)]
+pub struct ColumnTransformer(tinyrs_core::ColumnTransformer);
+
+#[pymethods]
+impl ColumnTransformer {
+    #[new]
+    fn new(n_columns: usize, numbers: Vec<(usize, f64, f64, bool)>, categories: Vec<(usize, usize)>) -> PyResult<Self> {
+        let number = |(column, centre, scale, flagged)| NumberColumn { column, centre, scale, flagged };
+        let numbers: Vec<_> = numbers.into_iter().map(number).collect();
+        let categories = categories.into_iter().map(|(column, codes)| CategoryColumn { column, codes }).collect();
+        tinyrs_core::ColumnTransformer::new(n_columns, &numbers, categories).map(Self).map_err(to_python)
+    }
+
+    /// The features that a row becomes.
+    #[getter]
+    fn n_features(&self) -> usize {
+        self.0.features()
+    }
+
+    /// The features of some rows.
+    ///
+    /// Parameters
+    /// ----------
+    /// X : array of shape (n_columns,) or (rows, n_columns)
+    ///     Real numbers, NaN where one is missing.
+    /// precision : {"f32", "f64"}
+    ///     Of the result.
+    ///
+    /// Returns
+    /// -------
+    /// array of shape (n_features,) or (rows, n_features)
+    ///
+    /// Raises
+    /// ------
+    /// ValueError, TypeError
+    ///     If the shape does not fit, or X holds an infinity or no real numbers.
+    #[pyo3(signature = (X, *, precision))]
+    #[expect(non_snake_case, reason = "the name of the Python argument")]
+    fn transform<'py>(&self, X: &Bound<'py, PyAny>, precision: &str) -> PyResult<Bound<'py, PyAny>> {
+        match (precision, is_f32(X)) {
+            ("f32", true) => self.transform_as::<f32, f32>(X),
+            ("f32", false) => self.transform_as::<f64, f32>(X),
+            ("f64", true) => self.transform_as::<f32, f64>(X),
+            ("f64", false) => self.transform_as::<f64, f64>(X),
+            _ => Err(unknown_precision(precision)),
+        }
+    }
+
+    /// The outputs of a network for the features of some rows: the bits of `network.forward(self.transform(X))`.
+    ///
+    /// Parameters
+    /// ----------
+    /// network : Network
+    ///     One of n_features inputs.
+    /// X : array of shape (n_columns,) or (rows, n_columns)
+    ///     Real numbers, NaN where one is missing.
+    /// out, n_threads
+    ///     As for `Network.forward`.
+    ///
+    /// Returns
+    /// -------
+    /// array of shape (outputs,) or (rows, outputs)
+    ///
+    /// Raises
+    /// ------
+    /// ValueError, TypeError
+    ///     If a shape does not fit, X holds an infinity or no real numbers, or `out` cannot be used.
+    #[pyo3(signature = (network, X, *, out=None, n_threads=None))]
+    #[expect(non_snake_case, reason = "the name of the Python argument")]
+    fn forward<'py>(
+        &self,
+        network: &Bound<'py, Network>,
+        X: &Bound<'py, PyAny>,
+        out: Option<&Bound<'py, PyAny>>,
+        n_threads: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        match (&*network.get().current(), is_f32(X)) {
+            (AnyNetwork::F32(network), true) => self.forward_of::<f32, f32>(network, X, out, n_threads),
+            (AnyNetwork::F32(network), false) => self.forward_of::<f64, f32>(network, X, out, n_threads),
+            (AnyNetwork::F64(network), true) => self.forward_of::<f32, f64>(network, X, out, n_threads),
+            (AnyNetwork::F64(network), false) => self.forward_of::<f64, f64>(network, X, out, n_threads),
+        }
+    }
+}
+
+impl ColumnTransformer {
+    fn transform_as<'py, S: Element + Scalar, T: Element + Scalar>(
+        &self,
+        x: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let work = (self.0.features(), self.0.features());
+        run_pass::<S, T>(x, None, None, work, |x, out, _| self.0.transform(x, out))
+    }
+
+    fn forward_of<'py, S: Element + Scalar, T: Element + Dispatch>(
+        &self,
+        network: &tinyrs_core::Network<T>,
+        x: &Bound<'py, PyAny>,
+        out: Option<&Bound<'py, PyAny>>,
+        n_threads: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        run_pass::<S, T>(x, out, n_threads, size_of_pass(network), |x, out, n| self.0.forward(network, x, out, n))
+    }
+}
+
+/// Whether its numbers are f32: anything else is read as f64, which loses nothing.
+fn is_f32(x: &Bound<PyAny>) -> bool {
+    x.cast::<PyArrayDyn<f32>>().is_ok()
+}

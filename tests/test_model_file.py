@@ -1,0 +1,471 @@
+"""Model files: what is saved comes back, and what is no model file is refused, whatever it holds."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import resource
+import stat
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import tinyrs
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tinyrs import Network, Predictor, TinyClassifier, model_file
+from tinyrs.predictor import loads
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def table(n: int = 300) -> tuple[pd.DataFrame, Any]:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {"x": rng.normal(size=n), "colour": rng.choice(["red", "green", "blau"], n), "y": rng.normal(9, 4, n)}
+    )
+    label = np.where(frame["x"] > 0, frame["colour"], "none")
+    frame.loc[::7, "y"] = np.nan
+    return frame, label
+
+
+def classifier(**options: Any) -> TinyClassifier:
+    X, y = table()
+    return TinyClassifier(**{"n_layers": 1, "width": 16, "max_iter": 3, "random_state": 0} | options).fit(
+        X, y
+    )
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    return classifier().predictor()
+
+
+def test_a_predictor_predicts_what_its_classifier_does() -> None:
+    clf, (X, _) = classifier(), table()
+    predictor = clf.predictor()
+    want = clf.predict_proba(X)
+    np.testing.assert_array_equal(predictor.predict_proba(X), want)
+    np.testing.assert_array_equal(predictor.predict_proba(X[["y", "colour", "x"]]), want)  # by name
+    np.testing.assert_array_equal(predictor.predict(X), clf.predict(X))
+    row = X.iloc[1].tolist()
+    np.testing.assert_array_equal(predictor.predict_proba(row), want[1])
+    np.testing.assert_array_equal(predictor.predict_proba(X.to_numpy()), want)
+    assert predictor.predict(row) == clf.predict(X)[1]
+    # It is frozen: what the classifier learns later does not change it.
+    clf.partial_fit(*table())
+    np.testing.assert_array_equal(predictor.predict_proba(X), want)
+    with pytest.raises(ValueError, match="X: expected 3 columns, got 2"):
+        predictor.predict([1.0, 2.0])
+    with pytest.raises(ValueError, match=r"X: expected shape \(columns,\) or \(rows, columns\)"):
+        predictor.predict(np.zeros((1, 1, 3)))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_one_row_of_numbers(dtype: Any) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 5)).astype(dtype)
+    clf = TinyClassifier(n_layers=1, width=8, max_iter=2, random_state=0, precision="f32")
+    predictor = clf.fit(X, X[:, 0] > 0).predictor()
+    want = predictor.predict_proba(X)
+    out = np.empty(2, dtype=np.float32)
+    for i in (0, 199):
+        assert predictor.predict_proba(X[i], out=out) is out
+        np.testing.assert_array_equal(out, want[i])
+        np.testing.assert_array_equal(
+            predictor.predict_proba(X[i].tolist()), predictor.predict_proba(X[i].astype(float))
+        )
+    assert predictor.predict(X[0]) is np.bool_(X[0, 0] > 0) or isinstance(predictor.predict(X[0]), np.bool_)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [["a", "bb"], [3, -1], [True, False], [1.0, 2.0], np.array(["x", "y"], dtype=object), [3, 2**40]],
+)
+@pytest.mark.parametrize("precision", ["f32", "f64"])
+def test_what_is_saved_comes_back(tmp_path: Path, labels: Any, precision: str) -> None:
+    X, y = table()
+    clf = TinyClassifier(width=8, max_iter=2, random_state=0, precision=precision)
+    clf.fit(X, np.asarray(labels)[(y == "none").astype(int)])
+    clf.save(tmp_path / "model.safetensors")
+    loaded = tinyrs.load(tmp_path / "model.safetensors")
+    assert isinstance(loaded, Predictor)
+    np.testing.assert_array_equal(loaded.predict_proba(X), clf.predict_proba(X))
+    np.testing.assert_array_equal(loaded.predict(X), clf.predict(X))
+    assert loaded.classes_.dtype.kind == clf.classes_.dtype.kind
+    assert loaded.feature_names_in_ == ("x", "colour", "y")
+    assert loaded.training["n_iter"] == 2
+    assert loaded.verify() == 0
+    again = tmp_path / "again.safetensors"
+    loaded.save(again)
+    assert again.read_bytes() == (tmp_path / "model.safetensors").read_bytes()
+
+
+def test_several_labels_come_back() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(100, 3))
+    clf = TinyClassifier(width=8, max_iter=2, random_state=0).fit(X, (X > 0).astype(int))
+    loaded = loads(clf.predictor().to_bytes())
+    assert isinstance(loaded, Predictor)
+    assert loaded.multilabel
+    np.testing.assert_array_equal(loaded.predict(X), clf.predict(X))
+
+
+@pytest.mark.parametrize("precision", ["f32", "f64"])
+@pytest.mark.parametrize("activation", ["relu", ["tanh", "selu"]])
+def test_a_network_comes_back(tmp_path: Path, precision: str, activation: Any) -> None:
+    network = Network([3, 5, 7, 2], activation=activation, precision=precision, activation_scale=0.5, seed=1)
+    network.save(tmp_path / "network")
+    for back in (tinyrs.load(str(tmp_path / "network")), pickle.loads(pickle.dumps(network))):
+        assert isinstance(back, Network)
+        assert repr(back) == repr(network)
+        assert back.options == network.options
+        X = np.ones((2, 3))
+        np.testing.assert_array_equal(back.forward(X), network.forward(X))
+
+
+def test_pickle_and_joblib_go_through_the_bytes(tmp_path: Path, predictor: Predictor) -> None:
+    clf, (X, _) = classifier(), table()
+    assert predictor.to_bytes() in pickle.dumps(predictor)
+    joblib.dump(clf, tmp_path / "clf")
+    for back in (pickle.loads(pickle.dumps(clf)), joblib.load(tmp_path / "clf")):
+        np.testing.assert_array_equal(back.predict_proba(X), clf.predict_proba(X))
+        np.testing.assert_array_equal(back.predict(X), clf.predict(X))
+        back.partial_fit(*table())
+    assert b"layers.0.weight" in pickle.dumps(clf)
+    assert repr(pickle.loads(pickle.dumps(predictor))) == repr(predictor)
+
+
+def test_it_can_be_read_by_others(predictor: Predictor) -> None:
+    data = predictor.to_bytes()
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    assert header["layers.0.weight"]["shape"] == list(reversed(predictor.network.layer_sizes[:2]))
+    assert json.loads(header["__metadata__"]["tinyrs"])["model"]["feature_names"] == ["x", "colour", "y"]
+
+
+def test_a_file_holds_none_of_the_data() -> None:
+    X, y = table()
+    clf = TinyClassifier(width=8, max_iter=1).fit(X[["x", "y"]], y)
+    data = clf.predictor().to_bytes()
+    median = {float(n.centre) for n in clf.preprocessor_.numbers}
+    assert not any(
+        v.tobytes() in data for v in X[["x", "y"]].to_numpy().ravel() if float(v) not in median and v == v
+    )
+
+
+def test_loading_needs_numpy_alone(tmp_path: Path, predictor: Predictor) -> None:
+    predictor.save(tmp_path / "model")
+    code = """
+        import sys
+        for name in ("sklearn", "scipy", "narwhals", "pandas", "joblib"):
+            sys.modules[name] = None
+        import tinyrs
+        predictor = tinyrs.load(sys.argv[1])
+        assert predictor.verify() == 0
+        print(predictor.predict([0.5, "red", None]))
+    """
+    run = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "model")]
+    assert (
+        subprocess.run(run, check=True, capture_output=True, text=True).stdout.strip() in predictor.classes_
+    )
+
+
+# What is no model file.
+
+
+def rewritten(data: bytes, change: Any, tensors: Any = None) -> bytes:
+    """The file with its description changed, and a checksum that is right: what a stranger can do."""
+    raw = np.frombuffer(data, dtype=np.uint8)
+    metadata, headers = tinyrs._tinyrs.read_safetensors(raw)
+    description = json.loads(metadata["tinyrs"])
+    arrays = {
+        name: raw[at : at + np.dtype(d).itemsize * int(np.prod(shape))].view(d).reshape(shape)
+        for (name, d, shape), at in headers
+    }
+    if tensors is not None:
+        tensors(arrays)
+    change(description)
+    description.pop("sha256", None)
+    description["sha256"] = model_file._digest(description, arrays)
+    blocks = [((name, a.dtype.str, a.shape), a.tobytes()) for name, a in arrays.items()]
+    return tinyrs._tinyrs.write_safetensors(blocks, {"tinyrs": json.dumps(description)})
+
+
+def put(*path: Any) -> Any:
+    """Sets the last of `path` at the place that the others name."""
+
+    def change(description: Any) -> None:
+        at = description
+        for step in path[:-2]:
+            at = at[step]
+        if path[-1] is KeyError:
+            del at[path[-2]]
+        else:
+            at[path[-2]] = path[-1]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (put("format", 2), r"format: expected at most 1, got 2: written by tinyrs .*, this is"),
+        (put("format", 0), r"format: expected a whole number from 1 to \d+, got 0"),
+        (put("format", True), r"format: expected a whole number, got True"),
+        (put("kind", "virus"), r'kind: expected "network" or "predictor", got \'virus\''),
+        (put("model", []), r"model: expected an object, got \[\]"),
+        (put("model", "n_columns", 10**12), r"n_columns: expected a whole number from 1"),
+        (put("model", "n_columns", 4), r"model.feature_names: expected 4 different names"),
+        (put("model", "network", "n_layers", 10**6), r"n_layers: expected a whole number from 1 to"),
+        (put("model", "network", "n_layers", 3), r"layers.2.weight: expected a tensor, got None"),
+        (put("model", "network", "n_layers", 1), r"model.classes.values: expected 16 classes"),
+        (put("model", "network", "precision", "f16"), r'precision: expected "f32" or "f64"'),
+        (put("model", "network", "precision", "f32"), r"layers.0.weight: expected float32 of shape"),
+        (put("model", "network", "activation", "rm"), r"activation: expected"),
+        (put("model", "network", "activation", [1]), r"model.network.activation: expected a list of strings"),
+        (put("model", "network", "activation_scale", "1"), r"activation_scale: expected a float, got '1'"),
+        (put("model", "network", "epsilon_exp", KeyError), r"epsilon_exp: expected a float, got None"),
+        (put("model", "classes", "values", ["a", "a", "b", "c"]), r"values: expected different classes"),
+        (put("model", "classes", "values", ["a"]), r"classes.values: expected 4 classes, as many as"),
+        (put("model", "classes", "values", [[], {}, 1, 2]), r"classes.values: expected values of dtype"),
+        (put("model", "classes", "dtype", "<i4,<i4"), r"classes.values: expected values of dtype '<i4,<i4'"),
+        (put("model", "classes", "dtype", "object"), None),
+        (put("model", "classes", {"dtype": "|i1", "values": [1, 2, 3, 999]}), r"classes: expected values"),
+        (put("model", "categories", 0, "column", 0), r"expected each of 3 columns once, got \[0, 0, 2\]"),
+        (put("model", "categories", 0, "column", -1), r"\[0\].column: expected a whole number from 0"),
+        (put("model", "categories", 0, "buckets", 10**9), r"\[0\].buckets: expected a whole number"),
+        (put("model", "categories", 0, "buckets", 5), r"model.network: expected 11 inputs"),
+        (put("model", "categories", 0, "names", ["a", "a"]), r"\[0\].names: expected different names"),
+        (put("model", "categories", [7]), r"categories\[0\]: expected an object, got 7"),
+        (put("model", "multilabel", 1), r"model.multilabel: expected a bool, got 1"),
+        (put("model", "training", None), r"model.training: expected an object, got None"),
+    ],
+)  # fmt: skip
+def test_a_description_that_lies_is_refused(predictor: Predictor, change: Any, message: str | None) -> None:
+    data = rewritten(predictor.to_bytes(), change)
+    if message is None:
+        loads(data)
+        return
+    with pytest.raises(ValueError, match=rf"^model file: .*{message}"):
+        loads(data)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("layers.0.weight", np.full((16, 6), np.nan), "expected finite f64 values, got NaN"),
+        ("layers.0.weight", np.ones((16, 7)), r"model.network: expected 6 inputs, .*, got 7"),
+        ("layers.0.weight", np.ones(16), r"layers.0.weight: expected float64 of shape \(any, any\)"),
+        ("layers.1.bias", np.ones(3), r"layers.1.bias: expected float64 of shape \(4\), got"),
+        ("numbers.column", np.array([0, 99]), "model: expected each of 3 columns once"),
+        ("numbers.column", np.array([0, -1]), "model: expected each of 3 columns once"),
+        ("numbers.scale", np.array([1.0, np.inf]), "centre, scale: expected finite numbers"),
+        ("numbers.scale", np.array([1.0, 0.0]), "model.network: expected 5 inputs"),
+        ("numbers.flagged", np.array([0, 2], np.uint8).view(bool), "flagged: expected zeros and ones"),
+        ("self_test.rows", np.full((8, 3), np.inf), "self_test: expected finite numbers"),
+        ("self_test.outputs", np.zeros((7, 4)), "self_test.outputs: expected float32 or float64 of shape"),
+    ],
+)  # fmt: skip
+def test_tensors_that_lie_are_refused(predictor: Predictor, name: str, value: Any, message: str) -> None:
+    data = rewritten(predictor.to_bytes(), lambda _: None, lambda arrays: arrays.update({name: value}))
+    with pytest.raises(ValueError, match=f"^model file: .*{message}"):
+        loads(data)
+
+
+def header(text: bytes, data: bytes = b"") -> bytes:
+    return len(text).to_bytes(8, "little") + text + data
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"not a model",
+        pickle.dumps({"a": 1}),
+        header(b"{}"),
+        (2**63).to_bytes(8, "little") + b"{}",
+        header(b"[" * 100_000),
+        header(b'{"a":{"dtype":"F32","shape":[18446744073709551615,2],"data_offsets":[0,8]}}', b"\0" * 8),
+        header(b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,9]}}', b"\0" * 9),
+        header(b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}}', b"\0" * 8),
+        header(b'{"__metadata__":{"tinyrs":"{"}}'),
+        header(b'{"__metadata__":{"tinyrs":"' + b"[" * 50_000 + b'"}}'),
+        header(b'{"__metadata__":{"tinyrs":"NaN"}}'),
+        header(b'{"__metadata__":{"tinyrs":"{\\"format\\":' + b"9" * 5000 + b'}"}}'),
+        header(b'{"a":{"dtype":"BF16","shape":[],"data_offsets":[0,2]}}', b"ab"),
+    ],
+)  # fmt: skip
+def test_what_is_no_model_file_is_refused(tmp_path: Path, data: bytes) -> None:
+    with pytest.raises(ValueError, match=r"^model file: "):
+        loads(data)
+    (tmp_path / "file").write_bytes(data)
+    with pytest.raises(ValueError, match=r"^model file: "):
+        tinyrs.load(tmp_path / "file")
+
+
+def test_mutated_files_are_refused_or_the_same(predictor: Predictor) -> None:
+    data, rng, refused = predictor.to_bytes(), np.random.default_rng(0), 0
+    for _ in range(10_000):
+        mutated = bytearray(data)
+        match rng.integers(5):
+            case 0:  # a bit flipped
+                mutated[rng.integers(len(data))] ^= 1 << rng.integers(8)
+            case 1:  # some bytes overwritten
+                start, count = rng.integers(len(data)), rng.integers(1, 9)
+                mutated[start : start + count] = rng.bytes(len(mutated[start : start + count]))
+            case 2:  # cut short
+                del mutated[rng.integers(len(data)) :]
+            case 3:  # some bytes repeated, or moved
+                a, b, count = rng.integers(len(data), size=3)
+                mutated[a:a] = data[b : b + count % 64 + 1]
+            case _:  # the header's length
+                mutated[: rng.integers(1, 9)] = rng.bytes(int(rng.integers(1, 9)))
+        try:
+            same = loads(bytes(mutated))
+        except ValueError as error:
+            assert str(error).startswith("model file: ")
+            refused += 1
+        else:
+            assert isinstance(same, Predictor)
+            assert same.to_bytes() == data
+    assert refused > 9_900
+
+
+def paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The ways to everything in a JSON value."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(found for key, item in inside for found in paths(item, (*path, key)))]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(data=st.data(), value=JSON)
+def test_any_field_may_hold_anything(data: st.DataObject, value: Any) -> None:
+    original = EXAMPLE
+    description = json.loads(tinyrs._tinyrs.read_safetensors(np.frombuffer(original, np.uint8))[0]["tinyrs"])
+    path = data.draw(st.sampled_from([path for path in paths(description) if path]))
+    try:
+        model = loads(rewritten(original, put(*path, value)))
+    except ValueError as error:
+        assert str(error).startswith("model file: ")
+    else:
+        assert isinstance(model, Predictor)
+        model.predict([1.0, "red", None])
+        model.to_bytes()
+
+
+EXAMPLE = classifier().predictor().to_bytes()
+
+
+def test_memory_while_loading_is_bounded_by_the_file() -> None:
+    """A small file that claims much, in a process that may have 1 GiB more than it has now."""
+    claims = [
+        put("model", "n_columns", 2**31 - 1),
+        put("model", "network", "n_layers", 2**31 - 1),
+        put("model", "categories", 0, "buckets", 2**16 - 1),
+    ]
+    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (size + 2**30, limits[1]))
+    try:
+        for claim in claims:
+            with pytest.raises(ValueError, match="model file: "):
+                loads(rewritten(EXAMPLE, claim))
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+
+
+# Writing.
+
+
+def test_a_kill_leaves_the_old_file_or_the_new(tmp_path: Path) -> None:
+    code = """
+        import sys, tinyrs
+        networks = [tinyrs.Network([300, 300], seed=seed) for seed in (1, 2)]
+        print("ready", flush=True)
+        while True:
+            for network in networks:
+                network.save(sys.argv[1])
+    """
+    path = tmp_path / "model"
+    wholes = {model_file.network_to_bytes(Network([300, 300], seed=seed)) for seed in (1, 2)}
+    for delay in (0.0, 0.003, 0.01, 0.02, 0.05):
+        process = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(code), str(path)], stdout=subprocess.PIPE
+        )
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            process.wait(delay + 0.05)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        process.wait()
+        process.stdout.close()
+        assert path.read_bytes() in wholes
+
+
+def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, predictor: Predictor) -> None:
+    path = tmp_path / "model"
+    path.write_bytes(b"old")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # a full disk, nearly
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            predictor.save(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [file.name for file in tmp_path.iterdir()] == ["model"]
+    assert path.read_bytes() == b"old"
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError, match="path: expected a file, got the folder"):
+        predictor.save(tmp_path / "folder")
+    with pytest.raises(FileNotFoundError):
+        predictor.save(tmp_path / "nowhere" / "model")
+    with pytest.raises(FileNotFoundError):
+        tinyrs.load(tmp_path / "nowhere")
+    predictor.save(path)
+    mask = os.umask(0)
+    os.umask(mask)
+    assert stat.S_IMODE((tmp_path / "folder").stat().st_mode) == 0o777 & ~mask
+    new = tmp_path / "new"
+    predictor.save(new)
+    assert stat.S_IMODE(new.stat().st_mode) == 0o666 & ~mask
+
+
+# Files last.
+
+
+@pytest.mark.parametrize("file", sorted(GOLDEN.glob("*.safetensors")), ids=lambda file: file.stem)
+def test_files_of_all_versions_are_read(file: Path) -> None:
+    model = tinyrs.load(file)
+    want = json.loads(file.with_suffix(".json").read_text())
+    if isinstance(model, Network):
+        np.testing.assert_allclose(model.forward(want["X"]), want["outputs"], rtol=1e-12)
+        return
+    assert model.verify() < 1e-12
+    assert model.predict(np.array(want["X"], dtype=object)).tolist() == want["labels"]
+    np.testing.assert_allclose(
+        model.predict_proba(np.array(want["X"], dtype=object)), want["outputs"], rtol=1e-12
+    )
+
+
+def test_there_are_files_of_this_version() -> None:
+    kinds = {
+        model_file.from_bytes(file.read_bytes())[0]
+        for file in GOLDEN.glob(f"v{model_file.FORMAT}-*.safetensors")
+    }
+    assert kinds == {"network", "predictor"}

@@ -1,0 +1,161 @@
+"""What is learnt of columns, and what is made of them, against the same in NumPy."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from tinyrs import Network
+from tinyrs.preprocessing import CategoryColumn, Preprocessor, quantiles
+from tinyrs.tables import Table, is_missing
+
+
+def features(preprocessor: Preprocessor, encoded: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """The specification: (rows, columns) -> (rows, features), in float64."""
+    blocks: list[npt.NDArray[Any]] = []
+    x = encoded.astype(np.float64)
+    for number in preprocessor.numbers:
+        if number.scale > 0:
+            with np.errstate(over="ignore"):
+                z = np.clip((x[:, number.column] - number.centre) * number.scale, -1e18, 1e18)
+            blocks.append(np.nan_to_num(z / np.sqrt(1 + np.square(z / 3))))
+    blocks += [np.isnan(x[:, n.column]) for n in preprocessor.numbers if n.flagged]
+    for category in preprocessor.categories:
+        blocks += [x[:, category.column] == code for code in range(category.n_codes)]
+    return np.column_stack(blocks or [np.zeros(len(x))]).astype(np.float64)
+
+
+@pytest.fixture
+def table() -> Table:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "number": rng.normal(100, 3, 97),
+            "colour": np.resize(np.array(["red", "green", None], dtype=object), 97),
+            "constant": 5,
+            "whole": rng.integers(0, 9, 97).astype(float),
+        }
+    )
+    frame.loc[3:9, "whole"] = np.nan
+    return Table.read(frame)
+
+
+def test_quantiles_count_a_weight_as_so_many_rows() -> None:
+    rng = np.random.default_rng(0)
+    column, weight = rng.normal(size=31), rng.integers(1, 5, 31)
+    repeated = np.repeat(column, weight)
+    np.testing.assert_array_equal(quantiles(column, weight.astype(float)), quantiles(repeated, None))
+    np.testing.assert_array_equal(
+        quantiles(column, None), np.quantile(column, [0, 0.25, 0.5, 0.75, 1], method="inverted_cdf")
+    )
+
+
+@pytest.mark.parametrize("precision", ["f32", "f64"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_features_are_those_of_the_specification(table: Table, precision: str, dtype: Any) -> None:
+    preprocessor = Preprocessor.fit(table)
+    encoded = preprocessor.encode(table).astype(dtype)
+    got = preprocessor.features(encoded, precision)
+    assert got.dtype == {"f32": np.float32, "f64": np.float64}[precision]
+    want = features(preprocessor, encoded)
+    assert got.shape == want.shape == (97, 2 + 1 + 3)
+    np.testing.assert_allclose(got, want, rtol=3e-16 if precision == "f64" else 6e-8, atol=0)
+    np.testing.assert_array_equal(preprocessor.features(encoded[5], precision), got[5])
+
+
+@pytest.mark.parametrize("precision", ["f32", "f64"])
+@pytest.mark.parametrize("rows", [1, 7, 300])
+def test_a_pass_is_features_and_network(table: Table, precision: str, rows: int) -> None:
+    preprocessor = Preprocessor.fit(table)
+    encoded = np.resize(preprocessor.encode(table), (rows, 4))
+    network = Network([6, 33, 3], precision=precision, output_activation="softmax", seed=1)
+    want = network.forward(preprocessor.features(encoded, precision))
+    for n_threads in (1, 2, 3):
+        np.testing.assert_array_equal(preprocessor.forward(network, encoded, n_threads), want)
+    out = np.empty_like(want)
+    assert preprocessor.transformer.forward(network, encoded, out=out) is out
+    np.testing.assert_array_equal(out, want)
+
+
+def test_numbers_are_centred_scaled_and_clipped() -> None:
+    X = np.array([[0.0, 5, 1], [1, 5, 1], [2, 5, 1], [3, 5, 1], [1e300, 5, 9]])
+    preprocessor = Preprocessor.fit(Table.read(X))
+    assert [n.flagged for n in preprocessor.numbers] == [False] * 3
+    z = preprocessor.features(X, "f64")
+    assert z.shape == (5, 2)  # a constant column gives nothing
+    assert z[2, 0] == 0
+    assert z[4, 0] == 3
+    # No spread between the quartiles: scaled by the range.
+    assert z[4, 1] == pytest.approx(2 / np.sqrt(1 + 4 / 9))
+    # Nothing that varies is still one feature; nothing but holes is a flag.
+    same = np.full((4, 2), 3.0)
+    np.testing.assert_array_equal(Preprocessor.fit(Table.read(same)).features(same, "f32"), np.zeros((4, 1)))
+    holes = np.full((4, 1), np.nan)
+    np.testing.assert_array_equal(Preprocessor.fit(Table.read(holes)).features(holes, "f32"), np.ones((4, 1)))
+
+
+def test_many_categories_share_buckets() -> None:
+    names = np.array([f"name {i % 700}" for i in range(1400)] + ["frequent"] * 99, dtype=object)[:, None]
+    preprocessor = Preprocessor.fit(Table.read(names))
+    X = preprocessor.features(preprocessor.encode(names), "f32")
+    assert X.shape == (1499, 256 + 16)
+    np.testing.assert_array_equal(X.sum(axis=1), 1)
+    unseen = preprocessor.features(preprocessor.encode(np.array([["never seen"]], dtype=object)), "f32")
+    assert unseen[0, 256:].sum() == 1
+
+
+def test_categories_are_told_apart_by_type_and_missing_is_one_of_them() -> None:
+    values = np.array([1, 1.0, True, "1", None, float("nan"), pd.NA], dtype=object)
+    column = CategoryColumn.fit(0, values)
+    codes = column.encode(values)
+    assert len(set(codes[:4])) == 4
+    assert len(set(codes[4:])) == 1
+    assert column.encode(np.array(["2", 2], dtype=object)) == [-1, -1]
+
+
+@pytest.mark.parametrize("convert", [pd.DataFrame, pl.from_pandas, pa.Table.from_pandas])
+def test_columns_of_a_data_frame_are_found_by_name(convert: Any) -> None:
+    frame = pd.DataFrame({"b": [1.0, 2.0], "a": ["x", None]})
+    table = Table.read(convert(frame), ["a", "b"])
+    assert table.columns[0][0] == "x"
+    assert is_missing(table.columns[0][1])
+    assert table.columns[1].tolist() == [1, 2]
+    with pytest.raises(
+        ValueError,
+        match=r"X: expected the columns of the training set, got a table without \['c'\] and with \['b'\]",
+    ):
+        Table.read(convert(frame), ["a", "c"])
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        (np.array([[1.0, 2.0]]), r"X: expected 4 columns, got 2"),
+        (np.full((2, 4), np.inf), "X: expected finite f64 values, got inf at row 0, column 0"),
+        (np.full((2, 4), -np.inf, dtype=np.float32), "X: expected finite f32 values, got -inf"),
+        (np.zeros((1, 1, 4)), r"X: expected shape \(features,\) or \(batch, features\), got \(1, 1, 4\)"),
+    ],
+)
+def test_rows_that_do_not_fit_are_refused(table: Table, X: Any, message: str) -> None:
+    preprocessor = Preprocessor.fit(table)
+    network = Network([6, 2])
+    with pytest.raises(ValueError, match=message):
+        preprocessor.features(X, "f32")
+    with pytest.raises(ValueError, match=message):
+        preprocessor.forward(network, X)
+    with pytest.raises(ValueError, match="network: expected one of 6 inputs, got 5"):
+        preprocessor.forward(Network([5, 2]), np.zeros((1, 4)))
+    with pytest.raises(ValueError, match='precision: expected "f32" or "f64", got "f16"'):
+        preprocessor.features(np.zeros((1, 4)), "f16")
+
+
+def test_it_survives_pickling(table: Table) -> None:
+    preprocessor = Preprocessor.fit(table)
+    preprocessor.transformer  # noqa: B018  # made once, and not what is pickled
+    assert pickle.loads(pickle.dumps(preprocessor)) == preprocessor
