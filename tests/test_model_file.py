@@ -469,3 +469,21 @@ def test_there_are_files_of_this_version() -> None:
         for file in GOLDEN.glob(f"v{model_file.FORMAT}-*.safetensors")
     }
     assert kinds == {"network", "predictor"}
+
+
+def test_a_network_may_take_the_columns_as_they_are(tmp_path: Path) -> None:
+    network = Network([3, 4, 2], output_activation="softmax", precision="f64", seed=1)
+    predictor = Predictor(network, None, np.array(["a", "b"]), feature_names=["x", "y", "z"])
+    X = np.random.default_rng(0).normal(size=(5, 3))
+    want = network.forward(X)
+    predictor.save(tmp_path / "model")
+    for model in (predictor, tinyrs.load(tmp_path / "model")):
+        assert isinstance(model, Predictor)
+        np.testing.assert_array_equal(model.predict_proba(X), want)
+        np.testing.assert_array_equal(model.predict_proba(pd.DataFrame(X, columns=["x", "y", "z"])), want)
+        np.testing.assert_array_equal(model.predict_proba(X[0].tolist()), want[0])
+        assert model.verify() == 0
+        with pytest.raises(ValueError, match="X: expected finite f64 values, got NaN"):
+            model.predict_proba([1.0, None, 2.0])
+        with pytest.raises(ValueError, match="X: expected 3 features, got 2"):
+            model.predict_proba([1.0, 2.0])

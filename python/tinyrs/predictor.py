@@ -14,7 +14,7 @@ from tinyrs import model_file
 from tinyrs._tinyrs import Network
 from tinyrs.model_file import Fields, Tensors, refuse, tensor
 from tinyrs.preprocessing import CategoryColumn, NumberColumn, Preprocessor
-from tinyrs.tables import is_frame
+from tinyrs.tables import Table, is_frame
 
 # Rows that a file holds with their outputs, for `verify`.
 SELF_TEST_ROWS = 8
@@ -46,14 +46,14 @@ class Predictor:
         What is known of its training.
     network : Network
         A copy of what it computes with.
-    preprocessor : Preprocessor
-        What it does to the columns.
+    preprocessor : Preprocessor or None
+        What it does to the columns; None if the network takes them as they are, which must be numbers then.
     """
 
     def __init__(
         self,
         network: Network,
-        preprocessor: Preprocessor,
+        preprocessor: Preprocessor | None,
         classes: npt.NDArray[Any],
         *,
         multilabel: bool = False,
@@ -65,12 +65,12 @@ class Predictor:
         self.classes_ = classes.copy()
         self.classes_.flags.writeable = False
         self.multilabel = multilabel
-        self.n_features_in_ = preprocessor.n_columns
+        self.n_features_in_ = network.layer_sizes[0] if preprocessor is None else preprocessor.n_columns
         self.feature_names_in_ = None if feature_names is None else tuple(feature_names)
         self.training = dict(training or {})
         # What every prediction needs, looked up once.
-        self._forward = preprocessor.transformer.forward
-        self._numbers_only = not preprocessor.categories
+        self._forward = Network.forward if preprocessor is None else preprocessor.transformer.forward
+        self._numbers_only = preprocessor is None or not preprocessor.categories
         self._self_test: tuple[npt.NDArray[np.float64], npt.NDArray[Any]] | None = None
 
     @property
@@ -104,7 +104,7 @@ class Predictor:
         # An array of numbers goes straight to Rust.
         if not (self._numbers_only and type(X) is np.ndarray and X.dtype.kind == "f"):
             X = self._encode(X)
-        return self._forward(self._network, X, out=out, n_threads=n_threads)
+        return np.asarray(self._forward(self._network, X, out=out, n_threads=n_threads))
 
     def predict(self, X: Any, *, n_threads: int | None = None) -> Any:
         """The most probable class of each row, (rows,), or of the one row; for several labels the indicator
@@ -115,13 +115,18 @@ class Predictor:
 
     def _encode(self, X: Any) -> npt.NDArray[Any]:
         if is_frame(X):
-            return self.preprocessor.encode(X, self.feature_names_in_)
+            return self._encode_rows(X)
         X = X if isinstance(X, np.ndarray) else _as_array(X)
-        if X.ndim == 1:
-            return self.preprocessor.encode(X[np.newaxis])[0]
-        if X.ndim != 2:
+        if X.ndim not in (1, 2):
             raise ValueError(f"X: expected shape (columns,) or (rows, columns), got {X.shape}")
-        return self.preprocessor.encode(X)
+        encoded = self._encode_rows(np.atleast_2d(X))
+        return encoded.reshape(-1) if X.ndim == 1 else encoded
+
+    def _encode_rows(self, X: Any) -> npt.NDArray[Any]:
+        if self.preprocessor is not None:
+            return self.preprocessor.encode(X, self.feature_names_in_)
+        table = Table.read(X, self.feature_names_in_)
+        return np.column_stack([table.numbers(column) for column in range(len(table.columns))])
 
     def verify(self) -> float:
         """The largest difference between what a few rows give now, on this machine, and what they gave where
@@ -129,7 +134,7 @@ class Predictor:
         if self._self_test is None:
             return 0.0
         rows, outputs = self._self_test
-        return float(np.abs(self.preprocessor.forward(self._network, rows) - outputs).max())
+        return float(np.abs(self._forward(self._network, rows) - outputs).max())
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes it to a safetensors file, whole or not at all; `tinyrs.load` reads it.
@@ -144,22 +149,26 @@ class Predictor:
     def to_bytes(self) -> bytes:
         """The bytes of its file: the same ones for the same model."""
         network, tensors = model_file.describe_network(self._network)
-        numbers, rows = self.preprocessor.numbers, self._self_test_rows()
-        tensors |= {
-            "numbers.column": np.array([n.column for n in numbers], dtype=np.int64),
-            "numbers.centre": np.array([n.centre for n in numbers], dtype=np.float64),
-            "numbers.scale": np.array([n.scale for n in numbers], dtype=np.float64),
-            "numbers.flagged": np.array([n.flagged for n in numbers], dtype=np.bool_),
-            "self_test.rows": rows,
-            "self_test.outputs": self.preprocessor.forward(self._network, rows),
-        }
+        categories = None
+        if self.preprocessor is not None:
+            numbers = self.preprocessor.numbers
+            tensors |= {
+                "numbers.column": np.array([n.column for n in numbers], dtype=np.int64),
+                "numbers.centre": np.array([n.centre for n in numbers], dtype=np.float64),
+                "numbers.scale": np.array([n.scale for n in numbers], dtype=np.float64),
+                "numbers.flagged": np.array([n.flagged for n in numbers], dtype=np.bool_),
+            }
+            categories = [
+                {"column": c.column, "names": c.names, "buckets": c.buckets}
+                for c in self.preprocessor.categories
+            ]
+        rows = self._self_test_rows()
+        tensors |= {"self_test.rows": rows, "self_test.outputs": self._forward(self._network, rows)}
         model = {
             "network": network,
             "n_columns": self.n_features_in_,
-            "categories": [
-                {"column": c.column, "names": c.names, "buckets": c.buckets}
-                for c in self.preprocessor.categories
-            ],
+            # None: the columns are the network's inputs.
+            "categories": categories,
             "feature_names": self.feature_names_in_,
             "classes": _describe_classes(self.classes_),
             "multilabel": self.multilabel,
@@ -170,6 +179,8 @@ class Predictor:
     def _self_test_rows(self) -> npt.NDArray[np.float64]:
         """Rows like those that it was made for, though none of them: a file gives no data away."""
         rng = np.random.default_rng(0)
+        if self.preprocessor is None:
+            return rng.normal(size=(SELF_TEST_ROWS, self.n_features_in_))
         rows = np.zeros((SELF_TEST_ROWS, self.n_features_in_))
         for number in self.preprocessor.numbers:
             spread = 1 / number.scale if number.scale > 0 else 0.0
@@ -193,14 +204,13 @@ class Predictor:
             refuse(
                 "model.classes.values", f"{outputs} classes, as many as the network has outputs", len(classes)
             )
-        try:
+        preprocessor, features = None, n_columns
+        if model.values.get("categories") is not None:
             preprocessor = _restore_preprocessor(model, tensors, n_columns)
-            features = preprocessor.transformer.n_features
-        except ValueError as error:
-            message = str(error)
-            raise (
-                error if message.startswith("model file: ") else ValueError(f"model file: model: {message}")
-            ) from None
+            try:
+                features = preprocessor.transformer.n_features
+            except ValueError as error:
+                raise ValueError(f"model file: model: {error}") from None
         if features != network.layer_sizes[0]:
             refuse("model.network", f"{features} inputs, as many as the columns give", network.layer_sizes[0])
         predictor = cls(
@@ -213,7 +223,9 @@ class Predictor:
         )
         rows = tensor(tensors, "self_test.rows", ["float64"], (-1, n_columns))
         expected = tensor(tensors, "self_test.outputs", ["float32", "float64"], (len(rows), outputs))
-        if np.isinf(rows).any() or not np.isfinite(expected).all():
+        # Without preprocessing a number may not be missing either.
+        wrong = np.isinf(rows) if preprocessor is not None else ~np.isfinite(rows)
+        if wrong.any() or not np.isfinite(expected).all():
             refuse("self_test", "finite numbers", "others")
         predictor._self_test = rows.copy(), expected.copy()
         return predictor
