@@ -23,6 +23,7 @@ ALLOWED = {
         "tinyrs.training",
     },
     "tinyrs.predictor": {"tinyrs._tinyrs", "tinyrs.model_file", "tinyrs.preprocessing", "tinyrs.tables"},
+    "tinyrs.checkpoint": {"tinyrs._tinyrs", "tinyrs.model_file"},
     "tinyrs.model_file": {"tinyrs._tinyrs"},
     "tinyrs.preprocessing": {"tinyrs._tinyrs", "tinyrs.tables"},
     "tinyrs.tables": set(),

@@ -220,7 +220,7 @@ def put(*path: Any) -> Any:
         (put("format", 2), r"format: expected at most 1, got 2: written by tinyrs .*, this is"),
         (put("format", 0), r"format: expected a whole number from 1 to \d+, got 0"),
         (put("format", True), r"format: expected a whole number, got True"),
-        (put("kind", "virus"), r'kind: expected "network" or "predictor", got \'virus\''),
+        (put("kind", "virus"), r'kind: expected "network", "checkpoint" or "predictor", got \'virus\''),
         (put("model", []), r"model: expected an object, got \[\]"),
         (put("model", "n_columns", 10**12), r"n_columns: expected a whole number from 1"),
         (put("model", "n_columns", 4), r"model.feature_names: expected 4 different names"),

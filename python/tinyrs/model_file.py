@@ -4,8 +4,8 @@ A file holds tensors and one entry of metadata, `tinyrs`: JSON with
 
     format    the version of this layout; a newer one than the program knows is refused
     tinyrs    the version that wrote it
-    kind      "network" or "predictor"
-    model     what the tensors mean; see `Network` below and `tinyrs.predictor`
+    kind      "network", "checkpoint" or "predictor"
+    model     what the tensors mean; see below, `tinyrs.checkpoint` and `tinyrs.predictor`
     sha256    of all of the above and of the tensors: a flipped bit is found, wherever it is
 
 The checksum finds damage, not malice: whoever writes a file can compute it. So every field is checked too.

@@ -301,7 +301,8 @@ def loads(data: bytes) -> Predictor | Network:
 
 
 def load(path: str | os.PathLike[str]) -> Predictor | Network:
-    """The model in a file that `save` wrote: safe to call on a file from a stranger.
+    """The model in a file that `save` wrote, or the network in a checkpoint of `fit`: safe to call on a file
+    from a stranger.
 
     Nothing in it is executed, and every size, shape, name and number is checked before it is used.
 
@@ -318,6 +319,8 @@ def load(path: str | os.PathLike[str]) -> Predictor | Network:
 def _restore(kind: str, model: Fields, tensors: Tensors) -> Predictor | Network:
     if kind == "network":
         return model_file.restore_network(model, tensors)
+    if kind == "checkpoint":
+        return model_file.restore_network(model.fields("network"), tensors)
     if kind == "predictor":
         return Predictor._restore(model, tensors)
-    refuse("kind", '"network" or "predictor"', kind)
+    refuse("kind", '"network", "checkpoint" or "predictor"', kind)

@@ -84,5 +84,5 @@ pub use schedule::Schedule;
 pub use simd::Isa;
 pub use stabilizer::Stabilizer;
 pub use threads::{num_threads, set_num_threads};
-pub use training::{Epoch, Hooks, Report, Stop, fit};
+pub use training::{Checkpoint, Epoch, Hooks, Report, Standing, Stop, fit};
 pub use training_config::{Monitor, TrainingConfig};

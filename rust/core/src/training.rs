@@ -72,15 +72,65 @@ pub struct Report {
     pub stop: Stop,
 }
 
+/// Training as it stands after an epoch.
+pub struct Standing<'a, T: Scalar> {
+    /// All epochs up to it.
+    pub epochs: &'a [Epoch],
+    /// The parameters.
+    pub layers: &'a [Layer<T>],
+    /// Parameters and moments.
+    finished: &'a Copies<T>,
+    /// Parameters of the best epoch, where they are kept.
+    best: Option<&'a Copies<T>>,
+    optimizer: OptimizerConfig,
+    steps: u64,
+}
+
+impl<T: Scalar> Standing<'_, T> {
+    /// A copy of all that training has to know to go on.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn checkpoint(&self) -> Result<Checkpoint<T>> {
+        let mut best = None;
+        if let Some(copies) = self.best {
+            let mut layers = self.layers.to_vec();
+            for (layer, pair) in layers.iter_mut().zip(copies.0.chunks_exact(2)) {
+                layer.copy_from(&pair[0], &pair[1]);
+            }
+            best = Some(layers);
+        }
+        let pairs = self.finished.0[2 * self.layers.len()..].chunks_exact(2);
+        let mut first = pairs.map(|pair| Moment::new(&pair[0], &pair[1])).collect::<Result<Vec<_>>>()?;
+        let second = first.split_off(self.layers.len());
+        let optimizer = Optimizer::with_state(self.optimizer, self.steps, first, second)?;
+        Ok(Checkpoint { epochs: self.epochs.to_vec(), layers: self.layers.to_vec(), best, optimizer })
+    }
+}
+
+/// All that training has to know to go on after an epoch as if it had never stopped.
+#[derive(Debug, Clone)]
+pub struct Checkpoint<T> {
+    /// What was made.
+    pub epochs: Vec<Epoch>,
+    /// The parameters.
+    pub layers: Vec<Layer<T>>,
+    /// The parameters of the best epoch, where they are kept.
+    pub best: Option<Vec<Layer<T>>>,
+    /// With its state.
+    pub optimizer: Optimizer<T>,
+}
+
 /// What `fit` lets the caller do meanwhile.
-pub struct Hooks<'a, T> {
-    /// Called after each epoch with what it came to and the layers as they are then; true ends training.
-    pub on_epoch: &'a mut dyn FnMut(&Epoch, &[Layer<T>]) -> bool,
+pub struct Hooks<'a, T: Scalar> {
+    /// Called after each epoch; true ends training.
+    pub on_epoch: &'a mut dyn FnMut(&Standing<T>) -> bool,
     /// Once set, training ends with [`Error::Interrupted`] after the block of rows that is under way.
     pub interrupt: &'a AtomicBool,
 }
 
-/// Trains `network` from its present parameters.
+/// Trains `network` on the first of `data`, and validates on the second: from its present parameters, or from where
+/// `resume` stands.
 ///
 /// The parameters have the same bits for any number of threads: each sum has an order of its own.
 ///
@@ -90,9 +140,9 @@ pub struct Hooks<'a, T> {
 pub fn fit<T: Dispatch>(
     network: &mut Network<T>,
     optimizer: &mut Optimizer<T>,
-    samples: &Samples<T>,
-    validation: Option<&Samples<T>>,
+    (samples, validation): (&Samples<T>, Option<&Samples<T>>),
     config: &TrainingConfig,
+    resume: Option<&Checkpoint<T>>,
     hooks: &mut Hooks<T>,
 ) -> Result<Report> {
     let square_bound = network.epilogue(0).stabilizer.square_bound();
@@ -115,6 +165,12 @@ pub fn fit<T: Dispatch>(
         None => None,
     };
     let weights = samples.scaled_weights()?;
+    if let Some(checkpoint) = resume {
+        let keeps_best = config.restore_best && validation.is_some();
+        checkpoint.check(network, config, keeps_best)?;
+        *optimizer = checkpoint.optimizer.clone();
+        network.copy_layers(&checkpoint.layers);
+    }
     optimizer.prepare(network)?;
 
     let (rows, n_layers) = (samples.x.rows(), network.layers().len());
@@ -158,7 +214,30 @@ pub fn fit<T: Dispatch>(
         n_threads,
     };
     let held_out = validation.map(|(x, objective)| HeldOut::new(Work { x, objective, weights: None, ..work }));
-    run.all_epochs(held_out, (network.layers(), &arrays), &mut optimizer.steps, hooks)
+    run.all_epochs(held_out, (network.layers(), &arrays), (&mut optimizer.steps, resume), hooks)
+}
+
+impl<T: Scalar> Checkpoint<T> {
+    /// Whether it is one of training such a network.
+    fn check(&self, network: &Network<T>, config: &TrainingConfig, keeps_best: bool) -> Result<()> {
+        let invalid = |expected: String, got: String| Err(Error::invalid("resume", expected, got));
+        let sizes = |layers: &[Layer<T>]| layers.iter().map(|l| (l.inputs(), l.outputs())).collect::<Vec<_>>();
+        for layers in std::iter::once(&self.layers).chain(&self.best) {
+            if sizes(layers) != sizes(network.layers()) {
+                let expected = format!("a checkpoint of a network of {:?}", network.layer_sizes());
+                return invalid(expected, format!("layers of {:?}", sizes(layers)));
+            }
+        }
+        if self.best.is_some() != keeps_best {
+            let with =
+                |best| if best { "one with the best epoch's parameters" } else { "one without the best epoch's" };
+            return invalid(with(keeps_best).into(), with(self.best.is_some()).into());
+        }
+        if self.epochs.len() > config.epochs {
+            return invalid(format!("at most {} epochs", config.epochs), self.epochs.len().to_string());
+        }
+        Ok(())
+    }
 }
 
 /// Both arrays of a layer, for several threads.
@@ -168,6 +247,31 @@ fn shared<T>((weight, bias): (&mut [T], &mut [T])) -> Parameters<T> {
 
 /// The arrays that training changes, with their lengths: the parameters, then the optimizer's moments.
 type Arrays<T> = Vec<(Shared<T>, usize)>;
+
+/// Which epoch was the best so far.
+struct Best {
+    /// The smaller the better.
+    value: f64,
+    epoch: usize,
+    /// Epochs since then that were not better.
+    stale: usize,
+}
+
+impl Best {
+    /// Whether the epoch is the best.
+    fn update(&mut self, monitor: Monitor, record: &Epoch) -> bool {
+        let value = match monitor {
+            Monitor::Loss => record.validation_loss.unwrap_or(record.loss),
+            Monitor::Score => -record.validation_score.unwrap_or(0.0),
+        };
+        self.stale = if value < self.value { 0 } else { self.stale + 1 };
+        let is_best = value < self.value || (value == self.value && monitor == Monitor::Score);
+        if is_best {
+            (self.value, self.epoch) = (value, record.epoch);
+        }
+        is_best
+    }
+}
 
 /// Copies of some arrays, to go back to.
 struct Copies<T: Scalar>(Vec<Aligned<T>>);
@@ -183,6 +287,14 @@ impl<T: Scalar> Copies<T> {
         for (copy, (array, len)) in self.0.iter_mut().zip(arrays) {
             // SAFETY: between epochs nobody else uses the arrays, which are that long.
             copy.copy_from_slice(unsafe { array.slice(0..*len) });
+        }
+    }
+
+    /// Copies of their weights and biases.
+    fn take_layers(&mut self, layers: &[Layer<T>]) {
+        for (pair, layer) in self.0.chunks_exact_mut(2).zip(layers) {
+            pair[0].copy_from_slice(layer.weight());
+            pair[1].copy_from_slice(layer.bias());
         }
     }
 
@@ -246,7 +358,7 @@ impl<T: Scalar> Run<'_, T> {
         &self,
         mut held_out: Option<HeldOut<T>>,
         (layers, arrays): (&[Layer<T>], &Arrays<T>),
-        steps: &mut u64,
+        (steps, resume): (&mut u64, Option<&Checkpoint<T>>),
         hooks: &mut Hooks<T>,
     ) -> Result<Report> {
         let config = self.config;
@@ -255,10 +367,23 @@ impl<T: Scalar> Run<'_, T> {
         let mut scratch = vec![0; if config.shuffle { order.len() } else { 0 }];
         let mut finished = Copies::of(arrays)?;
         let keep_best = config.restore_best && held_out.is_some();
-        let mut best = if keep_best { Some(Copies::of(parameters)?) } else { None };
+        let mut kept = if keep_best { Some(Copies::of(parameters)?) } else { None };
         let mut report = Report { epochs: Vec::new(), best_epoch: 0, stop: Stop::Finished };
-        let (mut best_value, mut stale) = (f64::INFINITY, 0);
-        for epoch in 0..config.epochs {
+        let mut best = Best { value: f64::INFINITY, epoch: 0, stale: 0 };
+        if let Some(checkpoint) = resume {
+            report.epochs.clone_from(&checkpoint.epochs);
+            for record in &report.epochs {
+                best.update(config.monitor, record);
+            }
+            if let (Some(kept), Some(layers)) = (&mut kept, &checkpoint.best) {
+                kept.take_layers(layers);
+            }
+        }
+        for epoch in report.epochs.len()..config.epochs {
+            if config.patience.is_some_and(|patience| best.stale >= patience) {
+                report.stop = Stop::Patience;
+                break;
+            }
             let start = Instant::now();
             if config.shuffle {
                 shuffle(config.seed, epoch as u32, &mut order, &mut scratch);
@@ -282,30 +407,28 @@ impl<T: Scalar> Run<'_, T> {
                 samples_per_second: order.len() as f64 / seconds,
             };
             report.epochs.push(record);
-            // The smaller the better.
-            let value = match config.monitor {
-                Monitor::Loss => validation_loss.unwrap_or(record.loss),
-                Monitor::Score => -validation_score.unwrap_or(0.0),
-            };
-            stale = if value < best_value { 0 } else { stale + 1 };
-            if value < best_value || (value == best_value && config.monitor == Monitor::Score) {
-                (best_value, report.best_epoch) = (value, epoch);
-                if let Some(best) = &mut best {
-                    best.take(parameters);
-                }
+            if best.update(config.monitor, &record)
+                && let Some(kept) = &mut kept
+            {
+                kept.take(parameters);
             }
-            if (hooks.on_epoch)(&record, layers) {
+            let standing = Standing {
+                epochs: &report.epochs,
+                layers,
+                finished: &finished,
+                best: kept.as_ref(),
+                optimizer: self.optimizer,
+                steps: *steps,
+            };
+            if (hooks.on_epoch)(&standing) {
                 report.stop = Stop::Callback;
                 break;
             }
-            if config.patience.is_some_and(|patience| stale >= patience) && epoch + 1 < config.epochs {
-                report.stop = Stop::Patience;
-                break;
-            }
         }
-        if let Some(best) = &best {
-            best.restore(parameters);
+        if let Some(kept) = &kept {
+            kept.restore(parameters);
         }
+        report.best_epoch = best.epoch;
         Ok(report)
     }
 

@@ -49,8 +49,8 @@ fn allocations(steps: usize, n_threads: usize) -> usize {
     };
     let never = AtomicBool::new(false);
     let before = ALLOCATIONS.load(Ordering::Relaxed);
-    let mut hooks = Hooks { on_epoch: &mut |_, _| false, interrupt: &never };
-    fit(&mut network, &mut optimizer, &samples, None, &config, &mut hooks).unwrap();
+    let mut hooks = Hooks { on_epoch: &mut |_| false, interrupt: &never };
+    fit(&mut network, &mut optimizer, (&samples, None), &config, None, &mut hooks).unwrap();
     ALLOCATIONS.load(Ordering::Relaxed) - before
 }
 

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{available, network, uniform};
 use tinyrs_core::{
-    Activation, Algorithm, Config, Dispatch, Epoch, Error, Hooks, Isa, Layer, Loss, Matrix, Monitor, Network,
-    Optimizer, OptimizerConfig, OutputActivation, Report, Samples, Schedule, Stop, Targets, TrainingConfig, fit,
+    Activation, Algorithm, Checkpoint, Config, Dispatch, Epoch, Error, Hooks, Isa, Loss, Matrix, Monitor, Network,
+    Optimizer, OptimizerConfig, OutputActivation, Report, Samples, Schedule, Standing, Stop, Targets, TrainingConfig,
+    fit,
 };
 
 /// Rows around as many centres as there are classes; a class each.
@@ -60,8 +61,8 @@ fn train<T: Dispatch>(
     config: &TrainingConfig,
 ) -> Result<Report, Error> {
     let never = AtomicBool::new(false);
-    let mut hooks = Hooks { on_epoch: &mut |_: &Epoch, _: &[Layer<T>]| false, interrupt: &never };
-    fit(network, optimizer, samples, None, config, &mut hooks)
+    let mut hooks = Hooks { on_epoch: &mut |_: &Standing<T>| false, interrupt: &never };
+    fit(network, optimizer, (samples, None), config, None, &mut hooks)
 }
 
 fn bits<T: Dispatch>(network: &Network<T>) -> Vec<u64> {
@@ -151,13 +152,13 @@ fn what_diverges_is_put_back_to_the_last_finished_epoch() {
     let (mut after, mut losses) = (Vec::new(), Vec::new());
     let config = TrainingConfig { learning_rate: 1e36, schedule: Schedule::WarmupCosine, ..config(100) };
     let never = AtomicBool::new(false);
-    let mut on_epoch = |epoch: &Epoch, layers: &[Layer<f32>]| {
-        losses.push(epoch.loss);
-        after = layers.iter().flat_map(|layer| layer.weight().to_vec()).collect();
+    let mut on_epoch = |standing: &Standing<f32>| {
+        losses.push(standing.epochs[standing.epochs.len() - 1].loss);
+        after = standing.layers.iter().flat_map(|layer| layer.weight().to_vec()).collect();
         false
     };
     let mut hooks = Hooks { on_epoch: &mut on_epoch, interrupt: &never };
-    let error = fit(&mut network, &mut optimizer, &data.samples(), None, &config, &mut hooks).unwrap_err();
+    let error = fit(&mut network, &mut optimizer, (&data.samples(), None), &config, None, &mut hooks).unwrap_err();
     assert!(matches!(error, Error::Diverged { .. }), "{error}");
     let message = error.to_string();
     for part in ["epoch", "learning rate", "try a smaller learning_rate"] {
@@ -175,12 +176,12 @@ fn an_interruption_leaves_the_last_finished_epoch() {
     let isa = Isa::active().unwrap();
     let (mut network, mut optimizer) = (classifier::<f32>(&[5, 8, 3], isa), adam());
     let interrupt = AtomicBool::new(false);
-    let mut on_epoch = |epoch: &Epoch, _: &[Layer<f32>]| {
-        interrupt.store(epoch.epoch == 1, Ordering::Relaxed);
+    let mut on_epoch = |standing: &Standing<f32>| {
+        interrupt.store(standing.epochs.len() == 2, Ordering::Relaxed);
         false
     };
     let mut hooks = Hooks { on_epoch: &mut on_epoch, interrupt: &interrupt };
-    let error = fit(&mut network, &mut optimizer, &data.samples(), None, &config(9), &mut hooks).unwrap_err();
+    let error = fit(&mut network, &mut optimizer, (&data.samples(), None), &config(9), None, &mut hooks).unwrap_err();
     assert_eq!(error, Error::Interrupted);
     let mut two_epochs = classifier::<f32>(&[5, 8, 3], isa);
     train(&mut two_epochs, &mut adam(), &data.samples(), &config(2)).unwrap();
@@ -201,14 +202,15 @@ fn a_held_out_set_tells_the_best_epoch_and_when_to_stop() {
         let (mut network, mut optimizer) = (classifier::<f64>(&[6, 64, 3], isa), adam());
         let never = AtomicBool::new(false);
         let mut seen = Vec::new();
-        let mut on_epoch = |epoch: &Epoch, layers: &[Layer<f64>]| {
-            seen.push((*epoch, layers[0].weight().to_vec()));
+        let mut on_epoch = |standing: &Standing<f64>| {
+            seen.push(standing.layers[0].weight().to_vec());
             false
         };
         let config = TrainingConfig { monitor, patience: Some(4), learning_rate: 0.02, ..config(300) };
         let mut hooks = Hooks { on_epoch: &mut on_epoch, interrupt: &never };
         let report =
-            fit(&mut network, &mut optimizer, &part(0, 300), Some(&part(300, 400)), &config, &mut hooks).unwrap();
+            fit(&mut network, &mut optimizer, (&part(0, 300), Some(&part(300, 400))), &config, None, &mut hooks)
+                .unwrap();
         assert_eq!(report.stop, Stop::Patience, "{monitor}");
         let value = |epoch: &Epoch| match monitor {
             Monitor::Loss => epoch.validation_loss.unwrap(),
@@ -217,7 +219,7 @@ fn a_held_out_set_tells_the_best_epoch_and_when_to_stop() {
         let best = report.epochs.iter().map(value).fold(f64::INFINITY, f64::min);
         assert_eq!(value(&report.epochs[report.best_epoch]), best);
         // The best epoch's parameters were put back, and its validation loss is that of the network.
-        assert_eq!(network.layers()[0].weight(), seen[report.best_epoch].1);
+        assert_eq!(network.layers()[0].weight(), seen[report.best_epoch]);
         let held_out = part(300, 400);
         let (loss, _) = tinyrs_core::loss_and_gradients(&network, &held_out, Loss::CrossEntropy, 0.0, 1).unwrap();
         assert!((loss - report.epochs[report.best_epoch].validation_loss.unwrap()).abs() < 1e-12);
@@ -307,4 +309,57 @@ fn a_moment_of_a_dead_input_fades_to_zero_not_to_denormals() {
     let (first, second) = optimizer.moments();
     let all = first.iter().chain(second).flat_map(|moment| moment.values().0);
     assert!(all.clone().all(|m| *m == 0.0 || m.abs() >= f32::MIN_POSITIVE));
+}
+
+#[test]
+fn from_any_checkpoint_training_ends_with_the_same_bits() {
+    let data = Clusters::<f32>::new(400, 6, 3);
+    let part = |from: usize, to: usize| Samples {
+        x: Matrix::new("X", &data.x[from * 6..to * 6], to - from, 6).unwrap(),
+        targets: Targets::Labels(&data.labels[from..to]),
+        weights: None,
+    };
+    let (train, held_out) = (part(0, 300), part(300, 400));
+    let isa = Isa::active().unwrap();
+    let never = AtomicBool::new(false);
+    let plain = TrainingConfig { dropout: 0.2, schedule: Schedule::CosLog4, ..config(6) };
+    let monitored = TrainingConfig { monitor: Monitor::Score, patience: Some(2), learning_rate: 0.05, ..plain.clone() };
+    for (algorithm, validation, config) in [
+        (Algorithm::Sgd, None, &plain),
+        (Algorithm::Adam, None, &plain),
+        (Algorithm::AdamW, Some(&held_out), &monitored),
+    ] {
+        let fresh = || Optimizer::new(OptimizerConfig::new(algorithm)).unwrap();
+        let run = |resume: Option<&Checkpoint<f32>>| {
+            // A resumed network may have begun anywhere.
+            let (mut network, mut optimizer) = (classifier::<f32>(&[6, 16, 3], isa), fresh());
+            let mut checkpoints = Vec::new();
+            let mut on_epoch = |standing: &Standing<f32>| {
+                checkpoints.push(standing.checkpoint().unwrap());
+                false
+            };
+            let mut hooks = Hooks { on_epoch: &mut on_epoch, interrupt: &never };
+            let report = fit(&mut network, &mut optimizer, (&train, validation), config, resume, &mut hooks).unwrap();
+            let told: Vec<_> = report.epochs.iter().map(|e| (e.epoch, e.loss, e.validation_score)).collect();
+            let outcome = (bits(&network), told, report.best_epoch, report.stop, optimizer.steps());
+            (outcome, checkpoints)
+        };
+        let (want, checkpoints) = run(None);
+        assert_eq!(checkpoints.len(), want.1.len());
+        for checkpoint in &checkpoints {
+            assert_eq!(run(Some(checkpoint)).0, want, "{algorithm} from epoch {}", checkpoint.epochs.len());
+        }
+        let mut other = classifier::<f32>(&[6, 17, 3], isa);
+        let mut hooks = Hooks { on_epoch: &mut |_: &Standing<f32>| false, interrupt: &never };
+        let error = fit(&mut other, &mut fresh(), (&train, validation), config, Some(&checkpoints[0]), &mut hooks);
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            "resume: expected a checkpoint of a network of [6, 17, 3], got layers of [(6, 16), (16, 3)]"
+        );
+        let validation = if validation.is_some() { None } else { Some(&held_out) };
+        let config = TrainingConfig { monitor: Monitor::Loss, ..config.clone() };
+        let (mut network, resume) = (classifier::<f32>(&[6, 16, 3], isa), Some(&checkpoints[0]));
+        let error = fit(&mut network, &mut fresh(), (&train, validation), &config, resume, &mut hooks);
+        assert!(error.unwrap_err().to_string().starts_with("resume: expected one with"), "{algorithm}");
+    }
 }

@@ -1,6 +1,7 @@
 //! Python bindings of tinyrs-core: conversion, errors, the GIL; no arithmetic.
 
 mod arrays;
+mod checkpoint;
 mod column_transformer;
 mod errors;
 mod gradients;

@@ -15,7 +15,7 @@ use tinyrs_core::{
 use crate::arrays::{as_array, as_count, as_output, as_slice, tuple};
 use crate::errors::to_python;
 use crate::gradients::{self, Data, loss_of};
-use crate::options::{Options, rate_factors, seed_of, sizes, unknown_precision};
+use crate::options::{Options, random_seed, rate_factors, seed_of, sizes, unknown_precision};
 use crate::parameters::{copies_of, network_of, set_parameters};
 use crate::training;
 
@@ -102,7 +102,7 @@ impl Network {
         let config =
             Options { activation, output_activation, activation_scale, epsilon_exp, epsilon_square }.config()?;
         let (sizes, init) = (sizes(layer_sizes)?, Init::parse("init", init).map_err(to_python)?);
-        let seed = seed_of(seed)?;
+        let seed = seed_of(seed)?.unwrap_or_else(random_seed);
         let network = match precision {
             "f32" => tinyrs_core::Network::new(&sizes, config, init, seed).map(AnyNetwork::F32),
             "f64" => tinyrs_core::Network::new(&sizes, config, init, seed).map(AnyNetwork::F64),
@@ -318,7 +318,15 @@ impl Network {
     /// shuffle : bool
     ///     Each epoch has an order of its own.
     /// seed : int, optional
-    ///     Of shuffling and dropout. None draws one from the operating system.
+    ///     Of shuffling and dropout. None takes that of the checkpoint in `resume`, or draws one from the operating
+    ///     system.
+    /// checkpoint : str or path, optional
+    ///     Where to save all that training has to know to go on, after every `checkpoint_every` epochs and the last:
+    ///     a safetensors file, written whole or not at all. `tinyrs.load` gives the network in it.
+    /// checkpoint_every : int
+    /// resume : str or path, optional
+    ///     A checkpoint of the same training, with the same arguments and data: go on from there, and end with the bits
+    ///     of one that was never interrupted.
     /// callback : callable, optional
     ///     Called after each epoch with a dict: epoch, loss, validation_loss, validation_score, learning_rate, seconds,
     ///     samples_per_second. Returning True ends training.
@@ -336,6 +344,8 @@ impl Network {
     /// ------
     /// ValueError, TypeError
     ///     Before anything is changed.
+    /// OSError
+    ///     If a checkpoint cannot be written or read.
     /// FloatingPointError
     ///     If the loss or a parameter is no longer finite; the network is as after the last finished epoch.
     /// KeyboardInterrupt
@@ -346,14 +356,15 @@ impl Network {
                         learning_rate_factors=None, batch_size=None, epochs=None, weight_decay=0.0,
                         weight_decay_schedule="constant", dropout=0.0, dropout_schedule="constant",
                         label_smoothing=0.0, clip_norm=None, sample_weight=None, validation=None, patience=None,
-                        monitor="loss", restore_best=true, shuffle=true, seed=None, callback=None, progress=false,
-                        n_threads=None),
+                        monitor="loss", restore_best=true, shuffle=true, seed=None, checkpoint=None,
+                        checkpoint_every=None, resume=None, callback=None, progress=false, n_threads=None),
            text_signature = "($self, X, y, *, loss=None, optimizer='adam', learning_rate=0.001, schedule='constant', \
                              learning_rate_factors=None, batch_size=256, epochs=10, weight_decay=0.0, \
                              weight_decay_schedule='constant', dropout=0.0, dropout_schedule='constant', \
                              label_smoothing=0.0, clip_norm=None, sample_weight=None, validation=None, \
                              patience=None, monitor='loss', restore_best=True, shuffle=True, seed=None, \
-                             callback=None, progress=False, n_threads=None)")]
+                             checkpoint=None, checkpoint_every=1, resume=None, callback=None, progress=False, \
+                             n_threads=None)")]
     #[expect(non_snake_case, reason = "the name of the Python argument")]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of the Python signature")]
     fn fit<'py>(
@@ -380,6 +391,9 @@ impl Network {
         restore_best: bool,
         shuffle: bool,
         seed: Option<&Bound<'py, PyAny>>,
+        checkpoint: Option<&Bound<'py, PyAny>>,
+        checkpoint_every: Option<&Bound<'py, PyAny>>,
+        resume: Option<&Bound<'py, PyAny>>,
         callback: Option<&Bound<'py, PyAny>>,
         progress: bool,
         n_threads: Option<&Bound<'py, PyAny>>,
@@ -406,17 +420,22 @@ impl Network {
             monitor: Monitor::parse("monitor", monitor).map_err(to_python)?,
             restore_best,
             shuffle,
-            seed: seed_of(seed)?,
+            // Until it is known whether a checkpoint has one.
+            seed: 0,
             n_threads: num_threads(n_threads.map(|n| as_count("n_threads", n, 1)).transpose()?.map(|n| n as usize)),
         };
         let data = Data { x: X, y, sample_weight };
-        let request = training::Request { data, validation, optimizer, config, callback, progress };
+        let every = count("checkpoint_every", checkpoint_every, 1)?;
+        let checkpoint = checkpoint.map(|path| (path, every));
+        let seed = seed_of(seed)?;
+        let request =
+            training::Request { data, validation, optimizer, config, seed, checkpoint, resume, callback, progress };
         training::fit(slf, &request)
     }
 
     /// Copies of the parameters: a list of (W, b), W of shape (outputs, inputs) and b of shape (outputs,).
     fn parameters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        with_network!(&*self.current(), network => copies_of(py, network))
+        with_network!(&*self.current(), network => copies_of(py, network.layers()))
     }
 
     /// Overwrites all parameters with those of a list of (W, b), in the shapes that `parameters` gives.

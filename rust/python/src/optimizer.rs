@@ -64,7 +64,7 @@ impl Optimizer {
         }
     }
 
-    fn __repr__(&self) -> String {
+    pub(crate) fn __repr__(&self) -> String {
         let OptimizerConfig { algorithm, momentum, nesterov, beta1, beta2, epsilon } = *self.config();
         let steps = match self.steps() {
             0 => String::new(),

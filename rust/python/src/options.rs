@@ -48,9 +48,14 @@ pub fn unknown_precision(got: &str) -> PyErr {
     PyValueError::new_err(format!("precision: expected \"f32\" or \"f64\", got {got:?}"))
 }
 
-/// The seed, or a random one: the standard library seeds its hash maps from the operating system's randomness.
-pub fn seed_of(seed: Option<&Bound<PyAny>>) -> PyResult<u64> {
-    seed.map_or_else(|| Ok(RandomState::new().hash_one(0)), |seed| as_count("seed", seed, 0))
+/// The seed, or none.
+pub fn seed_of(seed: Option<&Bound<PyAny>>) -> PyResult<Option<u64>> {
+    seed.map(|seed| as_count("seed", seed, 0)).transpose()
+}
+
+/// A seed that nobody chose: the standard library seeds its hash maps from the operating system's randomness.
+pub fn random_seed() -> u64 {
+    RandomState::new().hash_one(0)
 }
 
 /// (factor of W, factor of b), a layer each.

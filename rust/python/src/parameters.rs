@@ -10,9 +10,9 @@ use crate::arrays::{as_array, as_slice, tuple};
 use crate::errors::to_python;
 
 /// Copies of all of them.
-pub fn copies_of<'py, T: Dispatch + Element>(py: Python<'py>, network: &Network<T>) -> PyResult<Bound<'py, PyList>> {
+pub fn copies_of<'py, T: Dispatch + Element>(py: Python<'py>, layers: &[Layer<T>]) -> PyResult<Bound<'py, PyList>> {
     let list = PyList::empty(py);
-    for layer in network.layers() {
+    for layer in layers {
         let weight = PyArray1::from_slice(py, layer.weight()).reshape([layer.outputs(), layer.inputs()])?;
         list.append((weight, PyArray1::from_slice(py, layer.bias())))?;
     }

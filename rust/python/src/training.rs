@@ -15,13 +15,16 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyDict, PyList};
 use tinyrs_core::{
-    Algorithm, Dispatch, Epoch, Hooks, Layer, Optimizer as CoreOptimizer, OptimizerConfig, Report, TrainingConfig,
+    Algorithm, Checkpoint, Dispatch, Epoch, Hooks, Layer, Optimizer as CoreOptimizer, OptimizerConfig, Report,
+    Standing, TrainingConfig,
 };
 
+use crate::checkpoint::{self, Saver};
 use crate::errors::to_python;
 use crate::gradients::{Data, OwnedSamples, as_pair};
 use crate::network::{AnyNetwork, Network};
 use crate::optimizer::{AnyOptimizer, Optimizer};
+use crate::options::random_seed;
 
 /// How long a signal may wait.
 const LOOK: Duration = Duration::from_millis(50);
@@ -32,6 +35,12 @@ pub struct Request<'a, 'py> {
     pub validation: Option<&'a Bound<'py, PyAny>>,
     pub optimizer: Option<&'a Bound<'py, PyAny>>,
     pub config: TrainingConfig,
+    /// None for one that the operating system draws.
+    pub seed: Option<u64>,
+    /// Where to write checkpoints, and after how many epochs each.
+    pub checkpoint: Option<(&'a Bound<'py, PyAny>, usize)>,
+    /// The checkpoint to begin with.
+    pub resume: Option<&'a Bound<'py, PyAny>>,
     pub callback: Option<&'a Bound<'py, PyAny>>,
     pub progress: bool,
 }
@@ -52,7 +61,7 @@ pub fn fit<'py>(network: &Bound<'py, Network>, request: &Request<'_, 'py>) -> Py
 }
 
 /// An epoch as a dict.
-fn record<'py>(py: Python<'py>, epoch: &Epoch) -> PyResult<Bound<'py, PyDict>> {
+pub fn record<'py>(py: Python<'py>, epoch: &Epoch) -> PyResult<Bound<'py, PyDict>> {
     let record = PyDict::new(py);
     record.set_item("epoch", epoch.epoch)?;
     record.set_item("loss", epoch.loss)?;
@@ -72,18 +81,26 @@ fn trained<'py, T: Precision>(
     mut copy: tinyrs_core::Network<T>,
     request: &Request<'_, 'py>,
 ) -> PyResult<Report> {
-    let (py, config) = (network.py(), &request.config);
+    let (py, mut config) = (network.py(), request.config.clone());
     let samples = OwnedSamples::new(&copy, &request.data, config.loss, "")?;
     let validation = request.validation.map(|pair| as_pair("validation", pair)).transpose()?;
     let validation = validation
         .map(|(x, y)| OwnedSamples::new(&copy, &Data { x: &x, y: &y, sample_weight: None }, config.loss, "validation "))
         .transpose()?;
     let (samples, validation) = (samples.borrow()?, validation.as_ref().map(OwnedSamples::borrow).transpose()?);
-    let watcher = Watcher::new(network, request)?;
+    let about = (&optimizer_config(request.optimizer)?, samples.x.rows());
+    let settings = checkpoint::settings(py, &config, request.seed, about)?;
+    let resume = request.resume.map(|path| checkpoint::read(path, &settings, &copy)).transpose()?;
+    let (resume, seed) = resume.unzip();
+    config.seed = seed.or(request.seed).unwrap_or_else(random_seed);
+    settings.set_item("seed", config.seed)?;
+    let mut watcher = Watcher::new(network, request)?;
+    watcher.saver = request.checkpoint.map(|(path, every)| Saver::new(path, every, settings));
     let (optimizer, mut state) = optimizer_of::<T>(request.optimizer)?;
 
     let result = py.detach(|| {
-        watcher.watch(|hooks| tinyrs_core::fit(&mut copy, &mut state, &samples, validation.as_ref(), config, hooks))
+        let (data, resume) = ((&samples, validation.as_ref()), resume.as_ref());
+        watcher.watch(config.epochs, |hooks| tinyrs_core::fit(&mut copy, &mut state, data, &config, resume, hooks))
     });
     if let Some(optimizer) = optimizer {
         optimizer.borrow_mut().0 = T::optimizer(state);
@@ -93,22 +110,29 @@ fn trained<'py, T: Precision>(
     result
 }
 
+/// What the caller's optimizer does.
+fn optimizer_config(value: Option<&Bound<PyAny>>) -> PyResult<OptimizerConfig> {
+    let Some(value) = value else { return Ok(OptimizerConfig::new(Algorithm::Adam)) };
+    if let Ok(optimizer) = value.cast::<Optimizer>() {
+        return Ok(*optimizer.borrow().config());
+    }
+    let Ok(name) = value.extract::<PyBackedStr>() else {
+        let got = value.get_type();
+        return Err(PyTypeError::new_err(format!("optimizer: expected a name or an Optimizer, got {got}")));
+    };
+    Ok(OptimizerConfig::new(Algorithm::parse("optimizer", &name).map_err(to_python)?))
+}
+
 /// The caller's optimizer, if it is more than a name, and the state to train with.
 fn optimizer_of<'py, T: Precision>(
     value: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<(Option<Bound<'py, Optimizer>>, CoreOptimizer<T>)> {
+    let config = optimizer_config(value)?;
     let new = |config| CoreOptimizer::new(config).map_err(to_python);
-    let Some(value) = value else { return Ok((None, new(OptimizerConfig::new(Algorithm::Adam))?)) };
-    let Ok(optimizer) = value.cast::<Optimizer>() else {
-        let Ok(name) = value.extract::<PyBackedStr>() else {
-            let got = value.get_type();
-            return Err(PyTypeError::new_err(format!("optimizer: expected a name or an Optimizer, got {got}")));
-        };
-        let algorithm = Algorithm::parse("optimizer", &name).map_err(to_python)?;
-        return Ok((None, new(OptimizerConfig::new(algorithm))?));
+    let Some(Ok(optimizer)) = value.map(|value| value.cast::<Optimizer>()) else {
+        return Ok((None, new(config)?));
     };
     let mut inside = optimizer.borrow_mut();
-    let config = *inside.config();
     let state = match &inside.0 {
         AnyOptimizer::New(_) => new(config)?,
         AnyOptimizer::InUse(_) => {
@@ -129,10 +153,15 @@ struct Watcher {
     network: Py<Network>,
     callback: Option<Py<PyAny>>,
     progress: Option<Py<PyAny>>,
+    saver: Option<Saver>,
 }
 
-/// An epoch that was made, and the layers as they are then.
-type News<T> = (Epoch, Vec<Layer<T>>);
+/// What the caller's thread is told of an epoch.
+struct News<T> {
+    /// For a callback or a progress bar: what it came to, and the layers as they are then.
+    epoch: Option<(Epoch, Vec<Layer<T>>)>,
+    checkpoint: Option<Checkpoint<T>>,
+}
 
 impl Watcher {
     fn new(network: &Bound<Network>, request: &Request) -> PyResult<Self> {
@@ -150,32 +179,42 @@ impl Watcher {
             None
         };
         let callback = request.callback.map(|callback| callback.clone().unbind());
-        Ok(Watcher { network: network.clone().unbind(), callback, progress })
+        Ok(Watcher { network: network.clone().unbind(), callback, progress, saver: None })
     }
 
     /// Runs `train` on a thread of its own, and answers its news, until it is done.
     fn watch<T: Precision>(
         &self,
+        epochs: usize,
         train: impl FnOnce(&mut Hooks<T>) -> tinyrs_core::Result<Report> + Send,
     ) -> PyResult<Report> {
         let interrupt = AtomicBool::new(false);
-        let (send_news, news) = sync_channel::<News<T>>(0);
+        let (send_news, news) = sync_channel::<tinyrs_core::Result<News<T>>>(0);
         let (send_answer, answers) = sync_channel::<bool>(0);
         let is_curious = self.callback.is_some() || self.progress.is_some();
         let mut error = None;
         let result = thread::scope(|scope| {
             let interrupt = &interrupt;
             let worker = scope.spawn(move || {
-                let mut on_epoch = |epoch: &Epoch, layers: &[Layer<T>]| {
+                let mut on_epoch = |standing: &Standing<T>| {
+                    let made = standing.epochs.len();
+                    let is_due = self.saver.as_ref().is_some_and(|saver| saver.is_due(made, epochs));
+                    if !is_curious && !is_due {
+                        return false;
+                    }
+                    let checkpoint = is_due.then(|| standing.checkpoint()).transpose();
+                    let epoch = is_curious.then(|| (standing.epochs[made - 1], standing.layers.to_vec()));
+                    let news = checkpoint.map(|checkpoint| News { epoch, checkpoint });
                     // A caller that is gone wants no more.
-                    is_curious && (send_news.send((*epoch, layers.to_vec())).is_err() || answers.recv() != Ok(false))
+                    send_news.send(news).is_err() || answers.recv() != Ok(false)
                 };
                 train(&mut Hooks { on_epoch: &mut on_epoch, interrupt })
             });
             loop {
                 match news.recv_timeout(LOOK) {
                     Ok(news) => {
-                        let answer = self.answer(news).unwrap_or_else(|failure| {
+                        let answer = news.map_err(to_python).and_then(|news| self.answer(news));
+                        let answer = answer.unwrap_or_else(|failure| {
                             error = Some(failure);
                             true
                         });
@@ -201,8 +240,12 @@ impl Watcher {
     }
 
     /// Tells Python of an epoch; whether to stop.
-    fn answer<T: Precision>(&self, (epoch, layers): News<T>) -> PyResult<bool> {
+    fn answer<T: Precision>(&self, news: News<T>) -> PyResult<bool> {
         Python::attach(|py| {
+            if let (Some(saver), Some(checkpoint)) = (&self.saver, news.checkpoint) {
+                saver.save(py, &self.network.bind(py).getattr("options")?, checkpoint)?;
+            }
+            let Some((epoch, layers)) = news.epoch else { return Ok(false) };
             self.network.get().change(|network| {
                 if let Some(network) = T::network_mut(network) {
                     network.copy_layers(&layers);
@@ -230,7 +273,7 @@ impl Watcher {
 }
 
 /// A precision that networks and optimizers come in.
-trait Precision: Dispatch + Element {
+pub trait Precision: Dispatch + Element {
     /// A copy of the state, if it is of this precision.
     fn state(any: &AnyOptimizer) -> Option<CoreOptimizer<Self>>;
     fn optimizer(optimizer: CoreOptimizer<Self>) -> AnyOptimizer;

@@ -1,0 +1,204 @@
+"""Checkpoints: whatever happens to a training, it ends with the same bits."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import tinyrs
+from tinyrs import History, Network, Optimizer, model_file
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(300, 5))
+y = (X[:, 0] > X[:, 1]).astype(int)
+VALIDATION = (X[200:], y[200:])
+
+
+def network(precision: str = "f32", seed: int = 1) -> Network:
+    return Network([5, 16, 2], activation="relu", output_activation="softmax", precision=precision, seed=seed)
+
+
+def fit(net: Network, **options: Any) -> History:
+    return net.fit(X[:200], y[:200], **{"epochs": 7, "batch_size": 32, "seed": 3, "dropout": 0.1} | options)
+
+
+def same(a: Network, b: Network) -> bool:
+    pairs = zip(a.parameters(), b.parameters(), strict=True)
+    return all(np.array_equal(v, w) for one, other in pairs for v, w in zip(one, other, strict=True))
+
+
+def without_times(history: History) -> list[dict[str, Any]]:
+    timed = {"seconds", "samples_per_second"}
+    return [{k: v for k, v in record.items() if k not in timed} for record in history.records]
+
+
+@pytest.mark.parametrize("precision", ["f32", "f64"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"optimizer": "sgd", "schedule": "one_cycle"},
+        {"validation": VALIDATION, "monitor": "score", "optimizer": "adamw", "weight_decay": 0.1},
+        {"validation": VALIDATION, "patience": 2, "learning_rate": 0.1},
+        {"learning_rate_factors": [(1, 0.1), (0.5, 1)], "clip_norm": 1.0, "shuffle": False},
+    ],
+)
+def test_training_goes_on_from_a_checkpoint(tmp_path: Path, precision: str, options: dict[str, Any]) -> None:
+    path, want = tmp_path / "run", network(precision)
+    history = fit(want, **options)
+
+    def stop(record: Any) -> bool:
+        return bool(record["epoch"] == 3)
+
+    fit(network(precision), **options, callback=stop, checkpoint=path, checkpoint_every=2)
+    resumed = network(precision, seed=99)  # its own parameters do not matter
+    again = fit(resumed, **options, resume=path, n_threads=1)
+    assert same(resumed, want)
+    assert without_times(again) == without_times(history)
+    assert (again.best_epoch, again.stopped_by) == (history.best_epoch, history.stopped_by)
+    loaded = tinyrs.load(path)
+    assert isinstance(loaded, Network)
+    assert loaded.options == want.options
+
+
+def test_a_finished_training_has_nothing_left_to_do(tmp_path: Path) -> None:
+    want, resumed = network(), network(seed=2)
+    fit(want, validation=VALIDATION, checkpoint=tmp_path / "run", checkpoint_every=100)
+    history = fit(resumed, validation=VALIDATION, resume=tmp_path / "run")
+    assert len(history) == 7
+    assert same(resumed, want)
+
+
+def test_a_seed_that_nobody_chose_is_kept(tmp_path: Path) -> None:
+    want, resumed = network(), network()
+    fit(want, seed=None, checkpoint=tmp_path / "run", checkpoint_every=6, callback=lambda r: r["epoch"] == 5)
+    fit(want, seed=None, resume=tmp_path / "run")
+    fit(resumed, seed=None, resume=tmp_path / "run")
+    assert same(resumed, want)
+
+
+def test_an_optimizer_goes_on_too(tmp_path: Path) -> None:
+    used, fresh = Optimizer("adamw", beta2=0.95), Optimizer("adamw", beta2=0.95)
+    want, resumed = network(), network()
+    fit(want, optimizer=used)
+    fit(want, optimizer=used, checkpoint=tmp_path / "run")
+    fit(resumed, optimizer=fresh, resume=tmp_path / "run")
+    assert same(resumed, want)
+    assert fresh.steps == used.steps == 2 * 7 * 7
+    with pytest.raises(ValueError, match="resume: expected the optimizer of the checkpoint"):
+        fit(resumed, optimizer=Optimizer("adamw"), resume=tmp_path / "run")
+    fit(resumed, optimizer=fresh)  # and is free again
+
+
+SCRIPT = """
+    import sys
+    from pathlib import Path
+    import numpy as np
+    from tinyrs import Network
+    path = Path(sys.argv[1])
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(4000, 20)).astype(np.float32)
+    y = (X[:, 0] > 0).astype(int)
+    net = Network([20, 64, 64, 2], output_activation="softmax", seed=1)
+    net.fit(X, y, epochs=40, seed=5, checkpoint=path, resume=path if path.exists() else None)
+    net.save(sys.argv[2])
+"""
+
+
+def test_a_killed_training_ends_with_the_same_bits(tmp_path: Path) -> None:
+    run = [sys.executable, "-c", textwrap.dedent(SCRIPT)]
+    subprocess.run([*run, tmp_path / "one", tmp_path / "want"], check=True)
+    kills = 0
+    for _ in range(100):
+        process = subprocess.Popen([*run, tmp_path / "other", tmp_path / "got"])
+        try:
+            # Long enough to begin, too short to end.
+            process.wait(0.25 + 0.05 * kills)
+            break
+        except subprocess.TimeoutExpired:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+            kills += 1
+    assert kills > 0
+    assert (tmp_path / "got").read_bytes() == (tmp_path / "want").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seed": 4}, "resume: expected the seed of the checkpoint, 3, got 4"),
+        ({"epochs": 8}, "resume: expected the epochs of the checkpoint, 7, got 8"),
+        (
+            {"schedule": "coslog4"},
+            "resume: expected the schedule of the checkpoint, 'constant', got 'coslog4'",
+        ),
+        ({"optimizer": "sgd"}, "resume: expected the optimizer of the checkpoint, "),
+        (
+            {"validation": VALIDATION},
+            "resume: expected one with the best epoch's parameters, got one without",
+        ),
+        ({"checkpoint_every": 0}, "checkpoint_every: expected an integer of at least 1, got 0"),
+    ],
+)
+def test_a_checkpoint_of_another_training_is_refused(
+    tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    path, net = tmp_path / "run", network()
+    fit(network(), checkpoint=path)
+    with pytest.raises(ValueError, match=message):
+        fit(net, resume=path, **options)
+    assert same(net, network())
+
+
+def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
+    net = network()
+    net.save(tmp_path / "network")
+    with pytest.raises(ValueError, match="resume: expected a checkpoint, got a file of kind 'network'"):
+        fit(net, resume=tmp_path / "network")
+    with pytest.raises(FileNotFoundError):
+        fit(net, resume=tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError):
+        fit(net, checkpoint=tmp_path / "nowhere" / "run")
+    fit(net, checkpoint=tmp_path / "run")
+    for wrong in (network("f64"), Network([5, 17, 2], output_activation="softmax")):
+        with pytest.raises(ValueError, match="resume: expected a checkpoint of a network of"):
+            fit(wrong, resume=tmp_path / "run")
+
+
+def test_damage_and_lies_are_found(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    fit(network(), checkpoint=path, validation=VALIDATION)
+    data = path.read_bytes()
+    for _ in range(300):
+        mutated = bytearray(data)
+        mutated[rng.integers(len(data))] ^= 1 << rng.integers(8)
+        path.write_bytes(mutated)
+        with pytest.raises(ValueError, match=r"^model file: "):
+            fit(network(), resume=path, validation=VALIDATION)
+
+
+def test_tensors_and_fields_are_checked(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    fit(network(), checkpoint=path)
+    kind, model, views = model_file.from_bytes(path.read_bytes())
+    tensors: dict[str, npt.NDArray[Any]] = dict(views)
+
+    def refused(message: str, changed: dict[str, Any], more: dict[str, Any]) -> None:
+        path.write_bytes(model_file.to_bytes(kind, model.values | changed, tensors | more))
+        with pytest.raises(ValueError, match=f"^model file: .*{message}"):
+            fit(network(), resume=path)
+
+    refused("first.0.weight: expected float32 of shape", {}, {"first.0.weight": np.zeros(79, np.float32)})
+    refused("best.0.weight: expected a tensor, got None", {"has_best": True}, {})
+    refused("records: expected a list of objects", {"records": 3}, {})
+    refused(r"records\[0\].epoch: expected 0, its place, got 1", {"records": model.values["records"][1:]}, {})
+    optimizer = {"steps": 1, "keywords": {"algorithm": "rm -rf"}}
+    refused("model.optimizer: expected the numbers of an Optimizer", {"optimizer": optimizer}, {})
