@@ -32,8 +32,11 @@ pub(crate) fn training_threads(n_parameters: usize, batch: usize, available: usi
     if n_parameters.saturating_mul(batch) >= 1 << 17 { available } else { 1 }
 }
 
-/// Bytes of a block of hidden values: two of them, and the weights of a tile, in a second-level cache.
-const BLOCK_BYTES: usize = 256 << 10;
+/// Bytes of a block of hidden values, of which two are in use. The weights of all layers are read again for every block:
+/// 10 x 1024 with a batch of 256 took, on one thread of a Zen 4 core with 1 MiB of second-level cache, in f32 and f64, 55.6
+/// and 135.8 ms with 256 KiB, 53.3 and 112.3 with 512, 51.6 and 106.8 with 1 MiB, 51.2 and 108.1 with 2 MiB; three layers of
+/// 256, batch 4,096, the same within 1 %. More than 256 rows gained nothing.
+const BLOCK_BYTES: usize = 1 << 20;
 
 /// Rows of a batch that go through all layers together; `row_bytes` is a row of the widest hidden layer.
 pub(crate) fn batch_block(batch: usize, row_bytes: usize) -> usize {

@@ -42,9 +42,10 @@ pub(super) fn tile<T: Scalar, S: Lanes<T>, const R: usize, const B: usize, const
                 s.prefetch(w.wrapping_add(r * weight_stride + column + ahead.0));
             }
         }
-        let end = column + line;
-        while column < end {
-            // SAFETY: column + N <= end <= cols.
+        // As often as the compiler can count: where it could not, it kept f64 accumulators of AVX-512 in memory, and a
+        // batch took 2.3 times as long.
+        for _ in 0..line / S::N {
+            // SAFETY: the registers of a line that ends at or before cols.
             sums = unsafe { step::<T, S, R, B>(s, (w, weight_stride), (x, x_stride), column, S::N, sums) };
             column += S::N;
         }
