@@ -116,7 +116,7 @@ pub fn backward<T: Dispatch>(
             // SAFETY: members have different rows until the barrier, and different outputs after it.
             unsafe {
                 for row in share.clone() {
-                    tape.set_input(row, x.row(start + row));
+                    tape.set_input(row, &x.into(), start + row);
                 }
                 tape.forward(&share, None);
                 for row in share.clone() {

@@ -13,6 +13,7 @@ use crate::matrix::{Matrix, MatrixMut};
 use crate::plan;
 use crate::scalar::Scalar;
 use crate::simd::{CACHE_LINE, Isa};
+use crate::sparse::Csr;
 use crate::stabilizer::Stabilizer;
 use crate::threads::{self, Shared, Team};
 use crate::workspace::with_scratch;
@@ -158,6 +159,18 @@ impl<T: Dispatch> Network<T> {
         if !self.kernels.all_finite(x.data()) {
             check_finite("X", x)?;
         }
+        self.forward_rows(&x, out, n_threads)
+    }
+
+    /// [`Network::forward`] of sparse rows, a block of which is in memory in full at a time.
+    ///
+    /// # Errors
+    /// As [`Network::forward`].
+    pub fn forward_sparse(&self, x: Csr<T>, out: &mut MatrixMut<T>, n_threads: usize) -> Result<()> {
+        if x.cols() != self.layers[0].inputs() {
+            return Err(Error::invalid("X", format!("{} features", self.layers[0].inputs()), x.cols()));
+        }
+        x.check_finite("X")?;
         self.forward_rows(&x, out, n_threads)
     }
 

@@ -1,17 +1,16 @@
 //! Rows to learn from: inputs, targets and weights that fit each other.
 
 use crate::error::{Error, Result};
-use crate::layer::check_finite;
 use crate::linalg::Dispatch;
 use crate::loss::{Objective, Targets};
-use crate::matrix::Matrix;
 use crate::network::Network;
+use crate::sparse::Input;
 
 /// Rows to learn from, or to validate with.
 #[derive(Debug, Clone, Copy)]
 pub struct Samples<'a, T> {
     /// (rows, inputs)
-    pub x: Matrix<'a, T>,
+    pub x: Input<'a, T>,
     /// What the outputs should be.
     pub targets: Targets<'a, T>,
     /// A weight a row, at least 0 and not all 0; only their ratios count.
@@ -28,9 +27,7 @@ impl<T: Dispatch> Samples<'_, T> {
         if self.x.rows() == 0 || u32::try_from(self.x.rows()).is_err() {
             return Err(Error::invalid(names[0], "from 1 to 2^32 - 1 rows", self.x.rows()));
         }
-        if !network.kernels().all_finite(self.x.data()) {
-            check_finite(names[0], self.x)?;
-        }
+        self.x.check_finite(network.kernels(), names[0])?;
         objective.check(names[1], self.x.rows(), outputs)
     }
 

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::linalg::kernels::Kernels;
 use crate::loss::Objective;
-use crate::matrix::Matrix;
 use crate::optimizer::{Slots, Step};
 use crate::scalar::Scalar;
+use crate::sparse::Input;
 use crate::tape::{Drops, Parameters, Tape};
 use crate::threads::{Shared, Team};
 
@@ -27,7 +27,7 @@ const STRIPE: usize = 24;
 pub(crate) struct Work<'a, T: Scalar> {
     pub kernels: &'static Kernels<T>,
     pub tape: &'a Tape<T>,
-    pub x: Matrix<'a, T>,
+    pub x: Input<'a, T>,
     pub objective: Objective<'a, T>,
     /// A weight a row, of mean 1; none where all are 1.
     pub weights: Option<&'a [f64]>,
@@ -106,7 +106,7 @@ impl<T: Scalar> Work<'_, T> {
         // SAFETY: the caller's promise: these rows are this member's.
         unsafe {
             for row in share.clone() {
-                self.tape.set_input(row, self.x.row(rows[row] as usize));
+                self.tape.set_input(row, &self.x, rows[row] as usize);
             }
             self.tape.forward(share, drops);
             for row in share.clone() {
@@ -209,7 +209,7 @@ impl<T: Scalar> Work<'_, T> {
             // SAFETY: the caller's promise; members have different rows.
             unsafe {
                 for row in share.clone() {
-                    self.tape.set_input(row, self.x.row(start + row));
+                    self.tape.set_input(row, &self.x, start + row);
                 }
                 self.tape.forward(&share, None);
                 for row in share {

@@ -16,6 +16,7 @@ use crate::network::Network;
 use crate::random::{DROPOUT, key};
 use crate::scalar::Scalar;
 use crate::simd::CACHE_LINE;
+use crate::sparse::Input;
 use crate::threads::Shared;
 use crate::workspace::Arena;
 
@@ -176,13 +177,13 @@ impl<T: Scalar> Tape<T> {
         }
     }
 
-    /// Copies `from` to the input of row `row`.
+    /// Copies row `index` of `x` to the input of row `row`.
     ///
     /// # Safety
     /// Nobody else uses the row.
-    pub(crate) unsafe fn set_input(&self, row: usize, from: &[T]) {
+    pub(crate) unsafe fn set_input(&self, row: usize, x: &Input<T>, index: usize) {
         // SAFETY: the caller's promise.
-        self.kernels.copy_normal(from, unsafe { self.input.row(row) });
+        x.copy_row(self.kernels, index, unsafe { self.input.row(row) });
     }
 
     /// The values of the last layer and its deltas, row `row`.

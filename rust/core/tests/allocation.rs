@@ -35,7 +35,7 @@ fn allocations(steps: usize, n_threads: usize) -> usize {
     let x: Vec<f32> = (0..rows * 33).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
     let labels: Vec<u32> = (0..rows as u32).map(|i| i % 3).collect();
     let samples =
-        Samples { x: Matrix::new("X", &x, rows, 33).unwrap(), targets: Targets::Labels(&labels), weights: None };
+        Samples { x: Matrix::new("X", &x, rows, 33).unwrap().into(), targets: Targets::Labels(&labels), weights: None };
     let config = Config { output_activation: OutputActivation::Softmax, ..Config::default() };
     let mut network = Network::new(&[33, 65, 64, 3], config, Init::HeNormal, 1).unwrap();
     let mut optimizer = Optimizer::new(OptimizerConfig::new(Algorithm::Adam)).unwrap();

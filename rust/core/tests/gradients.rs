@@ -5,14 +5,15 @@ mod common;
 
 use common::{available, forward, network, uniform};
 use tinyrs_core::{
-    Activation, Config, Dispatch, Isa, Layer, Loss, Matrix, MatrixMut, Network, OutputActivation, Samples, Targets,
-    backward, loss_and_gradients, naive,
+    Activation, Config, Dispatch, Input, Isa, Layer, Loss, Matrix, MatrixMut, Network, OutputActivation, Samples,
+    Targets, backward, loss_and_gradients, naive,
 };
 
 /// The loss as its definition says, from what `forward` returns.
 fn plain_loss(network: &Network<f64>, samples: &Samples<f64>, loss: Loss, smoothing: f64) -> f64 {
     let (rows, outputs) = (samples.x.rows(), network.layers().last().unwrap().outputs());
-    let y = forward(network, samples.x.data(), rows, 1);
+    let Input::Dense(x) = samples.x else { unreachable!("the tests of gradients have no sparse rows") };
+    let y = forward(network, x.data(), rows, 1);
     let mut sums = (0.0, 0.0);
     for (i, y) in y.chunks(outputs).enumerate() {
         let target = |k: usize| match samples.targets {
@@ -96,7 +97,7 @@ fn check(sizes: &[usize], config: Config, loss: Loss, smoothing: f64, rows: usiz
     ];
     for targets in targets.into_iter().flatten() {
         for weights in [None, Some(&weights[..])] {
-            let samples = Samples { x: Matrix::new("X", &x, rows, sizes[0]).unwrap(), targets, weights };
+            let samples = Samples { x: Matrix::new("X", &x, rows, sizes[0]).unwrap().into(), targets, weights };
             let (value, gradients) = loss_and_gradients(&network, &samples, loss, smoothing, 2).unwrap();
             let plain = |network: &Network<f64>| plain_loss(network, &samples, loss, smoothing);
             let what = format!("{sizes:?} {config:?} {loss} smoothing {smoothing} rows {rows} {isa:?}");
@@ -166,7 +167,7 @@ fn the_check_rejects_a_gradient_with_one_wrong_sign() {
     let network = network::<f64>(&[4, 3, 2], Config::default(), Isa::active().unwrap());
     let (x, y) = (uniform::<f64>(1, 20), uniform::<f64>(2, 10));
     let samples = Samples {
-        x: Matrix::new("X", &x, 5, 4).unwrap(),
+        x: Matrix::new("X", &x, 5, 4).unwrap().into(),
         targets: Targets::Values(Matrix::new("y", &y, 5, 2).unwrap()),
         weights: None,
     };
@@ -216,7 +217,7 @@ fn same_bits<T: Dispatch>(sizes: &[usize], rows: usize) {
         let network = network::<T>(sizes, Config::default(), isa);
         let (x, y) = (uniform::<T>(1, rows * sizes[0]), uniform::<T>(2, rows * sizes[sizes.len() - 1]));
         let samples = Samples {
-            x: Matrix::new("X", &x, rows, sizes[0]).unwrap(),
+            x: Matrix::new("X", &x, rows, sizes[0]).unwrap().into(),
             targets: Targets::Values(Matrix::new("y", &y, rows, sizes[sizes.len() - 1]).unwrap()),
             weights: None,
         };
@@ -244,7 +245,7 @@ fn several_blocks_of_rows_sum_to_one_gradient() {
     let (x, y) = (uniform::<f64>(1, rows * 5), uniform::<f64>(2, rows * 2));
     let part = |from: usize, to: usize| {
         let samples = Samples {
-            x: Matrix::new("X", &x[from * 5..to * 5], to - from, 5).unwrap(),
+            x: Matrix::new("X", &x[from * 5..to * 5], to - from, 5).unwrap().into(),
             targets: Targets::Values(Matrix::new("y", &y[from * 2..to * 2], to - from, 2).unwrap()),
             weights: None,
         };

@@ -10,6 +10,7 @@ use tinyrs_core::{
 
 use crate::arrays::{as_array, as_count, as_labels, as_slice, tuple};
 use crate::errors::to_python;
+use crate::sparse::{OwnedCsr, as_csr};
 
 /// The arguments that are data.
 pub struct Data<'a, 'py> {
@@ -29,9 +30,15 @@ enum OwnedTargets<'py, T: Element> {
     Values(Bound<'py, PyArrayDyn<T>>),
 }
 
+/// Rows that hold on to the arrays they came in.
+enum OwnedInput<'py, T: Element> {
+    Dense(Bound<'py, PyArrayDyn<T>>),
+    Sparse(OwnedCsr<'py, T>),
+}
+
 /// Data as the core wants it, kept alive as long as it is borrowed.
 pub struct OwnedSamples<'py, T: Element> {
-    x: Bound<'py, PyArrayDyn<T>>,
+    x: OwnedInput<'py, T>,
     targets: OwnedTargets<'py, T>,
     weights: Option<Bound<'py, PyArrayDyn<f64>>>,
     outputs: usize,
@@ -42,7 +49,10 @@ impl<'py, T: Dispatch + Element> OwnedSamples<'py, T> {
     pub fn new(network: &Network<T>, data: &Data<'_, 'py>, loss: Loss, prefix: &str) -> PyResult<Self> {
         let outputs = network.layers().last().map_or(0, Layer::outputs);
         let (x_name, y_name) = (format!("{prefix}X"), format!("{prefix}y"));
-        let x = two_dimensional(&x_name, data.x, "(rows, features)")?;
+        let x = match as_csr(&x_name, data.x)? {
+            Some(x) => OwnedInput::Sparse(x),
+            None => OwnedInput::Dense(two_dimensional(&x_name, data.x, "(rows, features)")?),
+        };
         let targets = match loss {
             Loss::CrossEntropy => match as_labels(&y_name, data.y)? {
                 Some(labels) => OwnedTargets::Labels(labels),
@@ -76,7 +86,11 @@ impl<'py, T: Dispatch + Element> OwnedSamples<'py, T> {
                 Targets::Values(Matrix::new("y", as_slice(y), y.shape()[0], columns).map_err(to_python)?)
             }
         };
-        Ok(Samples { x: as_matrix("X", &self.x)?, targets, weights: self.weights.as_ref().map(as_slice) })
+        let x = match &self.x {
+            OwnedInput::Dense(x) => as_matrix("X", x)?.into(),
+            OwnedInput::Sparse(x) => x.borrow("X")?.into(),
+        };
+        Ok(Samples { x, targets, weights: self.weights.as_ref().map(as_slice) })
     }
 }
 

@@ -10,6 +10,7 @@ mod optimizer;
 mod options;
 mod parameters;
 mod safetensors;
+mod sparse;
 mod training;
 
 use pyo3::prelude::*;

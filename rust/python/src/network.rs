@@ -17,6 +17,7 @@ use crate::errors::to_python;
 use crate::gradients::{self, Data, loss_of};
 use crate::options::{Options, random_seed, rate_factors, seed_of, sizes, unknown_precision};
 use crate::parameters::{copies_of, network_of, set_parameters};
+use crate::sparse::as_csr;
 use crate::training;
 
 /// Work below this many multiply-adds keeps the GIL: about 20 us at the rate of one core, less than what taking it
@@ -157,8 +158,8 @@ impl Network {
     ///
     /// Parameters
     /// ----------
-    /// X : array of shape (features,) or (batch, features)
-    ///     Real numbers, all finite.
+    /// X : array of shape (features,) or (batch, features), or CSR matrix of SciPy
+    ///     Real numbers, all finite. Of sparse rows a block is in memory in full at a time.
     /// out : array of shape (outputs,) or (batch, outputs), optional
     ///     Where to write the result: contiguous, of the network's precision, not overlapping X.
     /// n_threads : int, optional
@@ -183,9 +184,7 @@ impl Network {
         out: Option<&Bound<'py, PyAny>>,
         n_threads: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        with_network!(&*self.current(), network => run_pass(X, out, n_threads, size_of_pass(network), |x, out, n| {
-            network.forward(x, out, n)
-        }))
+        with_network!(&*self.current(), network => forward(network, X, out, n_threads))
     }
 
     /// The gradient of anything by the inputs and the parameters, from that by the outputs.
@@ -270,7 +269,8 @@ impl Network {
     ///
     /// Parameters
     /// ----------
-    /// X : array of shape (rows, features)
+    /// X : array of shape (rows, features), or CSR matrix of SciPy
+    ///     Of sparse rows a batch is in memory in full at a time.
     /// y : array
     ///     For cross_entropy integer labels (rows,) or distributions (rows, outputs); for binary_cross_entropy numbers
     ///     in [0, 1] of shape (rows, outputs); for squared_error any numbers (rows, outputs). With one output (rows,)
@@ -632,40 +632,65 @@ pub(crate) fn run_pass<'py, S: Element + Scalar, T: Element + Scalar>(
     x: &Bound<'py, PyAny>,
     out: Option<&Bound<'py, PyAny>>,
     n_threads: Option<&Bound<'py, PyAny>>,
-    (outputs, n_parameters): (usize, usize),
+    size: (usize, usize),
     pass: impl Fn(Matrix<S>, &mut MatrixMut<T>, usize) -> tinyrs_core::Result<()> + Sync,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let py = x.py();
-    let n_threads = n_threads.map(|n| as_count("n_threads", n, 1)).transpose()?.map(|n| n as usize);
     let array = as_array::<S>("X", x)?;
-    let x = as_slice(&array);
+    let values = as_slice(&array);
     let (shape, rows, columns) = match *array.shape() {
-        [features] => (&[outputs][..], 1, features),
-        [batch, features] => (&[batch, outputs][..], batch, features),
+        [features] => (&[size.0][..], 1, features),
+        [batch, features] => (&[batch, size.0][..], batch, features),
         ref other => {
             let message = format!("X: expected shape (features,) or (batch, features), got {}", tuple(other));
             return Err(PyValueError::new_err(message));
         }
     };
+    let matrix = Matrix::new("X", values, rows, columns).map_err(to_python)?;
+    run_pass_into(x.py(), (out, n_threads), (shape, rows, size), values, |out, n_threads| pass(matrix, out, n_threads))
+}
+
+/// A pass over `rows` rows whose numbers are `input`, into an array of `shape`.
+fn run_pass_into<'py, S: Scalar, T: Element + Scalar>(
+    py: Python<'py>,
+    (out, n_threads): (Option<&Bound<'py, PyAny>>, Option<&Bound<'py, PyAny>>),
+    (shape, rows, (outputs, n_parameters)): (&[usize], usize, (usize, usize)),
+    input: &[S],
+    pass: impl Fn(&mut MatrixMut<T>, usize) -> tinyrs_core::Result<()> + Sync,
+) -> PyResult<Bound<'py, PyAny>> {
+    let n_threads = n_threads.map(|n| as_count("n_threads", n, 1)).transpose()?.map(|n| n as usize);
     let result = match out {
-        Some(out) => as_output(out, shape, x)?,
+        Some(out) => as_output(out, shape, input)?,
         // SAFETY: not read before it is written: a pass writes every element or returns an error.
         None => unsafe { PyArrayDyn::<T>::new(py, shape, false) },
     };
     // SAFETY: contiguous and aligned: made so above or checked. Nobody else has a new one; that no other thread
     // uses the caller's `out` meanwhile is what NumPy asks of its callers too.
     let y = unsafe { std::slice::from_raw_parts_mut(result.data(), result.len()) };
-    let (x, mut y) = (
-        Matrix::new("X", x, rows, columns).map_err(to_python)?,
-        MatrixMut::new("out", y, rows, outputs).map_err(to_python)?,
-    );
+    let mut y = MatrixMut::new("out", y, rows, outputs).map_err(to_python)?;
     let outcome = if n_parameters.saturating_mul(rows) < KEEP_GIL_BELOW {
-        pass(x, &mut y, 1)
+        pass(&mut y, 1)
     } else {
-        py.detach(|| pass(x, &mut y, num_threads(n_threads)))
+        py.detach(|| pass(&mut y, num_threads(n_threads)))
     };
     outcome.map_err(to_python)?;
     Ok(result.into_any())
+}
+
+fn forward<'py, T: Dispatch + Element>(
+    network: &tinyrs_core::Network<T>,
+    x: &Bound<'py, PyAny>,
+    out: Option<&Bound<'py, PyAny>>,
+    n_threads: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let size = size_of_pass(network);
+    let Some(csr) = as_csr::<T>("X", x)? else {
+        return run_pass(x, out, n_threads, size, |x, out, n| network.forward(x, out, n));
+    };
+    let csr = csr.borrow("X")?;
+    let (shape, rows) = ([csr.rows(), size.0], csr.rows());
+    run_pass_into::<T, T>(x.py(), (out, n_threads), (&shape, rows, size), &[], |out, n| {
+        network.forward_sparse(csr, out, n)
+    })
 }
 
 /// What [`run_pass`] has to know of a network.

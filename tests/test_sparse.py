@@ -1,0 +1,78 @@
+"""SciPy's CSR matrices, which are never made dense as a whole."""
+
+from __future__ import annotations
+
+import resource
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from tinyrs import Network
+
+
+def matrix(rows: int = 300, columns: int = 41, dtype: Any = np.float64) -> Any:
+    return sp.random_array(
+        (rows, columns), density=0.1, format="csr", dtype=dtype, rng=np.random.default_rng(0)
+    )
+
+
+@pytest.mark.parametrize("precision", ["f32", "f64"])
+@pytest.mark.parametrize("make", [sp.csr_array, sp.csr_matrix])
+@pytest.mark.parametrize("index", [np.int32, np.int64])
+def test_a_pass_and_training_are_those_of_the_full_rows(precision: str, make: Any, index: Any) -> None:
+    X = make(matrix())
+    X.indices, X.indptr = X.indices.astype(index), X.indptr.astype(index)
+    y = np.arange(300) % 3
+    sparse, full = (
+        Network([41, 20, 3], output_activation="softmax", precision=precision, seed=1) for _ in range(2)
+    )
+    np.testing.assert_array_equal(sparse.forward(X), full.forward(X.toarray()))
+    assert sparse.loss_and_gradients(X, y)[0] == full.loss_and_gradients(X.toarray(), y)[0]
+    sparse.fit(X, y, epochs=3, seed=1, validation=(X[:50], y[:50]))
+    full.fit(X.toarray(), y, epochs=3, seed=1, validation=(X[:50].toarray(), y[:50]))
+    out = np.empty((300, 3), dtype={"f32": np.float32, "f64": np.float64}[precision])
+    assert sparse.forward(X, out=out) is out
+    np.testing.assert_array_equal(out, full.forward(X.toarray()))
+
+
+def test_memory_is_that_of_the_batch() -> None:
+    """60,000 rows of 50,000 columns would be 12 GB."""
+    X = sp.csr_array((60_000, 50_000), dtype=np.float32)
+    network = Network([50_000, 8, 2], output_activation="softmax", seed=0)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    network.fit(X, np.zeros(60_000, dtype=int), epochs=1, batch_size=32)
+    network.forward(X[:2000])
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
+
+
+@pytest.mark.parametrize(
+    ("X", "error", "message"),
+    [
+        (
+            matrix().tocsc(),
+            TypeError,
+            "X: expected an array or a CSR matrix, got a sparse one of format 'csc'",
+        ),
+        (matrix(columns=40), ValueError, "X: expected 41 features, got 40"),
+        (matrix().astype(complex), TypeError, "X: expected an array of real numbers"),
+    ],
+)
+def test_other_matrices_are_refused(X: Any, error: Any, message: str) -> None:
+    network = Network([41, 3])
+    for call in (lambda: network.forward(X), lambda: network.fit(X, np.zeros((X.shape[0], 3)))):
+        with pytest.raises(error, match=message.replace("'csc'", ".csc.")):
+            call()
+
+
+def test_damaged_matrices_are_refused() -> None:
+    network = Network([41, 3])
+    for damage, message in (
+        (lambda X: X.data.__setitem__(5, np.nan), "X: expected finite f32 values, got NaN at row"),
+        (lambda X: X.indices.__setitem__(5, 41), "X: expected indices from 0 to below 41, got 41"),
+        (lambda X: X.indptr.__setitem__(5, 10**6), "X: expected an indptr that ascends"),
+    ):
+        X = matrix()
+        damage(X)
+        with pytest.raises(ValueError, match=message):
+            network.forward(X)
