@@ -29,7 +29,8 @@ help: ## print this list
 bench: dev ## build, then run the headline benchmark
 	$(PY) quick_benchmark.py -p f32 -n 50 -l 100 -d 1024 -a sigmoid
 
-peers: dev $(VENV)/.peers ## build, then compare with other libraries (a quarter of an hour; PEERS_FLAGS=--quick)
+peers: $(VENV)/.build ## build, then compare with other libraries (a quarter of an hour; PEERS_FLAGS=--quick: 2 minutes)
+	$(PY) -m maturin develop --release --extras peers
 	$(PY) benchmarks/compare.py $(PEERS_FLAGS)
 
 test: test-rust test-python test-oldest ## build, then run all tests
@@ -87,10 +88,6 @@ clean: ## remove everything that was built
 # A stamp for each dependency group: a chore installs what it needs, once, and again when pyproject.toml changes.
 $(VENV)/.build $(VENV)/.test $(VENV)/.lint $(VENV)/.wheel: $(VENV)/.%: $(VENV)/.pip pyproject.toml
 	$(PY) -m pip install --quiet --group $*
-	@touch $@
-
-$(VENV)/.peers: $(VENV)/.pip pyproject.toml
-	$(PY) -m pip install --quiet --editable '.[peers]'
 	@touch $@
 
 $(VENV)-oldest/.installed: $(VENV)/.pip pyproject.toml

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from tinyrs.oracle import Array, Layer
@@ -39,7 +40,7 @@ class Work:
 
     @property
     def n_parameters(self) -> int:
-        return sum(i * o + o for i, o in zip(self.sizes, self.sizes[1:], strict=False))
+        return sum(i * o + o for i, o in pairwise(self.sizes))
 
     @property
     def nbytes(self) -> int:
@@ -49,7 +50,7 @@ class Work:
     @property
     def flops(self) -> int:
         """Floating-point operations of a pass: a multiply-add counts two."""
-        return 2 * self.batch * sum(i * o for i, o in zip(self.sizes, self.sizes[1:], strict=False))
+        return 2 * self.batch * sum(i * o for i, o in pairwise(self.sizes))
 
     def head(self, layers: int) -> Work:
         """The same network, cut off after at most `layers` layers."""
@@ -58,7 +59,7 @@ class Work:
     def parameters(self) -> list[Layer]:
         """W (outputs, inputs) and b (outputs,) of each layer, as `tinyrs.bench.workload` draws them."""
         layers = []
-        for layer, (i, o) in enumerate(zip(self.sizes, self.sizes[1:], strict=False)):
+        for layer, (i, o) in enumerate(pairwise(self.sizes)):
             rng, scale = np.random.default_rng([0, layer]), self.dtype.type(1 / math.log(1 + i))
             weight, bias = rng.random((o, i), self.dtype.type), rng.random(o, self.dtype.type)
             layers.append(((weight - self.dtype.type(0.5)) * scale, bias - self.dtype.type(0.5) * scale))
