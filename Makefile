@@ -29,8 +29,8 @@ help: ## print this list
 bench: dev ## build, then run the headline benchmark
 	$(PY) quick_benchmark.py -p f32 -n 50 -l 100 -d 1024 -a sigmoid
 
-peers: $(VENV)/.build ## build, then compare with other libraries (a quarter of an hour; PEERS_FLAGS=--quick: 2 minutes)
-	$(PY) -m maturin develop --release --extras peers
+peers: dev ## build, then compare with other libraries (a quarter of an hour; PEERS_FLAGS=--quick: 2 minutes)
+	$(PY) -m pip install --quiet 'tinyrs[peers]'
 	$(PY) benchmarks/compare.py $(PEERS_FLAGS)
 
 test: test-rust test-python test-oldest ## build, then run all tests

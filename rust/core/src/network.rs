@@ -5,10 +5,11 @@ use crate::error::{Error, Result};
 use crate::init::Init;
 use crate::layer::{Layer, check_finite, check_parameters, dense_forward};
 use crate::linalg::Dispatch;
+use crate::linalg::dense::Kernel;
 use crate::linalg::gemm::Columns;
 use crate::linalg::kernels::{Kernels, kernels};
 use crate::matrix::{Matrix, MatrixMut};
-use crate::plan;
+use crate::plan::{Plan, Shape};
 use crate::scalar::Scalar;
 use crate::simd::{CACHE_LINE, Isa};
 use crate::stabilizer::Stabilizer;
@@ -167,17 +168,31 @@ impl<T: Dispatch> Network<T> {
         Ok(())
     }
 
+    /// What `forward` does with `batch` rows on at most `n_threads` threads.
+    pub fn plan(&self, batch: usize, n_threads: usize) -> Plan {
+        let shape = Shape {
+            batch,
+            n_parameters: self.n_parameters(),
+            nbytes: self.nbytes(),
+            row_bytes: self.hidden_width() * size_of::<T>(),
+            isa: self.isa(),
+            registers: self.kernels.registers(),
+        };
+        Plan::new(shape, n_threads)
+    }
+
     /// The rows in blocks, each of which goes through all layers while it is in the cache. The team splits the outputs
     /// of each layer and meets between layers.
     fn forward_blocks(&self, x: Matrix<T>, out: &mut [T], n_threads: usize) -> Result<()> {
         let (batch, inputs, outputs) = (x.rows(), x.cols(), self.outputs());
         let unit = CACHE_LINE / size_of::<T>();
-        let block = plan::batch_block(batch, self.hidden_width() * size_of::<T>());
+        let plan = self.plan(batch, n_threads);
+        let block = plan.block();
         let size = (block * self.hidden_width()).next_multiple_of(unit);
         with_scratch("X", 2 * size, |scratch: &mut [T]| {
             let (even, odd) = scratch.split_at_mut(size);
             let (hidden, out) = ([Shared(even.as_mut_ptr()), Shared(odd.as_mut_ptr())], Shared(out.as_mut_ptr()));
-            threads::run(plan::threads(self.n_parameters(), self.nbytes(), batch, n_threads), |team| {
+            threads::run(plan.n_threads(), |team| {
                 let out = &out;
                 for (index, x) in x.data().chunks(block * inputs).enumerate() {
                     if index > 0 {
@@ -185,7 +200,7 @@ impl<T: Dispatch> Network<T> {
                         team.barrier();
                     }
                     let out = Shared(out.0.wrapping_add(index * block * outputs));
-                    self.forward_block(team, x, &hidden, &out);
+                    self.forward_block(team, (x, plan.kernel(x.len() / inputs)), &hidden, &out);
                 }
             });
         })
@@ -193,10 +208,9 @@ impl<T: Dispatch> Network<T> {
 
     /// One member's part of a block. Layer l reads what l - 1 wrote to `hidden[(l - 1) % 2]` and writes its share of
     /// the outputs to `hidden[l % 2]`, the last layer to `out`.
-    fn forward_block(&self, team: &Team, x: &[T], hidden: &[Shared<T>; 2], out: &Shared<T>) {
+    fn forward_block(&self, team: &Team, (x, kernel): (&[T], Kernel), hidden: &[Shared<T>; 2], out: &Shared<T>) {
         let rows = x.len() / self.layers[0].inputs();
         let last = self.layers.len() - 1;
-        let source = plan::source_of_weights(self.nbytes());
         for (l, layer) in self.layers.iter().enumerate() {
             let share = team.share(layer.outputs(), CACHE_LINE / size_of::<T>());
             let target = if l == last { out } else { &hidden[l % 2] };
@@ -209,7 +223,7 @@ impl<T: Dispatch> Network<T> {
                     0 => x,
                     _ => std::slice::from_raw_parts(hidden[(l - 1) % 2].0, rows * layer.inputs()),
                 };
-                dense_forward(self.kernels, layer, share, (x, source), self.epilogue(l), columns);
+                dense_forward(self.kernels, layer, share, (x, kernel), self.epilogue(l), columns);
             }
             if l < last {
                 team.barrier();

@@ -17,10 +17,6 @@ use crate::options::{Options, rate_factors, seed_of, sizes, unknown_precision};
 use crate::parameters::{copies_of, network_of, set_parameters};
 use crate::training;
 
-/// Work below this many multiply-adds keeps the GIL: about 20 us at the rate of one core, less than what taking it
-/// back can cost when other threads want it.
-const KEEP_GIL_BELOW: usize = 500_000;
-
 /// A `#[pyclass]` cannot be generic.
 #[derive(Clone)]
 pub enum AnyNetwork {
@@ -183,6 +179,26 @@ impl Network {
     ) -> PyResult<Bound<'py, PyAny>> {
         let requested = n_threads.map(|n| as_count("n_threads", n, 1)).transpose()?.map(|n| n as usize);
         with_network!(&*self.current(), network => forward(network, X, out, requested))
+    }
+
+    /// What `forward` does with a batch, in words: the kernel, the blocks, the threads, the GIL, and why.
+    ///
+    /// Parameters
+    /// ----------
+    /// batch : int
+    ///     How many rows.
+    /// n_threads : int, optional
+    ///     At most so many threads; see `get_num_threads`.
+    ///
+    /// Returns
+    /// -------
+    /// str
+    ///     A line each. The words are for people and change from version to version.
+    #[pyo3(signature = (batch, *, n_threads=None))]
+    fn explain_plan(&self, batch: &Bound<PyAny>, n_threads: Option<&Bound<PyAny>>) -> PyResult<String> {
+        let batch = as_count("batch", batch, 1)? as usize;
+        let n_threads = n_threads.map(|n| as_count("n_threads", n, 1)).transpose()?.map(|n| n as usize);
+        Ok(with_network!(&*self.current(), network => explain_plan(network, batch, n_threads)))
     }
 
     /// The gradient of anything by the inputs and the parameters, from that by the outputs.
@@ -587,6 +603,13 @@ impl Network {
     }
 }
 
+/// The core's plan, and what becomes of the GIL.
+fn explain_plan<T: Dispatch>(network: &tinyrs_core::Network<T>, batch: usize, n_threads: Option<usize>) -> String {
+    let plan = network.plan(batch, num_threads(n_threads));
+    let gil = if plan.is_short() { "kept: the pass is short" } else { "released meanwhile" };
+    format!("{plan}\nGIL: {gil}")
+}
+
 fn forward<'py, T: Dispatch + Element>(
     network: &tinyrs_core::Network<T>,
     x: &Bound<'py, PyAny>,
@@ -617,12 +640,10 @@ fn forward<'py, T: Dispatch + Element>(
         Matrix::new("X", x, rows, columns).map_err(to_python)?,
         MatrixMut::new("out", y, rows, outputs).map_err(to_python)?,
     );
-    let work = network.n_parameters().saturating_mul(rows);
-    let outcome = if work < KEEP_GIL_BELOW {
-        network.forward(x, &mut y, 1)
-    } else {
-        py.detach(|| network.forward(x, &mut y, num_threads(n_threads)))
-    };
+    let n_threads = num_threads(n_threads);
+    let mut pass = || network.forward(x, &mut y, n_threads);
+    // Taking the GIL back can cost more than a short pass, when other threads want it.
+    let outcome = if network.plan(rows, n_threads).is_short() { pass() } else { py.detach(pass) };
     outcome.map_err(to_python)?;
     Ok(result.into_any())
 }

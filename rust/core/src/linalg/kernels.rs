@@ -26,6 +26,7 @@ pub struct Kernels<T> {
     softmax: unsafe fn(&mut [T]),
     product: unsafe fn(Sizes, Left<T>, Right<T>, Target<T>),
     panel: usize,
+    registers: usize,
     all_finite: unsafe fn(&[T]) -> bool,
     read: unsafe fn(&[T], ReadPattern) -> T,
     multiply_add: unsafe fn(usize) -> (T, usize),
@@ -106,6 +107,11 @@ impl<T: Scalar> Kernels<T> {
     /// Columns of a panel of B in [`Kernels::product`].
     pub(crate) fn panel(&self) -> usize {
         self.panel
+    }
+
+    /// Vector registers of the instruction set.
+    pub(crate) fn registers(&self) -> usize {
+        self.registers
     }
 
     /// Whether no element is infinite or NaN.
@@ -316,6 +322,7 @@ macro_rules! shells {
                 Kernels {
                     isa: $isa,
                     panel: outer::panel::<T, $token>(),
+                    registers: <$token as Lanes<T>>::REGISTERS,
                     dense, product, finish, softmax, all_finite, exp, read, multiply_add, pack_transposed, pack,
                     activate_rows, slope_rows, drop_out, sum_columns, copy_normal, sum_of_squares, update,
                 }
