@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -180,16 +181,20 @@ def openvino_engine(work: Work, layers: Sequence[Layer]) -> Callable[[int], Engi
 
 @contextmanager
 def on_one_core() -> Iterator[None]:
-    """Every thread of this process, on one core: Linux only."""
-    masks = {int(task): os.sched_getaffinity(int(task)) for task in os.listdir("/proc/self/task")}
-    core = min(os.sched_getaffinity(0))
-    for task in masks:
-        os.sched_setaffinity(task, {core})
+    """Every thread of this process on one core. Where that cannot be done, all but on Linux, nothing is."""
+    tasks = Path("/proc/self/task")
+    masks = {}
+    for task in (int(task.name) for task in tasks.iterdir()) if tasks.exists() else ():
+        # It may have ended meanwhile.
+        with suppress(ProcessLookupError):
+            masks[task] = os.sched_getaffinity(task)
+            os.sched_setaffinity(task, {min(os.sched_getaffinity(os.getpid()))})
     try:
         yield
     finally:
         for task, mask in masks.items():
-            os.sched_setaffinity(task, mask)
+            with suppress(ProcessLookupError):
+                os.sched_setaffinity(task, mask)
 
 
 def jax_engine(work: Work, layers: Sequence[Layer]) -> Callable[[int], Engine]:
