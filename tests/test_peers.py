@@ -107,7 +107,7 @@ def test_the_whole_way_to_every_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert document["training"][0]["trained"][0]["engine"] == "tinyrs"
     assert {target["text"]: target["value"] for target in document["targets"]}["cold start: onnxruntime"] == 2
     text = report.markdown(measured, about)
-    assert f"| {ROW.name} | median | p99 |" in text
+    assert f"| {ROW.name} | 1 thread | 2 threads | p99 |" in text
     assert "| headline f32, all threads: best peer | at least 1.5 | not measured |  |" in text
     assert "| cold start: onnxruntime | at least 5 | 2.00 | NO |" in text
     report.plot(measured, tmp_path / "plot.png")

@@ -41,20 +41,28 @@ class Table:
         return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), *notes]) + "\n"
 
 
+def threads(n: int) -> str:
+    """So many threads."""
+    return "1 thread" if n == 1 else f"{n} threads"
+
+
 def outcome_table(outcome: Outcome) -> Table:
-    """A work's engines, each at its better number of threads, fastest first."""
+    """A work's engines: tinyrs, then the fastest first.
+
+    Medians at each number of threads; all else belongs to the better one.
+    """
     is_row, work = outcome.work.batch == 1, outcome.work
     share = "of read bandwidth" if is_row else "of FMA peak"
-    rows = [[work.name, "median", "p99", "threads", "time / tinyrs'", "error", "GFLOP/s", share]]
+    counts = sorted({timing.threads for timing in outcome.timings})
+    rows = [[work.name, *map(threads, counts), "p99", "time / tinyrs'", "error", "GFLOP/s", share]]
     ours = outcome.best("tinyrs")
 
     def cells(timing: Timing) -> list[str]:
         reached = outcome.read_share(timing) if is_row else outcome.fma_share(timing)
         return [
             timing.engine,
-            duration(timing.median_ms),
+            *(duration(t.median_ms) if t else "" for t in (outcome.best(timing.engine, n) for n in counts)),
             duration(timing.p99_ms),
-            str(timing.threads),
             f"{timing.median_ms / ours.median_ms:.2f}" if ours else "",
             f"{timing.error:.1e}",
             f"{work.flops / timing.median_ms / 1e6:.1f}",
@@ -89,11 +97,12 @@ def process_table(processes: Processes) -> Table:
 
 def thread_table(measured: Measured) -> Table:
     """tinyrs with one thread and with all, work by work."""
-    threads = measured.settings.threads
-    rows = [["tinyrs", "1 thread", f"{max(threads)} threads", "all / one"]]
+    counts = measured.settings.threads
+    ends = (min(counts), max(counts))
+    rows = [["tinyrs", *map(threads, ends), "all / one"]]
     for outcome in measured.outcomes:
-        one, every = (outcome.best("tinyrs", n) for n in (min(threads), max(threads)))
-        ratio = thread_ratio(outcome, threads)
+        one, every = (outcome.best("tinyrs", n) for n in ends)
+        ratio = thread_ratio(outcome, counts)
         if one and every and ratio:
             rows.append(
                 [outcome.work.name, duration(one.median_ms), duration(every.median_ms), f"{ratio:.2f}"]
