@@ -13,7 +13,7 @@ use crate::activation::Epilogue;
 use crate::error::{Error, Result};
 use crate::optimizer::{self, Slots, Update};
 use crate::scalar::Scalar;
-use crate::simd::math::{self, ExpConstants};
+use crate::simd::math::ExpConstants;
 use crate::simd::{Isa, Lanes};
 
 /// Everything that runs on lanes, for one element type on one instruction set. The functions are only as safe as the
@@ -256,7 +256,7 @@ macro_rules! shells {
             $(#[target_feature(enable = $features)])?
             unsafe fn exp<T: ExpConstants>(z: &mut [T]) where $token: Lanes<T> {
                 // SAFETY: as above.
-                epilogue::map(unsafe { <$token>::new() }, z, |s, v| math::exp(s, v))
+                epilogue::exp(unsafe { <$token>::new() }, z)
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn read<T: ExpConstants>(data: &[T], pattern: ReadPattern) -> T where $token: Lanes<T> {
