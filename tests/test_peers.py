@@ -78,7 +78,7 @@ def test_who_is_wrong_or_absent_gets_no_time(work: Work) -> None:
         "a percent off": changed(lambda y, _: y * y.dtype.type(1.01)),
         "reversed": changed(lambda y, _: y[..., ::-1]),
         "cached": cached,
-        "spoilt later": changed(lambda y, n: y if n < 20 else y + 1),
+        "spoilt later": changed(lambda y, n: y if n < 8 else y + 1),
         "absent": absent,
     }
     outcome = compare(work, engines, SETTINGS)
