@@ -5,9 +5,9 @@
     ./benchmarks/training.py --scaling a.png  # time a step against batch and parameters, as a plot
 
 Every engine starts from the same parameters and sees the same batches in the same order, with Adam at a rate
-of 0.001. In a round each trains one epoch, one engine after the other, so that what drifts hits all; the
-medians are over the rounds. Beside each speed stands the loss that the engine had reached after all rounds:
-the same work, or no number.
+of 0.001. In a round each trains one epoch with one thread and one with all, one engine after the other, so
+that what drifts hits all; the medians are over the rounds, and the faster number of threads counts. Beside
+each speed stands the loss that the engine had reached after all rounds: the same work, or no number.
 """
 
 from __future__ import annotations
@@ -16,15 +16,18 @@ import argparse
 import platform
 import time
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import tinyrs
+from peers.engines import on_one_core
 from threadpoolctl import threadpool_limits
 from tinyrs import oracle
+from tinyrs.bench.runner import rest
 
 Floats = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
@@ -150,7 +153,6 @@ def sklearn_engine(work: Work, X: Floats, y: Labels, threads: int) -> Epoch:
 def torch_engine(work: Work, X: Floats, y: Labels, threads: int) -> Epoch:
     import torch
 
-    torch.set_num_threads(threads)
     layers: list[torch.nn.Module] = []
     for weight, bias in work.parameters():
         linear = torch.nn.Linear(weight.shape[1], weight.shape[0])
@@ -165,6 +167,7 @@ def torch_engine(work: Work, X: Floats, y: Labels, threads: int) -> Epoch:
     )
 
     def epoch() -> float:
+        torch.set_num_threads(threads)
         total = torch.zeros(())
         for x, target in batches:
             optimizer.zero_grad(set_to_none=True)
@@ -181,6 +184,8 @@ def jax_engine(work: Work, X: Floats, y: Labels, threads: int) -> Epoch:
     import jax
     import jax.numpy as jnp
 
+    # A comparison in f64 may have been here before.
+    jax.config.update("jax_enable_x64", False)
     activation = jax.nn.relu if work.activation == "relu" else jnp.tanh
     parameters = [(jnp.asarray(w.T), jnp.asarray(b)) for w, b in work.parameters()]
     zeros = jax.tree.map(jnp.zeros_like, parameters)
@@ -211,12 +216,13 @@ def jax_engine(work: Work, X: Floats, y: Labels, threads: int) -> Epoch:
     step(parameters, zeros, zeros, 1.0, *batches[0])
 
     def epoch() -> float:
-        total = jnp.zeros(())
-        for x, target in batches:
-            state[3] += 1
-            *state[:3], loss = step(*state[:3], float(state[3]), x, target)
-            total += loss
-        return float(total) / len(batches)
+        with on_one_core() if threads == 1 else nullcontext():
+            total = jnp.zeros(())
+            for x, target in batches:
+                state[3] += 1
+                *state[:3], loss = step(*state[:3], float(state[3]), x, target)
+                total += loss
+            return float(total) / len(batches)
 
     return epoch
 
@@ -230,47 +236,98 @@ ENGINES: dict[str, Callable[[Work, Floats, Labels, int], Epoch]] = {
 }
 
 
-def rest() -> None:
-    """Waits until the threads of the engine before have gone to sleep: OpenBLAS's spin for 0.1 s."""
-    for _ in range(40):
-        busy = time.process_time()
-        time.sleep(0.025)
-        if time.process_time() - busy < 0.005:
-            return
+@dataclass(frozen=True)
+class Trained:
+    """What an engine did with one number of threads: the seconds of each epoch, the last one's mean loss."""
+
+    engine: str
+    threads: int
+    seconds: tuple[float, ...]
+    loss: float
+
+    @property
+    def median(self) -> float:
+        return float(np.median(self.seconds))
 
 
-def compare(work: Work, rounds: int, threads: int) -> list[str]:
-    """The rows of the table, one an engine."""
+@dataclass
+class Comparison:
+    """What came of one work; `other_work` are the losses of those that did not do it."""
+
+    work: Work
+    trained: list[Trained] = field(default_factory=list)
+    other_work: dict[str, float] = field(default_factory=dict)
+    absent: list[str] = field(default_factory=list)
+
+    def best(self, engine: str) -> Trained | None:
+        """The engine's faster number of threads."""
+        found = [t for t in self.trained if t.engine == engine]
+        return min(found, key=lambda t: t.median, default=None)
+
+    def ratio(self, *engines: str) -> float | None:
+        """How many times as long as tinyrs the fastest of `engines` takes."""
+        ours, theirs = self.best("tinyrs"), [t for t in map(self.best, engines) if t]
+        return min(t.median for t in theirs) / ours.median if ours and theirs else None
+
+    def speed(self, seconds: float) -> float:
+        """Samples a second."""
+        return self.work.batch * self.work.steps / seconds
+
+
+def compare(work: Work, rounds: int, thread_counts: Sequence[int]) -> Comparison:
+    """Trains with every engine."""
     X, y = work.data()
-    engines: dict[str, Epoch] = {}
-    absent = []
+    comparison, engines = Comparison(work), dict[tuple[str, int], Epoch]()
     for name, make in ENGINES.items():
         try:
-            engines[name] = make(work, X, y, threads)
+            engines |= {(name, n): make(work, X, y, n) for n in thread_counts}
         except ImportError:
-            absent.append(name)
-    seconds: dict[str, list[float]] = {name: [] for name in engines}
+            comparison.absent.append(name)
+    seconds: dict[tuple[str, int], list[float]] = {key: [] for key in engines}
     losses = dict.fromkeys(engines, 0.0)
     for _ in range(rounds):
-        for name, epoch in engines.items():
+        for key, epoch in engines.items():
             rest()
             start = time.perf_counter()
-            losses[name] = epoch()
-            seconds[name].append(time.perf_counter() - start)
-    ours = float(np.median(seconds["tinyrs"]))
-    rows = [
-        f"| {work.name} | samples/s | slowest to fastest round | loss | tinyrs is faster by |",
-        "| --- " * 5 + "|",
-    ]
-    for name in engines:
-        median = float(np.median(seconds[name]))
-        if abs(losses[name] - losses["numpy"]) > SAME_LOSS * losses["numpy"] + 1e-4:
-            rows.append(f"| {name} | other work: not timed | | {losses[name]:.4f} | |")
-            continue
-        low, high = len(X) / max(seconds[name]), len(X) / min(seconds[name])
-        speeds = f"{len(X) / median:,.0f} | {low:,.0f} to {high:,.0f}"
-        rows.append(f"| {name} | {speeds} | {losses[name]:.4f} | {median / ours:.2f} |")
-    return [*rows, *(f"| {name} | not installed | | | |" for name in absent)]
+            losses[key] = epoch()
+            seconds[key].append(time.perf_counter() - start)
+    right = losses["numpy", thread_counts[0]]
+    for (name, n), loss in losses.items():
+        if abs(loss - right) > SAME_LOSS * right + 1e-4:
+            comparison.other_work[name] = loss
+        else:
+            comparison.trained.append(Trained(name, n, tuple(seconds[name, n]), loss))
+    comparison.trained = [t for t in comparison.trained if t.engine not in comparison.other_work]
+    return comparison
+
+
+HEADER = ("samples/s", "slowest to fastest round", "loss", "threads", "time / tinyrs'")
+
+
+def rows(comparison: Comparison) -> list[list[str]]:
+    """The rows of the table, one an engine: its name, and what HEADER names."""
+    cells = []
+    for name in ENGINES:
+        best = comparison.best(name)
+        if best:
+            speed = comparison.speed
+            span = f"{speed(max(best.seconds)):,.0f} to {speed(min(best.seconds)):,.0f}"
+            ratio = comparison.ratio(name)
+            cells.append(
+                [
+                    name,
+                    f"{speed(best.median):,.0f}",
+                    span,
+                    f"{best.loss:.4f}",
+                    str(best.threads),
+                    f"{ratio:.2f}" if ratio else "",
+                ]
+            )
+        elif name in comparison.other_work:
+            cells.append([name, "other work: not timed", "", f"{comparison.other_work[name]:.4f}", "", ""])
+        else:
+            cells.append([name, "not installed", "", "", "", ""])
+    return cells
 
 
 def scaling(path: Path, threads: int) -> None:
@@ -312,22 +369,30 @@ def scaling(path: Path, threads: int) -> None:
 
 
 def main() -> None:
+    default = sorted({1, tinyrs.get_num_threads()})
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=11, help="epochs of each engine (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=tinyrs.get_num_threads(), help="default: all")
+    parser.add_argument(
+        "--threads", type=int, nargs="+", default=default, help="default: one and all, the faster counts"
+    )
     parser.add_argument(
         "--scaling", type=Path, metavar="FILE", help="draw how time grows with batch and parameters"
     )
     flags = parser.parse_args()
-    info = tinyrs.build_info()
-    print(f"{platform.machine()}, {info['isa']}, {flags.threads} threads, {time.strftime('%Y-%m-%d')}\n")
+    isa, threads = tinyrs.build_info()["isa"], " and ".join(map(str, flags.threads))
+    print(f"{platform.machine()}, {isa}, {threads} threads, {time.strftime('%Y-%m-%d')}\n")
     if flags.scaling:
-        scaling(flags.scaling, flags.threads)
+        scaling(flags.scaling, max(flags.threads))
         return
     # It says that one epoch at a time does not converge.
     warnings.filterwarnings("ignore", module="sklearn")
     for work in WORKS:
-        print("\n".join(compare(work, flags.rounds, flags.threads)), end="\n\n", flush=True)
+        table = [
+            [work.name, *HEADER],
+            ["---"] * (1 + len(HEADER)),
+            *rows(compare(work, flags.rounds, flags.threads)),
+        ]
+        print("\n".join(f"| {' | '.join(row)} |" for row in table), end="\n\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from tinyrs import oracle
@@ -124,3 +126,21 @@ def test_the_stabilizer_of_the_reference_is_that_of_the_engine(epsilon: float) -
 def test_the_reference_is_the_oracle() -> None:
     case = Case(layers=4, dimension=300, activation="tanh", precision="f64", batch=3)
     assert np.allclose(reference(case).output, right_answer(case), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("precision", ["f32", "f64"])
+@pytest.mark.parametrize("shape", [(), (5,)])
+def test_softmax_has_a_bound_of_its_own(precision: str, shape: tuple[int, ...]) -> None:
+    rng, dtype = np.random.default_rng(0), np.dtype(f"f{int(precision[1:]) // 8}")
+    sizes = (9, 40, 30, 6)
+    layers = [
+        (rng.normal(size=(o, i)).astype(dtype), rng.normal(size=o).astype(dtype)) for i, o in pairwise(sizes)
+    ]
+    x = rng.normal(size=(*shape, 9)).astype(dtype)
+    expected = verify.reference_of(layers, x, precision, "relu", output_activation="softmax")
+    right = oracle.forward(x, layers, activation="relu", output_activation="softmax")
+    verify.check(expected, right)
+    uniform = np.full_like(right, 1 / 6)
+    for wrong in (0 * right, right * right.dtype.type(1.01), right[..., ::-1], uniform):
+        with pytest.raises(WrongAnswerError, match=r"off by .* where .* is allowed"):
+            verify.check(expected, wrong)

@@ -183,3 +183,22 @@ def test_machine_limits_are_plausible() -> None:
     # Between a slow emulator and a machine from the future.
     assert 1e8 < limits["read_bandwidth"] < 1e13
     assert 1e8 < limits["fma_f64"] < limits["fma_f32"] * 1.5 < 1e14
+
+
+def test_explain_plan_says_what_a_pass_does() -> None:
+    small, large = tinyrs.Network([64, 64, 10], seed=0), tinyrs.Network([1024] * 5, seed=0)
+    isa = tinyrs.build_info()["isa"]
+    kernel, blocks, threads, gil = small.explain_plan(1).splitlines()
+    assert kernel.startswith(f"kernel: gemv on {isa}, ")
+    assert blocks == "blocks: one row through all layers"
+    n = tinyrs.get_num_threads()
+    assert threads.startswith(f"threads: 1 of {n}, since ")
+    assert gil == "GIL: kept: the pass is short"
+    assert f"kernel: gemm on {isa}, in tiles of " in small.explain_plan(2)
+    text = large.explain_plan(512)
+    assert "blocks: 256 rows at a time" in text
+    assert text.endswith("GIL: released meanwhile")
+    assert f"threads: {n} of {n}, since" in text
+    assert "threads: 1 of 1, since no more are allowed" in large.explain_plan(512, n_threads=1)
+    with pytest.raises(ValueError, match="batch: expected an integer of at least 1"):
+        small.explain_plan(0)

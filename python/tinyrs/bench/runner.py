@@ -174,7 +174,7 @@ def _time(contenders: list[_Contender], case: Case, plan: Plan, progress: Progre
             for contender in contenders:
                 if len(contenders) > 1:
                     _take_over(contender.engine, turn[0])
-                with _no_garbage_collection():
+                with no_garbage_collection():
                     _time_turn(contender, turn)
                 progress(len(turn))
 
@@ -188,14 +188,19 @@ def _passes_a_turn(case: Case, plan: Plan) -> int:
     return -(-plan.nepochs // turns)
 
 
-def _take_over(engine: Engine, x: Array) -> None:
-    """Waits until the threads of the engine before are idle, then runs this one until it is under way."""
+def rest() -> None:
+    """Waits until the threads of the engine before are idle."""
     give_up = time.perf_counter() + _GIVE_UP_S
     while time.perf_counter() < give_up:
         busy = time.process_time()
         time.sleep(_LOOK_S)
         if time.process_time() - busy < 0.2 * _LOOK_S:
-            break
+            return
+
+
+def _take_over(engine: Engine, x: Array) -> None:
+    """Waits until the threads of the engine before are idle, then runs this one until it is under way."""
+    rest()
     warm = time.perf_counter_ns() + _WARM_NS
     while True:
         engine.run(x)
@@ -219,7 +224,7 @@ def _time_turn(contender: _Contender, turn: list[Array]) -> None:
 
 
 @contextmanager
-def _no_garbage_collection() -> Iterator[None]:
+def no_garbage_collection() -> Iterator[None]:
     """Python's collector would choose a pass of its own to run in."""
     gc.disable()
     try:

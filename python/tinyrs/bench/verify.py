@@ -11,9 +11,9 @@ has
 Errors of different inputs, and of different roundings, are taken to be independent; so sums of them grow with
 sqrt(k), where the bound for the worst case grows with k (N. J. Higham and T. Mary, "A new approach to
 probabilistic rounding error analysis", SIAM J. Sci. Comput. 41(5), 2019; u is twice their unit, so lambda is
-2). f has to be monotone, its derivative is not needed; it is computed to 2 ULP. All of it is in proportion to
-the numbers that were computed: no tolerance is added that would let an answer of zeros, or one with two
-values swapped, pass.
+2). f has to be monotone, its derivative is not needed; it is computed to 2 ULP. softmax, which is not, has a
+bound of its own. All of it is in proportion to the numbers that were computed: no tolerance is added that
+would let an answer of zeros, or one with two values swapped, pass.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyrs import oracle
-from tinyrs.bench.config import Case
+from tinyrs.bench.config import DEFAULT_EPSILON, Case
 from tinyrs.oracle import Array, Layer
 
 Floats = npt.NDArray[np.float64]
@@ -58,29 +58,66 @@ class Agreement:
 
 
 def reference(case: Case, layers: Iterable[Layer], x: Array) -> Reference:
+    """The oracle's answer of the case's network to x, (inputs,) or (batch, inputs)."""
+    return reference_of(
+        layers, x, case.precision, case.activation, output_activation="same", epsilon_exp=case.epsilon_exp
+    )
+
+
+def reference_of(
+    layers: Iterable[Layer],
+    x: Array,
+    precision: str,
+    activation: str,
+    *,
+    output_activation: str,
+    epsilon_exp: float = DEFAULT_EPSILON,
+) -> Reference:
     """The oracle's answer to x, (inputs,) or (batch, inputs), in one pass over `layers`.
 
     Takes a block of rows of one layer at a time: what it needs on top of the layer is a few MB.
     """
-    dtype: np.dtype[np.floating] = np.dtype(np.float32 if case.precision == "f32" else np.float64)
+    dtype: np.dtype[np.floating] = np.dtype(np.float32 if precision == "f32" else np.float64)
     u, tiny = float(np.finfo(dtype).eps), float(np.finfo(dtype).tiny)
     # Bounds exp as in the engine's precision: ln(max of f64) - epsilon_f64 = ln(max of f32) - epsilon.
     float64 = np.dtype(np.float64)
-    bounds = [float(oracle.exp_bounds(t, e)[1]) for t, e in ((float64, 0.0), (dtype, case.epsilon_exp))]
+    bounds = [float(oracle.exp_bounds(t, e)[1]) for t, e in ((float64, 0.0), (dtype, epsilon_exp))]
     epsilon = bounds[0] - bounds[1]
 
-    def activate(z: Floats) -> Floats:
-        return oracle.activate(z, case.activation, epsilon_exp=epsilon).astype(np.float64, copy=False)
+    def plain(z: Floats, name: str) -> Floats:
+        value = oracle.output_activate(z, name, activation, epsilon_exp=epsilon)
+        return value.astype(np.float64, copy=False)
+
+    def activated(z: Floats, z_error: Floats, name: str) -> tuple[Floats, Floats]:
+        """The activation of z, and the bound on its error."""
+        if name == "softmax":
+            value, off = _softmax_with_error(z, z_error, u)
+        else:
+            value, above, below = (plain(v, name) for v in (z, z + z_error, z - z_error))
+            off = np.maximum(np.abs(above - value), np.abs(below - value))
+        # Where numbers become denormal, rounding is no longer relative.
+        return value, off + _ULP * (u * np.abs(value) + tiny)
 
     value = x.astype(np.float64)
     error = np.zeros_like(value)
-    for weight, bias in layers:
-        z, z_error = _dense_with_error(value, error, weight, bias, u)
-        value = activate(z)
-        off = np.maximum(np.abs(activate(z + z_error) - value), np.abs(activate(z - z_error) - value))
-        # Where numbers become denormal, rounding is no longer relative.
-        error = off + _ULP * (u * np.abs(value) + tiny)
-    return Reference(value, error)
+    # A layer is activated when the next one is known: the last one is activated otherwise.
+    for i, (weight, bias) in enumerate(layers):
+        if i > 0:
+            value, error = activated(value, error, "same")
+        value, error = _dense_with_error(value, error, weight, bias, u)
+    return Reference(*activated(value, error, output_activation))
+
+
+def _softmax_with_error(z: Floats, z_error: Floats, u: float) -> tuple[Floats, Floats]:
+    """softmax(z), and the bound on its error; both (..., outputs).
+
+    exp turns an error e of z into a factor of exp(e), once above the line and once, as a mean, below it.
+    Rounding the difference to the largest z adds to e; the sum below the line rounds like any other.
+    """
+    value = oracle.softmax(z).astype(np.float64, copy=False)
+    e = z_error + u * np.abs(z - z.max(axis=-1, keepdims=True))
+    off = value * np.expm1(e + e.max(axis=-1, keepdims=True))
+    return value, off + (np.sqrt(z.shape[-1]) + _ULP) * u * value
 
 
 def _dense_with_error(

@@ -3,9 +3,9 @@
 use crate::activation::Epilogue;
 use crate::error::{Error, Result};
 use crate::linalg::dense::Dense;
+use crate::linalg::dense::Kernel;
 use crate::linalg::epilogue::DenseRows;
 use crate::linalg::gemm::Columns;
-use crate::linalg::gemv::Source;
 use crate::linalg::kernels::Kernels;
 use crate::matrix::Matrix;
 use crate::scalar::Scalar;
@@ -115,7 +115,7 @@ pub(crate) fn check_finite<T: Scalar>(argument: &str, values: Matrix<T>) -> Resu
 }
 
 /// `out = activation(X W^T + b) * scale` for the outputs `share` of the layer; x is (batch, inputs), out the columns
-/// `share` of (batch, outputs), row-major. `source` says where the weights come from.
+/// `share` of (batch, outputs), row-major. `kernel` is what multiplies them.
 ///
 /// # Safety
 /// `out` has as many rows as x and as many columns as `share`, and nobody else uses them.
@@ -124,7 +124,7 @@ pub(crate) unsafe fn dense_forward<T: Scalar>(
     kernels: &Kernels<T>,
     layer: &Layer<T>,
     share: std::ops::Range<usize>,
-    (x, source): (&[T], Source),
+    (x, kernel): (&[T], Kernel),
     epilogue: &Epilogue<T>,
     out: Columns<T>,
 ) {
@@ -133,5 +133,5 @@ pub(crate) unsafe fn dense_forward<T: Scalar>(
         bias: &layer.bias[share],
     };
     // SAFETY: the caller's promise.
-    unsafe { kernels.dense(&Dense { rows, x, inputs: layer.inputs, epilogue, source }, out) }
+    unsafe { kernels.dense(&Dense { rows, x, inputs: layer.inputs, epilogue, kernel }, out) }
 }

@@ -78,6 +78,7 @@ pub use loss::{Loss, Targets};
 pub use matrix::{Matrix, MatrixMut};
 pub use network::{Config, Network};
 pub use optimizer::{Algorithm, Moment, Optimizer, OptimizerConfig};
+pub use plan::Plan;
 pub use probe::{DEFAULT_WORKING_SET, MachineLimits, machine_limits};
 pub use samples::Samples;
 pub use scalar::Scalar;

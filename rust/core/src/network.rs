@@ -7,10 +7,11 @@ use crate::error::{Error, Result};
 use crate::init::Init;
 use crate::layer::{Layer, check_finite, check_parameters, dense_forward};
 use crate::linalg::Dispatch;
+use crate::linalg::dense::Kernel;
 use crate::linalg::gemm::Columns;
 use crate::linalg::kernels::{Kernels, kernels};
 use crate::matrix::{Matrix, MatrixMut};
-use crate::plan;
+use crate::plan::{Plan, Shape};
 use crate::scalar::Scalar;
 use crate::simd::{CACHE_LINE, Isa};
 use crate::sparse::Csr;
@@ -187,28 +188,46 @@ impl<T: Dispatch> Network<T> {
         self.forward_blocks(x, out.data_mut(), n_threads)
     }
 
+    /// What `forward` does with `batch` rows on at most `n_threads` threads.
+    pub fn plan(&self, batch: usize, n_threads: usize) -> Plan {
+        self.plan_with(batch, 0, n_threads)
+    }
+
+    /// With room for `features` numbers a row that are computed first.
+    fn plan_with(&self, batch: usize, features: usize, n_threads: usize) -> Plan {
+        let shape = Shape {
+            batch,
+            n_parameters: self.n_parameters(),
+            nbytes: self.nbytes(),
+            row_bytes: self.hidden_width().max(features) * size_of::<T>(),
+            isa: self.isa(),
+            registers: self.kernels.registers(),
+        };
+        Plan::new(shape, n_threads)
+    }
+
     /// The rows in blocks, each of which goes through all layers while it is in the cache. The team splits the outputs
     /// of each layer and meets between layers.
     fn forward_blocks(&self, x: &impl Rows<T>, out: &mut [T], n_threads: usize) -> Result<()> {
         let (batch, outputs) = (x.rows(), self.outputs());
         let softmax = self.config.output_activation == OutputActivation::Softmax;
         let unit = CACHE_LINE / size_of::<T>();
-        let widest = self.hidden_width().max(x.room(1));
-        let block = plan::batch_block(batch, widest * size_of::<T>());
+        let plan = self.plan_with(batch, x.room(1), n_threads);
+        let block = plan.block();
         let size = (block * self.hidden_width()).next_multiple_of(unit);
         with_scratch("X", 2 * size + x.room(block), |scratch: &mut [T]| {
             let (even, rest) = scratch.split_at_mut(size);
             let (odd, room) = rest.split_at_mut(size);
             let (hidden, room) = ([Shared(even.as_mut_ptr()), Shared(odd.as_mut_ptr())], Shared(room.as_mut_ptr()));
             let out = Shared(out.as_mut_ptr());
-            threads::run(plan::threads(self.n_parameters(), self.nbytes(), batch, n_threads), |team| {
+            threads::run(plan.n_threads(), |team| {
                 let room = &room;
                 for start in (0..batch).step_by(block) {
                     let rows = start..(start + block).min(batch);
                     let out = out.at(start * outputs);
                     // SAFETY: `room` is as large as was asked for, and free.
                     let x = unsafe { x.read(team, rows.clone(), room) };
-                    self.forward_block(team, x, &hidden, &out);
+                    self.forward_block(team, (x, plan.kernel(rows.len())), &hidden, &out);
                     if softmax || rows.end < batch {
                         // The block's outputs are whole, and the buffers free, when everybody is done with it.
                         team.barrier();
@@ -226,10 +245,9 @@ impl<T: Dispatch> Network<T> {
 
     /// One member's part of a block. Layer l reads what l - 1 wrote to `hidden[(l - 1) % 2]` and writes its share of
     /// the outputs to `hidden[l % 2]`, the last layer to `out`.
-    fn forward_block(&self, team: &Team, x: &[T], hidden: &[Shared<T>; 2], out: &Shared<T>) {
+    fn forward_block(&self, team: &Team, (x, kernel): (&[T], Kernel), hidden: &[Shared<T>; 2], out: &Shared<T>) {
         let rows = x.len() / self.layers[0].inputs();
         let last = self.layers.len() - 1;
-        let source = plan::source_of_weights(self.nbytes());
         for (l, layer) in self.layers.iter().enumerate() {
             let share = team.share(layer.outputs(), CACHE_LINE / size_of::<T>());
             let target = if l == last { out } else { &hidden[l % 2] };
@@ -242,7 +260,7 @@ impl<T: Dispatch> Network<T> {
                     0 => x,
                     _ => std::slice::from_raw_parts(hidden[(l - 1) % 2].0, rows * layer.inputs()),
                 };
-                dense_forward(self.kernels, layer, share, (x, source), self.epilogue(l), columns);
+                dense_forward(self.kernels, layer, share, (x, kernel), self.epilogue(l), columns);
             }
             if l < last {
                 team.barrier();

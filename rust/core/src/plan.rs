@@ -1,13 +1,89 @@
 //! What a pass does, decided from shapes alone: pure functions, with the measurements behind their constants.
 
+use std::fmt;
+
+use crate::linalg::dense::Kernel;
+use crate::linalg::gemm::{TILE_BATCH_ROWS, tile_weight_rows};
 use crate::linalg::gemv::Source;
+use crate::simd::{BLOCK, Isa};
 
 /// Weights of up to this many bytes are taken to be in a core's own cache, of up to this many in a shared one.
 const OWN_CACHE: usize = 1 << 20;
 const SHARED_CACHE: usize = 200 << 20;
 
+/// Below so many multiply-adds a pass is over, in about 20 us at the rate of one core, before anything could be gained by
+/// handing on what it holds: another thread is not awake yet, and taking Python's lock back can cost more than it gave.
+const SHORT_MULTIPLY_ADDS: usize = 500_000;
+
+/// From how many bytes of weights on a row is worth all threads, and from how many multiply-adds on a batch.
+const WORTHWHILE_BYTES: usize = 1 << 20;
+const WORTHWHILE_MULTIPLY_ADDS: usize = 1 << 21;
+
+/// What a forward pass depends on beside its numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shape {
+    /// Rows of the input.
+    pub batch: usize,
+    pub n_parameters: usize,
+    /// Of all parameters.
+    pub nbytes: usize,
+    /// Of a row of the widest hidden layer.
+    pub row_bytes: usize,
+    pub isa: Isa,
+    /// Vector registers of `isa`.
+    pub registers: usize,
+}
+
+impl Shape {
+    fn multiply_adds(&self) -> usize {
+        self.n_parameters.saturating_mul(self.batch)
+    }
+
+    fn is_short(&self) -> bool {
+        self.multiply_adds() < SHORT_MULTIPLY_ADDS
+    }
+}
+
+/// What a forward pass does: the pass obeys it, and its `Display` says it in words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plan {
+    shape: Shape,
+    /// Threads that may be used.
+    available: usize,
+    n_threads: usize,
+    block: usize,
+}
+
+impl Plan {
+    /// For at most `available` threads.
+    pub(crate) fn new(shape: Shape, available: usize) -> Self {
+        let n_threads = if is_worth_threads(&shape) { available } else { 1 };
+        Plan { shape, available, n_threads, block: batch_block(shape.batch, shape.row_bytes) }
+    }
+
+    /// Whether the pass is over before a thread could wake, or make use of what the caller lets go of meanwhile.
+    pub fn is_short(&self) -> bool {
+        self.shape.is_short()
+    }
+
+    /// Threads that split the outputs of each layer.
+    pub fn n_threads(&self) -> usize {
+        self.n_threads
+    }
+
+    /// Rows of a batch that go through all layers together.
+    pub(crate) fn block(&self) -> usize {
+        self.block
+    }
+
+    /// For a block of `rows` rows.
+    pub(crate) fn kernel(&self, rows: usize) -> Kernel {
+        if rows == 1 { Kernel::Gemv(source_of_weights(self.shape.nbytes)) } else { Kernel::Gemm }
+    }
+}
+
 /// Where the one-row path finds weights of `nbytes`; see `linalg/gemv.rs` for what was measured.
-pub(crate) fn source_of_weights(nbytes: usize) -> Source {
+fn source_of_weights(nbytes: usize) -> Source {
     if nbytes <= OWN_CACHE {
         Source::Cache
     } else if nbytes <= SHARED_CACHE {
@@ -17,13 +93,12 @@ pub(crate) fn source_of_weights(nbytes: usize) -> Source {
     }
 }
 
-/// Threads for `batch` rows through `n_parameters` in `nbytes`, at most `available`.
-pub(crate) fn threads(n_parameters: usize, nbytes: usize, batch: usize, available: usize) -> usize {
-    let worthwhile = match batch {
-        1 => nbytes >= 1 << 20,
-        _ => n_parameters.saturating_mul(batch) >= 1 << 21,
-    };
-    if worthwhile { available } else { 1 }
+/// Whether all threads are faster than one.
+fn is_worth_threads(shape: &Shape) -> bool {
+    match shape.batch {
+        1 => shape.nbytes >= WORTHWHILE_BYTES && !shape.is_short(),
+        _ => shape.multiply_adds() >= WORTHWHILE_MULTIPLY_ADDS,
+    }
 }
 
 /// Threads for training steps of `batch` rows through `n_parameters`, at most `available`. At twice the threshold
@@ -39,6 +114,160 @@ pub(crate) fn training_threads(n_parameters: usize, batch: usize, available: usi
 const BLOCK_BYTES: usize = 1 << 20;
 
 /// Rows of a batch that go through all layers together; `row_bytes` is a row of the widest hidden layer.
-pub(crate) fn batch_block(batch: usize, row_bytes: usize) -> usize {
+fn batch_block(batch: usize, row_bytes: usize) -> usize {
     (BLOCK_BYTES / row_bytes.max(1) / 4 * 4).clamp(16, 256).min(batch.max(1))
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Plan { shape: Shape { batch, nbytes, row_bytes, isa, registers, .. }, available, .. } = *self;
+        write!(f, "kernel: ")?;
+        match self.kernel(self.block) {
+            Kernel::Gemv(source) => {
+                write!(f, "gemv on {}, since a row reads each weight once; {} of weights ", isa.name(), bytes(nbytes))?;
+                match source {
+                    Source::Cache => {
+                        write!(f, "fit into a core's own cache ({}): {BLOCK} neighbouring rows", bytes(OWN_CACHE))?;
+                    }
+                    Source::SharedCache => write!(
+                        f,
+                        "fit into a shared cache ({}) only: {} runs of rows side by side, asked for ahead",
+                        bytes(SHARED_CACHE),
+                        source.runs()
+                    )?,
+                    Source::Memory => {
+                        write!(f, "are read from memory: {} runs of rows side by side, asked for ahead", source.runs())?
+                    }
+                }
+            }
+            Kernel::Gemm => write!(
+                f,
+                "gemm on {}, in tiles of {} rows of weights by {TILE_BATCH_ROWS} rows of the batch, \
+                 as many sums as {registers} registers hold",
+                isa.name(),
+                tile_weight_rows(registers)
+            )?,
+        }
+        write!(f, "\nblocks: ")?;
+        match (batch, self.block) {
+            (1, _) => write!(f, "one row through all layers")?,
+            (_, block) if block < batch => write!(
+                f,
+                "{block} rows at a time through all layers, since the values of a hidden layer, {} a row, \
+                 are to stay in {}",
+                bytes(row_bytes),
+                bytes(BLOCK_BYTES)
+            )?,
+            _ => write!(f, "all {batch} rows at once through all layers")?,
+        }
+        write!(f, "\nthreads: {} of {available}, since ", self.n_threads)?;
+        let multiply_adds = self.shape.multiply_adds();
+        match (self.n_threads, batch) {
+            _ if available == 1 => write!(f, "no more are allowed")?,
+            _ if self.is_short() => {
+                write!(
+                    f,
+                    "{multiply_adds} multiply-adds, less than {SHORT_MULTIPLY_ADDS}, are done before others wake"
+                )?;
+            }
+            (1, 1) => write!(
+                f,
+                "{} of weights, less than {}, are read soonest by one",
+                bytes(nbytes),
+                bytes(WORTHWHILE_BYTES)
+            )?,
+            (1, _) => write!(
+                f,
+                "{multiply_adds} multiply-adds, less than {WORTHWHILE_MULTIPLY_ADDS}, are done soonest by one"
+            )?,
+            (_, 1) => write!(
+                f,
+                "{} of weights, at least {}, are read faster by several",
+                bytes(nbytes),
+                bytes(WORTHWHILE_BYTES)
+            )?,
+            _ => write!(
+                f,
+                "{multiply_adds} multiply-adds, at least {WORTHWHILE_MULTIPLY_ADDS}, are done faster by several"
+            )?,
+        }
+        if self.n_threads > 1 {
+            write!(f, "; each has its share of the outputs of every layer, and they meet between layers")?;
+        }
+        Ok(())
+    }
+}
+
+/// A number of bytes in the unit that suits it.
+fn bytes(n: usize) -> String {
+    match n {
+        0..0x400 => format!("{n} bytes"),
+        0x400..0x10_0000 => format!("{:.1} KiB", n as f64 / 1024.0),
+        _ => format!("{:.1} MiB", n as f64 / (1024.0 * 1024.0)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A plan for layers of `width` x `width` in f32, on two threads.
+    fn plan(layers: usize, width: usize, batch: usize, available: usize) -> Plan {
+        let n_parameters = layers * (width * width + width);
+        let shape = Shape {
+            batch,
+            n_parameters,
+            nbytes: 4 * n_parameters,
+            row_bytes: 4 * width,
+            isa: Isa::Scalar,
+            registers: 16,
+        };
+        Plan::new(shape, available)
+    }
+
+    #[test]
+    fn small_work_stays_on_one_thread() {
+        assert_eq!(plan(3, 64, 1, 2).n_threads(), 1);
+        assert_eq!(plan(4, 1024, 1, 2).n_threads(), 2);
+        assert_eq!(plan(4, 1024, 1, 1).n_threads(), 1);
+        assert_eq!(plan(3, 64, 32, 2).n_threads(), 1);
+        assert_eq!(plan(3, 64, 256, 2).n_threads(), 2);
+        // More than a megabyte, yet short.
+        assert_eq!(plan(1, 600, 1, 2).n_threads(), 1);
+        assert!(plan(1, 600, 1, 2).is_short() && !plan(1, 600, 2, 2).is_short());
+    }
+
+    #[test]
+    fn rows_follow_the_weights_to_where_they_are() {
+        for (layers, source) in [(1, Source::Cache), (4, Source::SharedCache), (60, Source::Memory)] {
+            assert_eq!(plan(layers, if layers == 1 { 256 } else { 1024 }, 1, 1).kernel(1), Kernel::Gemv(source));
+        }
+        assert_eq!(plan(1, 256, 8, 1).kernel(8), Kernel::Gemm);
+        // The last block of a batch.
+        assert_eq!(plan(1, 256, 9, 1).kernel(1), Kernel::Gemv(Source::Cache));
+    }
+
+    #[test]
+    fn the_words_say_what_was_decided() {
+        let text = plan(3, 64, 1, 2).to_string();
+        assert_eq!(
+            text,
+            "kernel: gemv on scalar, since a row reads each weight once; 48.8 KiB of weights fit into a core's own cache \
+             (1.0 MiB): 8 neighbouring rows\n\
+             blocks: one row through all layers\n\
+             threads: 1 of 2, since 12480 multiply-adds, less than 500000, are done before others wake"
+        );
+        let text = plan(100, 1024, 1, 2).to_string();
+        assert!(text.contains("400.4 MiB of weights are read from memory: 2 runs of rows side by side"), "{text}");
+        assert!(text.contains("threads: 2 of 2, since 400.4 MiB of weights, at least 1.0 MiB,"), "{text}");
+        let text = plan(4, 1024, 1000, 2).to_string();
+        assert!(text.contains("gemm on scalar, in tiles of 4 rows of weights by 3 rows of the batch"), "{text}");
+        assert!(text.contains("blocks: 256 rows at a time"), "{text}");
+        assert!(
+            text.contains("4198400000 multiply-adds, at least 2097152, are done faster by several; each has its share"),
+            "{text}"
+        );
+        let text = plan(1, 8, 5, 1).to_string();
+        assert!(text.contains("all 5 rows at once") && text.contains("since no more are allowed"), "{text}");
+    }
 }

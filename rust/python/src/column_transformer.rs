@@ -2,11 +2,15 @@
 
 use numpy::{Element, PyArrayDyn};
 use pyo3::prelude::*;
-use tinyrs_core::{CategoryColumn, Dispatch, NumberColumn, Scalar};
+use tinyrs_core::{CategoryColumn, Dispatch, Matrix, MatrixMut, NumberColumn, Scalar};
 
 use crate::errors::to_python;
-use crate::network::{AnyNetwork, Network, run_pass, size_of_pass};
+use crate::network::{AnyNetwork, Network};
 use crate::options::unknown_precision;
+use crate::passes::{self, About, Keywords, with_about};
+
+/// Fewer are made within about 20 us.
+const SHORT_FEATURES: usize = 5_000;
 
 /// What is done to each column of a table before a network sees it.
 ///
@@ -104,11 +108,12 @@ impl ColumnTransformer {
         out: Option<&Bound<'py, PyAny>>,
         n_threads: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
+        let keywords = Keywords { out, n_threads };
         match (&*network.get().current(), is_f32(X)) {
-            (AnyNetwork::F32(network), true) => self.forward_of::<f32, f32>(network, X, out, n_threads),
-            (AnyNetwork::F32(network), false) => self.forward_of::<f64, f32>(network, X, out, n_threads),
-            (AnyNetwork::F64(network), true) => self.forward_of::<f32, f64>(network, X, out, n_threads),
-            (AnyNetwork::F64(network), false) => self.forward_of::<f64, f64>(network, X, out, n_threads),
+            (AnyNetwork::F32(network), true) => self.forward_of::<f32, f32>(network, X, keywords),
+            (AnyNetwork::F32(network), false) => self.forward_of::<f64, f32>(network, X, keywords),
+            (AnyNetwork::F64(network), true) => self.forward_of::<f32, f64>(network, X, keywords),
+            (AnyNetwork::F64(network), false) => self.forward_of::<f64, f64>(network, X, keywords),
         }
     }
 }
@@ -118,18 +123,19 @@ impl ColumnTransformer {
         &self,
         x: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let work = (self.0.features(), self.0.features());
-        run_pass::<S, T>(x, None, None, work, |x, out, _| self.0.transform(x, out))
+        let outputs = self.0.features();
+        let about = About { outputs, is_short: &|rows, _| rows.saturating_mul(outputs) < SHORT_FEATURES };
+        passes::run::<S, T>(x, Keywords { out: None, n_threads: None }, &about, |x, out, _| self.0.transform(x, out))
     }
 
     fn forward_of<'py, S: Element + Scalar, T: Element + Dispatch>(
         &self,
         network: &tinyrs_core::Network<T>,
         x: &Bound<'py, PyAny>,
-        out: Option<&Bound<'py, PyAny>>,
-        n_threads: Option<&Bound<'py, PyAny>>,
+        keywords: Keywords<'_, 'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        run_pass::<S, T>(x, out, n_threads, size_of_pass(network), |x, out, n| self.0.forward(network, x, out, n))
+        let pass = |x: Matrix<S>, out: &mut MatrixMut<T>, n_threads| self.0.forward(network, x, out, n_threads);
+        with_about(network, |about| passes::run(x, keywords, about, pass))
     }
 }
 

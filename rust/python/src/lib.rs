@@ -9,6 +9,7 @@ mod network;
 mod optimizer;
 mod options;
 mod parameters;
+mod passes;
 mod safetensors;
 mod sparse;
 mod training;

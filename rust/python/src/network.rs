@@ -3,26 +3,19 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use numpy::{Element, PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::IntoPyObjectExt;
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple, PyType};
-use tinyrs_core::{
-    Config, Dispatch, Init, Layer, Matrix, MatrixMut, Monitor, Scalar, Schedule, TrainingConfig, num_threads,
-};
+use tinyrs_core::{Config, Dispatch, Init, Monitor, Schedule, TrainingConfig, num_threads};
 
-use crate::arrays::{as_array, as_count, as_output, as_slice, tuple};
+use crate::arrays::as_count;
 use crate::errors::to_python;
 use crate::gradients::{self, Data, loss_of};
 use crate::options::{Options, random_seed, rate_factors, seed_of, sizes, unknown_precision};
 use crate::parameters::{copies_of, network_of, set_parameters};
-use crate::sparse::as_csr;
+use crate::passes::{self, Keywords};
 use crate::training;
-
-/// Work below this many multiply-adds keeps the GIL: about 20 us at the rate of one core, less than what taking it
-/// back can cost when other threads want it.
-const KEEP_GIL_BELOW: usize = 500_000;
 
 /// A `#[pyclass]` cannot be generic.
 #[derive(Clone)]
@@ -184,7 +177,27 @@ impl Network {
         out: Option<&Bound<'py, PyAny>>,
         n_threads: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        with_network!(&*self.current(), network => forward(network, X, out, n_threads))
+        with_network!(&*self.current(), network => passes::forward(network, X, Keywords { out, n_threads }))
+    }
+
+    /// What `forward` does with a batch, in words: the kernel, the blocks, the threads, the GIL, and why.
+    ///
+    /// Parameters
+    /// ----------
+    /// batch : int
+    ///     How many rows.
+    /// n_threads : int, optional
+    ///     At most so many threads; see `get_num_threads`.
+    ///
+    /// Returns
+    /// -------
+    /// str
+    ///     A line each. The words are for people and change from version to version.
+    #[pyo3(signature = (batch, *, n_threads=None))]
+    fn explain_plan(&self, batch: &Bound<PyAny>, n_threads: Option<&Bound<PyAny>>) -> PyResult<String> {
+        let batch = as_count("batch", batch, 1)? as usize;
+        let n_threads = n_threads.map(|n| as_count("n_threads", n, 1)).transpose()?.map(|n| n as usize);
+        Ok(with_network!(&*self.current(), network => explain_plan(network, batch, n_threads)))
     }
 
     /// The gradient of anything by the inputs and the parameters, from that by the outputs.
@@ -627,73 +640,9 @@ impl Network {
     }
 }
 
-/// One pass over the rows of `x`: `pass(X, out, n_threads)`, of a network with so many outputs and parameters.
-pub(crate) fn run_pass<'py, S: Element + Scalar, T: Element + Scalar>(
-    x: &Bound<'py, PyAny>,
-    out: Option<&Bound<'py, PyAny>>,
-    n_threads: Option<&Bound<'py, PyAny>>,
-    size: (usize, usize),
-    pass: impl Fn(Matrix<S>, &mut MatrixMut<T>, usize) -> tinyrs_core::Result<()> + Sync,
-) -> PyResult<Bound<'py, PyAny>> {
-    let array = as_array::<S>("X", x)?;
-    let values = as_slice(&array);
-    let (shape, rows, columns) = match *array.shape() {
-        [features] => (&[size.0][..], 1, features),
-        [batch, features] => (&[batch, size.0][..], batch, features),
-        ref other => {
-            let message = format!("X: expected shape (features,) or (batch, features), got {}", tuple(other));
-            return Err(PyValueError::new_err(message));
-        }
-    };
-    let matrix = Matrix::new("X", values, rows, columns).map_err(to_python)?;
-    run_pass_into(x.py(), (out, n_threads), (shape, rows, size), values, |out, n_threads| pass(matrix, out, n_threads))
-}
-
-/// A pass over `rows` rows whose numbers are `input`, into an array of `shape`.
-fn run_pass_into<'py, S: Scalar, T: Element + Scalar>(
-    py: Python<'py>,
-    (out, n_threads): (Option<&Bound<'py, PyAny>>, Option<&Bound<'py, PyAny>>),
-    (shape, rows, (outputs, n_parameters)): (&[usize], usize, (usize, usize)),
-    input: &[S],
-    pass: impl Fn(&mut MatrixMut<T>, usize) -> tinyrs_core::Result<()> + Sync,
-) -> PyResult<Bound<'py, PyAny>> {
-    let n_threads = n_threads.map(|n| as_count("n_threads", n, 1)).transpose()?.map(|n| n as usize);
-    let result = match out {
-        Some(out) => as_output(out, shape, input)?,
-        // SAFETY: not read before it is written: a pass writes every element or returns an error.
-        None => unsafe { PyArrayDyn::<T>::new(py, shape, false) },
-    };
-    // SAFETY: contiguous and aligned: made so above or checked. Nobody else has a new one; that no other thread
-    // uses the caller's `out` meanwhile is what NumPy asks of its callers too.
-    let y = unsafe { std::slice::from_raw_parts_mut(result.data(), result.len()) };
-    let mut y = MatrixMut::new("out", y, rows, outputs).map_err(to_python)?;
-    let outcome = if n_parameters.saturating_mul(rows) < KEEP_GIL_BELOW {
-        pass(&mut y, 1)
-    } else {
-        py.detach(|| pass(&mut y, num_threads(n_threads)))
-    };
-    outcome.map_err(to_python)?;
-    Ok(result.into_any())
-}
-
-fn forward<'py, T: Dispatch + Element>(
-    network: &tinyrs_core::Network<T>,
-    x: &Bound<'py, PyAny>,
-    out: Option<&Bound<'py, PyAny>>,
-    n_threads: Option<&Bound<'py, PyAny>>,
-) -> PyResult<Bound<'py, PyAny>> {
-    let size = size_of_pass(network);
-    let Some(csr) = as_csr::<T>("X", x)? else {
-        return run_pass(x, out, n_threads, size, |x, out, n| network.forward(x, out, n));
-    };
-    let csr = csr.borrow("X")?;
-    let (shape, rows) = ([csr.rows(), size.0], csr.rows());
-    run_pass_into::<T, T>(x.py(), (out, n_threads), (&shape, rows, size), &[], |out, n| {
-        network.forward_sparse(csr, out, n)
-    })
-}
-
-/// What [`run_pass`] has to know of a network.
-pub(crate) fn size_of_pass<T: Scalar + Dispatch>(network: &tinyrs_core::Network<T>) -> (usize, usize) {
-    (network.layers().last().map_or(0, Layer::outputs), network.n_parameters())
+/// The core's plan, and what becomes of the GIL.
+fn explain_plan<T: Dispatch>(network: &tinyrs_core::Network<T>, batch: usize, n_threads: Option<usize>) -> String {
+    let plan = network.plan(batch, num_threads(n_threads));
+    let gil = if plan.is_short() { "kept: the pass is short" } else { "released meanwhile" };
+    format!("{plan}\nGIL: {gil}")
 }

@@ -7,6 +7,15 @@ use crate::activation::Epilogue;
 use crate::simd::Lanes;
 use crate::simd::math::ExpConstants;
 
+/// What multiplies the weights of a layer with a block of rows; `plan` chooses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kernel {
+    /// One row, with weights that come from there.
+    Gemv(Source),
+    /// Several rows.
+    Gemm,
+}
+
 /// The work of one thread on one layer: some rows of the weights, and the inputs to multiply them with.
 pub(crate) struct Dense<'a, T> {
     pub rows: DenseRows<'a, T>,
@@ -14,8 +23,7 @@ pub(crate) struct Dense<'a, T> {
     pub x: &'a [T],
     pub inputs: usize,
     pub epilogue: &'a Epilogue<T>,
-    /// Where the weights come from.
-    pub source: Source,
+    pub kernel: Kernel,
 }
 
 /// `out[i][j] = activation(weight[j] . x[i] + bias[j]) * scale`
@@ -28,12 +36,13 @@ pub(super) unsafe fn dense<T: ExpConstants, S: Lanes<T>>(s: S, work: &Dense<T>, 
     assert!(rows.bias.len() == out.width && rows.weight.len() == out.width * inputs);
     // SAFETY: the caller's promise; one slice of a row is alive at a time.
     unsafe {
-        if x.len() == inputs {
-            gemv(s, rows.weight, x, work.source, out.row(0));
-            finish(s, rows, work.epilogue, x, out.row(0));
-            return;
+        match work.kernel {
+            Kernel::Gemv(source) => {
+                assert!(x.len() == inputs);
+                gemv(s, rows.weight, x, source, out.row(0));
+            }
+            Kernel::Gemm => gemm(s, rows.weight, x, inputs, out),
         }
-        gemm(s, rows.weight, x, inputs, out);
         for (i, x) in x.chunks_exact(inputs).enumerate() {
             finish(s, rows, work.epilogue, x, out.row(i));
         }

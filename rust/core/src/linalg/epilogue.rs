@@ -98,25 +98,28 @@ pub(crate) fn softmax<T: ExpConstants, S: Lanes<T>>(s: S, z: &mut [T]) {
     for v in z.iter_mut() {
         *v = shift(*v);
     }
-    map(s, z, |s, v| math::exp(s, v));
+    exp(s, z);
     let sum = z.iter().copied().fold(T::ZERO, |a, b| a + b);
     for v in z {
         *v = *v / sum;
     }
 }
 
-/// Applies `f` to every element.
+/// exp of every element, in place.
+///
+/// Not as a loop over any function: a closure has no CPU features, so none of the instructions that it is made of were
+/// inlined into it, and a register took 290 ns.
 #[inline(always)]
-pub(crate) fn map<T: Scalar, S: Lanes<T>>(s: S, z: &mut [T], f: impl Fn(S, S::V) -> S::V) {
+pub(crate) fn exp<T: ExpConstants, S: Lanes<T>>(s: S, z: &mut [T]) {
     let mut chunks = z.chunks_exact_mut(S::N);
     for chunk in &mut chunks {
         // SAFETY: a chunk has N elements.
-        unsafe { s.store(chunk.as_mut_ptr(), f(s, s.load(chunk.as_ptr()))) };
+        unsafe { s.store(chunk.as_mut_ptr(), math::exp(s, s.load(chunk.as_ptr()))) };
     }
     let rest = chunks.into_remainder();
     if !rest.is_empty() {
         // SAFETY: the remainder has fewer than N elements.
-        unsafe { s.store_first(rest.as_mut_ptr(), f(s, s.load_first(rest.as_ptr(), rest.len())), rest.len()) };
+        unsafe { s.store_first(rest.as_mut_ptr(), math::exp(s, s.load_first(rest.as_ptr(), rest.len())), rest.len()) };
     }
 }
 

@@ -22,6 +22,14 @@ use super::tile::{Ahead, tile};
 use crate::scalar::Scalar;
 use crate::simd::Lanes;
 
+/// Rows of the batch in a tile.
+pub(crate) const TILE_BATCH_ROWS: usize = 3;
+
+/// Rows of weights in a tile, for so many vector registers.
+pub(crate) const fn tile_weight_rows(registers: usize) -> usize {
+    if registers >= 32 { 8 } else { 4 }
+}
+
 /// Some columns of a (batch, stride) matrix that other threads write other columns of.
 #[derive(Clone, Copy)]
 pub(crate) struct Columns<T> {
@@ -58,7 +66,7 @@ pub(super) unsafe fn gemm<T: Scalar, S: Lanes<T>>(s: S, weight: &[T], x: &[T], c
         // SAFETY: the caller's promise, for the columns from j on.
         j += unsafe {
             match out.width - j {
-                8.. if S::REGISTERS >= 32 => row_block::<T, S, 8>(s, block, out),
+                8.. if tile_weight_rows(S::REGISTERS) == 8 => row_block::<T, S, 8>(s, block, out),
                 4.. => row_block::<T, S, 4>(s, block, out),
                 _ => row_block::<T, S, 1>(s, block, out),
             }
@@ -82,7 +90,7 @@ unsafe fn row_block<T: Scalar, S: Lanes<T>, const R: usize>(
         // SAFETY: the caller's promise; the rows from i on are there.
         i += unsafe {
             match batch - i {
-                3.. => batch_rows::<T, S, R, 3>(s, operands, i, out),
+                TILE_BATCH_ROWS.. => batch_rows::<T, S, R, TILE_BATCH_ROWS>(s, operands, i, out),
                 _ => batch_rows::<T, S, R, 1>(s, operands, i, out),
             }
         };

@@ -35,6 +35,21 @@ pub(crate) enum Source {
     Memory,
 }
 
+/// Runs of rows side by side.
+const SHARED_CACHE_RUNS: usize = 4;
+const MEMORY_RUNS: usize = 2;
+
+impl Source {
+    /// How many runs of rows are read side by side; none where blocks of neighbouring rows are.
+    pub(crate) fn runs(self) -> usize {
+        match self {
+            Source::Cache => 0,
+            Source::SharedCache => SHARED_CACHE_RUNS,
+            Source::Memory => MEMORY_RUNS,
+        }
+    }
+}
+
 /// How far ahead of each read its run is asked for.
 const PREFETCH_BYTES: usize = 3072;
 
@@ -43,8 +58,8 @@ const PREFETCH_BYTES: usize = 3072;
 pub(super) fn gemv<T: Scalar, S: Lanes<T>>(s: S, weight: &[T], x: &[T], source: Source, out: &mut [T]) {
     match source {
         Source::Cache => in_blocks(s, weight, x, out),
-        Source::SharedCache => in_runs::<T, S, 4>(s, weight, x, out),
-        Source::Memory => in_runs::<T, S, 2>(s, weight, x, out),
+        Source::SharedCache => in_runs::<T, S, SHARED_CACHE_RUNS>(s, weight, x, out),
+        Source::Memory => in_runs::<T, S, MEMORY_RUNS>(s, weight, x, out),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::activation::Epilogue;
 use crate::error::{Error, Result};
 use crate::optimizer::{self, Slots, Update};
 use crate::scalar::Scalar;
-use crate::simd::math::{self, ExpConstants};
+use crate::simd::math::ExpConstants;
 use crate::simd::{Isa, Lanes};
 
 /// Everything that runs on lanes, for one element type on one instruction set. The functions are only as safe as the
@@ -26,6 +26,7 @@ pub struct Kernels<T> {
     softmax: unsafe fn(&mut [T]),
     product: unsafe fn(Sizes, Left<T>, Right<T>, Target<T>),
     panel: usize,
+    registers: usize,
     all_finite: unsafe fn(&[T]) -> bool,
     read: unsafe fn(&[T], ReadPattern) -> T,
     multiply_add: unsafe fn(usize) -> (T, usize),
@@ -106,6 +107,11 @@ impl<T: Scalar> Kernels<T> {
     /// Columns of a panel of B in [`Kernels::product`].
     pub(crate) fn panel(&self) -> usize {
         self.panel
+    }
+
+    /// Vector registers of the instruction set.
+    pub(crate) fn registers(&self) -> usize {
+        self.registers
     }
 
     /// Whether no element is infinite or NaN.
@@ -250,7 +256,7 @@ macro_rules! shells {
             $(#[target_feature(enable = $features)])?
             unsafe fn exp<T: ExpConstants>(z: &mut [T]) where $token: Lanes<T> {
                 // SAFETY: as above.
-                epilogue::map(unsafe { <$token>::new() }, z, |s, v| math::exp(s, v))
+                epilogue::exp(unsafe { <$token>::new() }, z)
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn read<T: ExpConstants>(data: &[T], pattern: ReadPattern) -> T where $token: Lanes<T> {
@@ -316,6 +322,7 @@ macro_rules! shells {
                 Kernels {
                     isa: $isa,
                     panel: outer::panel::<T, $token>(),
+                    registers: <$token as Lanes<T>>::REGISTERS,
                     dense, product, finish, softmax, all_finite, exp, read, multiply_add, pack_transposed, pack,
                     activate_rows, slope_rows, drop_out, sum_columns, copy_normal, sum_of_squares, update,
                 }

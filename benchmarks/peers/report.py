@@ -1,0 +1,215 @@
+"""What was measured, as tables on a terminal, as Markdown, as JSON and as a plot."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json as json_format
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import training
+from tinyrs.bench import environment
+from tinyrs.bench.report import columns, duration
+
+from peers.engines import ENGINES
+from peers.processes import Processes
+from peers.running import Outcome, Timing
+from peers.targets import TARGETS, Measured, Target, thread_ratio
+
+# Goes up when a field changes its meaning or goes away.
+SCHEMA = 1
+_PACKAGES = ("onnxruntime", "openvino", "scikit-learn", "jax", "torch")
+
+
+@dataclass(frozen=True)
+class Table:
+    """The first row names the columns."""
+
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str] = ()
+
+    def text(self) -> str:
+        return "\n".join([columns(self.rows), *self.notes]) + "\n"
+
+    def markdown(self) -> str:
+        header, *rows = self.rows
+        lines = [header, ["---"] * len(header), *rows]
+        notes = [f"\n{note}" for note in self.notes]
+        return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), *notes]) + "\n"
+
+
+def threads(n: int) -> str:
+    """So many threads."""
+    return "1 thread" if n == 1 else f"{n} threads"
+
+
+def outcome_table(outcome: Outcome) -> Table:
+    """A work's engines: tinyrs, then the fastest first.
+
+    Medians at each number of threads; all else belongs to the better one.
+    """
+    is_row, work = outcome.work.batch == 1, outcome.work
+    share = "of read bandwidth" if is_row else "of FMA peak"
+    counts = sorted({timing.threads for timing in outcome.timings})
+    rows = [[work.name, *map(threads, counts), "p99", "time / tinyrs'", "error", "GFLOP/s", share]]
+    ours = outcome.best("tinyrs")
+
+    def cells(timing: Timing) -> list[str]:
+        reached = outcome.read_share(timing) if is_row else outcome.fma_share(timing)
+        return [
+            timing.engine,
+            *(duration(t.median_ms) if t else "" for t in (outcome.best(timing.engine, n) for n in counts)),
+            duration(timing.p99_ms),
+            f"{timing.median_ms / ours.median_ms:.2f}" if ours else "",
+            f"{timing.error:.1e}",
+            f"{work.flops / timing.median_ms / 1e6:.1f}",
+            f"{reached:.0%}",
+        ]
+
+    rows += [cells(timing) for timing in ([ours] if ours else []) + outcome.peers()]
+    notes = [f"{name}: not timed, {why}" for name, why in outcome.failures.items()]
+    notes += [f"{name}: not installed" for name in outcome.absent]
+    return Table(rows, notes)
+
+
+def training_table(comparison: training.Comparison) -> Table:
+    """A work's engines, each at its better number of threads."""
+    return Table([[f"train {comparison.work.name}", *training.HEADER], *training.rows(comparison)])
+
+
+def process_table(processes: Processes) -> Table:
+    """Cold start, import, idle threads."""
+    ours = processes.cold_s.get("tinyrs")
+    rows = [["a process: import, load 64-128-128-10, predict once", "wall time", "time / tinyrs'"]]
+    for name, seconds in processes.cold_s.items():
+        rows.append([name, duration(seconds * 1e3), f"{seconds / ours:.2f}" if ours else ""])
+    notes = [f"{name}: not timed, {why}" for name, why in processes.failures.items()]
+    notes += [f"{name}: not installed" for name in processes.absent]
+    notes += [
+        f"import tinyrs takes {processes.import_s * 1e3:.1f} ms more than import numpy",
+        f"a second's sleep after passes with all threads takes {processes.idle_s * 1e3:.1f} ms of CPU time",
+    ]
+    return Table(rows, notes)
+
+
+def thread_table(measured: Measured) -> Table:
+    """tinyrs with one thread and with all, work by work."""
+    counts = measured.settings.threads
+    ends = (min(counts), max(counts))
+    rows = [["tinyrs", *map(threads, ends), "all / one"]]
+    for outcome in measured.outcomes:
+        one, every = (outcome.best("tinyrs", n) for n in ends)
+        ratio = thread_ratio(outcome, counts)
+        if one and every and ratio:
+            rows.append(
+                [outcome.work.name, duration(one.median_ms), duration(every.median_ms), f"{ratio:.2f}"]
+            )
+    return Table(rows)
+
+
+def target_table(measured: Measured) -> Table:
+    """What was to be reached, and whether it was."""
+    rows = [
+        ["target, as best peer's time / tinyrs' unless it says otherwise", "wanted", "measured", "reached"]
+    ]
+    for target in TARGETS:
+        value = target.value(measured)
+        bound = f"{'at most' if target.at_most else 'at least'} {target.bound:g}{target.unit}"
+        found = ["not measured", ""]
+        if value is not None:
+            found = [f"{value:.2f}{target.unit}", "yes" if target.reached(value) else "NO"]
+        rows.append([target.text, bound, *found])
+    return Table(rows)
+
+
+def tables(measured: Measured) -> list[Table]:
+    """All of them."""
+    return [
+        *([process_table(measured.processes)] if measured.processes else []),
+        *map(outcome_table, measured.outcomes),
+        *map(training_table, measured.trainings),
+        *summary(measured),
+    ]
+
+
+def summary(measured: Measured) -> list[Table]:
+    """What is only known when all has been measured."""
+    return [thread_table(measured), target_table(measured)]
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    """The machine, the day, and the versions of what is installed."""
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return {"date": time.strftime("%Y-%m-%d")} | environment.describe(folder) | versions
+
+
+def markdown(measured: Measured, about: dict[str, Any]) -> str:
+    """A document."""
+    lines = [f"- {name.replace('_', ' ')}: {value}" for name, value in about.items()]
+    return "\n".join(
+        ["# tinyrs beside other libraries\n", *lines, "", *(t.markdown() for t in tables(measured))]
+    )
+
+
+def json(measured: Measured, about: dict[str, Any]) -> str:
+    """All that was measured, with every single time."""
+
+    def outcome_fields(outcome: Outcome) -> dict[str, Any]:
+        timings = [asdict(t) | {"median_ms": t.median_ms, "p99_ms": t.p99_ms} for t in outcome.timings]
+        return asdict(outcome) | {"name": outcome.work.name, "timings": timings}
+
+    def target_fields(target: Target) -> dict[str, Any]:
+        value = target.value(measured)
+        return {
+            "text": target.text,
+            "bound": target.bound,
+            "at_most": target.at_most,
+            "value": value,
+            "reached": None if value is None else target.reached(value),
+        }
+
+    document = {
+        "schema": SCHEMA,
+        "environment": about,
+        "settings": asdict(measured.settings),
+        "forward": [outcome_fields(outcome) for outcome in measured.outcomes],
+        "training": [asdict(comparison) for comparison in measured.trainings],
+        "processes": asdict(measured.processes) if measured.processes else None,
+        "targets": [target_fields(target) for target in TARGETS],
+    }
+    return json_format.dumps(document, indent=1) + "\n"
+
+
+def plot(measured: Measured, path: Path) -> None:
+    """The better median of each engine on each work, on a log scale."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 1.5 + 0.5 * len(measured.outcomes)), layout="constrained")
+    axes = figure.subplots()
+    names = [outcome.work.name for outcome in measured.outcomes]
+    for engine, marker in zip(ENGINES, "osD^vPX", strict=True):
+        found = [(i, o.best(engine)) for i, o in enumerate(measured.outcomes)]
+        points = [(t.median_ms, i) for i, t in found if t]
+        if points:
+            axes.plot(*zip(*points, strict=True), marker, label=engine, alpha=0.8)
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.set_xlabel("median time of a pass in ms, at the better number of threads")
+    axes.grid(True, alpha=0.3)
+    axes.legend()
+    figure.savefig(path)
+
+
+def show(found: Iterable[Table]) -> None:
+    """Prints tables as soon as they are known."""
+    for table in found:
+        print(table.text(), flush=True)

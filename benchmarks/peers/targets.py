@@ -1,0 +1,146 @@
+"""What tinyrs has to reach on 2 cores, against the best peer at its better number of threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import training
+
+from peers.processes import Processes
+from peers.running import Outcome, Settings
+from peers.workloads import (
+    HEADLINE_F32,
+    HEADLINE_F64,
+    LARGE_F32,
+    LARGE_F64,
+    MEDIUM_32,
+    MEDIUM_256,
+    SMALL_TANH,
+    Work,
+)
+
+# From what share of one thread's time on a pass with all threads counts as slower.
+SLOWER = 1.05
+
+
+@dataclass
+class Measured:
+    """All that was measured."""
+
+    settings: Settings
+    outcomes: list[Outcome] = field(default_factory=list)
+    trainings: list[training.Comparison] = field(default_factory=list)
+    processes: Processes | None = None
+
+    def of(self, work: Work) -> Outcome | None:
+        return next((outcome for outcome in self.outcomes if outcome.work == work), None)
+
+
+@dataclass(frozen=True)
+class Target:
+    """`value` of what was measured, None where it was not, must be at least or at most `bound`."""
+
+    text: str
+    bound: float
+    value: Callable[[Measured], float | None]
+    at_most: bool = False
+    unit: str = ""
+
+    def reached(self, value: float) -> bool:
+        return value <= self.bound if self.at_most else value >= self.bound
+
+
+def thread_ratio(outcome: Outcome, threads: Sequence[int]) -> float | None:
+    """tinyrs's time with all threads, over that with one."""
+    one, every = (outcome.best("tinyrs", n) for n in (min(threads), max(threads)))
+    return every.median_ms / one.median_ms if one and every else None
+
+
+def _ratio(work: Work, threads: int | None = None) -> Callable[[Measured], float | None]:
+    def value(measured: Measured) -> float | None:
+        outcome = measured.of(work)
+        return outcome.ratio(threads) if outcome else None
+
+    return value
+
+
+def _share(work: Work, share: Callable[[Outcome], float | None]) -> Callable[[Measured], float | None]:
+    def value(measured: Measured) -> float | None:
+        outcome = measured.of(work)
+        return share(outcome) if outcome else None
+
+    return value
+
+
+def _read_share(outcome: Outcome) -> float | None:
+    """With all threads, of what all can read."""
+    timing = outcome.best("tinyrs", max(outcome.read_bandwidth, default=None))
+    return outcome.read_share(timing) if timing else None
+
+
+def _fma_share(outcome: Outcome) -> float | None:
+    timing = outcome.best("tinyrs", max(outcome.fma_peak, default=None))
+    return outcome.fma_share(timing) if timing else None
+
+
+def _trained(index: int, *engines: str) -> Callable[[Measured], float | None]:
+    def value(measured: Measured) -> float | None:
+        work = training.WORKS[index]
+        return next((c.ratio(*engines) for c in measured.trainings if c.work == work), None)
+
+    return value
+
+
+def _training(index: int, frameworks: float, sklearn: float) -> tuple[Target, Target]:
+    name = f"train {training.WORKS[index].name}"
+    return (
+        Target(f"{name}: PyTorch or jax", frameworks, _trained(index, "PyTorch", "jax")),
+        Target(f"{name}: scikit-learn", sklearn, _trained(index, "scikit-learn")),
+    )
+
+
+def _cold(measured: Measured) -> float | None:
+    seconds = measured.processes.cold_s if measured.processes else {}
+    both = {"tinyrs", "onnxruntime"} <= set(seconds)
+    return seconds["onnxruntime"] / seconds["tinyrs"] if both else None
+
+
+def _worst_thread_ratio(measured: Measured) -> float | None:
+    ratios = [thread_ratio(outcome, measured.settings.threads) for outcome in measured.outcomes]
+    return max((ratio for ratio in ratios if ratio), default=None)
+
+
+TARGETS = (
+    Target("headline f32, all threads: best peer", 1.5, _ratio(HEADLINE_F32)),
+    Target("headline f32, one thread: best peer", 1.35, _ratio(HEADLINE_F32, 1)),
+    Target("headline f64, all threads: best peer", 1.5, _ratio(HEADLINE_F64)),
+    Target("headline f32, all threads: share of the read bandwidth", 0.9, _share(HEADLINE_F32, _read_share)),
+    Target("64-128-128-10, one sample: best peer", 8, _ratio(SMALL_TANH)),
+    Target("4 x 128, batch 256: best peer", 1.5, _ratio(MEDIUM_256)),
+    Target("4 x 128, batch 32: best peer", 3, _ratio(MEDIUM_32)),
+    Target("10 x 1024, batch 256, f32: best peer", 1.1, _ratio(LARGE_F32)),
+    Target("10 x 1024, batch 256, f32: share of the FMA peak", 0.8, _share(LARGE_F32, _fma_share)),
+    Target("10 x 1024, batch 256, f64: best peer", 1.1, _ratio(LARGE_F64)),
+    Target("10 x 1024, batch 256, f64: share of the FMA peak", 0.8, _share(LARGE_F64, _fma_share)),
+    *_training(0, 1.5, 4),
+    *_training(1, 2, 4),
+    *_training(2, 6, 8),
+    Target("cold start: onnxruntime", 5, _cold),
+    Target(
+        "import over numpy's",
+        30,
+        lambda m: m.processes.import_s * 1e3 if m.processes else None,
+        at_most=True,
+        unit=" ms",
+    ),
+    Target(
+        "processor time of an idle second",
+        # The clock of a process has ticks of up to 10 ms, and waking from the sleep is work too.
+        5,
+        lambda m: m.processes.idle_s * 1e3 if m.processes else None,
+        at_most=True,
+        unit=" ms",
+    ),
+    Target("all threads over one, at the worst", SLOWER, _worst_thread_ratio, at_most=True),
+)

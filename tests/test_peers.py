@@ -1,0 +1,196 @@
+"""The comparison with other libraries: who is wrong gets no time. Needs none of the libraries."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import training
+from conftest import Tool
+from peers import processes, report
+from peers.engines import Engine, Make, numpy_engine, tinyrs_engine
+from peers.processes import Processes
+from peers.running import Outcome, Settings, Timing, compare
+from peers.targets import TARGETS, Measured
+from peers.workloads import HEADLINE_F32, SMALL_TANH, WORKS, Work
+from tinyrs.bench import environment
+from tinyrs.oracle import Array, Layer
+
+ROW = Work("small", (9, 7, 8, 5), 1, "tanh", "softmax")
+BATCH = Work("medium", (6, 6, 6), 4, "relu", "identity", "f64")
+SETTINGS = Settings(rounds=2, turn_s=0.001, threads=(1, 2))
+RIGHT = {"tinyrs": tinyrs_engine, "numpy": numpy_engine}
+
+
+@pytest.fixture(autouse=True)
+def a_machine_that_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    def probe(outcome: Outcome, threads: Sequence[int]) -> None:
+        outcome.read_bandwidth |= dict.fromkeys(threads, 1e10)
+        outcome.fma_peak |= dict.fromkeys(threads, 1e11)
+
+    monkeypatch.setattr(Outcome, "probe", probe)
+
+
+def changed(change: Callable[[Array, int], Array]) -> Make:
+    """The oracle, with `change` applied to the n-th answer."""
+
+    def make(work: Work, layers: Sequence[Layer]) -> Callable[[int], Engine]:
+        calls: Iterator[int] = iter(range(1_000_000_000))
+
+        def engine(threads: int) -> Engine:
+            right = numpy_engine(work, layers)(threads)
+            return replace(right, run=lambda x: change(right.run(x), next(calls)))
+
+        return engine
+
+    return make
+
+
+def cached(work: Work, layers: Sequence[Layer]) -> Callable[[int], Engine]:
+    """Answers whatever it is asked with its first answer."""
+    answers: list[Array] = []
+
+    def engine(threads: int) -> Engine:
+        right = numpy_engine(work, layers)(threads)
+
+        def run(x: Array) -> Array:
+            if not answers:
+                answers.append(right.run(x))
+            return answers[0]
+
+        return replace(right, run=run)
+
+    return engine
+
+
+def absent(work: Work, layers: Sequence[Layer]) -> Callable[[int], Engine]:
+    raise ImportError
+
+
+@pytest.mark.parametrize("work", [ROW, BATCH], ids=lambda work: work.name)
+def test_who_is_wrong_or_absent_gets_no_time(work: Work) -> None:
+    engines = RIGHT | {
+        "zeros": changed(lambda y, _: 0 * y),
+        "a percent off": changed(lambda y, _: y * y.dtype.type(1.01)),
+        "reversed": changed(lambda y, _: y[..., ::-1]),
+        "cached": cached,
+        "spoilt later": changed(lambda y, n: y if n < 8 else y + 1),
+        "absent": absent,
+    }
+    outcome = compare(work, engines, SETTINGS)
+    assert {(t.engine, t.threads) for t in outcome.timings} == {(e, n) for e in RIGHT for n in (1, 2)}
+    assert set(outcome.failures) == set(engines) - set(RIGHT) - {"absent"}
+    assert outcome.absent == ["absent"]
+    assert "after having been right at first" in outcome.failures["spoilt later"]
+    text = report.outcome_table(outcome).text()
+    assert "zeros: not timed, output [" in text
+    assert "absent: not installed" in text
+
+
+def test_the_whole_way_to_every_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "ENGINES", {n: training.ENGINES[n] for n in ("tinyrs", "numpy")})
+    measured = Measured(SETTINGS, [compare(work, RIGHT, SETTINGS) for work in (ROW, BATCH)])
+    measured.trainings = [training.compare(training.Work((5, 4, 3), 4, "relu", steps=2), 2, (1, 2))]
+    measured.processes = Processes({"tinyrs": 0.1, "onnxruntime": 0.2}, import_s=0.01)
+    about = report.describe(Path())
+    document = json.loads(report.json(measured, about))
+    first = document["forward"][0]
+    assert first["work"]["sizes"] == list(ROW.sizes)
+    for timing in first["timings"]:
+        assert timing["median_ms"] > 0
+        assert len(timing["times_ns"]) >= 2 * 3
+        assert 0 <= timing["error"] < 1e-6
+    assert document["training"][0]["trained"][0]["engine"] == "tinyrs"
+    assert {target["text"]: target["value"] for target in document["targets"]}["cold start: onnxruntime"] == 2
+    text = report.markdown(measured, about)
+    assert f"| {ROW.name} | 1 thread | 2 threads | p99 |" in text
+    assert "| headline f32, all threads: best peer | at least 1.5 | not measured |  |" in text
+    assert "| cold start: onnxruntime | at least 5 | 2.00 | NO |" in text
+    report.plot(measured, tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").stat().st_size > 1000
+
+
+def timing(engine: str, threads: int, ms: float) -> Timing:
+    return Timing(engine, threads, (int(ms * 1e6),) * 3, 0.0, 1.0)
+
+
+def test_the_best_peer_at_its_better_number_of_threads_counts() -> None:
+    outcome = Outcome(HEADLINE_F32, read_bandwidth={1: 2e10, 2: 4e10})
+    outcome.timings = [
+        timing("tinyrs", 1, 20),
+        timing("tinyrs", 2, 21),
+        timing("numpy", 1, 30),
+        timing("numpy", 2, 50),
+        timing("jax", 1, 45),
+        timing("jax", 2, 28),
+    ]
+    measured = Measured(SETTINGS, [outcome])
+    values = {target.text: target.value(measured) for target in TARGETS}
+    assert values["headline f32, all threads: best peer"] == 28 / 20
+    assert values["headline f32, one thread: best peer"] == 30 / 20
+    share = values["headline f32, all threads: share of the read bandwidth"]
+    assert share == pytest.approx(HEADLINE_F32.nbytes / 21e-3 / 4e10)
+    assert values["all threads over one, at the worst"] == 21 / 20
+    assert values["64-128-128-10, one sample: best peer"] is None
+    rows = {row[0]: row[3] for row in report.target_table(measured).rows}
+    assert rows["headline f32, all threads: best peer"] == "NO"
+    assert rows["headline f32, one thread: best peer"] == "yes"
+
+
+def test_a_network_that_does_not_fit_is_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "available_memory", lambda: 1000)
+    outcome = compare(ROW, {"absent": absent}, SETTINGS)
+    assert "GB" in outcome.failures["absent"]
+    assert report.outcome_table(outcome).text()
+
+
+def test_training_something_else_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lazy(*_: object) -> training.Epoch:
+        return lambda: 0.0
+
+    def missing(*_: object) -> training.Epoch:
+        raise ImportError
+
+    engines = {"tinyrs": training.tinyrs_engine, "numpy": training.oracle_engine}
+    monkeypatch.setattr(training, "ENGINES", engines | {"lazy": lazy, "missing": missing})
+    comparison = training.compare(training.Work((5, 4, 3), 4, "tanh", steps=2), 2, (1,))
+    assert {t.engine for t in comparison.trained} == {"tinyrs", "numpy"}
+    assert set(comparison.other_work) == {"lazy"}
+    assert comparison.absent == ["missing"]
+    cells = {row[0]: row[1] for row in training.rows(comparison)}
+    assert cells["lazy"] == "other work: not timed"
+    assert cells["missing"] == "not installed"
+
+
+def test_a_cold_start_has_to_answer_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    module, code = processes.COLD_STARTS["tinyrs"]
+    starts = {
+        "tinyrs": (module, code),
+        "zeros": ("numpy", "import numpy as np\ny = np.zeros((1, 10))\n"),
+        "absent": ("no_such_module", ""),
+    }
+    monkeypatch.setattr(processes, "COLD_STARTS", starts)
+    result = processes.measure(1)
+    assert set(result.cold_s) == {"tinyrs"}
+    assert set(result.failures) == {"zeros"}
+    assert result.absent == ["absent"]
+    assert 0 <= result.idle_s < 0.2
+
+
+def test_works_are_what_they_say() -> None:
+    assert len({work.name for work in WORKS}) == len(WORKS)
+    assert HEADLINE_F32.nbytes == 100 * (1024 * 1024 + 1024) * 4
+    layers, inputs = SMALL_TANH.parameters(), SMALL_TANH.inputs()
+    assert sum(W.size + b.size for W, b in layers) == SMALL_TANH.n_parameters
+    assert len(np.unique(np.vstack(inputs), axis=0)) == len(inputs) > 100
+    assert all(x.shape == (1, 64) and x.all() for x in inputs)
+
+
+def test_an_unknown_group_is_an_error_that_names_the_groups(run_tool: Tool) -> None:
+    done = run_tool("benchmarks/compare.py", "--only", "tiny")
+    assert done.returncode == 2
+    assert "'headline', 'small', 'medium', 'large', 'training', 'process'" in done.stderr
