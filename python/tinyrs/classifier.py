@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,8 @@ except ModuleNotFoundError as missing:
     ) from missing
 
 from tinyrs._tinyrs import Network, Optimizer
+from tinyrs.calibration import divide_logits, fit_temperature
+from tinyrs.checkpoints import Checkpoint, resting_epochs
 from tinyrs.preprocessing import Preprocessor, Table
 from tinyrs.training import History, Record
 
@@ -33,6 +36,7 @@ Floats = npt.NDArray[np.floating[Any]]
 MIN_ROWS_TO_HOLD_OUT = 50
 # Fewer rows are learnt in f64 by default.
 FEW_ROWS = 1000
+MANY_EPOCHS = 256
 DTYPES: dict[str, type[np.float32] | type[np.float64]] = {"f32": np.float32, "f64": np.float64}
 
 
@@ -134,12 +138,13 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         "width": [Interval(Integral, 1, None, closed="left"), None],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left"), None],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "refit": ["boolean"],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), None],
         "class_weight": [StrOptions({"balanced"}), dict, None],
         "calibrate": ["boolean"],
@@ -162,12 +167,13 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         learning_rate_init: float = 0.04,
         schedule: str = "coslog4",
         batch_size: int = 256,
-        max_iter: int = 256,
+        max_iter: int | None = None,
         alpha: float = 0.0,
         dropout: float = 0.0,
         label_smoothing: float = 0.1,
         early_stopping: bool = True,
         validation_fraction: float = 0.2,
+        refit: bool = True,
         n_iter_no_change: int | None = None,
         class_weight: Mapping[Any, float] | str | None = None,
         calibrate: bool = True,
@@ -192,6 +198,7 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         self.label_smoothing = label_smoothing
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
+        self.refit = refit
         self.n_iter_no_change = n_iter_no_change
         self.class_weight = class_weight
         self.calibrate = calibrate
@@ -246,8 +253,8 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         else:
             train, held = self._split(targets, rng)
         if not (self.warm_start and hasattr(self, "network_")):
-            of_train = None if weight is None else weight[train]
-            self.preprocessor_ = Preprocessor.fit(_rows(table, train), self._categorical(), of_train)
+            # Of all rows, also those held out: it knows no labels, and `refit` needs it so.
+            self.preprocessor_ = Preprocessor.fit(table, self._categorical(), weight)
         features = self._features(table)
         validation = None
         if eval_set is not None:
@@ -259,20 +266,33 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         seed = int(rng.randint(2**31 - 1))
         fresh = not (self.warm_start and self._fits(features.shape[1], n_outputs))
         network = self._network(features.shape[1], n_outputs, seed) if fresh else self.network_
-        history = self._train(
-            network,
+        start, epochs = network.parameters(), self._epochs(table.rows)
+        train_on = functools.partial(self._train, network, epochs=epochs, seed=seed)
+        checkpoint = Checkpoint(network, resting_epochs(self.schedule, epochs), _validation_score)
+        history = train_on(
             _optimizer(),
             (features[train], targets[train]),
             None if weight is None else weight[train],
-            epochs=self.max_iter,
             validation=validation,
-            seed=seed,
+            patience=self.n_iter_no_change,
+            callbacks=[*(self.callbacks or ()), *([] if validation is None else [checkpoint])],
         )
-        self.temperature_ = 1.0
-        if validation is not None and self.calibrate:
-            self.temperature_ = _temperature(_logits(network, validation[0]), validation[1])
-            _divide_logits(network, self.temperature_)
         self._finish(network, history)
+        self.temperature_ = 1.0
+        if validation is not None:
+            self.best_iteration_ = checkpoint.restore()
+            if self.calibrate:
+                self.temperature_ = fit_temperature(_logits(network, validation[0]), validation[1])
+        if held is not None and self.refit:
+            # The same course from the same start, with more rows.
+            network.set_parameters(start)
+            train_on(
+                _optimizer(),
+                (features, targets),
+                weight,
+                callbacks=[lambda record: record["epoch"] == self.best_iteration_],
+            )
+        divide_logits(network, self.temperature_)
         # What a partial_fit before may have left belongs to another network.
         self._optimizer = None
         return self
@@ -314,8 +334,8 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
             (features, targets),
             weight,
             epochs=1,
-            validation=None,
             seed=int(rng.randint(2**31 - 1)),
+            callbacks=self.callbacks or (),
             rate=self.learning_rate_init / 10,
             schedule="constant",
         )
@@ -447,6 +467,11 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
             precision=self._precision,
         )
 
+    def _epochs(self, rows: int) -> int:
+        if self.max_iter is not None:
+            return self.max_iter
+        return max(round(MANY_EPOCHS * min(1.0, math.sqrt(FEW_ROWS / rows))), 1)
+
     def _fits(self, inputs: int, outputs: int) -> bool:
         return hasattr(self, "network_") and self.network_.layer_sizes == (inputs, *self._sizes(), outputs)
 
@@ -458,16 +483,18 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         weight: npt.NDArray[np.float64] | None,
         *,
         epochs: int,
-        validation: tuple[Floats, npt.NDArray[Any]] | None,
         seed: int,
+        validation: tuple[Floats, npt.NDArray[Any]] | None = None,
+        patience: int | None = None,
+        callbacks: Sequence[Callable[[Record], object]] = (),
         rate: float | None = None,
         schedule: str | None = None,
     ) -> History:
-        sizes, callbacks = network.layer_sizes, self.callbacks
+        sizes = network.layer_sizes
 
         def callback(record: Record) -> bool:
             # All of them see each epoch.
-            return sum(bool(call(record)) for call in callbacks or ()) > 0
+            return sum(bool(call(record)) for call in callbacks) > 0
 
         return network.fit(
             *data,
@@ -485,10 +512,11 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
             label_smoothing=self.label_smoothing,
             sample_weight=weight,
             validation=validation,
-            patience=self.n_iter_no_change,
+            patience=patience,
             monitor="score" if validation is not None else "loss",
+            restore_best=False,
             seed=seed,
-            callback=callback if callbacks is not None else None,
+            callback=callback if callbacks else None,
             progress=bool(self.verbose),
             n_threads=self.n_threads,
         )
@@ -496,9 +524,7 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
     def _finish(self, network: Network, history: History) -> None:
         self.network_ = network
         self.n_iter_ = len(history)
-        self.best_iteration_ = (
-            history.best_epoch if "validation_score" in history.records[0] else len(history) - 1
-        )
+        self.best_iteration_ = len(history) - 1
         self.loss_curve_ = history["loss"].tolist()
         held_out = "validation_score" in history.records[0]
         self.validation_scores_ = history["validation_score"].tolist() if held_out else None
@@ -577,6 +603,10 @@ def _rows(table: Table, rows: npt.NDArray[np.intp]) -> Table:
     return Table([column[rows] for column in table.columns], len(rows))
 
 
+def _validation_score(record: Record) -> float:
+    return record["validation_score"]
+
+
 def _optimizer() -> Optimizer:
     return Optimizer("adamw", beta2=0.95)
 
@@ -587,12 +617,6 @@ def _logits(network: Network, features: Floats, n_threads: int | None = None) ->
         network.parameters(), activation=network.activation, precision=network.precision
     )
     return plain.forward(features, n_threads=n_threads)
-
-
-def _divide_logits(network: Network, temperature: float) -> None:
-    parameters = network.parameters()
-    weight, bias = parameters[-1]
-    network.set_parameters([*parameters[:-1], (weight / temperature, bias / temperature)])
 
 
 def _with_classes(network: Network, places: npt.NDArray[np.intp], n_classes: int) -> Network:
@@ -606,32 +630,3 @@ def _with_classes(network: Network, places: npt.NDArray[np.intp], n_classes: int
         output_activation=network.output_activation,
         precision=network.precision,
     )
-
-
-def _temperature(logits: Floats, targets: npt.NDArray[Any]) -> float:
-    """The temperature that makes the loss on held-out rows least (Guo et al. 2017): logits (rows, outputs).
-
-    To these rows comes one whose label may be any, or a network that is always right there would be certain
-    of all it says.
-    """
-    z = np.asarray(logits, dtype=np.float64)
-    any_label = 1 / (len(z) + 1)
-
-    def loss(log_temperature: float) -> float:
-        scaled = z / math.exp(log_temperature)
-        if targets.ndim == 2:
-            smoothed = targets * (1 - any_label) + 0.5 * any_label
-            return float(np.mean(np.logaddexp(0, scaled) - scaled * smoothed))
-        scaled -= scaled.max(axis=1, keepdims=True)
-        expected = (1 - any_label) * scaled[np.arange(len(z)), targets] + any_label * scaled.mean(axis=1)
-        return float(np.mean(np.log(np.exp(scaled).sum(axis=1)) - expected))
-
-    # The loss is convex in 1 / T, so it has one valley: halve it by the golden ratio.
-    low, high, ratio = math.log(0.05), math.log(20.0), (math.sqrt(5) - 1) / 2
-    for _ in range(40):
-        left, right = high - ratio * (high - low), low + ratio * (high - low)
-        if loss(left) <= loss(right):
-            high = right
-        else:
-            low = left
-    return math.exp((low + high) / 2)
