@@ -1,5 +1,5 @@
-"""Probabilities that mean what they say: one temperature for all logits (Guo et al., "On Calibration of Modern
-Neural Networks", 2017)."""
+"""Probabilities that mean what they say: one temperature for all logits (Guo et al., "On Calibration of
+Modern Neural Networks", 2017)."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ except ModuleNotFoundError as missing:
 
 from tinyrs._tinyrs import Network, Optimizer
 from tinyrs.calibration import divide_logits, fit_temperature
-from tinyrs.checkpoints import Checkpoint, resting_epochs
+from tinyrs.checkpoints import Checkpoint, half_a_standard_error, resting_epochs
 from tinyrs.preprocessing import Preprocessor, Table
 from tinyrs.training import History, Record
 
@@ -268,7 +268,12 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         network = self._network(features.shape[1], n_outputs, seed) if fresh else self.network_
         start, epochs = network.parameters(), self._epochs(table.rows)
         train_on = functools.partial(self._train, network, epochs=epochs, seed=seed)
-        checkpoint = Checkpoint(network, resting_epochs(self.schedule, epochs), _validation_score)
+        checkpoint = Checkpoint(
+            network,
+            resting_epochs(self.schedule, epochs),
+            score=lambda record: record["validation_score"],
+            tolerance=half_a_standard_error(0 if validation is None else len(validation[1])),
+        )
         history = train_on(
             _optimizer(),
             (features[train], targets[train]),
@@ -601,10 +606,6 @@ def _as_table(X: Any) -> Any:
 
 def _rows(table: Table, rows: npt.NDArray[np.intp]) -> Table:
     return Table([column[rows] for column in table.columns], len(rows))
-
-
-def _validation_score(record: Record) -> float:
-    return record["validation_score"]
 
 
 def _optimizer() -> Optimizer:
