@@ -35,8 +35,9 @@ Floats = npt.NDArray[np.floating[Any]]
 # Rows below which none are held out: a validation set of a few rows tells nothing.
 MIN_ROWS_TO_HOLD_OUT = 50
 # Fewer rows are learnt in f64 by default.
-FEW_ROWS = 1000
-MANY_EPOCHS = 256
+FEW_ROWS = 200
+# Epochs by default, up to so many rows; four times the rows get half the epochs.
+EPOCHS, EPOCHS_UP_TO_ROWS = 256, 1000
 DTYPES: dict[str, type[np.float32] | type[np.float64]] = {"f32": np.float32, "f64": np.float64}
 
 
@@ -46,9 +47,9 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
     Numbers, booleans, strings, categories and missing values are taken as they are, from NumPy, pandas,
     polars or pyarrow; the preprocessing is part of the model. The recipe is that of RealMLP-TD-S (Holzmuller,
     Grinsztajn, Steinwart, "Better by default", NeurIPS 2024): three wide layers of SELU in the NTK
-    parametrisation, a high learning rate on the schedule "coslog4", label smoothing, and the best epoch on
-    rows that were held out. The probabilities are then calibrated on those rows by a temperature (Guo et al.
-    2017).
+    parametrisation, a high learning rate on the schedule "coslog4" and label smoothing. Rows that are held out
+    tell at the end of which of the schedule's four cycles to stop, and by what temperature to calibrate the
+    probabilities (Guo et al. 2017); then all rows are learnt, that far.
 
     Parameters
     ----------
@@ -65,8 +66,8 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         The course of the learning rate.
     batch_size : int
         Rows in a step.
-    max_iter : int
-        Epochs.
+    max_iter : int, optional
+        Epochs. By default 256 for up to 1,000 rows, and half as many for four times the rows.
     alpha : float
         Weight decay, decoupled from the gradient.
     dropout : float
@@ -74,11 +75,17 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
     label_smoothing : float
         The share of each target that is spread over all classes.
     early_stopping : bool
-        Hold out rows, and keep the epoch that predicts most of them right. Always so with an `eval_set`.
+        Hold out rows, and keep the epoch that predicts most of them right, or the last that is at most half a
+        standard error worse. With "coslog4" only the ends of its cycles and the last epoch are looked at, with
+        another schedule all epochs. Always so with an `eval_set`.
     validation_fraction : float
         The share of rows that are held out, if there are at least 50 rows.
+    refit : bool
+        Then learn again, from the same start, from all rows and up to the epoch that was kept. Not with an
+        `eval_set`. The attributes, the callbacks and the temperature are of the first training.
     n_iter_no_change : int, optional
-        Stop after so many epochs that were no better.
+        Stop after so many epochs that predicted no more of the rows held out right, or without such rows had
+        no smaller loss.
     class_weight : dict or "balanced", optional
         Weights of classes, or such that all classes weigh the same.
     calibrate : bool
@@ -87,7 +94,7 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         Columns that are categories although they hold numbers, by place or name. Columns of strings, objects
         and categories always are.
     precision : {"auto", "f32", "f64"}
-        Of the network. "auto" is f64 for fewer than 1,000 rows, where it costs nothing, else f32.
+        Of the network. "auto" is f64 for fewer than 200 rows, where it costs nothing, else f32.
     warm_start : bool
         `fit` goes on from the present network, if the data still fit it.
     verbose : int
@@ -105,9 +112,9 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
     classes_ : array of shape (n_classes,)
     n_features_in_, feature_names_in_
     n_iter_ : int
-        Epochs made.
+        Epochs made, before the refit.
     best_iteration_ : int
-        The epoch whose parameters were kept, from 0.
+        The epoch that was kept, from 0.
     loss_curve_ : list of float
         The training loss of each epoch.
     validation_scores_ : list of float or None
@@ -475,7 +482,7 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
     def _epochs(self, rows: int) -> int:
         if self.max_iter is not None:
             return self.max_iter
-        return max(round(MANY_EPOCHS * min(1.0, math.sqrt(FEW_ROWS / rows))), 1)
+        return max(round(EPOCHS * min(1.0, math.sqrt(EPOCHS_UP_TO_ROWS / rows))), 1)
 
     def _fits(self, inputs: int, outputs: int) -> bool:
         return hasattr(self, "network_") and self.network_.layer_sizes == (inputs, *self._sizes(), outputs)
