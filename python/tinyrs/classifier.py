@@ -47,9 +47,9 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
     Numbers, booleans, strings, categories and missing values are taken as they are, from NumPy, pandas,
     polars or pyarrow; the preprocessing is part of the model. The recipe is that of RealMLP-TD-S (Holzmuller,
     Grinsztajn, Steinwart, "Better by default", NeurIPS 2024): three wide layers of SELU in the NTK
-    parametrisation, a high learning rate on the schedule "coslog4" and label smoothing. Rows that are held out
-    tell at the end of which of the schedule's four cycles to stop, and by what temperature to calibrate the
-    probabilities (Guo et al. 2017); then all rows are learnt, that far.
+    parametrisation, a high learning rate on the schedule "coslog4" and label smoothing. Rows that are held
+    out tell at the end of which of the schedule's four cycles to stop, and by what temperature to calibrate
+    the probabilities (Guo et al. 2017); then all rows are learnt, that far.
 
     Parameters
     ----------
@@ -76,8 +76,8 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         The share of each target that is spread over all classes.
     early_stopping : bool
         Hold out rows, and keep the epoch that predicts most of them right, or the last that is at most half a
-        standard error worse. With "coslog4" only the ends of its cycles and the last epoch are looked at, with
-        another schedule all epochs. Always so with an `eval_set`.
+        standard error worse. With "coslog4" only the ends of its cycles and the last epoch are looked at,
+        with another schedule all epochs. Always so with an `eval_set`.
     validation_fraction : float
         The share of rows that are held out, if there are at least 50 rows.
     refit : bool
