@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.metrics import log_loss
 from tinyrs import TinyClassifier
 from tinyrs.checkpoints import Checkpoint, half_a_standard_error, resting_epochs
 
@@ -117,3 +118,26 @@ def test_more_rows_take_fewer_epochs() -> None:
         model = TinyClassifier(n_layers=1, width=2, random_state=0).fit(X, X[:, 0] > 0)
         epochs.append(model.n_iter_)
     assert epochs == [256, 256, 128]
+
+
+def test_a_metric_of_ones_own_chooses_the_epoch(digits: Any) -> None:
+    X, y = digits
+    train, held_out = (X[:1200], y[:1200]), (X[1200:], y[1200:])
+    ratings: list[float] = []
+
+    def recall_of_the_ones(y_true: Any, y_proba: Any) -> float:
+        ratings.append(float((y_proba.argmax(axis=1) == y_true)[y_true == 1].mean()))
+        return ratings[-1]
+
+    model = small(calibrate=False).fit(*train, eval_set=held_out, eval_metric=recall_of_the_ones)
+    assert len(ratings) == 4  # as often as the learning rate rests
+    ones = held_out[1] == 1
+    assert model.score(held_out[0][ones], held_out[1][ones]) == max(ratings)
+    by_loss = small(calibrate=False).fit(*train, eval_set=held_out, eval_metric="log_loss")
+    best = log_loss(held_out[1], by_loss.predict_proba(held_out[0]))
+    for epoch in resting_epochs("coslog4", 15):
+        stopped = small(calibrate=False, callbacks=[lambda record, epoch=epoch: record["epoch"] == epoch])
+        stopped.fit(*train, eval_set=held_out, eval_metric="log_loss")
+        assert best <= log_loss(held_out[1], stopped.predict_proba(held_out[0]))
+    with pytest.raises(ValueError, match='eval_metric: expected "accuracy", "log_loss" or a callable, got'):
+        small().fit(X, y, eval_metric="auc")

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from tinyrs._tinyrs import Network
 from tinyrs.training import Record
+
+# "accuracy", "log_loss", or what rates (y_true, y_proba), the higher the better.
+Metric = str | Callable[[npt.NDArray[Any], npt.NDArray[np.floating[Any]]], float]
 
 
 def resting_epochs(schedule: str, epochs: int) -> frozenset[int]:
@@ -65,5 +72,23 @@ class Checkpoint:
 
 
 def half_a_standard_error(rows: int) -> Callable[[float], float]:
-    """Of the share of so many rows that is predicted right."""
+    """Of the share of so many rows that is predicted right.
+
+    Mean errors on 14 sets of benchmarks/accuracy.py (38 folds) with a tolerance of 0, 0.5, 1 and 1.5 of them:
+    0.1132, 0.1121, 0.1114, 0.1116; log losses 0.295, 0.294, 0.297, 0.303. The epoch with the least log loss:
+    0.1128 and 0.290; always the last epoch: 0.1139 and 0.319.
+    """
     return lambda share: 0.5 * math.sqrt(share * (1 - share) / rows)
+
+
+def rate_by(
+    metric: Metric, predict_proba: Callable[[], npt.NDArray[np.floating[Any]]], truth: npt.NDArray[Any]
+) -> tuple[Callable[[Record], float], Callable[[float], float]]:
+    """The score and the tolerance of a Checkpoint; `truth` (rows,) is what `predict_proba` should tell."""
+    if callable(metric):
+        return lambda _: float(metric(truth, predict_proba())), lambda _: 0.0
+    if metric == "accuracy":
+        return lambda record: record["validation_score"], half_a_standard_error(len(truth))
+    if metric == "log_loss":
+        return lambda record: -record["validation_loss"], lambda _: 0.0
+    raise ValueError(f'eval_metric: expected "accuracy", "log_loss" or a callable, got {metric!r}')
