@@ -38,9 +38,9 @@ MIN_ROWS_TO_HOLD_OUT = 50
 FEW_ROWS = 200
 # Epochs by default, up to so many rows; four times the rows get half the epochs. On the larger sets of
 # benchmarks/accuracy.py (banana, optdigits, penbased, texture, twonorm; first fold) 114 epochs, once without
-# and once with the rows held out, gave a mean error of 0.0569, 256 epochs 0.0567; 256 epochs once, which take as
-# long as 114 twice, gave 0.0576. 1.4 or 2 times the epochs did not help penbased (three folds: 0.0086 instead
-# of 0.0082) or mnist.
+# and once with the rows held out, gave a mean error of 0.0569, 256 epochs 0.0567; 256 epochs once, which take
+# as long as 114 twice, gave 0.0576. 1.4 or 2 times the epochs did not help penbased (three folds: 0.0086
+# instead of 0.0082) or mnist.
 EPOCHS, EPOCHS_UP_TO_ROWS = 256, 1000
 DTYPES: dict[str, type[np.float32] | type[np.float64]] = {"f32": np.float32, "f64": np.float64}
 
@@ -321,8 +321,8 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
                 temperature = fit_temperature(_logits(network, validation[0]), validation[1])
         if self.refit and len(train) < len(targets):
             # The same course from the same start, with more rows. On 14 sets of benchmarks/accuracy.py (38
-            # folds) that made the mean error smaller on 10 and larger on 3, and the mean log loss 0.294 instead
-            # of 0.300. Targets that are half what the first network says changed little.
+            # folds) that made the mean error smaller on 10 and larger on 3, and the mean log loss 0.294
+            # instead of 0.300. Targets that are half what the first network says changed little.
             network.set_parameters(start)
             train_on(
                 _optimizer(), (features, targets), weight, callbacks=[lambda record: record["epoch"] == best]
