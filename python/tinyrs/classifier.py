@@ -26,7 +26,7 @@ except ModuleNotFoundError as missing:
 
 from tinyrs._tinyrs import Network, Optimizer
 from tinyrs.calibration import divide_logits, fit_temperature
-from tinyrs.checkpoints import Checkpoint, Metric, rate_by, resting_epochs
+from tinyrs.checkpoints import METRICS, Checkpoint, Metric, rate_by, resting_epochs
 from tinyrs.preprocessing import Preprocessor, Table
 from tinyrs.training import History, Record
 
@@ -253,6 +253,8 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
             For data that cannot be learnt from.
         """
         self._validate_params()
+        if not callable(eval_metric) and eval_metric not in METRICS:
+            raise ValueError(f"eval_metric: expected one of {METRICS} or a callable, got {eval_metric!r}")
         y = self._start(X, y, reset=True)
         table, rng = Table.read(_as_table(X)), check_random_state(self.random_state)
         weight = self._weights(y, sample_weight)
@@ -281,7 +283,7 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         seed = int(rng.randint(2**31 - 1))
         fresh = not (self.warm_start and self._fits(features.shape[1], n_outputs))
         network = self._network(features.shape[1], n_outputs, seed) if fresh else self.network_
-        self._learn(network, (features, targets, weight), train, validation, (eval_metric, seed))
+        self._learn(network, (features, targets, weight), train, validation, metric=eval_metric, seed=seed)
         # What a partial_fit before may have left belongs to another network.
         self._optimizer = None
         return self
@@ -292,12 +294,14 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         data: tuple[Floats, npt.NDArray[Any], npt.NDArray[np.float64] | None],
         train: npt.NDArray[np.intp],
         validation: tuple[Floats, npt.NDArray[Any]] | None,
-        how: tuple[Metric, int],
+        *,
+        metric: Metric,
+        seed: int,
     ) -> None:
         """Trains on the rows `train` of `data`, features, targets and weights, as the `validation` advises;
-        then, if rows were left out, on all. Sets what `fit` finds. `how` is the metric and the seed.
+        then, if rows were left out, on all. Sets what `fit` finds.
         """
-        (features, targets, weight), (metric, seed) = data, how
+        features, targets, weight = data
         start, epochs = network.parameters(), self._epochs(len(targets))
         train_on = functools.partial(self._train, network, epochs=epochs, seed=seed)
         checkpoint = None
