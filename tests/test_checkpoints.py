@@ -100,6 +100,11 @@ def test_what_the_rows_held_out_tell_does_not_depend_on_the_refit(digits: Any) -
     assert (once.predict_proba(digits[0]) != twice.predict_proba(digits[0])).any()
 
 
+def test_a_warm_start_leaves_the_rows_held_out_unknown(digits: Any) -> None:
+    once, twice = (small(refit=refit, warm_start=True).fit(*digits).fit(*digits) for refit in (False, True))
+    np.testing.assert_array_equal(once.predict_proba(digits[0]), twice.predict_proba(digits[0]))
+
+
 def test_patience_ends_the_first_training_only(digits: Any) -> None:
     X, y = digits
     options = {"n_iter_no_change": 1, "max_iter": 200, "calibrate": False}
