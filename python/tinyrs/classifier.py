@@ -86,8 +86,8 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         The share of rows that are held out, if there are at least 50 rows.
     refit : bool
         Then learn again, from the same start, from all rows and up to the epoch that was kept. Not with an
-        `eval_set`, and not with `warm_start`, where the rows held out must stay unknown to the next `fit`. The
-        attributes, the callbacks and the temperature are of the first training.
+        `eval_set`, and not with `warm_start`, where the rows held out must stay unknown to the next `fit`.
+        The attributes, the callbacks and the temperature are of the first training.
     n_iter_no_change : int, optional
         Stop after so many epochs that predicted no more of the rows held out right, or without such rows had
         no smaller loss.
