@@ -5,6 +5,7 @@ folds.
     ./benchmarks/accuracy.py                        # the first fold of every set
     ./benchmarks/accuracy.py --folds 10 --csv a.csv
     ./benchmarks/accuracy.py --sets vehicle texture --models TinyClassifier
+    ./benchmarks/accuracy.py --models TinyClassifier --folds 2 --reference other.csv
 
 For each set: error, log loss, expected calibration error (15 bins) and seconds to fit, means over the folds;
 then over all sets the mean error, mean rank, wins and total seconds. The sets ship in packages (extra
@@ -225,12 +226,43 @@ def summary(rows: list[Row]) -> list[str]:
     return lines
 
 
+def against(rows: list[Row], reference: Path) -> list[str]:
+    """The models of this run beside those of another, over the folds that both have, in Markdown.
+
+    The other run's file has the columns set, fold, model, error and fit_seconds.
+    """
+    with reference.open(newline="") as file:
+        others = [
+            ((r["set"], int(r["fold"])), r["model"], float(r["error"]), float(r["fit_seconds"]))
+            for r in csv.DictReader(file)
+        ]
+    ours = [((r.set, r.fold), r.model, r.error, r.fit_seconds) for r in rows]
+    both = {fold for fold, *_ in ours} & {fold for fold, *_ in others}
+    results: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for (name, fold), model, *numbers in [*ours, *others]:
+        if (name, fold) in both:
+            results.setdefault(model, {}).setdefault(name, []).append((numbers[0], numbers[1]))
+    sets = sorted({name for name, _ in both})
+    lines = [
+        f"| error / seconds, {len(both)} folds | " + " | ".join(sets) + " | mean |",
+        "| --- " * (len(sets) + 2) + "|",
+    ]
+    for model, found in results.items():
+        means = [np.mean(found.get(name, [(np.nan, np.nan)]), axis=0) for name in sets]
+        cells = [f"{error:.4f} / {seconds:.1f}" for error, seconds in [*means, np.mean(means, axis=0)]]
+        lines.append(f"| {model} | " + " | ".join(cells) + " |")
+    return lines
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--folds", type=int, default=1, help="of ten, from the first (default: %(default)s)")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS), metavar="SET")
     parser.add_argument("--models", nargs="+", metavar="MODEL")
     parser.add_argument("--csv", type=Path, help="write a row for each fold")
+    parser.add_argument(
+        "--reference", type=Path, metavar="CSV", help="compare with such a file of another run"
+    )
     flags = parser.parse_args()
     # They say that an epoch limit was reached, and that LightGBM was fitted with names.
     warnings.filterwarnings("ignore")
@@ -253,6 +285,8 @@ def main() -> None:
         except ImportError as missing:
             print(f"not installed: {missing.name or missing}, so without {name}", file=sys.stderr)
     print("\n".join(summary(rows)))
+    if flags.reference:
+        print("\n" + "\n".join(against(rows, flags.reference)))
     if flags.csv and rows:
         with flags.csv.open("w", newline="") as file:
             writer = csv.DictWriter(file, asdict(rows[0]), lineterminator="\n")

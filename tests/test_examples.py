@@ -41,3 +41,12 @@ def test_fashion_mnist_on_a_small_data_set(run_tool: Tool, tmp_path: Path, digit
     assert done.returncode == 0, done.stderr
     assert accuracy(done.stdout) >= 85
     assert "297 pictures" in done.stdout
+
+
+def test_optuna_ends_hopeless_trials_early(run_tool: Tool) -> None:
+    done = run_tool("examples/optuna_pruning.py", "--trials", "8", "--epochs", "20")
+    assert done.returncode == 0, done.stderr
+    assert accuracy(done.stdout) >= 95
+    pruned = re.search(r"(\d) of 8 trials ended early", done.stdout)
+    assert pruned is not None, done.stdout
+    assert int(pruned[1]) >= 1

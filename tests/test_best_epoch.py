@@ -1,0 +1,148 @@
+"""Which epoch is kept, and that it is learnt again from all rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import log_loss
+from tinyrs import TinyClassifier
+from tinyrs.best_epoch import BestEpoch, half_a_standard_error, resting_epochs
+
+
+class Counter:
+    """A network whose parameters are how often it was trained."""
+
+    def __init__(self) -> None:
+        self.value: Any = 0
+
+    def parameters(self) -> Any:
+        return self.value
+
+    def set_parameters(self, value: Any) -> None:
+        self.value = value
+
+
+def kept(scores: list[float], epochs: Any, tolerance: float = 0.0) -> int:
+    network = Counter()
+    checkpoint = BestEpoch(
+        network,  # type: ignore[arg-type]
+        epochs,
+        score=lambda record: record["validation_score"],
+        tolerance=lambda _: tolerance,
+    )
+    for epoch, score in enumerate(scores):
+        network.value = epoch
+        assert checkpoint({"epoch": epoch, "validation_score": score}) is False  # type: ignore[typeddict-item]
+    epoch = checkpoint.restore()
+    assert network.value == epoch == checkpoint.epoch
+    return epoch
+
+
+def test_a_schedule_of_cycles_rests_at_their_ends() -> None:
+    assert resting_epochs("coslog4", 15) == {0, 2, 6, 14}
+    assert resting_epochs("coslog4", 256) == {16, 50, 118, 255}
+    assert resting_epochs("coslog4", 2) == {0, 1}
+    assert resting_epochs("constant", 3) == {0, 1, 2}
+
+
+def test_the_best_epoch_is_kept_and_of_equals_the_last() -> None:
+    assert kept([0.1, 0.3, 0.2], range(3)) == 1
+    assert kept([0.3, 0.1, 0.3], range(3)) == 2
+    assert kept([0.1, 0.9, 0.2, 0.8], {0, 2}) == 3  # the last counts too
+    assert kept([0.1, 0.9, 0.2, 0.1], {0, 2}) == 2
+
+
+def test_a_later_epoch_need_not_be_quite_as_good() -> None:
+    assert kept([0.50, 0.48, 0.40], range(3), tolerance=0.05) == 1
+    # Not a slope to slide down: the best is what each is compared with.
+    assert kept([0.50, 0.47, 0.44, 0.41], range(4), tolerance=0.05) == 1
+    assert kept([0.50, 0.48, 0.60, 0.54], range(4), tolerance=0.05) == 2
+    assert half_a_standard_error(100)(0.9) == pytest.approx(0.015)
+    assert half_a_standard_error(100)(1.0) == 0
+
+
+def small(**options: Any) -> TinyClassifier:
+    return TinyClassifier(**{"n_layers": 1, "width": 16, "max_iter": 15, "random_state": 0} | options)
+
+
+def of_all_rows(**options: Any) -> TinyClassifier:
+    """What would learn from all rows at once, with the seed that comes after that of the rows held out."""
+    rng = np.random.RandomState(0)
+    rng.randint(2**31 - 1)
+    return small(early_stopping=False, random_state=rng, **options)
+
+
+@pytest.mark.parametrize("stop", [14, 4])
+def test_a_refit_is_a_training_on_all_rows_up_to_the_epoch_kept(digits: Any, stop: int) -> None:
+    X, y = digits
+    seen: list[int] = []
+
+    def callback(record: Any) -> bool:
+        seen.append(record["epoch"])
+        return len(seen) > stop
+
+    model = small(callbacks=[callback], calibrate=False).fit(X, y)
+    # Those who watch see the first training, which has the rows held out.
+    assert seen == list(range(stop + 1))
+    assert model.n_iter_ == len(model.loss_curve_) == stop + 1
+    assert model.best_iteration_ == stop
+    again = of_all_rows(callbacks=[lambda record: record["epoch"] == stop]).fit(X, y)
+    np.testing.assert_array_equal(model.predict_proba(X), again.predict_proba(X))
+
+
+def test_what_the_rows_held_out_tell_does_not_depend_on_the_refit(digits: Any) -> None:
+    once, twice = (small(refit=refit).fit(*digits) for refit in (False, True))
+    assert once.temperature_ == twice.temperature_ != 1
+    assert once.best_iteration_ == twice.best_iteration_
+    assert once.validation_scores_ == twice.validation_scores_
+    assert (once.predict_proba(digits[0]) != twice.predict_proba(digits[0])).any()
+
+
+def test_a_warm_start_leaves_the_rows_held_out_unknown(digits: Any) -> None:
+    once, twice = (small(refit=refit, warm_start=True).fit(*digits).fit(*digits) for refit in (False, True))
+    np.testing.assert_array_equal(once.predict_proba(digits[0]), twice.predict_proba(digits[0]))
+
+
+def test_patience_ends_the_first_training_only(digits: Any) -> None:
+    X, y = digits
+    options = {"n_iter_no_change": 1, "max_iter": 200, "calibrate": False}
+    model = small(**options).fit(X, y)
+    assert model.n_iter_ < 200
+    stop = model.best_iteration_
+    again = of_all_rows(max_iter=200, callbacks=[lambda record: record["epoch"] == stop]).fit(X, y)
+    np.testing.assert_array_equal(model.predict_proba(X), again.predict_proba(X))
+
+
+def test_more_rows_take_fewer_epochs() -> None:
+    rng = np.random.default_rng(0)
+    epochs = []
+    for rows in (100, 1000, 4000):
+        X = rng.normal(size=(rows, 2))
+        model = TinyClassifier(n_layers=1, width=2, random_state=0).fit(X, X[:, 0] > 0)
+        epochs.append(model.n_iter_)
+    assert epochs == [256, 256, 128]
+
+
+def test_a_metric_of_ones_own_chooses_the_epoch(digits: Any) -> None:
+    X, y = digits
+    train, held_out = (X[:1200], y[:1200]), (X[1200:], y[1200:])
+    ratings: list[float] = []
+
+    def recall_of_the_ones(y_true: Any, y_proba: Any) -> float:
+        ratings.append(float((y_proba.argmax(axis=1) == y_true)[y_true == 1].mean()))
+        return ratings[-1]
+
+    model = small(calibrate=False).fit(*train, eval_set=held_out, eval_metric=recall_of_the_ones)
+    assert len(ratings) == 4  # as often as the learning rate rests
+    ones = held_out[1] == 1
+    assert model.score(held_out[0][ones], held_out[1][ones]) == max(ratings)
+    by_loss = small(calibrate=False).fit(*train, eval_set=held_out, eval_metric="log_loss")
+    best = log_loss(held_out[1], by_loss.predict_proba(held_out[0]))
+    for epoch in resting_epochs("coslog4", 15):
+        stopped = small(calibrate=False, callbacks=[lambda record, epoch=epoch: record["epoch"] == epoch])
+        stopped.fit(*train, eval_set=held_out, eval_metric="log_loss")
+        assert best <= log_loss(held_out[1], stopped.predict_proba(held_out[0]))
+    with pytest.raises(ValueError, match=r"eval_metric: expected one of .* or a callable, got 'auc'"):
+        small().fit(X, y, eval_metric="auc")
