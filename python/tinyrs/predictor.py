@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from tinyrs import model_file
 from tinyrs._tinyrs import Network
+from tinyrs.export.model import Model
 from tinyrs.model_file import Fields, Tensors, refuse, tensor
 from tinyrs.preprocessing import CategoryColumn, NumberColumn, Preprocessor
 from tinyrs.tables import Table, is_frame
@@ -145,6 +146,34 @@ class Predictor:
             If it cannot be written; what was there before is unharmed.
         """
         model_file.write(path, self.to_bytes())
+
+    def to_onnx(self, path: str | os.PathLike[str], *, inputs: str = "auto") -> None:
+        """Writes it as an ONNX model, whole or not at all: preprocessing, network and labels.
+
+        Its outputs are `label` and `probabilities`. A missing number is NaN, a missing string is empty.
+
+        Parameters
+        ----------
+        path : path
+        inputs : {"auto", "matrix", "columns"}
+            "matrix": one input `X` (rows, columns). "columns": one input (rows, 1) a column, under its name,
+            of strings where the column holds any. "auto": a matrix unless a column holds strings.
+
+        Raises
+        ------
+        ValueError
+            If ONNX cannot express it, as the checksums of a column of more than 256 categories.
+        ImportError
+            If the package onnx is not installed.
+        OSError
+            If the file cannot be written; what was there before is unharmed.
+        """
+        from tinyrs.export import onnx
+
+        model_file.write(path, onnx.to_bytes(self._model(), inputs))
+
+    def _model(self) -> Model:
+        return Model(self._network, self.preprocessor, self.classes_, self.multilabel, self.feature_names_in_)
 
     def to_bytes(self) -> bytes:
         """The bytes of its file: the same ones for the same model."""
