@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -171,6 +172,28 @@ class Predictor:
         from tinyrs.export import onnx
 
         model_file.write(path, onnx.to_bytes(self._model(), inputs))
+
+    def to_c(self, path: str | os.PathLike[str], *, name: str | None = None) -> None:
+        """Writes it as one C99 header, whole or not at all: preprocessing, network and labels. It allocates
+        nothing and needs math.h alone; its first lines say how to use it.
+
+        Parameters
+        ----------
+        path : path
+        name : str, optional
+            What all names in it start with; by default made of the file's name.
+
+        Raises
+        ------
+        ValueError
+            If C cannot express it, as categories of two types that str() writes alike.
+        OSError
+            If the file cannot be written; what was there before is unharmed.
+        """
+        from tinyrs.export import c
+
+        text = c.to_text(self._model(), c.name_from(Path(path).stem) if name is None else name)
+        model_file.write(path, text.encode())
 
     def _model(self) -> Model:
         return Model(self._network, self.preprocessor, self.classes_, self.multilabel, self.feature_names_in_)

@@ -103,8 +103,8 @@ def to_bytes(model: Model, inputs: str = "auto") -> bytes:
         if category.buckets:
             raise model.error(
                 category.column,
-                f"expected at most {len(category.names)} categories in an ONNX export, got more: ONNX cannot "
-                "compute the checksum that tells the rarer ones apart. Give them one name before fit, or use to_c",
+                f"expected at most {len(category.names)} categories in an ONNX export, got more: ONNX has no "
+                "checksum, which tells the rarer ones apart. Give those one name before fit, or use to_c",
             )
     text = {category.column for category in model.categories if model.is_text(category)}
     if inputs == "matrix" and text:
