@@ -23,7 +23,7 @@ ALLOWED = {
         "tinyrs.training",
     },
     # Where models come from elsewhere.
-    "tinyrs.foreign": {"tinyrs._tinyrs", "tinyrs.predictor"},
+    "tinyrs.foreign": {"tinyrs._tinyrs", "tinyrs.oracle", "tinyrs.predictor"},
     "tinyrs.predictor": {
         "tinyrs._tinyrs",
         "tinyrs.export",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def compiler() -> str:
 
 
 def run(folder: Path, models: dict[str, tuple[Predictor, list[list[str]]]]) -> dict[str, Any]:
-    """Of each model (by name, with rows of C expressions): labels as text and probabilities, as C has them."""
+    """Of each model (by name, with rows of C expressions): labels as text and probabilities, as in C."""
     main = ["#include <stdio.h>"]
     for name, (predictor, _) in models.items():
         predictor.to_c(folder / f"{name}.h")
@@ -181,7 +182,8 @@ def test_labels(tmp_path: Path, classes: Any) -> None:
     *got, first, second, _ = out.split("\0")
     assert [first, second] == ["*/ \n ??/", '"']
     kind = predictor.classes_.dtype.kind
-    read = {"U": str, "f": float.fromhex}.get(kind, int)
+    readers: dict[str, Callable[[str], Any]] = {"U": str, "f": float.fromhex}
+    read = readers.get(kind, int)
     assert [read(label) for label in got] == predictor.classes_.tolist()
 
 
