@@ -50,7 +50,7 @@ class Values:
                 f"expected weights (outputs, inputs), got {weight.dtype} of shape {weight.shape}"
             )
         if self.width not in (None, weight.shape[1]):
-            raise ValueError(f"expected weights for {self.width} columns, got the shape {weight.shape}")
+            raise ValueError(f"expected weights for {self.width} inputs, got the shape {weight.shape}")
         if self.weight is not None:
             # Their product could be much larger than both.
             return self.activation("identity").dense(weight, bias)
@@ -89,13 +89,15 @@ def predictor(
     A scaler that became part of the first layer takes f64: where each number lost its centre first, now large
     sums are subtracted from each other.
     """
+    if end.weight is None:
+        raise ValueError("expected a layer of weights at the end, got none")
     *hidden, (weight, bias, _) = end.activation("identity").layers
     if output == "sigmoid" and len(bias) == 1:
         weight, bias = np.vstack([np.zeros_like(weight), weight]), np.array([0.0, bias[0]])
         output, multilabel = "softmax", False
     network = Network.from_parameters(
         [*((w, b) for w, b, _ in hidden), (weight, bias)],
-        activation=[name for _, _, name in hidden],
+        activation=[name for _, _, name in hidden] or "identity",
         output_activation=output,
         precision="f64" if end.folded else precision,
     )
@@ -111,8 +113,8 @@ def head(end: str | None, logits: str | None) -> str:
         raise ValueError(f"logits: expected 'softmax', 'sigmoid' or None, got {logits!r}")
     if end is None and logits is None:
         raise ValueError(
-            "logits: the network ends in sums, not in probabilities: expected 'softmax', for one class a row, "
-            "or 'sigmoid', for several labels a row or one of two classes, got None"
+            "logits: expected 'softmax' (one class a row) or 'sigmoid' (several labels a row, or one of two "
+            "classes) for a network that ends in sums, not in probabilities, got None"
         )
     if end is not None and logits is not None:
         raise ValueError(f"logits: expected None for a network that ends in {end}, got {logits!r}")

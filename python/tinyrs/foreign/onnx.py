@@ -117,6 +117,8 @@ class _Reader:
                 attributes[attribute.name] = self._array(where, attribute.t)
             else:
                 attributes[attribute.name] = helper.get_attribute_value(attribute)
+        if node.op_type == "Cast":
+            attributes["to"] = helper.tensor_dtype_to_np_dtype(attributes["to"])
         absent = [name for name in node.input if name and name not in self.values]
         if absent:
             refuse(where, f"expected inputs that were computed before, got {absent[0]!r}")

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
-from onnx import TensorProto, helper
 
 from tinyrs.foreign.chain import Array, Values
 from tinyrs.foreign.pointwise import FUNCTIONS, GRID, name_of
@@ -211,12 +210,12 @@ def _same(inputs: list[Value], attributes: Attributes) -> Value:
 
 
 def _cast(inputs: list[Value], attributes: Attributes) -> Value:
-    to, value = int(attributes["to"]), inputs[0]
+    to, value = np.dtype(attributes["to"]), inputs[0]
     step = isinstance(value, Pointwise) and name_of(value.on_grid) == "step"
     if isinstance(value, Constant):
-        return Constant(value.array.astype(helper.tensor_dtype_to_np_dtype(to)))
-    if to not in (TensorProto.FLOAT, TensorProto.DOUBLE) and not isinstance(value, Label) and not step:
-        raise ValueError(f"expected a cast to float or double, got {TensorProto.DataType.Name(to)}")
+        return Constant(value.array.astype(to))
+    if to not in (np.float32, np.float64) and not isinstance(value, Label) and not step:
+        raise ValueError(f"expected a cast to float32 or float64, got {to}")
     return value
 
 
