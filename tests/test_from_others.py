@@ -226,7 +226,7 @@ def test_a_graph(tmp_path: Path, style: str, form: str) -> None:
     """Gemm with transB, or MatMul and Add; onnxruntime agrees."""
     g, x = Builder(), "x"
     name, build = ACTIVATIONS[form]
-    want = X.astype(np.float64)
+    want: Array = X.astype(np.float64)
     for i, (weight, bias) in enumerate([layer(4, 7), layer(7, 5), layer(5, 3)]):
         if style == "PyTorch":
             x = g.gemm(x, weight, bias)
@@ -475,7 +475,7 @@ def test_mutated_files(tmp_path: Path) -> None:
     good = bytearray(skl2onnx.to_onnx(model, X[:1]).SerializeToString())
     rng = np.random.default_rng(1)
     refused = 0
-    for _ in range(1500):
+    for _ in range(1000):
         data = good.copy()
         for place in rng.integers(0, len(data), rng.integers(1, 4)):
             data[place] = rng.integers(0, 256)
@@ -487,7 +487,7 @@ def test_mutated_files(tmp_path: Path) -> None:
                 from_onnx(path)
         except ValueError:
             refused += 1
-    assert 300 < refused < 1500
+    assert 200 < refused < 1000
 
 
 # PyTorch's modules, stood in for; the real ones were not seen.
@@ -590,7 +590,7 @@ def test_other_modules_are_refused_by_name() -> None:
     refused(r"layer 0 \(ReLU\): expected a layer of weights before relu", TORCH["relu"], first)
     refused("expected a layer of weights at the end", first, TORCH["relu"])
     refused("expected a layer of weights at the end")
-    with pytest.raises(TypeError, match="model: expected an nn.Sequential, got Linear"):
+    with pytest.raises(TypeError, match=r"model: expected an nn\.Sequential, got Linear"):
         from_torch(first)
 
 

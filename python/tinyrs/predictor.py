@@ -151,7 +151,8 @@ class Predictor:
     def to_onnx(self, path: str | os.PathLike[str], *, inputs: str = "auto") -> None:
         """Writes it as an ONNX model, whole or not at all: preprocessing, network and labels.
 
-        Its outputs are `label` and `probabilities`. A missing number is NaN, a missing string is empty.
+        Its outputs are `label` and `probabilities`. Numbers and booleans go in as float64 (without
+        preprocessing, in the network's precision); a missing one is NaN, a missing string is empty.
 
         Parameters
         ----------

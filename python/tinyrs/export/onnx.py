@@ -205,7 +205,9 @@ def _activate(graph: _Graph, z: str, activation: str, dtype: np.dtype[np.floatin
         inner = graph.op("Add", inner, graph.constant(GELU_SCALE, dtype))
         return graph.op("Mul", z, graph.op("Sigmoid", graph.op("Mul", z, inner)))
     if activation == "silu":
-        return graph.op("Mul", z, graph.op("Sigmoid", z))
+        # Not z * Sigmoid(z): onnxruntime 1.20 fuses that to an operation that it has for float32 only.
+        below = graph.op("Add", graph.op("Exp", graph.op("Neg", z)), graph.constant(1, dtype))
+        return graph.op("Div", z, below)
     assert activation == "identity", activation
     return z
 

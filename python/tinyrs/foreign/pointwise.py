@@ -63,6 +63,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "Pow": lambda a, b: np.power(a, b),
     "Max": lambda a, b: np.maximum(a, b),
     "Min": lambda a, b: np.minimum(a, b),
+    "Neg": operator.neg,
     "Exp": lambda x: np.exp(x),
     "Sqrt": lambda x: np.sqrt(x),
     "Tanh": lambda x: np.tanh(x),
