@@ -317,12 +317,12 @@ def test_a_scaler_in_front(tmp_path: Path) -> None:
 
 def test_images_are_flattened(tmp_path: Path) -> None:
     data = RNG.normal(size=(20, 1, 3, 2)).astype(np.float32)
-    for flatten in ("Flatten", "Reshape", "nothing"):
+    for flatten in ("Flatten", "Reshape", "wrong", "nothing"):
         g, x = Builder(), "x"
         if flatten == "Flatten":
             x = g.op("Flatten", "x", axis=1)
-        elif flatten == "Reshape":
-            x = g.op("Reshape", "x", g.constant([-1, 6], np.int64))
+        elif flatten != "nothing":
+            x = g.op("Reshape", "x", g.constant([-1, 6 if flatten == "Reshape" else 3], np.int64))
         path = g.save(
             tmp_path / "model.onnx", g.op("Softmax", g.gemm(x, *layer(6, 3)), axis=-1), shape=("n", 1, 3, 2)
         )
@@ -330,6 +330,9 @@ def test_images_are_flattened(tmp_path: Path) -> None:
             with pytest.raises(
                 ValueError, match=r"node '/0/Gemm' \(Gemm\): expected values of shape \(rows, col"
             ):
+                from_onnx(path)
+        elif flatten == "wrong":
+            with pytest.raises(ValueError, match=r"node '/0/Reshape' \(Reshape\): expected 6 columns, got 3"):
                 from_onnx(path)
         else:
             got = from_onnx(path).predict_proba(data.reshape(20, 6))
@@ -385,6 +388,11 @@ def test_what_is_no_such_network_is_refused_by_name(tmp_path: Path) -> None:
     refused(r"node '/1/Relu' \(Relu\): .*positional argument", after("Relu", 6.0))
     refused(r"node '/1/Add' \(Add\): expected 3 numbers, one a column, got 2", after("Add", [1, 2]))
     refused(r"node '/1/Add' \(Add\): expected a number for each column, got", after("Add", [[1, 2], [3, 4]]))
+    for shape in ([-1, -1], [3, -1], [3], [-1, 3, 1]):
+        refused(
+            r"node '/0/Reshape' \(Reshape\): expected the shape \(rows, columns\), got",
+            lambda g, shape=shape: g.op("Reshape", "x", g.constant(shape, np.int64)),
+        )
     refused(r"node '/1/Softmax' \(Softmax\): expected axis=-1, got 0", after("Softmax", axis=0))
     refused(r"node '/2/Gemm' \(Gemm\): expected values of a layer, got Output", after("Softmax", axis=-1))
     refused(

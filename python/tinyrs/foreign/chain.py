@@ -21,7 +21,7 @@ class Values:
     """What is known somewhere in a network: scale * (W h) + shift, where h comes out of the layers before, or
     is the input; without W it is scale * h + shift.
 
-    `width` is how many there are, None if nobody said; `is_flat` whether they are (rows, width).
+    `width` is how many there are in a row, None if nobody said; `is_flat` whether they are (rows, width).
     """
 
     width: int | None

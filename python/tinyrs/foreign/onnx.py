@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -173,4 +174,6 @@ def _input(value: onnx.ValueInfoProto) -> Values:
         return Values(None)
     if len(shape) < 2:
         refuse(f"input {value.name!r}", f"expected (rows, columns), got {len(shape)} axes")
-    return Values((shape[1].dim_value or None) if len(shape) == 2 else None, is_flat=len(shape) == 2)
+    # 0 for an axis of any length: then nobody said how many there are.
+    width = math.prod(axis.dim_value for axis in shape[1:])
+    return Values(width if width > 0 else None, is_flat=len(shape) == 2)

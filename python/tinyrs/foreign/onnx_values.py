@@ -15,7 +15,7 @@ many ways, so each function is computed on a grid of numbers and compared with o
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -153,12 +153,12 @@ def _pointwise(where: str, kind: str, inputs: list[Value], attributes: Attribute
     if not straight or linear is None or (kind == "Div" and first):
         linear = None
     else:
-        scale, shift = _linear(kind, constants[0].reshape(()), first)
+        scale, shift = _linear(kind, float(_vector(constants[0])[0]), first)
         linear = (float(linear[0] * scale), float(linear[1] * scale + shift))
     return Pointwise(next(iter(of.values())), found, linear, where)
 
 
-def _linear(kind: str, number: Array, first: bool) -> tuple[Array | float, Array | float]:
+def _linear(kind: str, number: Array | float, first: bool) -> tuple[Array | float, Array | float]:
     """`value kind number`, or the other way round if the number is first, as scale and shift."""
     if kind == "Add":
         return 1.0, number
@@ -169,7 +169,7 @@ def _linear(kind: str, number: Array, first: bool) -> tuple[Array | float, Array
     if first:
         raise ValueError("expected a division by numbers, got one by values")
     with np.errstate(divide="ignore"):
-        return 1 / number, 0.0
+        return np.divide(1, number), 0.0
 
 
 def _base(value: Value) -> Values:
@@ -228,18 +228,17 @@ def _reshape(inputs: list[Value], attributes: Attributes) -> Value:
     shape = _constant(inputs[1], "shape").tolist()
     if isinstance(inputs[0], Label):
         return inputs[0]
-    if not (isinstance(shape, list) and len(shape) == 2 and (shape[0] == -1) != (shape[1] == -1)):
+    # Rows stay rows: (-1, width), (0, width), (0, -1).
+    if not isinstance(shape, list) or len(shape) != 2 or shape[0] not in (-1, 0) or shape == [-1, -1]:
         raise ValueError(f"expected the shape (rows, columns), got {shape}")
-    value = _flat(inputs[0])
-    if isinstance(value, Values) and shape[0] == -1 and value.width not in (None, shape[1]):
-        raise ValueError(f"expected {value.width} columns, got {shape[1]}")
-    return value
+    value, width = _flat(inputs[0]), None if shape[1] == -1 else int(shape[1])
+    if width is not None and _base(value).width not in (None, width):
+        raise ValueError(f"expected {_base(value).width} columns, got {width}")
+    return replace(value, width=width) if isinstance(value, Values) and value.width is None else value
 
 
 def _flat(value: Value) -> Value:
-    if isinstance(value, Values) and not value.is_flat:
-        return Values(None)
-    return value
+    return replace(value, is_flat=True) if isinstance(value, Values) else value
 
 
 def _transpose(inputs: list[Value], attributes: Attributes) -> Value:
