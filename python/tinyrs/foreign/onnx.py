@@ -99,7 +99,9 @@ class _Reader:
     def _array(self, what: str, tensor: onnx.TensorProto) -> Array:
         if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
             # Its place is a path that the file chose.
-            refuse(what, "expected its data inside the file, got external data; export with it inside")
+            refuse(
+                what, "expected its data inside the file, got external data (PyTorch: external_data=False)"
+            )
         try:
             array = np.asarray(numpy_helper.to_array(tensor))
         except (ValueError, TypeError, KeyError, OverflowError) as error:

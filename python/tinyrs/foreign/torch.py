@@ -1,4 +1,7 @@
-"""Predictors from PyTorch's nn.Sequential, which is read by its attributes: PyTorch is not imported."""
+"""Predictors from PyTorch's nn.Sequential, which is read by its attributes: PyTorch is not imported.
+
+Nor is it in the tests, being 2 GB: they have classes of the same names and attributes instead.
+"""
 
 from __future__ import annotations
 
