@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import pickletools
 import resource
 import stat
 import subprocess
@@ -487,3 +488,13 @@ def test_a_network_may_take_the_columns_as_they_are(tmp_path: Path) -> None:
             model.predict_proba([1.0, None, 2.0])
         with pytest.raises(ValueError, match="X: expected 3 features, got 2"):
             model.predict_proba([1.0, 2.0])
+
+
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+def test_any_python_reads_a_pickle(predictor: Predictor, protocol: int) -> None:
+    """It is the bytes of a model file, and the name of what reads them."""
+    data = pickle.dumps(predictor, protocol)
+    arguments = [argument for _, argument, _ in pickletools.genops(data)]
+    words = " ".join(argument for argument in arguments if isinstance(argument, str)).split()
+    assert words == ["tinyrs.predictor", "loads"]
+    assert [argument for argument in arguments if isinstance(argument, bytes)] == [predictor.to_bytes()]

@@ -25,6 +25,9 @@ from tinyrs.training import History
 
 if TYPE_CHECKING:
     from tinyrs.classifier import TinyClassifier as TinyClassifier
+    from tinyrs.foreign.onnx import from_onnx as from_onnx
+    from tinyrs.foreign.sklearn import from_sklearn as from_sklearn
+    from tinyrs.foreign.torch import from_torch as from_torch
     from tinyrs.predictor import Predictor as Predictor
     from tinyrs.predictor import load as load
 
@@ -38,6 +41,9 @@ __all__ = [
     "TinyClassifier",
     "__version__",
     "build_info",
+    "from_onnx",
+    "from_sklearn",
+    "from_torch",
     "get_num_threads",
     "load",
     "machine_limits",
@@ -49,6 +55,9 @@ __all__ = [
 _LAZY = {
     "Predictor": "tinyrs.predictor",
     "TinyClassifier": "tinyrs.classifier",
+    "from_onnx": "tinyrs.foreign.onnx",
+    "from_sklearn": "tinyrs.foreign.sklearn",
+    "from_torch": "tinyrs.foreign.torch",
     "load": "tinyrs.predictor",
 }
 

@@ -636,6 +636,14 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         """Writes the predictor to a safetensors file; see `tinyrs.Predictor.save` and `tinyrs.load`."""
         self.predictor().save(path)
 
+    def to_onnx(self, path: str | os.PathLike[str], *, inputs: str = "auto") -> None:
+        """Writes the predictor as an ONNX model; see `tinyrs.Predictor.to_onnx`."""
+        self.predictor().to_onnx(path, inputs=inputs)
+
+    def to_c(self, path: str | os.PathLike[str], *, name: str | None = None) -> None:
+        """Writes the predictor as a C99 header; see `tinyrs.Predictor.to_c`."""
+        self.predictor().to_c(path, name=name)
+
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
         if "network_" in state:

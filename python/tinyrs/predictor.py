@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from tinyrs import model_file
 from tinyrs._tinyrs import Network
+from tinyrs.export.model import Model
 from tinyrs.model_file import Fields, Tensors, refuse, tensor
 from tinyrs.preprocessing import CategoryColumn, NumberColumn, Preprocessor
 from tinyrs.tables import Table, is_frame
@@ -145,6 +147,57 @@ class Predictor:
             If it cannot be written; what was there before is unharmed.
         """
         model_file.write(path, self.to_bytes())
+
+    def to_onnx(self, path: str | os.PathLike[str], *, inputs: str = "auto") -> None:
+        """Writes it as an ONNX model, whole or not at all: preprocessing, network and labels.
+
+        Its outputs are `label` and `probabilities`. Numbers and booleans go in as float64 (without
+        preprocessing, in the network's precision); a missing one is NaN, a missing string is empty.
+
+        Parameters
+        ----------
+        path : path
+        inputs : {"auto", "matrix", "columns"}
+            "matrix": one input `X` (rows, columns). "columns": one input (rows, 1) a column, under its name,
+            of strings where the column holds any. "auto": a matrix unless a column holds strings.
+
+        Raises
+        ------
+        ValueError
+            If ONNX cannot express it, as the checksums of a column of more than 256 categories.
+        ImportError
+            If the package onnx is not installed.
+        OSError
+            If the file cannot be written; what was there before is unharmed.
+        """
+        from tinyrs.export import onnx
+
+        model_file.write(path, onnx.to_bytes(self._model(), inputs))
+
+    def to_c(self, path: str | os.PathLike[str], *, name: str | None = None) -> None:
+        """Writes it as one C99 header, whole or not at all: preprocessing, network and labels. It allocates
+        nothing and needs math.h alone; its first lines say how to use it.
+
+        Parameters
+        ----------
+        path : path
+        name : str, optional
+            What all names in it start with; by default made of the file's name.
+
+        Raises
+        ------
+        ValueError
+            If C cannot express it, as categories of two types that str() writes alike.
+        OSError
+            If the file cannot be written; what was there before is unharmed.
+        """
+        from tinyrs.export import c
+
+        text = c.to_text(self._model(), c.name_from(Path(path).stem) if name is None else name)
+        model_file.write(path, text.encode())
+
+    def _model(self) -> Model:
+        return Model(self._network, self.preprocessor, self.classes_, self.multilabel, self.feature_names_in_)
 
     def to_bytes(self) -> bytes:
         """The bytes of its file: the same ones for the same model."""

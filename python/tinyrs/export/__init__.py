@@ -1,0 +1,1 @@
+"""Models for programs without tinyrs: ONNX graphs and C."""

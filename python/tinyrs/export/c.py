@@ -1,0 +1,207 @@
+"""A predictor as a C99 header: preprocessing, network, labels, and nothing to link but libm.
+
+The text is C++ too. It computes what tinyrs does, in the network's precision, but checks nothing: an infinite
+number is a very large one, and a sum that overflows is infinite.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from string import Template
+from typing import Any
+
+import numpy as np
+
+from tinyrs._tinyrs import build_info
+from tinyrs.export import c_templates as text
+from tinyrs.export.model import Layer, Model
+from tinyrs.preprocessing import MISSING, CategoryColumn
+
+Fill = Callable[..., str]  # a template's text, with these values beside those of the model
+ON_A_LINE = 6
+
+
+def name_from(file: str) -> str:
+    """A prefix for all names of a header, from the name of its file."""
+    name = re.sub(r"[^A-Za-z0-9]+", "_", file).strip("_")
+    return name if name[:1].isalpha() else f"model_{name}".rstrip("_")
+
+
+def to_text(model: Model, name: str) -> str:
+    """The header; all that is in it starts with `name`.
+
+    Raises
+    ------
+    ValueError
+        If the name is no identifier, or C cannot express a category or class.
+    """
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+        raise ValueError(
+            f"name: expected ASCII letters, digits and underscores, a letter first, got {name!r}"
+        )
+    layers = list(model.layers())
+    single = model.dtype == np.float32
+    values = {
+        "name": name,
+        "NAME": name.upper(),
+        "real": "float" if single else "double",
+        "f": "f" if single else "",
+        "version": build_info()["version"],
+        "n_columns": str(model.n_columns),
+        "n_classes": str(len(model.classes)),
+        "n_features": str(layers[0][0].shape[1]),
+    }
+
+    def fill(template: str, **more: object) -> str:
+        return Template(template).substitute(values, **more)
+
+    used = {activation for _, _, activation, _ in layers}
+    columns = [model.column_name(column) for column in range(model.n_columns)]
+    buffers, calls = _calls(layers, name)
+    parts = [
+        fill(text.HEAD),
+        _array("const char *const", f"{name}_columns", map(_string, columns)),
+        _classes(model, name),
+        *_encoders(model, fill),
+        *_features(model, name, fill),
+        fill(text.DENSE),
+        *(fill(code) for activation, code in text.ACTIVATIONS.items() if activation in used),
+        *([fill(text.SCALE)] if any(scale != 1 for *_, scale in layers) else []),
+        *_weights(layers, name, values["real"]),
+        fill(text.PREDICT_PROBA, buffers=buffers, calls=calls),
+        fill(text.PREDICT_SEVERAL if model.multilabel else text.PREDICT),
+        text.TAIL,
+    ]
+    return "\n".join(parts)
+
+
+# Literals.
+
+
+def _string(value: str) -> str:
+    if "\0" in value:
+        raise ValueError(f"expected texts without NUL in a C export, got {value!r}")
+    return '"' + "".join(map(_character, value.encode())) + '"'
+
+
+def _character(byte: int) -> str:
+    """In a string: octal escapes end after three digits, whatever follows; ?? would start a trigraph."""
+    if 32 <= byte < 127:
+        return f"\\{chr(byte)}" if chr(byte) in '"\\?' else chr(byte)
+    return f"\\{byte:03o}"
+
+
+def _real(value: Any) -> str:
+    """The shortest decimal that is this number again."""
+    if not np.isfinite(value):
+        return "NAN" if np.isnan(value) else "INFINITY" if value > 0 else "-INFINITY"
+    return f"{value!s}f" if isinstance(value, np.float32) else str(value)
+
+
+def _whole(value: int) -> str:
+    if value == -(2**63):
+        return f"{value + 1}LL - 1"  # its magnitude is no long long
+    return f"{value}ULL" if value >= 2**63 else f"{value}LL"
+
+
+def _array(kind: str, name: str, items: Iterable[str]) -> str:
+    items = list(items)
+    lines = (", ".join(items[i : i + ON_A_LINE]) for i in range(0, len(items), ON_A_LINE))
+    return f"static {kind} {name}[] = {{\n    " + ",\n    ".join(lines) + "};\n"
+
+
+# What a model holds.
+
+
+def _classes(model: Model, name: str) -> str:
+    labels = model.labels()
+    if isinstance(labels[0], str):
+        return _array("const char *const", f"{name}_classes", [_string(str(label)) for label in labels])
+    if isinstance(labels[0], int):
+        kind = "const unsigned long long" if max(labels) >= 2**63 else "const long long"
+        return _array(kind, f"{name}_classes", [_whole(int(label)) for label in labels])
+    return _array("const double", f"{name}_classes", [_real(label) for label in labels])
+
+
+def _encoders(model: Model, fill: Fill) -> Iterator[str]:
+    """For each column of categories a function that gives a category's code."""
+    texts = [category for category in model.categories if model.is_text(category)]
+    if texts:
+        yield fill(text.SAME)
+    if any(category.buckets for category in texts):
+        yield fill(text.BUCKET)
+    for category in model.categories:
+        keys, is_text = model.keys(category), category in texts
+        if is_text:
+            kind, items = "const char *const", ["0" if key is None else _string(str(key)) for key in keys]
+        else:
+            kind, items = "const double", ["NAN" if key is None else _real(key) for key in keys]
+        # There is no array of nothing.
+        yield _array(kind, fill("${name}_known_$column", column=category.column), items or ["0"])
+        yield fill(
+            text.ENCODE_TEXT if is_text else text.ENCODE_NUMBER,
+            column=category.column,
+            n_known=len(items),
+            missing=category.encode(np.array([None], dtype=object))[0],
+            otherwise=fill(_bucket(model, category)),
+        )
+
+
+def _bucket(model: Model, category: CategoryColumn) -> str:
+    """The code of a name that has none of its own."""
+    if not category.buckets:
+        return "-1"
+    kinds = {name[:2] for name in category.names if name != MISSING}
+    if len(kinds) > 1:
+        raise model.error(category.column, f"expected categories of one type in a C export, got {len(kinds)}")
+    start = zlib.crc32("".join(kinds).encode())
+    return f"{len(category.names)} + ${{name}}_bucket({start}UL, category, {category.buckets})"
+
+
+def _features(model: Model, name: str, fill: Fill) -> Iterator[str]:
+    """The function that does what `ColumnTransformer` does, and its constants."""
+    if model.preprocessor is None:
+        yield fill(text.COPY)
+        return
+    numbers = [number for number in model.preprocessor.numbers if number.scale > 0]
+    flagged = [number.column for number in model.preprocessor.numbers if number.flagged]
+    blocks = ""
+    if numbers:
+        yield _array("const int", f"{name}_number", [str(number.column) for number in numbers])
+        yield _array("const double", f"{name}_centre", [_real(number.centre) for number in numbers])
+        yield _array("const double", f"{name}_scale", [_real(number.scale) for number in numbers])
+        blocks += fill(text.NUMBERS, count=len(numbers))
+    if flagged:
+        yield _array("const int", f"{name}_flagged", map(str, flagged))
+        blocks += fill(text.FLAGS, count=len(flagged))
+    if model.categories:
+        yield _array("const int", f"{name}_category", [str(c.column) for c in model.categories])
+        yield _array("const int", f"{name}_codes", [str(c.n_codes) for c in model.categories])
+        blocks += fill(text.CATEGORIES, count=len(model.categories))
+    yield fill(text.FEATURES, blocks=blocks or "    (void)row;\n")
+
+
+def _weights(layers: list[Layer], name: str, real: str) -> Iterator[str]:
+    for i, (weight, bias, _, _) in enumerate(layers):
+        yield _array(f"const {real}", f"{name}_w{i}", map(_real, weight.T.ravel()))
+        yield _array(f"const {real}", f"{name}_b{i}", map(_real, bias))
+
+
+def _calls(layers: list[Layer], name: str) -> tuple[str, str]:
+    """The two buffers between layers, and what is done with them."""
+    x, z = "a", "b"
+    widths = [layers[0][0].shape[1], *(len(bias) for _, bias, _, _ in layers[:-1])]
+    buffers = ", ".join(f"{buffer}[{max(widths)}]" for buffer in (x, z)[: len(layers)])
+    lines = [f"{name}_features(row, {x});"]
+    for i, (weight, _, activation, scale) in enumerate(layers):
+        n_out, n_in = weight.shape
+        z = z if i < len(layers) - 1 else "probabilities"
+        lines.append(f"{name}_dense({x}, {n_in}, {name}_w{i}, {name}_b{i}, {z}, {n_out});")
+        if activation != "identity":
+            lines.append(f"{name}_{activation}({z}, {n_out});")
+        if scale != 1:
+            lines.append(f"{name}_times({z}, {n_out}, {_real(weight.dtype.type(scale))});")
+        x, z = z, x
+    return buffers, "".join(f"    {line}\n" for line in lines)

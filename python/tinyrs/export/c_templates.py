@@ -1,0 +1,200 @@
+"""The fixed text of a C header; `$real` is float or double, `$f` the suffix of its literals and functions."""
+
+HEAD = """\
+/* A classifier of $n_columns columns, written by tinyrs $version. C99, needs libm, allocates nothing.
+
+       double row[${NAME}_N_COLUMNS] = {...};    NAN where a value is missing
+       $real probabilities[${NAME}_N_CLASSES];
+       ${name}_predict_proba(row, probabilities);
+
+   ${name}_columns names the columns. Where there is a function ${name}_encode_<i>, column i holds
+   categories, and row[i] is what it gives for one. ${name}_classes says what the probabilities are of. */
+
+#ifndef ${NAME}_H
+#define ${NAME}_H
+
+#include <math.h>
+
+#define ${NAME}_N_COLUMNS $n_columns
+#define ${NAME}_N_CLASSES $n_classes
+"""
+
+SAME = """\
+static inline int ${name}_same(const char *a, const char *b)
+{
+    while (*a && *a == *b) {
+        a++;
+        b++;
+    }
+    return *a == *b;
+}
+"""
+
+ENCODE_TEXT = """\
+/* Column $column: UTF-8 as Python's str() writes it; 0, the null pointer, is missing. */
+static inline double ${name}_encode_$column(const char *category)
+{
+    int i;
+    if (!category) return $missing;
+    for (i = 0; i < $n_known; i++)
+        if (${name}_known_$column[i] && ${name}_same(${name}_known_$column[i], category)) return i;
+    return $otherwise;
+}
+"""
+
+ENCODE_NUMBER = """\
+/* Column $column: a number; NAN is missing. */
+static inline double ${name}_encode_$column(double category)
+{
+    int i;
+    if (isnan(category)) return $missing;
+    for (i = 0; i < $n_known; i++)
+        if (${name}_known_$column[i] == category) return i;
+    return -1;
+}
+"""
+
+# The rarer names of a column share a few codes.
+BUCKET = """\
+/* The remainder of a text's CRC-32 by n; crc is that of what stands before it. */
+static inline int ${name}_bucket(unsigned long crc, const char *text, int n)
+{
+    int bit;
+    crc ^= 0xffffffffUL;
+    for (; *text; text++) {
+        crc ^= (unsigned char)*text;
+        for (bit = 0; bit < 8; bit++) crc = (crc >> 1) ^ (crc & 1 ? 0xedb88320UL : 0);
+    }
+    return (int)((crc ^ 0xffffffffUL) % (unsigned long)n);
+}
+"""
+
+COPY = """\
+static inline void ${name}_features(const double *row, $real *x)
+{
+    int i;
+    for (i = 0; i < $n_columns; i++) x[i] = ($real)row[i];
+}
+"""
+
+# Each block advances x past its features.
+FEATURES = """\
+static inline void ${name}_features(const double *row, $real *x)
+{
+    int i;
+    for (i = 0; i < $n_features; i++) x[i] = 0;
+$blocks}
+"""
+
+NUMBERS = """\
+    for (i = 0; i < $count; i++) {
+        double z = (row[${name}_number[i]] - ${name}_centre[i]) * ${name}_scale[i];
+        z = z > 1e18 ? 1e18 : (z < -1e18 ? -1e18 : z);
+        /* A missing number stands where most of them are. */
+        if (!isnan(z)) x[i] = ($real)(z / sqrt(1 + z / 3 * (z / 3)));
+    }
+    x += $count;
+"""
+
+FLAGS = """\
+    for (i = 0; i < $count; i++) x[i] = isnan(row[${name}_flagged[i]]) ? 1 : 0;
+    x += $count;
+"""
+
+CATEGORIES = """\
+    for (i = 0; i < $count; i++) {
+        double code = row[${name}_category[i]];
+        if (code >= 0 && code < ${name}_codes[i]) x[(int)code] = 1;
+        x += ${name}_codes[i];
+    }
+"""
+
+DENSE = """\
+/* z = W x + b for W of (inputs, outputs). The inner loop goes along the outputs: a compiler makes vectors of
+   it, but may not reorder a sum. Most features of categories are 0, and so is much after relu. */
+static inline void ${name}_dense(
+    const $real *x, int n_in, const $real *w, const $real *b, $real *z, int n_out)
+{
+    int i, j;
+    for (j = 0; j < n_out; j++) z[j] = b[j];
+    for (i = 0; i < n_in; i++, w += n_out) {
+        $real x_i = x[i];
+        if (x_i != 0)
+            for (j = 0; j < n_out; j++) z[j] += x_i * w[j];
+    }
+}
+"""
+
+_ACTIVATION = """\
+static inline void ${name}_%s($real *z, int n)
+{
+    int i;
+    for (i = 0; i < n; i++) z[i] = %s;
+}
+"""
+_VALUES = {
+    "sigmoid": "1 / (1 + exp$f(-z[i]))",
+    "tanh": "tanh$f(z[i])",
+    "relu": "z[i] > 0 ? z[i] : 0",
+    "leaky_relu": "z[i] > 0 ? z[i] : 0.01$f * z[i]",
+    "selu": "z[i] > 0 ? 1.0507009873554805$f * z[i] : 1.758099340847377$f * expm1$f(z[i])",
+    "gelu": "z[i] / (1 + exp$f(-1.5957691216057308$f * z[i] * (1 + 0.044715$f * z[i] * z[i])))",
+    "silu": "z[i] / (1 + exp$f(-z[i]))",
+}
+SOFTMAX = """\
+static inline void ${name}_softmax($real *z, int n)
+{
+    $real largest = z[0], total = 0;
+    int i;
+    for (i = 1; i < n; i++)
+        if (z[i] > largest) largest = z[i];
+    for (i = 0; i < n; i++) {
+        z[i] = exp$f(z[i] - largest);
+        total += z[i];
+    }
+    for (i = 0; i < n; i++) z[i] /= total;
+}
+"""
+ACTIVATIONS = {name: _ACTIVATION % (name, value) for name, value in _VALUES.items()} | {"softmax": SOFTMAX}
+
+SCALE = """\
+static inline void ${name}_times($real *z, int n, $real factor)
+{
+    int i;
+    for (i = 0; i < n; i++) z[i] *= factor;
+}
+"""
+
+PREDICT_PROBA = """\
+/* The probability of each of ${name}_classes. */
+static inline void ${name}_predict_proba(const double *row, $real *probabilities)
+{
+    $real $buffers;
+$calls}
+"""
+
+PREDICT = """\
+/* The place of the most probable class in ${name}_classes. */
+static inline int ${name}_predict(const double *row)
+{
+    $real p[${NAME}_N_CLASSES];
+    int i, best = 0;
+    ${name}_predict_proba(row, p);
+    for (i = 1; i < ${NAME}_N_CLASSES; i++)
+        if (p[i] > p[best]) best = i;
+    return best;
+}
+"""
+
+PREDICT_SEVERAL = """\
+/* Whether a row has each of ${name}_classes: 1 or 0. */
+static inline void ${name}_predict(const double *row, int *labels)
+{
+    $real p[${NAME}_N_CLASSES];
+    int i;
+    ${name}_predict_proba(row, p);
+    for (i = 0; i < ${NAME}_N_CLASSES; i++) labels[i] = p[i] > 0.5$f;
+}
+"""
+
+TAIL = "#endif\n"

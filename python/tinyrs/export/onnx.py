@@ -1,0 +1,232 @@
+"""A predictor as an ONNX graph: preprocessing, network, labels.
+
+Outputs are named and shaped as those of the converters for scikit-learn: `label` (rows,) and `probabilities`
+(rows, classes); for several labels both are (rows, labels). The graph computes what tinyrs does, but it
+checks nothing: an infinite number is a very large one, and a sum that overflows is infinite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tinyrs._tinyrs import build_info
+from tinyrs.export.model import Model
+from tinyrs.preprocessing import CategoryColumn
+
+try:
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+except ModuleNotFoundError as missing:
+    raise ImportError(f"ONNX needs the package onnx ({missing}): pip install 'tinyrs[onnx]'") from missing
+
+# The oldest that compares strings (19) and has gelu (20); onnxruntime knows it since 1.17.
+OPSET, IR_VERSION = 20, 9
+FAR = 1e18  # as in column_transformer.rs
+READY = {"tanh": "Tanh", "relu": "Relu", "sigmoid": "Sigmoid", "softmax": "Softmax"}
+# For float64 onnxruntime lacks the first two, and the constants of its Gelu are float32 (a difference of 2e-9
+# was measured): they are put together there.
+READY_F32 = {"leaky_relu": "LeakyRelu", "selu": "Selu", "gelu": "Gelu"}
+ATTRIBUTES: dict[str, dict[str, Any]] = {
+    "LeakyRelu": {"alpha": 0.01},
+    "Gelu": {"approximate": "tanh"},
+    "Softmax": {"axis": 1},
+}
+SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
+GELU_SCALE, GELU_CUBIC = 1.5957691216057308, 0.044715
+
+
+class _Graph:
+    """A graph that grows; values are known by their names."""
+
+    def __init__(self, reserved: Sequence[str]) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+        self.names = set(reserved)
+
+    def name(self, wanted: str) -> str:
+        """A name that no other value has; this one, if possible."""
+        while not wanted or wanted in self.names:
+            wanted += "_"
+        self.names.add(wanted)
+        return wanted
+
+    def constant(self, value: npt.ArrayLike, dtype: npt.DTypeLike) -> str:
+        tensor = numpy_helper.from_array(np.asarray(value, dtype=dtype), self.name("constant"))
+        self.constants.append(tensor)
+        return tensor.name
+
+    def op(self, kind: str, *inputs: str, output: str = "", **attributes: Any) -> str:
+        output = output or self.name(kind.lower())
+        self.nodes.append(helper.make_node(kind, inputs, [output], name=f"{output}.{kind}", **attributes))
+        return output
+
+
+class _Columns:
+    """The inputs of a graph: one matrix of all columns, or one (rows, 1) for each."""
+
+    def __init__(self, graph: _Graph, model: Model, text: set[int], matrix: bool) -> None:
+        self.graph, self.n_columns, self.matrix = graph, model.n_columns, matrix
+        # Without preprocessing the network takes numbers as they are; else they lose their centre in f64.
+        number = TensorProto.DOUBLE if model.preprocessor else _type(model)
+        if matrix:
+            shapes = {"X": (number, model.n_columns)}
+        else:
+            names = [model.column_name(i) for i in range(model.n_columns)]
+            types = [TensorProto.STRING if i in text else number for i in range(model.n_columns)]
+            shapes = {name: (kind, 1) for name, kind in zip(names, types, strict=True)}
+        self.values = {graph.name(name): shape for name, shape in shapes.items()}
+        self.inputs = [
+            helper.make_tensor_value_info(name, kind, ["rows", width])
+            for name, (kind, width) in self.values.items()
+        ]
+
+    def take(self, columns: Sequence[int]) -> str:
+        """These columns, of one type, as (rows, columns)."""
+        names = list(self.values)
+        if self.matrix:
+            if list(columns) == list(range(self.n_columns)):
+                return names[0]
+            return self.graph.op("Gather", names[0], self.graph.constant(columns, np.int64), axis=1)
+        chosen = [names[column] for column in columns]
+        return chosen[0] if len(chosen) == 1 else self.graph.op("Concat", *chosen, axis=1)
+
+
+def to_bytes(model: Model, inputs: str = "auto") -> bytes:
+    """The bytes of an ONNX file; `inputs` as for `Predictor.to_onnx`."""
+    if inputs not in ("auto", "matrix", "columns"):
+        raise ValueError(f"inputs: expected 'auto', 'matrix' or 'columns', got {inputs!r}")
+    for category in model.categories:
+        if category.buckets:
+            raise model.error(
+                category.column,
+                f"expected at most {len(category.names)} categories in an ONNX export, got more: ONNX has no "
+                "checksum, which tells the rarer ones apart. Give those one name before fit, or use to_c",
+            )
+    text = {category.column for category in model.categories if model.is_text(category)}
+    if inputs == "matrix" and text:
+        raise model.error(min(text), "expected numbers for inputs='matrix', got strings: use 'columns'")
+    graph = _Graph(["label", "probabilities"])
+    columns = _Columns(graph, model, text, matrix=inputs == "matrix" or (inputs == "auto" and not text))
+    x = _features(graph, model, columns)
+    for weight, bias, activation, scale in model.layers():
+        weight_name, bias_name = graph.constant(weight, model.dtype), graph.constant(bias, model.dtype)
+        x = graph.op("Gemm", x, weight_name, bias_name, transB=1)
+        x = _activate(graph, x, activation, model.dtype)
+        if scale != 1:
+            x = graph.op("Mul", x, graph.constant(scale, model.dtype))
+    graph.op("Identity", x, output="probabilities")
+    label_type, label_shape = _label(graph, model)
+    outputs = [
+        helper.make_tensor_value_info("label", label_type, label_shape),
+        helper.make_tensor_value_info("probabilities", _type(model), ["rows", len(model.classes)]),
+    ]
+    built = helper.make_model(
+        helper.make_graph(graph.nodes, "tinyrs", columns.inputs, outputs, graph.constants),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="tinyrs",
+        producer_version=build_info()["version"],
+    )
+    return bytes(built.SerializeToString(deterministic=True))
+
+
+def _type(model: Model) -> int:
+    return int(TensorProto.FLOAT if model.dtype == np.float32 else TensorProto.DOUBLE)
+
+
+def _features(graph: _Graph, model: Model, columns: _Columns) -> str:
+    """What `ColumnTransformer` makes of the columns, in the network's precision: (rows, features)."""
+    if model.preprocessor is None:
+        return columns.take(range(model.n_columns))
+    blocks = []
+    numbers = [number for number in model.preprocessor.numbers if number.scale > 0]
+    if numbers:
+        x = columns.take([number.column for number in numbers])
+        centre = graph.constant([number.centre for number in numbers], np.float64)
+        scale = graph.constant([number.scale for number in numbers], np.float64)
+        # A missing number stands where most of them are.
+        x = graph.op("Where", graph.op("IsNaN", x), centre, x)
+        z = graph.op("Mul", graph.op("Sub", x, centre), scale)
+        z = graph.op("Clip", z, graph.constant(-FAR, np.float64), graph.constant(FAR, np.float64))
+        third = graph.op("Div", z, graph.constant(3, np.float64))
+        root = graph.op("Add", graph.op("Mul", third, third), graph.constant(1, np.float64))
+        blocks.append(graph.op("Div", z, graph.op("Sqrt", root)))
+    flagged = [number.column for number in model.preprocessor.numbers if number.flagged]
+    if flagged:
+        blocks.append(graph.op("IsNaN", columns.take(flagged)))
+    blocks += [_one_hot(graph, model, columns, category) for category in model.categories if category.n_codes]
+    if not blocks:
+        # No column varies: the one feature is 0, in as many rows as any column has.
+        first = columns.take([0])
+        same = graph.op("Equal", first, first)
+        blocks.append(graph.op("And", same, graph.op("Not", same)))
+    blocks = [graph.op("Cast", block, to=_type(model)) for block in blocks]
+    return blocks[0] if len(blocks) == 1 else graph.op("Concat", *blocks, axis=1)
+
+
+def _one_hot(graph: _Graph, model: Model, columns: _Columns, category: CategoryColumn) -> str:
+    """(rows, codes): whether a row has that category."""
+    keys, x = model.keys(category), columns.take([category.column])
+    if model.is_text(category):
+        if "" in keys and None in keys:
+            raise model.error(
+                category.column,
+                "expected no empty strings beside missing ones in an ONNX export, where an empty string is a "
+                "missing one",
+            )
+        return graph.op("Equal", x, graph.constant([["" if key is None else key for key in keys]], object))
+    numbers = [[np.nan if key is None else key for key in keys]]
+    known = graph.op("Equal", x, graph.constant(numbers, np.float64))
+    if None not in keys:
+        return known
+    place = graph.constant([[key is None for key in keys]], np.bool_)
+    return graph.op("Or", known, graph.op("And", graph.op("IsNaN", x), place))
+
+
+def _activate(graph: _Graph, z: str, activation: str, dtype: np.dtype[np.floating[Any]]) -> str:
+    """Any shape -> the same."""
+    ready = READY.get(activation) or (READY_F32.get(activation) if dtype == np.float32 else None)
+    if ready is not None:
+        return graph.op(ready, z, **ATTRIBUTES.get(ready, {}))
+    if activation == "leaky_relu":
+        return graph.op("Max", z, graph.op("Mul", z, graph.constant(0.01, dtype)))
+    if activation == "selu":
+        zero, one = graph.constant(0, dtype), graph.constant(1, dtype)
+        below = graph.op("Sub", graph.op("Exp", graph.op("Min", z, zero)), one)
+        below = graph.op("Mul", below, graph.constant(SELU_SCALE * SELU_ALPHA, dtype))
+        above = graph.op("Mul", z, graph.constant(SELU_SCALE, dtype))
+        return graph.op("Where", graph.op("Greater", z, zero), above, below)
+    if activation == "gelu":
+        inner = graph.op("Mul", graph.op("Mul", z, z), graph.constant(GELU_SCALE * GELU_CUBIC, dtype))
+        inner = graph.op("Add", inner, graph.constant(GELU_SCALE, dtype))
+        return graph.op("Mul", z, graph.op("Sigmoid", graph.op("Mul", z, inner)))
+    if activation == "silu":
+        # Not z * Sigmoid(z): onnxruntime 1.20 fuses that to an operation that it has for float32 only.
+        below = graph.op("Add", graph.op("Exp", graph.op("Neg", z)), graph.constant(1, dtype))
+        return graph.op("Div", z, below)
+    assert activation == "identity", activation
+    return z
+
+
+def _label(graph: _Graph, model: Model) -> tuple[int, list[str | int]]:
+    """Makes the output `label`; its type and shape."""
+    if model.multilabel:
+        likely = graph.op("Greater", "probabilities", graph.constant(0.5, model.dtype))
+        graph.op("Cast", likely, output="label", to=TensorProto.INT64)
+        return TensorProto.INT64, ["rows", len(model.classes)]
+    labels = model.labels()
+    kind = {str: object, int: np.int64, float: np.float64}[type(labels[0])]
+    try:
+        classes = graph.constant(labels, kind)
+    except OverflowError:
+        raise ValueError(
+            f"classes: expected numbers of 64 bits in an ONNX export, got {max(labels)}"
+        ) from None
+    best = graph.op("ArgMax", "probabilities", axis=1, keepdims=0)
+    graph.op("Gather", classes, best, output="label", axis=0)
+    types = {str: TensorProto.STRING, int: TensorProto.INT64, float: TensorProto.DOUBLE}
+    return types[type(labels[0])], ["rows"]

@@ -1,0 +1,1 @@
+"""Networks that were trained elsewhere, as predictors: from ONNX files, scikit-learn and PyTorch."""
