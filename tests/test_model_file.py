@@ -39,9 +39,14 @@ def table(n: int = 300) -> tuple[pd.DataFrame, Any]:
 
 def classifier(**options: Any) -> TinyClassifier:
     X, y = table()
-    return TinyClassifier(
-        **{"n_layers": 1, "width": 16, "max_iter": 3, "random_state": 0, "precision": "f64"} | options
-    ).fit(X, y)
+    defaults: dict[str, Any] = {
+        "n_layers": 1,
+        "width": 16,
+        "max_iter": 3,
+        "random_state": 0,
+        "precision": "f64",
+    }
+    return TinyClassifier(**defaults | options).fit(X, y)
 
 
 @pytest.fixture(scope="module")

@@ -57,7 +57,7 @@ class _Graph:
     def constant(self, value: npt.ArrayLike, dtype: npt.DTypeLike) -> str:
         tensor = numpy_helper.from_array(np.asarray(value, dtype=dtype), self.name("constant"))
         self.constants.append(tensor)
-        return tensor.name
+        return str(tensor.name)
 
     def op(self, kind: str, *inputs: str, output: str = "", **attributes: Any) -> str:
         output = output or self.name(kind.lower())
