@@ -50,6 +50,7 @@ pub mod naive;
 mod named;
 mod network;
 mod optimizer;
+mod pace;
 mod plan;
 mod probe;
 mod random;

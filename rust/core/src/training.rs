@@ -10,6 +10,7 @@ use crate::linalg::rows::Dropout;
 use crate::loss::{Loss, Objective, Targets};
 use crate::network::Network;
 use crate::optimizer::{Moment, Optimizer, OptimizerConfig};
+use crate::pace::Pace;
 use crate::plan;
 use crate::random::shuffle;
 use crate::samples::Samples;
@@ -379,6 +380,7 @@ impl<T: Scalar> Run<'_, T> {
                 kept.take_layers(layers);
             }
         }
+        let mut pace = Pace::new(self.n_threads, config.epochs - report.epochs.len());
         for epoch in report.epochs.len()..config.epochs {
             if config.patience.is_some_and(|patience| best.stale >= patience) {
                 report.stop = Stop::Patience;
@@ -388,7 +390,8 @@ impl<T: Scalar> Run<'_, T> {
             if config.shuffle {
                 shuffle(config.seed, epoch as u32, &mut order, &mut scratch);
             }
-            let end = self.epoch(epoch, &order, *steps, held_out.as_mut(), hooks.interrupt);
+            let turn = (epoch, pace.n_threads());
+            let end = self.epoch(turn, &order, *steps, held_out.as_mut(), hooks.interrupt);
             if let Err(error) = self.check_end(epoch, &end, parameters) {
                 finished.restore(arrays);
                 return Err(error);
@@ -397,6 +400,7 @@ impl<T: Scalar> Run<'_, T> {
             *steps += end.steps as u64;
             let (validation_loss, validation_score) = held_out.as_ref().map(HeldOut::result).unzip();
             let seconds = start.elapsed().as_secs_f64();
+            pace.note(seconds);
             let record = Epoch {
                 epoch,
                 loss: end.loss,
@@ -451,7 +455,7 @@ impl<T: Scalar> Run<'_, T> {
     /// All batches, then the validation set. Enters the pool once.
     fn epoch(
         &self,
-        epoch: usize,
+        (epoch, n_threads): (usize, usize),
         order: &[u32],
         steps_before: u64,
         held_out: Option<&mut HeldOut<T>>,
@@ -465,7 +469,7 @@ impl<T: Scalar> Run<'_, T> {
         });
         let mut end = EpochEnd::default();
         let (result, halt) = (Shared(&raw mut end), AtomicBool::new(false));
-        threads::run(self.n_threads, |team: &Team| {
+        threads::run(n_threads, |team: &Team| {
             let mut end = EpochEnd::default();
             // SAFETY: all members do the same, and nothing else uses what training changes meanwhile.
             unsafe {
