@@ -37,7 +37,7 @@ def table(n: int = 300) -> tuple[pd.DataFrame, Any]:
     return frame, label
 
 
-def classifier(**options: Any) -> TinyClassifier:
+def classifier(**options: Any) -> Any:
     X, y = table()
     defaults: dict[str, Any] = {
         "n_layers": 1,
@@ -51,7 +51,8 @@ def classifier(**options: Any) -> TinyClassifier:
 
 @pytest.fixture(scope="module")
 def predictor() -> Predictor:
-    return classifier().predictor()
+    made: Predictor = classifier().predictor()
+    return made
 
 
 def test_a_predictor_predicts_what_its_classifier_does() -> None:
@@ -159,7 +160,7 @@ def test_it_can_be_read_by_others(predictor: Predictor) -> None:
 
 def test_a_file_holds_none_of_the_data() -> None:
     X, y = table()
-    clf = TinyClassifier(width=8, max_iter=1).fit(X[["x", "y"]], y)
+    clf: Any = TinyClassifier(width=8, max_iter=1).fit(X[["x", "y"]], y)
     data = clf.predictor().to_bytes()
     median = {float(n.centre) for n in clf.preprocessor_.numbers}
     assert not any(

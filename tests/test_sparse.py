@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import pickle
 import resource
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from tinyrs import Network
+import tinyrs
+from tinyrs import Network, TinyClassifier
 
 
 def matrix(rows: int = 300, columns: int = 41, dtype: Any = np.float64) -> Any:
@@ -80,3 +82,49 @@ def test_damaged_matrices_are_refused(part: str, value: float, message: str) -> 
     getattr(X, part)[5] = value
     with pytest.raises(ValueError, match=message):
         Network([41, 3]).forward(X)
+
+
+@pytest.fixture(scope="module")
+def words() -> tuple[Any, Any]:
+    """Counts of 500 words in 600 texts of two kinds."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 600)
+    rate = np.where(y[:, np.newaxis] == 1, rng.gamma(0.1, size=500), rng.gamma(0.1, size=500))
+    return sp.csr_array(rng.poisson(rate * 0.5)), np.array(["ham", "spam"])[y]
+
+
+def test_the_classifier_learns_from_sparse_rows(words: Any, tmp_path: Any) -> None:
+    X, y = words
+    clf = TinyClassifier(n_layers=1, width=32, max_iter=20, random_state=0).fit(X[:400], y[:400])
+    assert clf.score(X[400:], y[400:]) > 0.9
+    p = clf.predict_proba(X)
+    np.testing.assert_array_equal(p, clf.predict_proba(sp.csc_matrix(X)))
+    np.testing.assert_array_equal(p, clf.predict_proba(X.toarray()))
+    np.testing.assert_array_equal(p, pickle.loads(pickle.dumps(clf)).predict_proba(X))
+    # The predictor has the scale in its weights, so rounds elsewhere.
+    clf.save(tmp_path / "model")
+    for predictor in (clf.predictor(), tinyrs.load(tmp_path / "model")):
+        assert isinstance(predictor, tinyrs.Predictor)
+        np.testing.assert_allclose(predictor.predict_proba(X), p, atol=1e-5)
+        np.testing.assert_allclose(predictor.predict_proba(X.toarray()[0]), p[0], atol=1e-5)
+    with pytest.raises(ValueError, match="categorical_features: expected none for a sparse matrix"):
+        TinyClassifier(categorical_features=[0]).fit(X, y)
+    dense = TinyClassifier(n_layers=1, width=8, max_iter=1).fit(X.toarray(), y)
+    for refused in (dense.predict, dense.predictor().predict):
+        with pytest.raises(TypeError, match="X: expected dense rows, as in fit, got a sparse matrix"):
+            refused(X)
+
+
+def test_sparse_rows_can_be_weighted_and_come_bit_by_bit(words: Any) -> None:
+    X, y = words
+    options: dict[str, Any] = {"n_layers": 1, "width": 16, "max_iter": 5, "random_state": 0}
+    weight = (np.arange(600) % 3 > 0).astype(float)
+    weighted = TinyClassifier(**options).fit(X, y, sample_weight=weight)
+    chosen = TinyClassifier(**options).fit(X[weight > 0], y[weight > 0])
+    np.testing.assert_array_equal(weighted.predict_proba(X), chosen.predict_proba(X))
+    held = TinyClassifier(**options).fit(X[:500], y[:500], eval_set=(X[500:], y[500:]))
+    assert held.validation_scores_ is not None
+    clf = TinyClassifier(n_layers=1, width=16, random_state=0)
+    for start in range(0, 600, 100):
+        clf.partial_fit(X[start : start + 100], y[start : start + 100], classes=["ham", "spam"])
+    assert clf.predict_proba(X).shape == (600, 2)

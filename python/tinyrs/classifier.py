@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import itertools
 import math
@@ -29,8 +30,9 @@ from tinyrs._tinyrs import Network, Optimizer
 from tinyrs.best_epoch import METRICS, BestEpoch, Metric, rate_by, resting_epochs
 from tinyrs.calibration import divide_logits, fit_temperature
 from tinyrs.predictor import Predictor, loads
-from tinyrs.preprocessing import Preprocessor
-from tinyrs.tables import Table, is_frame
+from tinyrs.preprocessing import Preprocessor, SparseScale, fit_preprocessor
+from tinyrs.sklearn_callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
+from tinyrs.tables import SparseTable, Table, is_frame, is_sparse
 from tinyrs.training import History, Record
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -48,11 +50,11 @@ EPOCHS, EPOCHS_UP_TO_ROWS = 256, 1000
 DTYPES: dict[str, type[np.float32] | type[np.float64]] = {"f32": np.float32, "f64": np.float64}
 
 
-class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class TinyClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """A small neural network for tables, with defaults that need no tuning.
 
     Numbers, booleans, strings, categories and missing values are taken as they are, from NumPy, pandas,
-    polars or pyarrow; the preprocessing is part of the model. The recipe is that of RealMLP-TD-S (Holzmuller,
+    polars or pyarrow, sparse numbers from SciPy; the preprocessing is part of the model. The recipe is that of RealMLP-TD-S (Holzmuller,
     Grinsztajn, Steinwart, "Better by default", NeurIPS 2024): three wide layers of SELU in the NTK
     parametrisation, a high learning rate on the schedule "coslog4" and label smoothing. Rows that are held
     out tell at the end of which of the schedule's four cycles to stop, and by what temperature to calibrate
@@ -138,7 +140,7 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
     # What `fit` finds.
     classes_: npt.NDArray[Any]
     network_: Network
-    preprocessor_: Preprocessor
+    preprocessor_: Preprocessor | SparseScale
     n_features_in_: int
     n_iter_: int
     best_iteration_: int
@@ -227,6 +229,7 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
 
     # Training.
 
+    @with_callbacks
     def fit(
         self,
         X: Any,
@@ -241,7 +244,7 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
 
         Parameters
         ----------
-        X : array or data frame of shape (rows, features)
+        X : array, data frame or CSR matrix of shape (rows, features)
         y : array of shape (rows,) or (rows, labels)
         sample_weight : array of shape (rows,), optional
             Only the ratios count.
@@ -260,7 +263,7 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         if not callable(eval_metric) and eval_metric not in METRICS:
             raise ValueError(f"eval_metric: expected one of {METRICS} or a callable, got {eval_metric!r}")
         y = self._start(X, y, reset=True)
-        table, rng = Table.read(_as_table(X)), check_random_state(self.random_state)
+        table, rng = _table(X), check_random_state(self.random_state)
         weight = self._weights(y, sample_weight)
         if weight is not None and not weight.all():
             # A row that does not count is none.
@@ -275,7 +278,7 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
             train, held = self._split(targets, rng)
         if not (self.warm_start and hasattr(self, "network_")):
             # Of all rows, also those held out: it knows no labels, and `refit` needs it so.
-            self.preprocessor_ = Preprocessor.fit(table, self._categorical(), weight)
+            self.preprocessor_ = fit_preprocessor(table, self._categorical(), weight)
         features = self._features(self.preprocessor_.encode(table))
         validation = None
         if eval_set is not None:
@@ -313,6 +316,9 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
             truth = validation[1] if self._multilabel else self.classes_[validation[1]]
             rating = rate_by(metric, lambda: network.forward(validation[0], n_threads=self.n_threads), truth)
             best_epoch = BestEpoch(network, resting_epochs(self.schedule, epochs), *rating)
+        tasks = EpochTasks.of(
+            self, epochs, (features, targets), lambda: {"network_": copy.copy(network), "temperature_": 1.0}
+        )
         history = train_on(
             _optimizer(),
             (features[train], targets[train]),
@@ -320,7 +326,7 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
             validation=validation,
             monitor="loss" if validation is None or metric == "log_loss" else "score",
             patience=self.n_iter_no_change,
-            callbacks=[*(self.callbacks or ()), *([best_epoch] if best_epoch else [])],
+            callbacks=[*(self.callbacks or ()), *(call for call in (best_epoch, tasks) if call)],
         )
         best, temperature = len(history) - 1, 1.0
         if validation is not None and best_epoch is not None:
@@ -337,6 +343,8 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
             )
         divide_logits(network, temperature)
         self._finish(network, history, best, temperature)
+        if tasks:
+            tasks.close()
 
     def partial_fit(
         self, X: Any, y: Any, classes: npt.ArrayLike | None = None, sample_weight: npt.ArrayLike | None = None
@@ -351,13 +359,13 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
             self._validate_params()
         known = None if first else self.classes_
         y = self._start(X, y, reset=first, classes=classes)
-        table, rng = Table.read(_as_table(X)), check_random_state(self.random_state)
+        table, rng = _table(X), check_random_state(self.random_state)
         weight = self._weights(y, sample_weight)
         if first:
             self._set_precision(table.n_rows)
         targets = self._encode(y)
         if first:
-            self.preprocessor_ = Preprocessor.fit(table, self._categorical())
+            self.preprocessor_ = fit_preprocessor(table, self._categorical())
         features = self._features(self.preprocessor_.encode(table))
         if first:
             n_outputs = targets.shape[1] if targets.ndim == 2 else len(self.classes_)
@@ -399,6 +407,7 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
             reset=reset,
             multi_output=True,
             dtype=None,
+            accept_sparse="csr",
             ensure_all_finite="allow-nan",
         )
         y = np.asarray(y)
@@ -577,7 +586,9 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
             # Names and number of columns; as an array it would be a copy of objects.
             validate_data(self, X, reset=False, skip_check_array=True)
             return self.preprocessor_.encode(X)
-        X = validate_data(self, X, reset=False, dtype=None, ensure_all_finite="allow-nan")
+        X = validate_data(
+            self, X, reset=False, dtype=None, accept_sparse="csr", ensure_all_finite="allow-nan"
+        )
         return self.preprocessor_.encode(X)
 
     def _features(self, encoded: npt.NDArray[Any]) -> Floats:
@@ -623,9 +634,10 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
             "validation_scores": self.validation_scores_,
             "temperature": self.temperature_,
         }
+        network, preprocessor = self.network_, self.preprocessor_
         return Predictor(
-            self.network_,
-            self.preprocessor_,
+            preprocessor.fold(network) if isinstance(preprocessor, SparseScale) else network,
+            preprocessor if isinstance(preprocessor, Preprocessor) else None,
             self.classes_,
             multilabel=self._multilabel,
             feature_names=getattr(self, "feature_names_in_", None),
@@ -648,7 +660,9 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         state = dict(super().__getstate__())
         if "network_" in state:
             # The bytes of a model file; whatever the classes are, they are in the state.
-            network, preprocessor = state.pop("network_"), state.pop("preprocessor_")
+            network, preprocessor = state.pop("network_"), None
+            if isinstance(self.preprocessor_, Preprocessor):
+                preprocessor = state.pop("preprocessor_")
             classes = np.arange(network.layer_sizes[-1])
             state["_model"] = Predictor(network, preprocessor, classes).to_bytes()
         return state
@@ -658,7 +672,8 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         if "_model" in state:
             predictor = loads(state.pop("_model"))
             assert isinstance(predictor, Predictor)
-            state["network_"], state["preprocessor_"] = predictor.network, predictor.preprocessor
+            state["network_"] = predictor.network
+            state.setdefault("preprocessor_", predictor.preprocessor)
         super().__setstate__(state)
 
     @property
@@ -674,15 +689,16 @@ class TinyClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         tags.input_tags.allow_nan = True
         tags.input_tags.categorical = True
         tags.input_tags.string = True
+        tags.input_tags.sparse = True
         tags.classifier_tags.multi_label = True
         return tags
 
 
-def _as_table(X: Any) -> Any:
-    """A data frame as it is, anything else as a 2-D array."""
-    if is_frame(X):
-        return X
-    return check_array(X, dtype=None, ensure_all_finite="allow-nan")
+def _table(X: Any) -> Table | SparseTable:
+    """A data frame, or anything that is an array or a sparse matrix."""
+    if not is_frame(X):
+        X = check_array(X, dtype=None, accept_sparse="csr", ensure_all_finite="allow-nan")
+    return SparseTable(X) if is_sparse(X) else Table.read(X)
 
 
 def _optimizer() -> Optimizer:

@@ -16,7 +16,7 @@ from tinyrs._tinyrs import Network
 from tinyrs.export.model import Model
 from tinyrs.model_file import Fields, Tensors, refuse, tensor
 from tinyrs.preprocessing import CategoryColumn, NumberColumn, Preprocessor
-from tinyrs.tables import Table, is_frame
+from tinyrs.tables import Table, is_frame, is_sparse
 
 # Rows that a file holds with their outputs, for `verify`.
 SELF_TEST_ROWS = 8
@@ -86,7 +86,7 @@ class Predictor:
 
         Parameters
         ----------
-        X : array of shape (columns,) or (rows, columns), or data frame
+        X : array of shape (columns,) or (rows, columns), data frame, or sparse matrix
             One row or many, NaN or None where a value is missing. The columns of a data frame are matched by
             name.
         out : array of shape (n_classes,) or (rows, n_classes), optional
@@ -116,7 +116,10 @@ class Predictor:
         return labels.astype(int) if self.multilabel else labels
 
     def _encode(self, X: Any) -> npt.NDArray[Any]:
-        if is_frame(X):
+        if is_sparse(X) and self.preprocessor is None:
+            csr: npt.NDArray[Any] = X.tocsr()  # or as good as one
+            return csr
+        if is_frame(X) or is_sparse(X):
             return self._encode_rows(X)
         X = X if isinstance(X, np.ndarray) else _as_array(X)
         if X.ndim not in (1, 2):

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyrs._tinyrs import ColumnTransformer, Network
-from tinyrs.tables import Numbers, Objects, Table, is_missing
+from tinyrs.tables import Numbers, Objects, SparseTable, Table, is_missing, is_sparse
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -140,6 +140,8 @@ class Preprocessor:
         as their codes, NaN for what is missing."""
         if not self.categories and isinstance(X, np.ndarray) and X.dtype.kind in "biuf":
             return X
+        if is_sparse(X):
+            raise TypeError("X: expected dense rows, as in fit, got a sparse matrix; its toarray() has them")
         table = X if isinstance(X, Table) else Table.read(X, names)
         if len(table.columns) != self.n_columns:
             raise ValueError(f"X: expected {self.n_columns} columns, got {len(table.columns)}")
@@ -161,3 +163,59 @@ class Preprocessor:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Preprocessor, (self.n_columns, self.numbers, self.categories)
+
+
+@dataclass(frozen=True)
+class SparseScale:
+    """What was learnt of a sparse table's columns: the factors that make the largest number of each 1 or -1.
+
+    Nothing is moved: a 0 stays one. It has the methods of `Preprocessor`.
+    """
+
+    scale: Numbers
+
+    @classmethod
+    def fit(cls, table: SparseTable) -> SparseScale:
+        largest = np.zeros(table.matrix.shape[1])
+        np.maximum.at(largest, table.matrix.indices, np.abs(table.matrix.data))
+        with np.errstate(divide="ignore", over="ignore"):
+            scale = np.where(largest > 0, 1 / largest, 0.0)
+        return cls(np.where(np.isfinite(scale), scale, 0.0))
+
+    def encode(self, X: Any, names: Sequence[str] | None = None) -> Any:
+        """A sparse matrix as CSR, anything else as numbers (rows, columns)."""
+        if isinstance(X, SparseTable):
+            return X.matrix
+        if is_sparse(X):
+            return X.tocsr()
+        table = Table.read(X, names)
+        return np.column_stack([table.numbers(column) for column in range(len(table.columns))])
+
+    def features(self, encoded: Any, precision: str) -> Any:
+        """(rows, columns) -> (rows, columns), in the same format."""
+        dtype = np.float32 if precision == "f32" else np.float64
+        if not is_sparse(encoded):
+            return (encoded * self.scale).astype(dtype)
+        scaled = encoded.astype(np.float64)
+        scaled.data *= self.scale[scaled.indices]
+        return scaled.astype(dtype)
+
+    def forward(self, network: Network, encoded: Any, n_threads: int | None = None) -> Floats:
+        """The outputs of `network` for encoded rows: (rows, columns) -> (rows, outputs)."""
+        return network.forward(self.features(encoded, network.precision), n_threads=n_threads)
+
+    def fold(self, network: Network) -> Network:
+        """A network that gives the same for the columns as they are."""
+        (weight, bias), *others = network.parameters()
+        return Network.from_parameters([(weight * self.scale, bias), *others], **network.options)
+
+
+def fit_preprocessor(
+    table: Table | SparseTable, categorical: Sequence[int], weight: Numbers | None = None
+) -> Preprocessor | SparseScale:
+    """What there is to learn of either kind of table."""
+    if not isinstance(table, SparseTable):
+        return Preprocessor.fit(table, categorical, weight)
+    if categorical:
+        raise ValueError("categorical_features: expected none for a sparse matrix, whose zeros are numbers")
+    return SparseScale.fit(table)

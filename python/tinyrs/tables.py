@@ -18,6 +18,11 @@ def is_frame(X: Any) -> bool:
     return hasattr(X, "columns") or hasattr(X, "column_names")
 
 
+def is_sparse(X: Any) -> bool:
+    """Whether it is a sparse matrix or array of SciPy."""
+    return hasattr(X, "tocsr")
+
+
 def is_missing(value: object) -> bool:
     """Whether it stands for nothing: None, NaN, NaT, pandas.NA."""
     if value is None:
@@ -83,6 +88,21 @@ class Table:
     def objects(self, column: int) -> Objects:
         """That column as objects (rows,)."""
         return self.columns[column].astype(object)
+
+
+@dataclass(frozen=True)
+class SparseTable:
+    """A CSR matrix, all of numbers."""
+
+    matrix: Any
+
+    @property
+    def n_rows(self) -> int:
+        return int(self.matrix.shape[0])
+
+    def rows(self, rows: npt.NDArray[np.intp]) -> SparseTable:
+        """The table of these rows."""
+        return SparseTable(self.matrix[rows])
 
 
 def _array_column(column: npt.NDArray[Any]) -> Numbers | Objects:
