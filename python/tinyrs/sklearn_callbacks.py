@@ -17,7 +17,7 @@ try:
 except ModuleNotFoundError:
     protocol = None
 
-CallbackSupportMixin: Any = protocol.CallbackSupportMixin if protocol else object
+CallbackSupportMixin: Any = protocol.CallbackSupportMixin if protocol else type("NoCallbacks", (), {})
 
 
 def with_callbacks(method: F) -> F:
