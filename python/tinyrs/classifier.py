@@ -54,11 +54,11 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):  # t
     """A small neural network for tables, with defaults that need no tuning.
 
     Numbers, booleans, strings, categories and missing values are taken as they are, from NumPy, pandas,
-    polars or pyarrow, sparse numbers from SciPy; the preprocessing is part of the model. The recipe is that of RealMLP-TD-S (Holzmuller,
-    Grinsztajn, Steinwart, "Better by default", NeurIPS 2024): three wide layers of SELU in the NTK
-    parametrisation, a high learning rate on the schedule "coslog4" and label smoothing. Rows that are held
-    out tell at the end of which of the schedule's four cycles to stop, and by what temperature to calibrate
-    the probabilities (Guo et al. 2017); then all rows are learnt, that far.
+    polars or pyarrow, sparse numbers from SciPy; the preprocessing is part of the model. The recipe is that
+    of RealMLP-TD-S (Holzmuller, Grinsztajn, Steinwart, "Better by default", NeurIPS 2024): three wide layers
+    of SELU in the NTK parametrisation, a high learning rate on the schedule "coslog4" and label smoothing.
+    Rows that are held out tell at the end of which of the schedule's four cycles to stop, and by what
+    temperature to calibrate the probabilities (Guo et al. 2017); then all rows are learnt, that far.
 
     Parameters
     ----------
