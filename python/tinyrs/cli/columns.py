@@ -123,15 +123,17 @@ class Summary:
     def as_json(self) -> dict[str, Any]:
         return {name: value for name, value in asdict(self).items() if value not in (None, (), "")}
 
-    def line(self, width: int) -> str:
+    @property
+    def what(self) -> str:
         if self.kind == "numbers":
-            what = "numbers" + ("" if self.low is None else f" from {self.low:g} to {self.high:g}")
-        else:
-            shown = ", ".join(name if len(name) <= 20 else name[:17] + "..." for name in self.frequent)
-            more = ", ..." if (self.distinct or 0) > len(self.frequent) else ""
-            what = f"{self.distinct:,} categories: {shown}{more}"
+            return "numbers" + ("" if self.low is None else f" from {self.low:g} to {self.high:g}")
+        shown = ", ".join(name if len(name) <= 20 else name[:17] + "..." for name in self.frequent)
+        more = ", ..." if (self.distinct or 0) > len(self.frequent) else ""
+        return f"{self.distinct:,} categories: {shown}{more}"
+
+    def line(self, width: int) -> str:
         missing = f"; {self.missing:,} missing" if self.missing else ""
-        return f"  {self.name:{width}}  {what}{missing}" + (
+        return f"  {self.name:{width}}  {self.what}{missing}" + (
             f"\n  {'':{width}}  {self.note}" if self.note else ""
         )
 
@@ -162,8 +164,9 @@ def _holds_numbers(column: pa.Array, place: Place) -> bool:
     fits = pc.match_substring_regex(cleaned, NUMBER)
     share = pc.mean(fits).as_py()
     if share is not None and MOSTLY <= share < 1:
-        bad = _first(pc.invert(fits))
-        hint = f"a number, as in {share:.1%} of the column (correct it, or say --categorical {place.column})"
+        bad, others = _first(pc.invert(fits)), pc.sum(pc.invert(fits)).as_py()
+        rows = "1 row" if others == 1 else f"{others:,} rows"
+        hint = f"a number, as everywhere but in {rows} (correct it, or say --categorical {place.column})"
         raise place.error(bad, hint, column[bad].as_py())
     return share is None or share == 1
 

@@ -46,6 +46,20 @@ class Findings:
         figures = Figures.of(probabilities, rows.codes, predictor.classes_)
         return cls(predictor, rows, what, probabilities, figures, records, seconds, columns)
 
+    @property
+    def target(self) -> str | None:
+        found = self.predictor.training.get("target")
+        return found if isinstance(found, str) else None
+
+    @property
+    def best(self) -> int:
+        """The epoch that was kept, from 0."""
+        return int(self.predictor.training["best_iteration"])
+
+    def curve(self, name: str) -> npt.NDArray[np.float64]:
+        """That number of each epoch."""
+        return np.array([record[name] for record in self.records])  # type: ignore[literal-required]
+
     def importance(self) -> npt.NDArray[np.float64]:
         """By how much the log loss rises when a column is shuffled: (columns,) (Breiman 2001).
 

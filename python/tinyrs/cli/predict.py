@@ -19,7 +19,7 @@ import pyarrow as pa
 from pyarrow import csv, parquet
 
 import tinyrs
-from tinyrs.cli.data import Source, numbered, open_table
+from tinyrs.cli.data import ROWS, Source, numbered, open_table
 from tinyrs.cli.scoring import Floats, Scorer, load_predictor
 from tinyrs.cli.shell import STREAM, CliError, Parser, UsageError, counter, say, writing
 from tinyrs.predictor import Predictor
@@ -140,7 +140,9 @@ class _CsvSink:
 
     def _format(self, rows: pa.RecordBatch, quotes: str) -> pa.Buffer:
         stream = pa.BufferOutputStream()
-        style = csv.WriteOptions(include_header=False, delimiter=self._delimiter, quoting_style=quotes)
+        style = csv.WriteOptions(
+            include_header=False, batch_size=ROWS, delimiter=self._delimiter, quoting_style=quotes
+        )
         csv.write_csv(rows, stream, style)
         return stream.getvalue()
 

@@ -267,7 +267,8 @@ def fit(
         model.set_params(max_iter=2).fit(X, y)
         trial = time.perf_counter() - start
         epoch = times[-1] - times[0] if len(times) > 1 else options.time_limit
-        left = options.time_limit - 2 * trial
+        # The next fit prepares the data once more, as the trial did beside its two epochs.
+        left = options.time_limit - trial - (trial - 2 * epoch)
         model.set_params(max_iter=int(np.clip(left / max(epoch, 1e-9), 1, options.epochs)))
         records.clear()
     model.set_params(verbose=int(sys.stderr.isatty())).fit(X, y)
