@@ -126,7 +126,7 @@ def lines(series: Sequence[Series], y_name: str, best: int, label: str, *, perce
             if math.isfinite(value)
         )
         marks.append(tag("polyline", tag("title", s.name), points=points, class_=f"line {s.style}"))
-        if len(s.values) == 1:
+        if len(s.values) == 1 and math.isfinite(s.values[0]):
             x, y = axes.at_x(1), axes.at_y(s.values[0])
             marks.append(tag("circle", cx=x, cy=y, r=4, class_=f"line {s.style}"))
         if len(series) > 1:

@@ -63,7 +63,8 @@ def is_number(kind: pa.DataType) -> bool:
 def numbers(column: pa.Array, place: Place) -> Numbers:
     """A column as numbers (rows,), NaN where one is missing. CliError where there is none."""
     column = _whole(column)
-    if not is_number(column.type) and not pa.types.is_boolean(column.type):
+    # Decimals by their text: pyarrow's own way to a float may miss the nearest one.
+    if pa.types.is_decimal(column.type) or not (is_number(column.type) or pa.types.is_boolean(column.type)):
         column = texts(column, place)
     try:
         found = pc.cast(column, pa.float64())

@@ -15,6 +15,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Queue
+from threading import Event, Thread
 from typing import IO, Any
 
 import numpy as np
@@ -92,40 +94,70 @@ def _open_csv(stream: Any, name: str, delimiter: str) -> Source:
     head = stream.read(MAX_HEADER)
     if not head.strip():
         raise CliError(f"{name}: expected a header and rows, got an empty file")
-    # A line break within quotes is part of a value. One thread parses in any case; asking for one keeps the
-    # number of a row that is wrong.
+    # A line break within quotes is part of a value.
     parse = {"delimiter": delimiter, "newlines_in_values": True}
-    reading = csv.ReadOptions(use_threads=False, block_size=CSV_BLOCK)
     try:
         columns = csv.open_csv(
             io.BytesIO(head),
             read_options=csv.ReadOptions(use_threads=False, block_size=len(head) + 1),
             parse_options=csv.ParseOptions(**parse, invalid_row_handler=lambda row: "skip"),
         ).schema.names
-        _check_names(columns, name)
-        text = csv.ConvertOptions(
-            column_types={column: pa.string() for column in columns},
-            # Nothing between two delimiters is nothing; "" in quotes is a text.
-            null_values=[""],
-            strings_can_be_null=True,
-            quoted_strings_can_be_null=False,
-        )
+    except pa.ArrowInvalid as error:
+        raise CliError(f"{name}: {_csv_message(error, [])}") from None
+    _check_names(columns, name)
+    chunks = _read_ahead(_csv_chunks(_Joined(head, stream), name, columns, parse))
+    return Source(name, columns, chunks, first_row=2, delimiter=delimiter)
+
+
+def _csv_chunks(stream: io.RawIOBase, name: str, columns: list[str], parse: Any) -> Iterator[pa.RecordBatch]:
+    text = csv.ConvertOptions(
+        column_types={column: pa.string() for column in columns},
+        # Nothing between two delimiters is nothing; "" in quotes is a text.
+        null_values=[""],
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=False,
+    )
+    try:
         reader = csv.open_csv(
-            pa.PythonFile(_Joined(head, stream), mode="r"),
-            read_options=reading,
+            pa.PythonFile(stream, mode="r"),
+            # One thread parses in any case; asking for one keeps the number of a row that is wrong.
+            read_options=csv.ReadOptions(use_threads=False, block_size=CSV_BLOCK),
             parse_options=csv.ParseOptions(**parse),
             convert_options=text,
         )
-    except pa.ArrowInvalid as error:
-        raise CliError(f"{name}: {_csv_message(error)}") from None
-    return Source(name, columns, _csv_chunks(reader, name, columns), first_row=2, delimiter=delimiter)
-
-
-def _csv_chunks(reader: Any, name: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    try:
         yield from _at_least_one(reader, reader.schema)
     except pa.ArrowInvalid as error:
         raise CliError(f"{name}: {_csv_message(error, columns)}") from None
+
+
+def _read_ahead(chunks: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The chunks, read on a thread of their own, two ahead.
+
+    Ctrl-C reaches the main thread while it waits for a queue, but not while it waits in pyarrow for a pipe.
+    """
+    queue, stopped = Queue[pa.RecordBatch | Exception | None](2), Event()
+
+    def read() -> None:
+        try:
+            for chunk in chunks:
+                queue.put(chunk)
+                if stopped.is_set():
+                    break
+            queue.put(None)
+        except Exception as error:
+            queue.put(error)
+
+    Thread(target=read, daemon=True).start()
+    try:
+        while (item := queue.get()) is not None:
+            if isinstance(item, Exception):
+                raise item
+            yield item
+    finally:
+        stopped.set()
+        # Room for what it may be about to put.
+        while not queue.empty():
+            queue.get()
 
 
 def _at_least_one(chunks: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
@@ -138,7 +170,7 @@ def _at_least_one(chunks: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterat
         yield pa.RecordBatch.from_pylist([], schema=schema)
 
 
-def _csv_message(error: Exception, columns: list[str] | None = None) -> str:
+def _csv_message(error: Exception, columns: list[str]) -> str:
     """What pyarrow says of a CSV file, as we say it."""
     text = str(error)
     found = re.search(r"(?:Row #(\d+): )?Expected (\d+) columns, got (\d+)", text)

@@ -23,7 +23,8 @@ VERBS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line `argv` and returns its exit status: 0, 1 (failed), 2 (usage) or 130 (Ctrl-C)."""
+    """Runs the command line `argv`, by default the process's own, and returns its exit status: 0, 1 (failed),
+    2 (usage) or 130 (Ctrl-C)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         if not arguments or arguments[0] not in VERBS:
@@ -32,6 +33,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as end:
         # argparse's way to stop.
         return end.code if isinstance(end.code, int) else OK
+    except KeyboardInterrupt:
+        warn("interrupted")
+        if argv is None:
+            # All that was half done is undone. Only a thread is left that may wait for somebody's pipe; an
+            # orderly end would wait with it.
+            os._exit(INTERRUPTED)
+        return INTERRUPTED
 
 
 def _no_verb(arguments: list[str]) -> int:
@@ -68,9 +76,6 @@ def _run(verb: str, arguments: list[str]) -> int:
         return OK
     except CliError as error:
         return _failed(str(error), error.status, as_json)
-    except KeyboardInterrupt:
-        warn("interrupted")
-        return INTERRUPTED
     except BrokenPipeError:
         # `| head -1` has had enough. Python would try to flush once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

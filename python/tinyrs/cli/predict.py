@@ -135,6 +135,8 @@ class _CsvSink:
         try:
             return self._format(rows, "none")
         except pa.ArrowInvalid:
+            if any(pa.types.is_nested(kind) for kind in rows.schema.types):
+                raise CliError(_unwritable(rows.schema)) from None
             # There is a delimiter, a quote or a line break in it: everything that is text is quoted.
             return self._format(rows, "needed")
 
@@ -156,6 +158,12 @@ class _CsvSink:
 
     def close(self) -> None:
         """There is nothing to add."""
+
+
+def _unwritable(schema: pa.Schema) -> str:
+    """What to say of a table that cannot be written as CSV."""
+    kinds = ", ".join(f'"{field.name}" ({field.type})' for field in schema if pa.types.is_nested(field.type))
+    return f"CSV has no place for the columns {kinds}: write to a file that ends in .parquet"
 
 
 class _ParquetSink:
