@@ -47,8 +47,7 @@ def test_from_photos_to_predictions(tinyrs_cli: Run, photos: Path) -> None:
     assert "120 images, each as 16 x 16 pixels in colour and the edges of 64 x 64" in done.out
     assert "categories: disc 60, square 60" in done.out
     broken = photos / "disc" / "broken.JPG"
-    assert done.err == f"tinyrs: {broken}: expected an image, got another kind of file: left out
-"
+    assert done.err == f"tinyrs: {broken}: expected an image, got another kind of file: left out\n"
     # The recipe is part of the model.
     model = tinyrs.load("m")
     assert isinstance(model, Predictor)
