@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -79,7 +80,7 @@ class Recipe:
         colours = np.asarray(image.resize(side, Image.Resampling.BOX), dtype=np.float32).ravel() / 255
         grey = image.convert("L").resize((self.edges, self.edges), Image.Resampling.BILINEAR)
         return np.concatenate(
-            [colours, oriented_gradients(np.asarray(grey, dtype=np.float32) / np.float32(255), self.cell)]
+            [colours, oriented_gradients(np.asarray(grey, dtype=np.float32) / 255, self.cell)]
         )
 
     def read(self, files: Sequence[Path]) -> tuple[Rows, list[Path], list[str]]:
@@ -114,7 +115,7 @@ def _reason(error: Exception) -> str:
     return f"cannot be read as an image: {error}"
 
 
-def oriented_gradients(grey: Rows, cell: int) -> Rows:
+def oriented_gradients(grey: npt.NDArray[np.floating[Any]], cell: int) -> Rows:
     """grey (side, side) -> (blocks * 4 * DIRECTIONS,)."""
     dy, dx = np.gradient(grey)
     strength, angle = np.hypot(dx, dy), np.arctan2(dy, dx) % np.pi
