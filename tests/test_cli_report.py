@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from pathlib import Path
@@ -10,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Run, csv_text, flowers
+from PIL import Image
 from tinyrs.cli import charts
 from tinyrs.cli.charts import Series
 from tinyrs.cli.markup import Markup, tag
@@ -104,6 +108,38 @@ def test_each_chart_is_well_formed(page: str) -> None:
             for name in ("y", "y1", "y2", "cy"):
                 assert -1 <= float(element.get(name, 0)) <= height
             assert "nan" not in " ".join(element.attrib.values()).lower()
+
+
+def browser() -> str:
+    """A browser of the Chromium family. Without one the test is skipped; `make report-browser` insists."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        message = f"no browser: expected one of {', '.join(names)}"
+        if os.environ.get("TINYRS_BROWSER"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return found
+
+
+def test_in_a_browser(page: str, tmp_path: Path) -> None:
+    """A real one finds what our parser does, has nothing to complain about, and paints the charts."""
+    # Root has no sandbox in a container; the page is ours.
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--enable-logging=stderr"]
+    command = [browser(), *flags, f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1200,2000"]
+    url = (tmp_path / "r.html").as_uri()
+    dom = subprocess.run([*command, "--dump-dom", url], capture_output=True, text=True, timeout=120)
+    assert dom.returncode == 0, dom.stderr
+    assert "CONSOLE" not in dom.stderr
+    assert [name for name, _ in Page(dom.stdout).elements] == [name for name, _ in Page(page).elements]
+
+    picture = tmp_path / "r.png"
+    subprocess.run([*command, f"--screenshot={picture}", url], capture_output=True, timeout=120, check=True)
+    image = Image.open(picture).convert("RGB")
+    colours = {colour: count for count, colour in image.getcolors(1 << 24) or ()}
+    # The blue of bars and lines, the orange of points: --one and --two of the style sheet.
+    assert colours[(37, 99, 184)] > 1000
+    assert colours[(217, 102, 31)] > 100
 
 
 def test_everything_but_markup_is_escaped() -> None:
