@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float64]
 
 WIDTH, HEIGHT = 460, 300
 WHOLE = "{:.0f}"
-LEFT, RIGHT, TOP, BOTTOM = 56, 22, 12, 44
+LEFT, RIGHT, TOP, BOTTOM = 68, 22, 12, 44
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,9 @@ def _confusion(findings: Findings) -> Markup:
         )
         for i, (name, counts) in enumerate(zip(figures.classes, figures.confusion.tolist(), strict=True))
     ]
-    head = tag("tr", tag("th"), *[tag("th", name) for name in figures.classes], tag("th", "found"))
+    head = tag(
+        "tr", tag("th"), *[tag("th", name, title=name) for name in figures.classes], tag("th", "found")
+    )
     table = tag("table", tag("thead", head), tag("tbody", *body), class_="confusion")
     about = "A line for what a row is, a column for what was said; the colour is the share of the line."
     return _section(
