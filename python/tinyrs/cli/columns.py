@@ -63,8 +63,9 @@ def is_number(kind: pa.DataType) -> bool:
 def numbers(column: pa.Array, place: Place) -> Numbers:
     """A column as numbers (rows,), NaN where one is missing. CliError where there is none."""
     column = _whole(column)
+    kind = column.type
     # Decimals by their text: pyarrow's own way to a float may miss the nearest one.
-    if pa.types.is_decimal(column.type) or not (is_number(column.type) or pa.types.is_boolean(column.type)):
+    if pa.types.is_decimal(kind) or not (is_text(kind) or is_number(kind) or pa.types.is_boolean(kind)):
         column = texts(column, place)
     try:
         found = pc.cast(column, pa.float64())
@@ -75,7 +76,8 @@ def numbers(column: pa.Array, place: Place) -> Numbers:
         except pa.ArrowInvalid:
             bad = _first(pc.invert(pc.match_substring_regex(cleaned, NUMBER)))
             raise place.error(bad, "a number", column[bad].as_py()) from None
-    values = pc.fill_null(found, float("nan")).to_numpy(zero_copy_only=False)
+    # It has NaN where there was null.
+    values = found.to_numpy(zero_copy_only=False)
     infinite = np.isinf(values)
     if infinite.any():
         bad = int(infinite.argmax())
