@@ -73,6 +73,20 @@ def test_from_photos_to_predictions(tinyrs_cli: Run, photos: Path) -> None:
     assert max(Image.open(io.BytesIO(base64.b64decode(shown[0]))).size) <= 72
 
 
+def test_a_folder_to_measure_on(tinyrs_cli: Run, photos: Path) -> None:
+    done = tinyrs_cli(
+        "train", photos, "--valid", photos, "-o", "m", "--hidden", "8", "--epochs", "3", "--json"
+    )
+    assert done.status == 0, done.err
+    assert (done.json["rows"], done.json["held_out"]["rows"]) == (120, 120)
+    assert (
+        tinyrs_cli("evaluate", "m", photos, "--json").json["confusion"] == done.json["held_out"]["confusion"]
+    )
+    (Path("more") / "hexagon").mkdir(parents=True)
+    Image.new("RGB", (9, 9)).save("more/hexagon/a.png")
+    assert "more: the model has no category 'hexagon'" in tinyrs_cli("evaluate", "m", "more").err
+
+
 def test_orientation_transparency_and_colour_modes() -> None:
     rng = np.random.default_rng(0)
     image, recipe = draw("square", rng), Recipe()

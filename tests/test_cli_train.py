@@ -153,6 +153,14 @@ def test_npz(tinyrs_cli: Run) -> None:
     assert done.status == 0, done.err
     assert load("m").feature_names_in_ == ("x0", "x1", "x2", "x3", "x4", "x5")
     assert tinyrs_cli("predict", "m", "data.npz").out.startswith("x0,x1,x2,x3,x4,x5,y,label,probability\n")
+    done = tinyrs_cli("train", "data.npz", "-o", "m", "--valid", "data.npz", "--json", *QUICK)
+    assert (done.json["rows"], done.json["held_out"]["rows"]) == (200, 200)
+    # NaN is no class.
+    np.savez("data.npz", X=X, y=np.where(np.arange(200) % 10 == 0, np.nan, X[:, 0, 0] > 0))
+    assert tinyrs_cli("train", "data.npz", "-o", "m", "--json", *QUICK).json["held_out"]["classes"] == [
+        "0",
+        "1",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -160,6 +168,9 @@ def test_npz(tinyrs_cli: Run) -> None:
     [
         ([9, 10], [9, 10]),
         (["01", "1"], ["01", "1"]),
+        (["1.0", "2.0"], [1, 2]),
+        (["1.0", "1"], ["1", "1.0"]),
+        ([2**70, 5], ["1180591620717411303424", "5"]),
         (["1.5", "2"], ["1.5", "2"]),
         (["a", "B"], ["B", "a"]),
         ([True, False], ["False", "True"]),

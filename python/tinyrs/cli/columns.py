@@ -6,6 +6,7 @@ a CSV file and a Parquet file of the same table mean the same. All of it is done
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -20,6 +21,8 @@ from tinyrs.cli.shell import CliError
 # What stands for a number that is missing.
 NO_NUMBER = pa.array(["", "NA", "N/A", "#N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "?"])
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+# 007 is none: it would come back as 7.
+WHOLE = re.compile(r"-?(0|[1-9]\d*)(\.0+)?$")
 # A column of text with this share of numbers has mistakes in it; with less, it is of another kind.
 MOSTLY = 0.9
 MAX_SHOWN = 40
@@ -103,7 +106,10 @@ def _first(mask: pa.Array) -> int:
 def texts(column: pa.Array, place: Place) -> pa.Array:
     """A column as text, null where there is none."""
     try:
-        column = pc.cast(_whole(column), pa.string())
+        column = _whole(column)
+        if pa.types.is_floating(column.type):
+            column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+        column = pc.cast(column, pa.string())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise place.complaint(f"expected numbers or text, got {column.type}") from None
     return pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column)
@@ -205,7 +211,8 @@ def _of_categories(name: str, column: pa.Array) -> Summary:
 def learn_labels(column: pa.Array, place: Place) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
     """The classes of a target, and the place of each row's in them, -1 where a row has none.
 
-    Whole numbers stay numbers, so that 10 comes after 9; all else is text.
+    Whole numbers, which pandas writes as 1.0 beside a hole, are numbers, so that 10 comes after 9; all else
+    is text.
     """
     names = texts(column, place)
     encoded = pc.dictionary_encode(names)
@@ -220,13 +227,12 @@ def learn_labels(column: pa.Array, place: Place) -> tuple[npt.NDArray[Any], npt.
             f"expected a few classes with some rows each, got {len(found):,} different values in "
             f"{rows:,} rows: a quantity is not a class"
         )
-    try:
-        # 007 is no number: it would come back as 7.
-        values = [int(name) if str(int(name)) == name else name for name in found]
-    except ValueError:
-        values = found
-    if len({type(value) for value in values}) > 1 or any(abs(v) >= 2**63 for v in values if type(v) is int):
-        values = found
+    values: list[int] | list[str] = found
+    if all(WHOLE.match(name) for name in found):
+        whole = [int(name.partition(".")[0]) for name in found]
+        # Not if two of them are one number, or none that NumPy has.
+        if len(set(whole)) == len(whole) and max(map(abs, whole)) < 2**63:
+            values = whole
     classes, inverse = np.unique(np.array(values), return_inverse=True)
     return classes, _codes(encoded, inverse)
 

@@ -120,13 +120,14 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     say(f"\ntraining on {len(train):,} rows, {len(data.classes)} classes", quiet=quiet)
     model, records, took = fit(data.take(train), data.classes[data.codes[train]], options)
     predictor = model.predictor()
+    predictor.training |= data.training | {"rows": len(train), "seed": options.seed}
     rows = _validation(predictor, data, options) if options.valid else data.rows(predictor, held)
     findings = Findings.of(predictor, rows, what, records, took, data.columns)
     figures = findings.figures
-    predictor.training |= data.training | {
-        "rows": len(train),
-        "seed": options.seed,
-        "held_out": {"rows": figures.rows, "accuracy": figures.accuracy, "log_loss": figures.log_loss},
+    predictor.training["held_out"] = {
+        "rows": figures.rows,
+        "accuracy": figures.accuracy,
+        "log_loss": figures.log_loss,
     }
     predictor.save(options.output)
     say(f"{len(records)} epochs in {took:.1f} s, the best was {model.best_iteration_ + 1}", quiet=quiet)
