@@ -21,7 +21,7 @@ endif
 WHEEL_LIMIT := 3000000
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev bench peers test test-rust test-python test-oldest test-exhaustive test-neon lint format wheel smoke clean
+.PHONY: help venv dev bench peers test test-rust test-python test-oldest test-exhaustive test-neon report-browser lint format wheel smoke clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -50,6 +50,9 @@ test-exhaustive: ## exp, tanh and sigmoid over every f32 there is (minutes)
 
 test-neon: ## the tests of the core on emulated ARM (apt installs compiler and emulator, as root)
 	.ci/test-neon
+
+report-browser: dev $(VENV)/.test ## the page of `tinyrs train --report` in a real browser, which must be there
+	TINYRS_BROWSER=1 $(PY) -m pytest tests/test_cli_report.py
 
 venv: $(VENV)/.build $(VENV)/.test $(VENV)/.lint ## .venv with the tools of all the chores below in it
 

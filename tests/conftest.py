@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -58,3 +62,79 @@ def digits() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
     """scikit-learn's 1,797 handwritten digits: (rows, 64) in [0, 1], and what they show."""
     data = datasets.load_digits()
     return data.data / 16, data.target
+
+
+# The command line.
+
+Run = Callable[..., "Done"]
+
+
+class Done(NamedTuple):
+    """What a command left: its exit status, and what it printed."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.out)
+        return found
+
+
+@pytest.fixture
+def tinyrs_cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """Runs `tinyrs ARGS` in this process, in an empty folder."""
+    from tinyrs.cli.main import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*args: object, stdin: bytes | None = None) -> Done:
+        capfd.readouterr()
+        if stdin is not None:
+            monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        status = main([str(arg) for arg in args])
+        return Done(status, *capfd.readouterr())
+
+    return run
+
+
+def flowers(rows: int, seed: int = 0) -> dict[str, list[Any]]:
+    """A table of two numbers, one of them with holes, two texts, and the kind, which they tell."""
+    rng = np.random.default_rng(seed)
+    kind = rng.integers(0, 3, rows)
+    length = np.round(kind * 1.5 + rng.normal(size=rows) * 0.4, 2)
+    return {
+        "id": [f"{i:04}" for i in range(rows)],
+        "length": [
+            None if hole else value
+            for hole, value in zip(rng.random(rows) < 0.1, length.tolist(), strict=True)
+        ],
+        "width": np.round(rng.normal(size=rows), 3).tolist(),
+        "colour": np.array(["red", "blue, pale", 'the "white"'])[
+            (kind + (rng.random(rows) < 0.2)) % 3
+        ].tolist(),
+        "kind": (kind + 9).tolist(),
+    }
+
+
+def csv_text(table: dict[str, list[Any]], delimiter: str = ",") -> str:
+    """As a spreadsheet writes it."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, delimiter=delimiter, lineterminator="\n")
+    writer.writerow(table)
+    writer.writerows(zip(*table.values(), strict=True))
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="session")
+def flower_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of `flowers`, made by `tinyrs train`."""
+    from tinyrs.cli.main import main
+
+    folder = tmp_path_factory.mktemp("flowers")
+    (folder / "train.csv").write_text(csv_text(flowers(600)))
+    model = folder / "model.safetensors"
+    arguments = ["train", folder / "train.csv", "--target", "kind", "--drop", "id", "-o", model]
+    assert main([*map(str, arguments), "--hidden", "16", "--epochs", "30", "--json"]) == 0
+    return model
