@@ -145,6 +145,27 @@ def test_parquet_and_csv_mean_the_same(tinyrs_cli: Run) -> None:
     assert all(column.equals(found[0]) for column in found)
 
 
+def test_parquet_from_elsewhere(tinyrs_cli: Run) -> None:
+    """Text of other widths, whole numbers that no float holds, categories of pandas, numbers as text."""
+    import pandas as pd
+    import polars as pl
+
+    table = flowers(200)
+    table["length"] = ["NA" if value is None else f" {value} " for value in table["length"]]
+    table["big"] = [2**60 + 1 + i for i in range(200)]
+    pl.DataFrame(table).write_parquet("data.parquet")
+    done = tinyrs_cli("train", "data.parquet", "--target", "kind", "--drop", "id", "-o", "m", *QUICK)
+    assert done.status == 0, done.err
+    assert re.search(r"^  length +numbers from ", done.out, re.M)
+    frame = pd.DataFrame(table).astype({"colour": "category", "kind": "category"})
+    frame.to_parquet("frame.parquet")
+    first, second = (
+        tinyrs_cli("evaluate", "m", name, "--json") for name in ("data.parquet", "frame.parquet")
+    )
+    assert first.status == 0, first.err
+    assert first.json == second.json
+
+
 def test_npz(tinyrs_cli: Run) -> None:
     rng = np.random.default_rng(0)
     X = rng.normal(size=(200, 2, 3)).astype(np.float32)

@@ -117,6 +117,7 @@ def smoke(python: str, wheel: Path, with_pytest: bool) -> None:
         env = Environment(python, Path(folder))
         env.install(str(wheel), *([oldest_numpy(wheel)] if version == OLDEST_PYTHON else []))
         env.run("-c", "import tinyrs")  # with numpy and nothing else installed
+        env.run("-m", "tinyrs", "--help")
 
         env.install(f"{wheel}[bench]")
         numpy = env.run("-c", "import numpy; print(numpy.__version__)").strip()

@@ -71,7 +71,8 @@ def numbers(column: pa.Array, place: Place) -> Numbers:
     if pa.types.is_decimal(kind) or not (is_text(kind) or is_number(kind) or pa.types.is_boolean(kind)):
         column = texts(column, place)
     try:
-        found = pc.cast(column, pa.float64())
+        # Text that is no number is refused all the same; a whole number above 2^53 is rounded.
+        found = pc.cast(column, pa.float64(), safe=False)
     except pa.ArrowInvalid:
         cleaned = _cleaned(column)
         try:
@@ -94,7 +95,7 @@ def _whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
 
 def _cleaned(column: pa.Array) -> pa.Array:
     """Text without spaces around it; null for what stands for no number."""
-    column = pc.utf8_trim_whitespace(column)
+    column = pc.utf8_trim_whitespace(pc.cast(column, pa.string()))
     return pc.if_else(pc.is_in(column, value_set=NO_NUMBER), pa.scalar(None, column.type), column)
 
 
