@@ -309,7 +309,7 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):  # t
         then, if rows were left out, on all. Sets what `fit` finds.
         """
         features, targets, weight = data
-        start, epochs = network.parameters(), self._epochs(len(targets))
+        start, epochs = network.parameters(), self.max_iter or default_epochs(len(targets))
         train_on = functools.partial(self._train, network, epochs=epochs, seed=seed)
         best_epoch = None
         if validation is not None:
@@ -516,11 +516,6 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):  # t
             precision=self._precision,
         )
 
-    def _epochs(self, rows: int) -> int:
-        if self.max_iter is not None:
-            return self.max_iter
-        return max(round(EPOCHS * min(1.0, math.sqrt(EPOCHS_UP_TO_ROWS / rows))), 1)
-
     def _fits(self, inputs: int, outputs: int) -> bool:
         return hasattr(self, "network_") and self.network_.layer_sizes == (inputs, *self._sizes(), outputs)
 
@@ -692,6 +687,11 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):  # t
         tags.input_tags.sparse = True
         tags.classifier_tags.multi_label = True
         return tags
+
+
+def default_epochs(rows: int) -> int:
+    """Where `max_iter` is None."""
+    return max(round(EPOCHS * min(1.0, math.sqrt(EPOCHS_UP_TO_ROWS / rows))), 1)
 
 
 def _table(X: Any) -> Table | SparseTable:

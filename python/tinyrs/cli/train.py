@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 import tinyrs
-from tinyrs.classifier import TinyClassifier
+from tinyrs.classifier import TinyClassifier, default_epochs
 from tinyrs.cli import evaluate
 from tinyrs.cli.columns import Place, Summary, learn_labels, understand
 from tinyrs.cli.data import Source, open_table
@@ -85,7 +85,9 @@ def parser() -> Parser:
         "--time-limit", type=seconds, metavar="SECONDS", help="as many epochs as fit into this"
     )
     parser.add_argument(
-        "--epochs", type=whole(1), default=TinyClassifier().max_iter, help="default: %(default)s"
+        "--epochs",
+        type=whole(1),
+        help="default: 256 for up to 1,000 rows, half as many for four times the rows",
     )
     parser.add_argument(
         "--hidden",
@@ -250,6 +252,7 @@ def fit(
 ) -> tuple[TinyClassifier, list[Record], float]:
     """The model, the record of each epoch, and how long it took."""
     start, records, times = time.perf_counter(), list[Record](), list[float]()
+    epochs = options.epochs or default_epochs(len(y))
 
     def over(record: Record) -> bool:
         records.append(record)
@@ -258,19 +261,21 @@ def fit(
 
     model = TinyClassifier(
         hidden_layer_sizes=tuple(options.hidden),
-        max_iter=options.epochs,
+        max_iter=epochs,
         callbacks=[over],
         n_threads=options.threads,
         random_state=options.seed,
     )
-    if options.time_limit is not None and options.epochs > 2:
+    if options.time_limit is not None and epochs > 2:
         # The learning rate has a course to run, so it must be known beforehand how many epochs there will be.
-        model.set_params(max_iter=2).fit(X, y)
+        model.set_params(max_iter=2, refit=False).fit(X, y)
         trial = time.perf_counter() - start
         epoch = times[-1] - times[0] if len(times) > 1 else options.time_limit
-        # The next fit prepares the data once more, as the trial did beside its two epochs.
+        # The next fit prepares the data once more, as the trial did beside its two epochs; and each epoch is
+        # made twice, without and with the rows that are held out.
         left = options.time_limit - trial - (trial - 2 * epoch)
-        model.set_params(max_iter=int(np.clip(left / max(epoch, 1e-9), 1, options.epochs)))
+        both = epoch * (1 + 1 / (1 - model.validation_fraction))
+        model.set_params(max_iter=int(np.clip(left / max(both, 1e-9), 1, epochs)), refit=True)
         records.clear()
     model.set_params(verbose=int(sys.stderr.isatty())).fit(X, y)
     return model, records, time.perf_counter() - start
