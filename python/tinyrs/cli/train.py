@@ -56,6 +56,7 @@ class Dataset:
 
 
 def parser() -> Parser:
+    widths = list(TinyClassifier().hidden_layer_sizes)
     parser = Parser(
         "train",
         "Learn to tell classes apart from a table (CSV, Parquet, NPZ with X and y) or a folder of images\n"
@@ -93,9 +94,9 @@ def parser() -> Parser:
         "--hidden",
         nargs="+",
         type=whole(1),
-        default=list(TinyClassifier().hidden_layer_sizes),
+        default=widths,
         metavar="WIDTH",
-        help="widths of the hidden layers: smaller ones predict faster (default: 256 256 256)",
+        help=f"of the hidden layers: small ones predict faster (default: {' '.join(map(str, widths))})",
     )
     parser.add_argument("--seed", type=whole(0), default=0, help="of everything that is random (default: 0)")
     parser.add_argument("--report", metavar="FILE", help="also write a page about it, one HTML file")
