@@ -1,6 +1,7 @@
 //! `Network<T>`: parameters, and the forward pass of one row or of a batch.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::activation::{Activation, Epilogue, OutputActivation};
 use crate::error::{Error, Result};
@@ -11,7 +12,7 @@ use crate::linalg::dense::Kernel;
 use crate::linalg::gemm::Columns;
 use crate::linalg::kernels::{Kernels, kernels};
 use crate::matrix::{Matrix, MatrixMut};
-use crate::plan::{Plan, Shape};
+use crate::plan::{Plan, Shape, Split};
 use crate::scalar::Scalar;
 use crate::simd::{CACHE_LINE, Isa};
 use crate::sparse::Csr;
@@ -206,41 +207,60 @@ impl<T: Dispatch> Network<T> {
         Plan::new(shape, n_threads)
     }
 
-    /// The rows in blocks, each of which goes through all layers while it is in the cache. The team splits the outputs
-    /// of each layer and meets between layers.
+    /// The rows in blocks, each of which goes through all layers while it is in the cache.
     fn forward_blocks(&self, x: &impl Rows<T>, out: &mut [T], n_threads: usize) -> Result<()> {
-        let (batch, outputs) = (x.rows(), self.outputs());
-        let softmax = self.config.output_activation == OutputActivation::Softmax;
-        let unit = CACHE_LINE / size_of::<T>();
+        let (batch, unit) = (x.rows(), CACHE_LINE / size_of::<T>());
         let plan = self.plan_with(batch, x.room(1), n_threads);
         let block = plan.block();
-        let size = (block * self.hidden_width()).next_multiple_of(unit);
-        with_scratch("X", 2 * size + x.room(block), |scratch: &mut [T]| {
-            let (even, rest) = scratch.split_at_mut(size);
-            let (odd, room) = rest.split_at_mut(size);
-            let (hidden, room) = ([Shared(even.as_mut_ptr()), Shared(odd.as_mut_ptr())], Shared(room.as_mut_ptr()));
-            let out = Shared(out.as_mut_ptr());
+        let hidden = (block * self.hidden_width()).next_multiple_of(unit);
+        let size = (2 * hidden + x.room(block)).next_multiple_of(unit);
+        let desks = if plan.split() == Split::Rows { plan.n_threads() } else { 1 };
+        with_scratch("X", desks * size, |scratch: &mut [T]| {
+            let (scratch, out) = (Shared(scratch.as_mut_ptr()), Shared(out.as_mut_ptr()));
+            let next = AtomicUsize::new(0);
             threads::run(plan.n_threads(), |team| {
-                let room = &room;
-                for start in (0..batch).step_by(block) {
-                    let rows = start..(start + block).min(batch);
-                    let out = out.at(start * outputs);
-                    // SAFETY: `room` is as large as was asked for, and free.
-                    let x = unsafe { x.read(team, rows.clone(), room) };
-                    self.forward_block(team, (x, plan.kernel(rows.len())), &hidden, &out);
-                    if softmax || rows.end < batch {
-                        // The block's outputs are whole, and the buffers free, when everybody is done with it.
-                        team.barrier();
-                    }
-                    if softmax {
-                        let share = team.share(rows.len(), 1);
-                        // SAFETY: the members' shares are disjoint rows of `out`.
-                        let out = unsafe { out.slice(share.start * outputs..share.end * outputs) };
-                        out.chunks_exact_mut(outputs).for_each(|row| self.kernels.softmax(row));
-                    }
+                let (scratch, out) = (&scratch, &out);
+                let pass = |team: &Team, start: usize, desk: usize| {
+                    let desk = scratch.at(desk * size);
+                    let buffers = Buffers { hidden: [desk, desk.at(hidden)], room: desk.at(2 * hidden) };
+                    self.forward_rows_of(team, (x, start..(start + block).min(batch)), &plan, &buffers, out);
+                };
+                match plan.split() {
+                    Split::Outputs => (0..batch).step_by(block).for_each(|start| pass(team, start, 0)),
+                    Split::Rows => loop {
+                        let start = next.fetch_add(block, Ordering::Relaxed);
+                        if start >= batch {
+                            break;
+                        }
+                        pass(&Team::alone(), start, team.index);
+                    },
                 }
             });
         })
+    }
+
+    /// A team's pass of some rows, a block, through all layers.
+    fn forward_rows_of(
+        &self,
+        team: &Team,
+        (x, rows): (&impl Rows<T>, Range<usize>),
+        plan: &Plan,
+        buffers: &Buffers<T>,
+        out: &Shared<T>,
+    ) {
+        let outputs = self.outputs();
+        let out = out.at(rows.start * outputs);
+        // SAFETY: `room` is as large as was asked for, and free.
+        let x = unsafe { x.read(team, rows.clone(), &buffers.room) };
+        self.forward_block(team, (x, plan.kernel(rows.len())), &buffers.hidden, &out);
+        // The block's outputs are whole, and the buffers free, when everybody is done with it.
+        team.barrier();
+        if self.config.output_activation == OutputActivation::Softmax {
+            let share = team.share(rows.len(), 1);
+            // SAFETY: the members' shares are disjoint rows of `out`.
+            let out = unsafe { out.slice(share.start * outputs..share.end * outputs) };
+            out.chunks_exact_mut(outputs).for_each(|row| self.kernels.softmax(row));
+        }
     }
 
     /// One member's part of a block. Layer l reads what l - 1 wrote to `hidden[(l - 1) % 2]` and writes its share of
@@ -314,6 +334,14 @@ impl<T: Dispatch> Network<T> {
     pub fn nbytes(&self) -> usize {
         self.n_parameters() * size_of::<T>()
     }
+}
+
+/// Memory for the block of rows that is in work.
+struct Buffers<T> {
+    /// The values of two layers, in turn.
+    hidden: [Shared<T>; 2],
+    /// Features that have to be computed; see [`Rows::room`].
+    room: Shared<T>,
 }
 
 /// Where the rows of a pass come from: a matrix, or something that computes them.

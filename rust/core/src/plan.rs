@@ -51,14 +51,33 @@ pub struct Plan {
     /// Threads that may be used.
     available: usize,
     n_threads: usize,
+    split: Split,
     block: usize,
 }
+
+/// What each thread of a pass has a share of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Split {
+    /// The outputs of every layer; the threads meet between layers.
+    Outputs,
+    /// The rows, a block at a time: who is done takes the next block, and nobody waits.
+    Rows,
+}
+
+/// Rows for each thread from which on threads split rows. Before, they split outputs, so that each weight is read once.
+const ROWS_EACH: usize = 16;
 
 impl Plan {
     /// For at most `available` threads.
     pub(crate) fn new(shape: Shape, available: usize) -> Self {
         let n_threads = if is_worth_threads(&shape) { available } else { 1 };
-        Plan { shape, available, n_threads, block: batch_block(shape.batch, shape.row_bytes) }
+        let block = batch_block(shape.batch, shape.row_bytes);
+        if n_threads == 1 || shape.batch < ROWS_EACH * n_threads {
+            return Plan { shape, available, n_threads, split: Split::Outputs, block };
+        }
+        // A block for each thread at least, in whole tiles.
+        let each = shape.batch.div_ceil(n_threads).next_multiple_of(TILE_BATCH_ROWS);
+        Plan { shape, available, n_threads, split: Split::Rows, block: block.min(each) }
     }
 
     /// Whether the pass is over before a thread could wake, or make use of what the caller lets go of meanwhile.
@@ -69,6 +88,11 @@ impl Plan {
     /// Threads that split the outputs of each layer.
     pub fn n_threads(&self) -> usize {
         self.n_threads
+    }
+
+    /// What the threads split.
+    pub(crate) fn split(&self) -> Split {
+        self.split
     }
 
     /// Rows of a batch that go through all layers together.
@@ -191,8 +215,12 @@ impl fmt::Display for Plan {
                 "{multiply_adds} multiply-adds, at least {WORTHWHILE_MULTIPLY_ADDS}, are done faster by several"
             )?,
         }
-        if self.n_threads > 1 {
-            write!(f, "; each has its share of the outputs of every layer, and they meet between layers")?;
+        match self.split {
+            _ if self.n_threads == 1 => {}
+            Split::Outputs => {
+                write!(f, "; each has its share of the outputs of every layer, and they meet between layers")?;
+            }
+            Split::Rows => write!(f, "; who is done with a block takes the next one")?,
         }
         Ok(())
     }
@@ -264,7 +292,7 @@ mod tests {
         assert!(text.contains("gemm on scalar, in tiles of 4 rows of weights by 3 rows of the batch"), "{text}");
         assert!(text.contains("blocks: 256 rows at a time"), "{text}");
         assert!(
-            text.contains("4198400000 multiply-adds, at least 2097152, are done faster by several; each has its share"),
+            text.contains("4198400000 multiply-adds, at least 2097152, are done faster by several; who is done"),
             "{text}"
         );
         let text = plan(1, 8, 5, 1).to_string();

@@ -94,7 +94,15 @@ pub(crate) struct Team<'a> {
     barrier: &'a Barrier,
 }
 
+/// Where nobody waits.
+static ALONE: Barrier = Barrier::new();
+
 impl Team<'_> {
+    /// A member that shares its work with nobody.
+    pub(crate) fn alone() -> Self {
+        Team { index: 0, size: 1, barrier: &ALONE }
+    }
+
     /// Returns when every member has called it; what they wrote before is then visible to all.
     pub fn barrier(&self) {
         self.barrier.wait(self.size);
@@ -113,7 +121,6 @@ impl Team<'_> {
 
 /// Spins a little, since members finish a layer within microseconds of each other, then yields, since there may be
 /// more members than cores.
-#[derive(Default)]
 struct Barrier {
     arrived: AtomicUsize,
     generation: AtomicUsize,
@@ -129,6 +136,10 @@ const SPINS: usize = 80;
 const PARTING_SPINS: usize = 30;
 
 impl Barrier {
+    const fn new() -> Self {
+        Barrier { arrived: AtomicUsize::new(0), generation: AtomicUsize::new(0), broken: AtomicBool::new(false) }
+    }
+
     fn wait(&self, size: usize) {
         if size == 1 {
             return;
@@ -190,8 +201,8 @@ fn process() -> &'static Process {
 /// Calls `f` on a team of `size` members, or of one if another team is at work or no threads can be had. A panic
 /// of any member is the caller's panic.
 pub(crate) fn run(size: usize, f: impl Fn(&Team) + Sync) {
-    let barrier = Barrier::default();
-    let alone = || f(&Team { index: 0, size: 1, barrier: &barrier });
+    let barrier = Barrier::new();
+    let alone = || f(&Team::alone());
     if size == 1 {
         return alone();
     }
@@ -234,7 +245,7 @@ mod tests {
 
     #[test]
     fn shares_cover_everything_once_and_end_on_units() {
-        let barrier = Barrier::default();
+        let barrier = Barrier::new();
         for size in [1, 2, 3, 8] {
             for total in [0, 1, 15, 16, 17, 100, 1024] {
                 let shares: Vec<_> =
