@@ -196,7 +196,7 @@ def test_explain_plan_says_what_a_pass_does() -> None:
     assert gil == "GIL: kept: the pass is short"
     assert f"kernel: gemm on {isa}, in tiles of " in small.explain_plan(2)
     text = large.explain_plan(512)
-    assert "blocks: 256 rows at a time" in text
+    assert "blocks: 128 rows at a time" in text
     assert text.endswith("GIL: released meanwhile")
     assert f"threads: {n} of {n}, since" in text
     assert "threads: 1 of 1, since no more are allowed" in large.explain_plan(512, n_threads=1)
