@@ -18,15 +18,14 @@ import json
 import math
 import mmap
 import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from tinyrs._tinyrs import Network, build_info, read_safetensors, write_safetensors
+from tinyrs.files import writing
 
 FORMAT = 1
 KEY = "tinyrs"
@@ -171,31 +170,9 @@ def from_bytes(data: bytes | mmap.mmap) -> tuple[str, Fields, dict[str, npt.NDAr
 
 
 def write(path: str | os.PathLike[str], data: bytes) -> None:
-    """Writes a file whole or not at all: whatever happens meanwhile, `path` holds the old bytes or these."""
-    path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"path: expected a file, got the folder {str(path)!r}")
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp made it for nobody else; a model is a file like any other.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(name, path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~mask)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
-    if os.name == "posix":
-        # The name itself is safe only when its folder is.
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    """Writes a file whole or not at all."""
+    with writing(path) as file:
+        file.write(data)
 
 
 def read(path: str | os.PathLike[str]) -> mmap.mmap:

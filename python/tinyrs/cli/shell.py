@@ -6,11 +6,12 @@ import argparse
 import difflib
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NoReturn
+
+from tinyrs import files
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 STREAM = "-"
@@ -134,18 +135,8 @@ def writing(path: str) -> Iterator[IO[bytes]]:
             yield file
         return
     check_folder(path)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-        # mkstemp made it for nobody else.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(name, target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~mask)
-        os.replace(name, target)
-    except BaseException:
-        os.unlink(name)
-        raise
+    with files.writing(target) as file:
+        yield file
 
 
 def check_folder(path: str | os.PathLike[str]) -> None:
