@@ -21,7 +21,7 @@ endif
 WHEEL_LIMIT := 3000000
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev bench peers test test-rust test-python test-oldest test-exhaustive test-neon report-browser lint format wheel smoke clean
+.PHONY: help venv dev bench peers test test-rust test-python test-oldest test-exhaustive test-neon report-browser fuzz lint format wheel smoke clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -53,6 +53,10 @@ test-neon: ## the tests of the core on emulated ARM (apt installs compiler and e
 
 report-browser: dev $(VENV)/.test ## the page of `tinyrs train --report` in a real browser, which must be there
 	TINYRS_BROWSER=1 $(PY) -m pytest tests/test_cli_report.py
+
+fuzz: dev ## bytes that the loader of model files neither reads nor refuses are searched for (FUZZ_SECONDS=100)
+	$(PY) -m pip install --quiet atheris
+	$(PY) tests/fuzz_model_file.py -max_total_time=$(or $(FUZZ_SECONDS),100) -max_len=8192
 
 venv: $(VENV)/.build $(VENV)/.test $(VENV)/.lint ## .venv with the tools of all the chores below in it
 

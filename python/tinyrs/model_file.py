@@ -47,7 +47,10 @@ class Fields:
         self.values: dict[str, Any] = value
 
     def _refuse(self, name: str, expected: str, got: object) -> NoReturn:
-        refuse(".".join(part for part in (self.path, name) if part), expected, got)
+        refuse(self._path(name), expected, got)
+
+    def _path(self, name: str) -> str:
+        return ".".join(part for part in (self.path, name) if part)
 
     def get(self, name: str, kind: type[T], expected: str = "") -> T:
         """The field `name`, which must be there and of this type."""
@@ -76,11 +79,11 @@ class Fields:
     def objects(self, name: str) -> list[Fields]:
         """The field `name`: a list of objects."""
         values = self.get(name, list, "a list of objects")
-        return [Fields(f"{self.path}.{name}[{i}]", value) for i, value in enumerate(values)]
+        return [Fields(f"{self._path(name)}[{i}]", value) for i, value in enumerate(values)]
 
     def fields(self, name: str) -> Fields:
         """The field `name`: an object."""
-        return Fields(f"{self.path}.{name}", self.values.get(name))
+        return Fields(self._path(name), self.values.get(name))
 
 
 def refuse(field: str, expected: str, got: object) -> NoReturn:
