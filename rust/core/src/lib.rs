@@ -22,7 +22,7 @@
 //! the only user of rayon; `probe` measures what the machine can do. `column_transformer` makes features of a table's
 //! rows.
 //!
-//! `training` (epochs, validation, early stopping) uses `step` (a batch on a team of threads), which uses `tape` (both
+//! `checkpoint` is where training stands between two epochs. `training` (epochs, early stopping) uses `held_out`, and `step` (a batch on a team of threads), which uses `tape` (both
 //! passes over a block of rows), `loss` and `optimizer`; `schedule`, `init` and `random` are small and by themselves.
 //!
 //! ```
@@ -37,9 +37,11 @@
 
 mod activation;
 mod affinity;
+mod checkpoint;
 mod column_transformer;
 mod error;
 mod gradients;
+mod held_out;
 mod init;
 mod layer;
 mod linalg;
@@ -68,6 +70,7 @@ mod training_config;
 mod workspace;
 
 pub use activation::{Activation, OutputActivation};
+pub use checkpoint::{Checkpoint, Epoch, Standing};
 pub use column_transformer::{CategoryColumn, ColumnTransformer, NumberColumn};
 pub use error::{Error, Result};
 pub use gradients::{Gradients, backward, loss_and_gradients};
@@ -88,5 +91,5 @@ pub use simd::Isa;
 pub use sparse::{Csr, Input};
 pub use stabilizer::Stabilizer;
 pub use threads::{num_threads, set_num_threads};
-pub use training::{Checkpoint, Epoch, Hooks, Report, Standing, Stop, fit};
+pub use training::{Hooks, Report, Stop, fit};
 pub use training_config::{Monitor, TrainingConfig};

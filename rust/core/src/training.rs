@@ -3,11 +3,13 @@
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
+use crate::checkpoint::{Best, Checkpoint, Copies, Epoch, Standing};
 use crate::error::{Error, Result};
+use crate::held_out::HeldOut;
 use crate::layer::Layer;
 use crate::linalg::Dispatch;
 use crate::linalg::rows::Dropout;
-use crate::loss::{Loss, Objective, Targets};
+use crate::loss::Objective;
 use crate::network::Network;
 use crate::optimizer::{Moment, Optimizer, OptimizerConfig};
 use crate::pace::Pace;
@@ -18,27 +20,7 @@ use crate::scalar::Scalar;
 use crate::step::{BLOCK_ROWS, Batch, State, Work};
 use crate::tape::{Drops, Head, Parameters, Purpose, Tape};
 use crate::threads::{self, Shared, Team};
-use crate::training_config::{Monitor, TrainingConfig};
-use crate::workspace::{Aligned, zeros};
-
-/// What an epoch came to.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Epoch {
-    /// Counted from 0.
-    pub epoch: usize,
-    /// The mean over the rows of their weighted losses, each as it was when its batch came by.
-    pub loss: f64,
-    /// The mean loss of the validation set, without dropout or weights, after the epoch.
-    pub validation_loss: Option<f64>,
-    /// Its share of rows predicted right, or for the squared error 1 - residual / total sum of squares.
-    pub validation_score: Option<f64>,
-    /// Of the epoch's last step.
-    pub learning_rate: f64,
-    /// What the epoch took, validation included.
-    pub seconds: f64,
-    /// Training rows by that time.
-    pub samples_per_second: f64,
-}
+use crate::training_config::TrainingConfig;
 
 /// Why training ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,55 +53,6 @@ pub struct Report {
     pub best_epoch: usize,
     /// Why it ended.
     pub stop: Stop,
-}
-
-/// Training as it stands after an epoch.
-pub struct Standing<'a, T: Scalar> {
-    /// All epochs up to it.
-    pub epochs: &'a [Epoch],
-    /// The parameters.
-    pub layers: &'a [Layer<T>],
-    /// Parameters and moments.
-    finished: &'a Copies<T>,
-    /// Parameters of the best epoch, where they are kept.
-    best: Option<&'a Copies<T>>,
-    optimizer: OptimizerConfig,
-    steps: u64,
-}
-
-impl<T: Scalar> Standing<'_, T> {
-    /// A copy of all that training has to know to go on.
-    ///
-    /// # Errors
-    /// [`Error::OutOfMemory`].
-    pub fn checkpoint(&self) -> Result<Checkpoint<T>> {
-        let mut best = None;
-        if let Some(copies) = self.best {
-            let mut layers = self.layers.to_vec();
-            for (layer, pair) in layers.iter_mut().zip(copies.0.chunks_exact(2)) {
-                layer.copy_from(&pair[0], &pair[1]);
-            }
-            best = Some(layers);
-        }
-        let pairs = self.finished.0[2 * self.layers.len()..].chunks_exact(2);
-        let mut first = pairs.map(|pair| Moment::new(&pair[0], &pair[1])).collect::<Result<Vec<_>>>()?;
-        let second = first.split_off(self.layers.len());
-        let optimizer = Optimizer::with_state(self.optimizer, self.steps, first, second)?;
-        Ok(Checkpoint { epochs: self.epochs.to_vec(), layers: self.layers.to_vec(), best, optimizer })
-    }
-}
-
-/// All that training has to know to go on after an epoch as if it had never stopped.
-#[derive(Debug, Clone)]
-pub struct Checkpoint<T> {
-    /// What was made.
-    pub epochs: Vec<Epoch>,
-    /// The parameters.
-    pub layers: Vec<Layer<T>>,
-    /// The parameters of the best epoch, where they are kept.
-    pub best: Option<Vec<Layer<T>>>,
-    /// With its state.
-    pub optimizer: Optimizer<T>,
 }
 
 /// What `fit` lets the caller do meanwhile.
@@ -218,29 +151,6 @@ pub fn fit<T: Dispatch>(
     run.all_epochs(held_out, (network.layers(), &arrays), (&mut optimizer.steps, resume), hooks)
 }
 
-impl<T: Scalar> Checkpoint<T> {
-    /// Whether it is one of training such a network.
-    fn check(&self, network: &Network<T>, config: &TrainingConfig, keeps_best: bool) -> Result<()> {
-        let invalid = |expected: String, got: String| Err(Error::invalid("resume", expected, got));
-        let sizes = |layers: &[Layer<T>]| layers.iter().map(|l| (l.inputs(), l.outputs())).collect::<Vec<_>>();
-        for layers in std::iter::once(&self.layers).chain(&self.best) {
-            if sizes(layers) != sizes(network.layers()) {
-                let expected = format!("a checkpoint of a network of {:?}", network.layer_sizes());
-                return invalid(expected, format!("layers of {:?}", sizes(layers)));
-            }
-        }
-        if self.best.is_some() != keeps_best {
-            let with =
-                |best| if best { "one with the best epoch's parameters" } else { "one without the best epoch's" };
-            return invalid(with(keeps_best).into(), with(self.best.is_some()).into());
-        }
-        if self.epochs.len() > config.epochs {
-            return invalid(format!("at most {} epochs", config.epochs), self.epochs.len().to_string());
-        }
-        Ok(())
-    }
-}
-
 /// Both arrays of a layer, for several threads.
 fn shared<T>((weight, bias): (&mut [T], &mut [T])) -> Parameters<T> {
     Parameters { weight: Shared(weight.as_mut_ptr()), bias: Shared(bias.as_mut_ptr()) }
@@ -248,101 +158,6 @@ fn shared<T>((weight, bias): (&mut [T], &mut [T])) -> Parameters<T> {
 
 /// The arrays that training changes, with their lengths: the parameters, then the optimizer's moments.
 type Arrays<T> = Vec<(Shared<T>, usize)>;
-
-/// Which epoch was the best so far.
-struct Best {
-    /// The smaller the better.
-    value: f64,
-    epoch: usize,
-    /// Epochs since then that were not better.
-    stale: usize,
-}
-
-impl Best {
-    /// Whether the epoch is the best.
-    fn update(&mut self, monitor: Monitor, record: &Epoch) -> bool {
-        let value = match monitor {
-            Monitor::Loss => record.validation_loss.unwrap_or(record.loss),
-            Monitor::Score => -record.validation_score.unwrap_or(0.0),
-        };
-        self.stale = if value < self.value { 0 } else { self.stale + 1 };
-        let is_best = value < self.value || (value == self.value && monitor == Monitor::Score);
-        if is_best {
-            (self.value, self.epoch) = (value, record.epoch);
-        }
-        is_best
-    }
-}
-
-/// Copies of some arrays, to go back to.
-struct Copies<T: Scalar>(Vec<Aligned<T>>);
-
-impl<T: Scalar> Copies<T> {
-    fn of(arrays: &[(Shared<T>, usize)]) -> Result<Self> {
-        let mut copies = Copies(arrays.iter().map(|(_, len)| zeros("layer_sizes", *len)).collect::<Result<_>>()?);
-        copies.take(arrays);
-        Ok(copies)
-    }
-
-    fn take(&mut self, arrays: &[(Shared<T>, usize)]) {
-        for (copy, (array, len)) in self.0.iter_mut().zip(arrays) {
-            // SAFETY: between epochs nobody else uses the arrays, which are that long.
-            copy.copy_from_slice(unsafe { array.slice(0..*len) });
-        }
-    }
-
-    /// Copies of their weights and biases.
-    fn take_layers(&mut self, layers: &[Layer<T>]) {
-        for (pair, layer) in self.0.chunks_exact_mut(2).zip(layers) {
-            pair[0].copy_from_slice(layer.weight());
-            pair[1].copy_from_slice(layer.bias());
-        }
-    }
-
-    fn restore(&self, arrays: &[(Shared<T>, usize)]) {
-        for (copy, (array, len)) in self.0.iter().zip(arrays) {
-            // SAFETY: as above.
-            unsafe { array.slice(0..*len) }.copy_from_slice(copy);
-        }
-    }
-}
-
-/// The validation set, and its results after an epoch.
-struct HeldOut<'a, T: Scalar> {
-    work: Work<'a, T>,
-    losses: Vec<f64>,
-    hits: Vec<f64>,
-    /// For the squared error: the mean loss if the mean target were predicted everywhere.
-    total: f64,
-}
-
-impl<'a, T: Scalar> HeldOut<'a, T> {
-    fn new(work: Work<'a, T>) -> Self {
-        let rows = work.x.rows();
-        let mut total = 0.0;
-        if let (Loss::SquaredError, Targets::Values(values)) = (work.objective.loss, work.objective.targets) {
-            for column in 0..values.cols() {
-                let column = || (0..rows).map(|row| values.row(row)[column].to_f64());
-                let mean = column().sum::<f64>() / rows as f64;
-                total += column().map(|v| (v - mean).powi(2)).sum::<f64>() / (rows * values.cols()) as f64;
-            }
-        }
-        HeldOut { work, losses: vec![0.0; rows], hits: vec![0.0; rows], total }
-    }
-
-    /// (loss, score)
-    fn result(&self) -> (f64, f64) {
-        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-        let loss = mean(&self.losses);
-        let score = match self.work.objective.loss {
-            Loss::SquaredError if self.total > 0.0 => 1.0 - loss / self.total,
-            // As scikit-learn has it: constant targets are met or not.
-            Loss::SquaredError => f64::from(u8::from(loss == 0.0)),
-            _ => mean(&self.hits),
-        };
-        (loss, score)
-    }
-}
 
 /// One call of `fit`, as the members of the team see it.
 struct Run<'a, T: Scalar> {
