@@ -22,8 +22,9 @@
 //! the only user of rayon; `probe` measures what the machine can do. `column_transformer` makes features of a table's
 //! rows.
 //!
-//! `checkpoint` is where training stands between two epochs. `training` (epochs, early stopping) uses `held_out`, and `step` (a batch on a team of threads), which uses `tape` (both
-//! passes over a block of rows), `loss` and `optimizer`; `schedule`, `init` and `random` are small and by themselves.
+//! `checkpoint` is where training stands between two epochs. `training` (epochs, early stopping) uses `held_out` (the
+//! validation set), `pace` (how many threads pay) and `step` (a batch on a team of threads), which uses `tape` (both passes
+//! over a block of rows), `loss` and `optimizer`; `schedule`, `init` and `random` are small and by themselves.
 //!
 //! ```
 //! use tinyrs_core::{Config, Init, Matrix, MatrixMut, Network};
