@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use crate::error::{Error, Result};
 use crate::linalg::Dispatch;
+use crate::linalg::dense::Inputs;
 use crate::matrix::{Matrix, MatrixMut};
 use crate::network::{Network, Rows};
 use crate::scalar::Scalar;
@@ -188,7 +189,7 @@ impl<S: Scalar, T: Scalar> Rows<T> for Transformed<'_, S> {
         rows * self.transformer.features
     }
 
-    unsafe fn read<'a>(&'a self, team: &Team, rows: Range<usize>, room: &Shared<T>) -> &'a [T] {
+    unsafe fn read<'a>(&'a self, team: &Team, rows: Range<usize>, room: &Shared<T>) -> Inputs<'a, T> {
         let (columns, features) = (self.transformer.columns, self.transformer.features);
         let x = &self.x.data()[rows.start * columns..rows.end * columns];
         let share = team.share(rows.len(), 1);
@@ -197,7 +198,7 @@ impl<S: Scalar, T: Scalar> Rows<T> for Transformed<'_, S> {
             let out = room.slice(share.start * features..share.end * features);
             self.transformer.transform_rows(&x[share.start * columns..share.end * columns], out);
             team.barrier();
-            room.slice(0..rows.len() * features)
+            Inputs::contiguous(room.slice(0..rows.len() * features), features)
         }
     }
 }

@@ -2,8 +2,7 @@
 
 use crate::activation::Epilogue;
 use crate::error::{Error, Result};
-use crate::linalg::dense::Dense;
-use crate::linalg::dense::Kernel;
+use crate::linalg::dense::{Dense, Inputs, Kernel};
 use crate::linalg::epilogue::DenseRows;
 use crate::linalg::gemm::Columns;
 use crate::linalg::kernels::Kernels;
@@ -114,24 +113,25 @@ pub(crate) fn check_finite<T: Scalar>(argument: &str, values: Matrix<T>) -> Resu
     }
 }
 
-/// `out = activation(X W^T + b) * scale` for the outputs `share` of the layer; x is (batch, inputs), out the columns
-/// `share` of (batch, outputs), row-major. `kernel` is what multiplies them.
+/// `out = activation(X W^T + b) * scale` for the outputs `share` of the layer; `out` is the columns `share` of (batch,
+/// outputs), row-major. `kernel` is what multiplies them, `panels` the weights of all outputs packed for it.
 ///
 /// # Safety
 /// `out` has as many rows as x and as many columns as `share`, and nobody else uses them.
 #[inline]
 pub(crate) unsafe fn dense_forward<T: Scalar>(
     kernels: &Kernels<T>,
-    layer: &Layer<T>,
+    (layer, panels, kernel): (&Layer<T>, &[T], Kernel),
     share: std::ops::Range<usize>,
-    (x, kernel): (&[T], Kernel),
+    x: Inputs<T>,
     epilogue: &Epilogue<T>,
     out: Columns<T>,
 ) {
     let rows = DenseRows {
         weight: &layer.weight[share.start * layer.inputs..share.end * layer.inputs],
-        bias: &layer.bias[share],
+        bias: &layer.bias[share.clone()],
     };
+    let panels = if kernel == Kernel::Outer { &panels[share.start * layer.inputs..] } else { &[] };
     // SAFETY: the caller's promise.
-    unsafe { kernels.dense(&Dense { rows, x, inputs: layer.inputs, epilogue, kernel }, out) }
+    unsafe { kernels.dense(&Dense { rows, panels, x, epilogue, kernel }, out) }
 }

@@ -54,6 +54,7 @@ mod named;
 mod network;
 mod optimizer;
 mod pace;
+mod packed;
 mod plan;
 mod probe;
 mod random;

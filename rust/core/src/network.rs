@@ -1,6 +1,7 @@
 //! `Network<T>`: parameters, and the forward pass of one row or of a batch.
 
 use std::ops::Range;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::activation::{Activation, Epilogue, OutputActivation};
@@ -8,10 +9,12 @@ use crate::error::{Error, Result};
 use crate::init::Init;
 use crate::layer::{Layer, check_finite, check_parameters, dense_forward};
 use crate::linalg::Dispatch;
-use crate::linalg::dense::Kernel;
+use crate::linalg::dense::{Inputs, Kernel};
 use crate::linalg::gemm::Columns;
 use crate::linalg::kernels::{Kernels, kernels};
+use crate::linalg::pack::row_stride;
 use crate::matrix::{Matrix, MatrixMut};
+use crate::packed::Packed;
 use crate::plan::{Plan, Shape, Split};
 use crate::scalar::Scalar;
 use crate::simd::{CACHE_LINE, Isa};
@@ -55,6 +58,8 @@ pub struct Network<T: Scalar> {
     /// A layer each.
     epilogues: Vec<Epilogue<T>>,
     kernels: &'static Kernels<T>,
+    /// Made by the first pass after `layers` or `kernels` have changed.
+    packed: OnceLock<Packed<T>>,
 }
 
 impl<T: Scalar> Network<T> {
@@ -72,7 +77,7 @@ impl<T: Scalar> Network<T> {
     /// # Panics
     /// If a size differs.
     pub fn copy_layers(&mut self, layers: &[Layer<T>]) {
-        for (mine, other) in self.layers.iter_mut().zip(layers) {
+        for (mine, other) in self.layers_mut().iter_mut().zip(layers) {
             mine.copy_from(other.weight(), other.bias());
         }
     }
@@ -83,6 +88,7 @@ impl<T: Scalar> Network<T> {
     }
 
     pub(crate) fn layers_mut(&mut self) -> &mut [Layer<T>] {
+        self.packed.take();
         &mut self.layers
     }
 
@@ -135,7 +141,7 @@ impl<T: Dispatch> Network<T> {
     }
 
     fn assemble(layers: Vec<Layer<T>>, config: Config, epilogues: Vec<Epilogue<T>>) -> Result<Self> {
-        Ok(Network { layers, config, epilogues, kernels: kernels(Isa::active()?)? })
+        Ok(Network { layers, config, epilogues, kernels: kernels(Isa::active()?)?, packed: OnceLock::new() })
     }
 
     /// The same network on another instruction set than the one chosen at start-up.
@@ -144,6 +150,7 @@ impl<T: Dispatch> Network<T> {
     /// [`Error::Invalid`] if this CPU lacks it.
     pub fn with_isa(mut self, isa: Isa) -> Result<Self> {
         self.kernels = kernels(isa)?;
+        self.packed.take();
         Ok(self)
     }
 
@@ -201,18 +208,31 @@ impl<T: Dispatch> Network<T> {
             n_parameters: self.n_parameters(),
             nbytes: self.nbytes(),
             row_bytes: self.hidden_width().max(features) * size_of::<T>(),
+            widest: self.layers.iter().map(Layer::outputs).max().unwrap_or(0),
+            narrowest: self.layers.iter().map(Layer::outputs).min().unwrap_or(0),
             isa: self.isa(),
             registers: self.kernels.registers(),
+            panel: self.kernels.panel(),
         };
         Plan::new(shape, n_threads)
+    }
+
+    /// The panels of the layers that the plan wants packed.
+    fn packed(&self, plan: &Plan) -> Result<&Packed<T>> {
+        if let Some(packed) = self.packed.get() {
+            return Ok(packed);
+        }
+        let packed = Packed::new(&self.layers, self.kernels, |layer| plan.is_packed(layer.outputs()))?;
+        Ok(self.packed.get_or_init(|| packed))
     }
 
     /// The rows in blocks, each of which goes through all layers while it is in the cache.
     fn forward_blocks(&self, x: &impl Rows<T>, out: &mut [T], n_threads: usize) -> Result<()> {
         let (batch, unit) = (x.rows(), CACHE_LINE / size_of::<T>());
         let plan = self.plan_with(batch, x.room(1), n_threads);
+        let packed = self.packed(&plan)?;
         let block = plan.block();
-        let hidden = (block * self.hidden_width()).next_multiple_of(unit);
+        let hidden = block * self.stride(self.hidden_width());
         let size = (2 * hidden + x.room(block)).next_multiple_of(unit);
         let desks = if plan.split() == Split::Rows { plan.n_threads() } else { 1 };
         with_scratch("X", desks * size, |scratch: &mut [T]| {
@@ -223,7 +243,7 @@ impl<T: Dispatch> Network<T> {
                 let pass = |team: &Team, start: usize, desk: usize| {
                     let desk = scratch.at(desk * size);
                     let buffers = Buffers { hidden: [desk, desk.at(hidden)], room: desk.at(2 * hidden) };
-                    self.forward_rows_of(team, (x, start..(start + block).min(batch)), &plan, &buffers, out);
+                    self.forward_rows_of(team, (x, start..(start + block).min(batch)), (&plan, packed), &buffers, out);
                 };
                 match plan.split() {
                     Split::Outputs => (0..batch).step_by(block).for_each(|start| pass(team, start, 0)),
@@ -244,7 +264,7 @@ impl<T: Dispatch> Network<T> {
         &self,
         team: &Team,
         (x, rows): (&impl Rows<T>, Range<usize>),
-        plan: &Plan,
+        plan: (&Plan, &Packed<T>),
         buffers: &Buffers<T>,
         out: &Shared<T>,
     ) {
@@ -252,7 +272,7 @@ impl<T: Dispatch> Network<T> {
         let out = out.at(rows.start * outputs);
         // SAFETY: `room` is as large as was asked for, and free.
         let x = unsafe { x.read(team, rows.clone(), &buffers.room) };
-        self.forward_block(team, (x, plan.kernel(rows.len())), &buffers.hidden, &out);
+        self.forward_block(team, x, plan, &buffers.hidden, &out);
         // The block's outputs are whole, and the buffers free, when everybody is done with it.
         team.barrier();
         if self.config.output_activation == OutputActivation::Softmax {
@@ -265,27 +285,39 @@ impl<T: Dispatch> Network<T> {
 
     /// One member's part of a block. Layer l reads what l - 1 wrote to `hidden[(l - 1) % 2]` and writes its share of
     /// the outputs to `hidden[l % 2]`, the last layer to `out`.
-    fn forward_block(&self, team: &Team, (x, kernel): (&[T], Kernel), hidden: &[Shared<T>; 2], out: &Shared<T>) {
-        let rows = x.len() / self.layers[0].inputs();
+    fn forward_block(
+        &self,
+        team: &Team,
+        mut x: Inputs<T>,
+        (plan, packed): (&Plan, &Packed<T>),
+        hidden: &[Shared<T>; 2],
+        out: &Shared<T>,
+    ) {
         let last = self.layers.len() - 1;
         for (l, layer) in self.layers.iter().enumerate() {
-            let share = team.share(layer.outputs(), CACHE_LINE / size_of::<T>());
-            let target = if l == last { out } else { &hidden[l % 2] };
-            let columns =
-                Columns { first: target.0.wrapping_add(share.start), stride: layer.outputs(), width: share.len() };
+            let outputs = layer.outputs();
+            let share = team.share(outputs, self.kernels.panel());
+            let (target, stride) = if l == last { (out, outputs) } else { (&hidden[l % 2], self.stride(outputs)) };
+            let columns = Columns { first: target.at(share.start).0, stride, width: share.len() };
+            let kernel = plan.kernel(x.rows, outputs);
             // SAFETY: each buffer holds a block of the widest hidden layer, `out` one of the last. Between two barriers
             // a layer's input is only read, and its output is written by members in disjoint shares.
             unsafe {
-                let x = match l {
-                    0 => x,
-                    _ => std::slice::from_raw_parts(hidden[(l - 1) % 2].0, rows * layer.inputs()),
-                };
-                dense_forward(self.kernels, layer, share, (x, kernel), self.epilogue(l), columns);
+                let layer = (layer, packed.panels(l), kernel);
+                dense_forward(self.kernels, layer, share, x, self.epilogue(l), columns);
             }
             if l < last {
                 team.barrier();
+                // SAFETY: as above; the rows were written before the barrier.
+                let data = unsafe { std::slice::from_raw_parts(target.0, (x.rows - 1) * stride + outputs) };
+                x = Inputs { data, rows: x.rows, cols: outputs, stride };
             }
         }
+    }
+
+    /// Elements from one row of hidden values to the next.
+    fn stride(&self, width: usize) -> usize {
+        row_stride::<T>(width, self.kernels.panel())
     }
 
     fn outputs(&self) -> usize {
@@ -309,7 +341,7 @@ impl<T: Dispatch> Network<T> {
         for (index, (layer, (weight, bias))) in self.layers.iter().zip(parameters).enumerate() {
             check_parameters(&format!("parameters[{index}]"), (layer.outputs(), layer.inputs()), *weight, bias)?;
         }
-        for (layer, (weight, bias)) in self.layers.iter_mut().zip(parameters) {
+        for (layer, (weight, bias)) in self.layers_mut().iter_mut().zip(parameters) {
             layer.copy_from(weight.data(), bias);
         }
         Ok(())
@@ -357,10 +389,12 @@ pub(crate) trait Rows<T>: Sync {
     /// # Safety
     /// `room` is as large as [`Rows::room`] says, and nobody uses it but the members in this call, and who reads the
     /// result.
-    unsafe fn read<'a>(&'a self, team: &Team, rows: Range<usize>, room: &Shared<T>) -> &'a [T];
+    unsafe fn read<'a>(&'a self, team: &Team, rows: Range<usize>, room: &Shared<T>) -> Inputs<'a, T>;
 }
 
-impl<T: Sync> Rows<T> for Matrix<'_, T> {
+/// Rows that are read where they are; unless they lie whole pages apart, where those of a tile would compete for the same
+/// few places of the first-level cache.
+impl<T: Scalar> Rows<T> for Matrix<'_, T> {
     fn rows(&self) -> usize {
         Matrix::rows(self)
     }
@@ -369,13 +403,33 @@ impl<T: Sync> Rows<T> for Matrix<'_, T> {
         Matrix::cols(self)
     }
 
-    fn room(&self, _rows: usize) -> usize {
-        0
+    fn room(&self, rows: usize) -> usize {
+        let crowded = rows >= CROWD && (self.cols() * size_of::<T>()).is_multiple_of(4096);
+        if crowded { rows * spread::<T>(self.cols()) } else { 0 }
     }
 
-    unsafe fn read<'a>(&'a self, _team: &Team, rows: Range<usize>, _room: &Shared<T>) -> &'a [T] {
-        &self.data()[rows.start * self.cols()..rows.end * self.cols()]
+    unsafe fn read<'a>(&'a self, team: &Team, rows: Range<usize>, room: &Shared<T>) -> Inputs<'a, T> {
+        let (n, cols) = (rows.len(), self.cols());
+        if self.room(n) == 0 {
+            return Inputs::contiguous(&self.data()[rows.start * cols..rows.end * cols], cols);
+        }
+        let stride = spread::<T>(cols);
+        for i in team.share(n, 1) {
+            // SAFETY: the caller's promise; the members' shares are disjoint, and nobody reads before the barrier.
+            unsafe { room.slice(i * stride..i * stride + cols) }.copy_from_slice(self.row(rows.start + i));
+        }
+        team.barrier();
+        // SAFETY: as above.
+        Inputs { data: unsafe { room.slice(0..n * stride) }, rows: n, cols, stride }
     }
+}
+
+/// From how many rows on they may get in each other's way, as many as the smallest cache has places for a line.
+const CROWD: usize = 8;
+
+/// Elements from one row to the next that keep rows of `cols` out of each other's way.
+fn spread<T>(cols: usize) -> usize {
+    cols + CACHE_LINE / size_of::<T>()
 }
 
 /// The epilogues of `n_layers` layers; checks `config`.

@@ -5,6 +5,7 @@ use std::fmt;
 use crate::linalg::dense::Kernel;
 use crate::linalg::gemm::{TILE_BATCH_ROWS, tile_weight_rows};
 use crate::linalg::gemv::Source;
+use crate::linalg::outer::tile_rows;
 use crate::simd::{BLOCK, Isa};
 
 /// Weights of up to this many bytes are taken to be in a core's own cache, of up to this many in a shared one.
@@ -29,9 +30,14 @@ pub(crate) struct Shape {
     pub nbytes: usize,
     /// Of a row of the widest hidden layer.
     pub row_bytes: usize,
+    /// Outputs of the widest and of the narrowest layer.
+    pub widest: usize,
+    pub narrowest: usize,
     pub isa: Isa,
     /// Vector registers of `isa`.
     pub registers: usize,
+    /// Columns of a panel of packed weights.
+    pub panel: usize,
 }
 
 impl Shape {
@@ -102,11 +108,29 @@ impl Plan {
         self.block
     }
 
-    /// For a block of `rows` rows.
-    pub(crate) fn kernel(&self, rows: usize) -> Kernel {
-        if rows == 1 { Kernel::Gemv(source_of_weights(self.shape.nbytes)) } else { Kernel::Gemm }
+    /// Whether the weights of a layer of `outputs` are packed: for every batch or for none, since the two ways of summing
+    /// differ in their last bits.
+    pub(crate) fn is_packed(&self, outputs: usize) -> bool {
+        self.shape.nbytes <= PACKED_BYTES && outputs > self.shape.panel / 2
+    }
+
+    /// For a block of `rows` rows and a layer of `outputs`.
+    pub(crate) fn kernel(&self, rows: usize, outputs: usize) -> Kernel {
+        match rows {
+            _ if self.is_packed(outputs) => Kernel::Outer,
+            1 => Kernel::Gemv(source_of_weights(self.shape.nbytes)),
+            _ => Kernel::Gemm,
+        }
     }
 }
+
+/// Weights of up to this many bytes are packed, and so in memory twice; but for layers that would not fill one register
+/// of a panel. The time of dot products over that from packed weights, in f32 (f64), medians of one interleaved run on
+/// two threads of Zen 4: 4 x 128 with batches of 4, 32 and 256 1.21, 1.37, 1.30 (1.17), 3 x 256 1.14, 10 x 1024 with 2, 4,
+/// 16 and 256 1.14, 0.99, 0.99, 1.09 (1.10), 3 x 1024 with 1,024 1.04 (1.08); one row: 64-128-128-10 1.02 (0.95), 3 x 256
+/// 0.95, 4 x 512 1.08, 3 x 1024 1.10, 10 x 1024 1.01 (1.22), 25 x 1024 1.25. From memory, 100 x 1024, it is 1.02 (0.94 to
+/// 1.07), and 0.84 on one thread.
+const PACKED_BYTES: usize = 128 << 20;
 
 /// Where the one-row path finds weights of `nbytes`; see `linalg/gemv.rs` for what was measured.
 fn source_of_weights(nbytes: usize) -> Source {
@@ -146,25 +170,36 @@ fn batch_block(batch: usize, row_bytes: usize) -> usize {
     (BLOCK_BYTES / row_bytes.max(1) / 4 * 4).clamp(16, 256).min(batch.max(1))
 }
 
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Plan { shape: Shape { batch, nbytes, row_bytes, isa, registers, .. }, available, .. } = *self;
-        write!(f, "kernel: ")?;
-        match self.kernel(self.block) {
+impl Plan {
+    /// A kernel in words, and why it.
+    fn describe(&self, f: &mut fmt::Formatter, kernel: Kernel) -> fmt::Result {
+        let Shape { nbytes, isa, registers, panel, .. } = self.shape;
+        match kernel {
+            Kernel::Outer => {
+                let (rows, columns) = if self.block == 1 { (1, 2 * panel) } else { (tile_rows(registers), panel) };
+                write!(
+                    f,
+                    "outer on {}, from weights that are packed, since {} are at most {}: up to {rows} of the rows by \
+                     {columns} outputs at a time",
+                    isa.name(),
+                    bytes(nbytes),
+                    bytes(PACKED_BYTES)
+                )
+            }
             Kernel::Gemv(source) => {
                 write!(f, "gemv on {}, since a row reads each weight once; {} of weights ", isa.name(), bytes(nbytes))?;
                 match source {
                     Source::Cache => {
-                        write!(f, "fit into a core's own cache ({}): {BLOCK} neighbouring rows", bytes(OWN_CACHE))?;
+                        write!(f, "fit into a core's own cache ({}): {BLOCK} neighbouring rows", bytes(OWN_CACHE))
                     }
                     Source::SharedCache => write!(
                         f,
                         "fit into a shared cache ({}) only: {} runs of rows side by side, asked for ahead",
                         bytes(SHARED_CACHE),
                         source.runs()
-                    )?,
+                    ),
                     Source::Memory => {
-                        write!(f, "are read from memory: {} runs of rows side by side, asked for ahead", source.runs())?
+                        write!(f, "are read from memory: {} runs of rows side by side, asked for ahead", source.runs())
                     }
                 }
             }
@@ -174,7 +209,20 @@ impl fmt::Display for Plan {
                  as many sums as {registers} registers hold",
                 isa.name(),
                 tile_weight_rows(registers)
-            )?,
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Plan { shape: Shape { batch, nbytes, row_bytes, widest, narrowest, panel, .. }, available, .. } = *self;
+        let (kernel, narrow) = (self.kernel(self.block, widest), self.kernel(self.block, narrowest));
+        write!(f, "kernel: ")?;
+        self.describe(f, kernel)?;
+        if narrow != kernel {
+            write!(f, "; for layers of at most {} outputs ", panel / 2)?;
+            self.describe(f, narrow)?;
         }
         write!(f, "\nblocks: ")?;
         match (batch, self.block) {
@@ -251,8 +299,11 @@ mod tests {
             n_parameters,
             nbytes: 4 * n_parameters,
             row_bytes: 4 * width,
+            widest: width,
+            narrowest: width.min(10),
             isa: Isa::Scalar,
             registers: 16,
+            panel: 32,
         };
         Plan::new(shape, available)
     }
@@ -272,11 +323,21 @@ mod tests {
     #[test]
     fn rows_follow_the_weights_to_where_they_are() {
         for (layers, source) in [(1, Source::Cache), (4, Source::SharedCache), (60, Source::Memory)] {
-            assert_eq!(plan(layers, if layers == 1 { 256 } else { 1024 }, 1, 1).kernel(1), Kernel::Gemv(source));
+            assert_eq!(plan(layers, if layers == 1 { 256 } else { 1024 }, 1, 1).kernel(1, 0), Kernel::Gemv(source));
         }
-        assert_eq!(plan(1, 256, 8, 1).kernel(8), Kernel::Gemm);
+        assert_eq!(plan(1, 256, 8, 1).kernel(8, 0), Kernel::Gemm);
+        assert_eq!(plan(100, 1024, 8, 1).kernel(8, 1024), Kernel::Gemm);
         // The last block of a batch.
-        assert_eq!(plan(1, 256, 9, 1).kernel(1), Kernel::Gemv(Source::Cache));
+        assert_eq!(plan(1, 256, 9, 1).kernel(1, 0), Kernel::Gemv(Source::Cache));
+    }
+
+    #[test]
+    fn what_is_packed_does_not_depend_on_the_batch() {
+        for batch in [1, 2, 256] {
+            let kernel = |layers, outputs| plan(layers, 1024, batch, 2).kernel(batch, outputs);
+            assert_eq!((kernel(10, 1024), kernel(10, 17)), (Kernel::Outer, Kernel::Outer));
+            assert!(kernel(10, 16) != Kernel::Outer && kernel(100, 1024) != Kernel::Outer);
+        }
     }
 
     #[test]
@@ -284,8 +345,9 @@ mod tests {
         let text = plan(3, 64, 1, 2).to_string();
         assert_eq!(
             text,
-            "kernel: gemv on scalar, since a row reads each weight once; 48.8 KiB of weights fit into a core's own cache \
-             (1.0 MiB): 8 neighbouring rows\n\
+            "kernel: outer on scalar, from weights that are packed, since 48.8 KiB are at most 128.0 MiB: up to 1 of the \
+             rows by 64 outputs at a time; for layers of at most 16 outputs gemv on scalar, since a row reads each weight \
+             once; 48.8 KiB of weights fit into a core's own cache (1.0 MiB): 8 neighbouring rows\n\
              blocks: one row through all layers\n\
              threads: 1 of 2, since 12480 multiply-adds, less than 500000, are done before others wake"
         );
@@ -293,6 +355,7 @@ mod tests {
         assert!(text.contains("400.4 MiB of weights are read from memory: 2 runs of rows side by side"), "{text}");
         assert!(text.contains("threads: 2 of 2, since 400.4 MiB of weights, at least 1.0 MiB,"), "{text}");
         let text = plan(4, 1024, 1000, 2).to_string();
+        assert!(text.contains("up to 6 of the rows by 32 outputs at a time; for layers of at most 16 outputs gemm on"));
         assert!(text.contains("gemm on scalar, in tiles of 4 rows of weights by 3 rows of the batch"), "{text}");
         assert!(text.contains("blocks: 128 rows at a time"), "{text}");
         assert!(

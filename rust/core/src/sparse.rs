@@ -6,6 +6,7 @@ use std::ops::Range;
 use crate::error::{Error, Result};
 use crate::layer::check_finite;
 use crate::linalg::kernels::Kernels;
+use crate::linalg::dense::Inputs;
 use crate::matrix::Matrix;
 use crate::network::Rows;
 use crate::scalar::Scalar;
@@ -91,14 +92,14 @@ impl<T: Scalar> Rows<T> for Csr<'_, T> {
         rows * self.cols
     }
 
-    unsafe fn read<'a>(&'a self, team: &Team, rows: Range<usize>, room: &Shared<T>) -> &'a [T] {
+    unsafe fn read<'a>(&'a self, team: &Team, rows: Range<usize>, room: &Shared<T>) -> Inputs<'a, T> {
         for row in team.share(rows.len(), 1) {
             // SAFETY: the caller's promise; the members' shares are disjoint.
             self.copy_row(rows.start + row, unsafe { room.slice(row * self.cols..(row + 1) * self.cols) });
         }
         team.barrier();
         // SAFETY: as above; behind the barrier nobody writes.
-        unsafe { room.slice(0..rows.len() * self.cols) }
+        unsafe { Inputs::contiguous(room.slice(0..rows.len() * self.cols), self.cols) }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::activation::{Activation, Epilogue};
 use crate::error::Result;
 use crate::linalg::kernels::Kernels;
 use crate::linalg::outer::{Left, Right, Sizes, Target};
-use crate::linalg::pack::panels_len;
+use crate::linalg::pack::{panels_len, row_stride};
 use crate::linalg::rows::{Block, Dropout, Slopes};
 use crate::network::Network;
 use crate::random::{DROPOUT, key};
@@ -326,7 +326,7 @@ fn lay_out<T: Scalar>(
         taken = taken.saturating_add(len.next_multiple_of(CACHE_LINE / size_of::<T>()));
         first
     };
-    let stride = |width: usize| padded(width, panel, size_of::<T>());
+    let stride = |width: usize| row_stride::<T>(width, panel);
     let mut buffer = |width: usize| Buffer { first: take(rows * stride(width)), stride: stride(width), width };
     let input = buffer(network.layers()[0].inputs());
     let mut layers = Vec::new();
@@ -358,11 +358,4 @@ fn lay_out<T: Scalar>(
         });
     }
     (input, layers, taken)
-}
-
-/// Elements from one row of `width` elements to the next: whole panels, and no power of two, or the rows of a tile would
-/// compete for the same few places of the first-level cache.
-fn padded(width: usize, panel: usize, element: usize) -> usize {
-    let stride = width.next_multiple_of(panel);
-    if (stride * element).is_multiple_of(2048) { stride + panel } else { stride }
 }

@@ -18,6 +18,7 @@
 //! Large batches of narrow layers are the weak spot: for 128 columns the sums across registers take as long as the
 //! products. That, and half of the arithmetic peak for wide ones, is what packed weights can still win.
 
+use super::dense::Inputs;
 use super::tile::{Ahead, tile};
 use crate::scalar::Scalar;
 use crate::simd::Lanes;
@@ -58,10 +59,10 @@ impl<T> Columns<T> {
 /// # Safety
 /// `out` has as many rows as x, and nobody else uses its elements.
 #[inline(always)]
-pub(super) unsafe fn gemm<T: Scalar, S: Lanes<T>>(s: S, weight: &[T], x: &[T], cols: usize, out: Columns<T>) {
+pub(super) unsafe fn gemm<T: Scalar, S: Lanes<T>>(s: S, weight: &[T], x: Inputs<T>, out: Columns<T>) {
     let mut j = 0;
     while j < out.width {
-        let block = (&weight[j * cols..], x, cols);
+        let block = (&weight[j * x.cols..], x);
         let out = Columns { first: out.first.wrapping_add(j), ..out };
         // SAFETY: the caller's promise, for the columns from j on.
         j += unsafe {
@@ -81,10 +82,10 @@ pub(super) unsafe fn gemm<T: Scalar, S: Lanes<T>>(s: S, weight: &[T], x: &[T], c
 #[inline(always)]
 unsafe fn row_block<T: Scalar, S: Lanes<T>, const R: usize>(
     s: S,
-    operands: (&[T], &[T], usize),
+    operands: (&[T], Inputs<T>),
     out: Columns<T>,
 ) -> usize {
-    let batch = operands.1.len() / operands.2;
+    let batch = operands.1.rows;
     let mut i = 0;
     while i < batch {
         // SAFETY: the caller's promise; the rows from i on are there.
@@ -105,11 +106,12 @@ unsafe fn row_block<T: Scalar, S: Lanes<T>, const R: usize>(
 #[inline(always)]
 unsafe fn batch_rows<T: Scalar, S: Lanes<T>, const R: usize, const B: usize>(
     s: S,
-    (weight, x, cols): (&[T], &[T], usize),
+    (weight, x): (&[T], Inputs<T>),
     i: usize,
     out: Columns<T>,
 ) -> usize {
-    let (weight, x) = ((weight, cols), (&x[i * cols..], cols));
+    let cols = x.cols;
+    let (weight, x) = ((weight, cols), (&x.data[i * x.stride..], x.stride));
     // The first rows of the batch bring the weights in; meanwhile the next block of weights is asked for.
     let result = if i == 0 {
         tile::<T, S, R, B, true>(s, weight, x, cols, Ahead(R * cols))

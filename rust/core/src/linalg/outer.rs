@@ -11,15 +11,15 @@
 use crate::scalar::Scalar;
 use crate::simd::Lanes;
 
-/// Registers in a row of a tile.
+/// Registers in a row of a panel.
 const REGISTERS_WIDE: usize = 2;
 
 /// Rows of a tile: with two registers of each, and two of B, as many as there are registers for.
-const fn tile_rows(registers: usize) -> usize {
+pub(crate) const fn tile_rows(registers: usize) -> usize {
     if registers >= 32 { 12 } else { 6 }
 }
 
-/// Columns of a tile, and of a panel of B.
+/// Columns of a panel of B, and of a tile of several rows.
 pub(crate) const fn panel<T: Scalar, S: Lanes<T>>() -> usize {
     REGISTERS_WIDE * S::N
 }
@@ -27,7 +27,7 @@ pub(crate) const fn panel<T: Scalar, S: Lanes<T>>() -> usize {
 /// The summed index is cut into runs of so many: a panel of B is then 32 KiB at most, and stays in the first- or
 /// second-level cache while all rows of A go by. In a throw-away loop one thread of a Zen 4 (AVX-512, f32) then reached
 /// 103 to 116 GFLOP/s of the 117 that the probe finds, from 64 x 64 x 32 to 512 x 784 x 256.
-const RUN: usize = 256;
+const RUN: usize = 1024;
 
 /// An operand A (rows, sum), one number of which is read at a time.
 #[derive(Clone, Copy)]
@@ -88,36 +88,38 @@ pub(super) unsafe fn product<T: Scalar, S: Lanes<T>>(s: S, sizes: Sizes, a: Left
     }
 }
 
-/// [`product`] for a run of the summed index: panel by panel, in each all rows.
+/// [`product`] for a run of the summed index: panel by panel, in each all rows. Few rows have too few sums in one panel
+/// for the next multiply-add not to wait for the last: they take two panels side by side. Four were slower than two for
+/// most sizes of one row, by up to 1.15 (Zen 4).
 #[inline(always)]
 unsafe fn run_of_panels<T: Scalar, S: Lanes<T>>(s: S, sizes: Sizes, a: Left<T>, b: Right<T>, c: Target<T>) {
     let (width, mut column, mut panel_first) = (panel::<T, S>(), 0, b.first);
     while column < sizes.columns {
-        let here = Sizes { columns: width.min(sizes.columns - column), ..sizes };
+        let here = Sizes { columns: sizes.columns - column, ..sizes };
         let b = Right { first: panel_first, ..b };
         let c = Target { first: c.first.wrapping_add(column), ..c };
-        // SAFETY: the caller's promise, for the columns of a panel.
-        unsafe {
-            if here.columns <= S::N {
-                column_of_tiles::<T, S, 1>(s, here, a, b, c);
-            } else {
-                column_of_tiles::<T, S, REGISTERS_WIDE>(s, here, a, b, c);
+        // SAFETY: the caller's promise, for the columns of some panels.
+        let panels = unsafe {
+            match (sizes.rows, here.columns.div_ceil(S::N)) {
+                (1..4, 3..) => columns_of_tiles::<T, S, 4>(s, here, a, b, c),
+                (_, 2..) => columns_of_tiles::<T, S, REGISTERS_WIDE>(s, here, a, b, c),
+                _ => columns_of_tiles::<T, S, 1>(s, here, a, b, c),
             }
-        }
-        column += width;
-        panel_first = panel_first.wrapping_add(b.panel_stride);
+        };
+        column += panels * width;
+        panel_first = panel_first.wrapping_add(panels * b.panel_stride);
     }
 }
 
-/// All rows of one panel, in tiles as high as are left.
+/// All rows of W registers of columns, in tiles as high as are left; returns the panels that were done with.
 #[inline(always)]
-unsafe fn column_of_tiles<T: Scalar, S: Lanes<T>, const W: usize>(
+unsafe fn columns_of_tiles<T: Scalar, S: Lanes<T>, const W: usize>(
     s: S,
     sizes: Sizes,
     a: Left<T>,
     b: Right<T>,
     c: Target<T>,
-) {
+) -> usize {
     let mut row = 0;
     while row < sizes.rows {
         let rest = Sizes { rows: sizes.rows - row, ..sizes };
@@ -126,26 +128,32 @@ unsafe fn column_of_tiles<T: Scalar, S: Lanes<T>, const W: usize>(
         // SAFETY: the caller's promise, for the rows from `row` on, of which there are that many.
         row += unsafe {
             match rest.rows {
-                12.. if tile_rows(S::REGISTERS) == 12 => tile::<T, S, 12, W>(s, rest, a, b, c),
-                6.. => tile::<T, S, 6, W>(s, rest, a, b, c),
-                4.. => tile::<T, S, 4, W>(s, rest, a, b, c),
-                2.. => tile::<T, S, 2, W>(s, rest, a, b, c),
-                _ => tile::<T, S, 1, W>(s, rest, a, b, c),
+                12.. if W <= REGISTERS_WIDE && tile_rows(S::REGISTERS) == 12 && row == 0 => {
+                    tile::<T, S, 12, W, true>(s, rest, a, b, c)
+                }
+                12.. if W <= REGISTERS_WIDE && tile_rows(S::REGISTERS) == 12 => {
+                    tile::<T, S, 12, W, false>(s, rest, a, b, c)
+                }
+                6.. if W <= REGISTERS_WIDE => tile::<T, S, 6, W, false>(s, rest, a, b, c),
+                4.. if W <= REGISTERS_WIDE => tile::<T, S, 4, W, false>(s, rest, a, b, c),
+                2.. if W <= 2 * REGISTERS_WIDE => tile::<T, S, 2, W, false>(s, rest, a, b, c),
+                _ => tile::<T, S, 1, W, false>(s, rest, a, b, c),
             }
         };
     }
+    W.div_ceil(REGISTERS_WIDE)
 }
 
 /// The first R rows and W registers of columns; returns R.
 ///
 /// ```text
 ///            b[k][0..N]   b[k][N..2N]         two registers, loaded for every k
-/// a[0][k]    sum[0][0]    sum[0][1]           12 x 2 accumulators (6 x 2 with 16 registers);
+/// a[0][k]    sum[0][0]    sum[0][1]           12 x 2 accumulators (6 x 2 with 16 registers), or 2 x 4, 1 x 4;
 /// ...                                         each a[i][k] is one broadcast
 /// a[R-1][k]  sum[R-1][0]  sum[R-1][1]
 /// ```
 #[inline(always)]
-unsafe fn tile<T: Scalar, S: Lanes<T>, const R: usize, const W: usize>(
+unsafe fn tile<T: Scalar, S: Lanes<T>, const R: usize, const W: usize, const AHEAD: bool>(
     s: S,
     sizes: Sizes,
     a: Left<T>,
@@ -155,9 +163,9 @@ unsafe fn tile<T: Scalar, S: Lanes<T>, const R: usize, const W: usize>(
     // SAFETY: the caller's promise; the two ways of A have loops of their own, so that addresses are simple in each.
     unsafe {
         let sums = if a.transposed {
-            sums::<T, S, R, W>(s, sizes.sum, a.first, (1, a.stride), b)
+            sums::<T, S, R, W, AHEAD>(s, sizes.sum, a.first, (1, a.stride), b)
         } else {
-            sums::<T, S, R, W>(s, sizes.sum, a.first, (a.stride, 1), b)
+            sums::<T, S, R, W, AHEAD>(s, sizes.sum, a.first, (a.stride, 1), b)
         };
         for (i, row) in sums.into_iter().enumerate() {
             store_row::<T, S, W>(s, row, c.first.add(i * c.stride), sizes.columns, c);
@@ -168,7 +176,7 @@ unsafe fn tile<T: Scalar, S: Lanes<T>, const R: usize, const W: usize>(
 
 /// The sums of one tile.
 #[inline(always)]
-unsafe fn sums<T: Scalar, S: Lanes<T>, const R: usize, const W: usize>(
+unsafe fn sums<T: Scalar, S: Lanes<T>, const R: usize, const W: usize, const AHEAD: bool>(
     s: S,
     sum: usize,
     a: *const T,
@@ -180,10 +188,17 @@ unsafe fn sums<T: Scalar, S: Lanes<T>, const R: usize, const W: usize>(
     let mut groups: [*const T; 4] = std::array::from_fn(|group| a.wrapping_add(3 * group * row_stride));
     let mut b_row = b.first;
     for _ in 0..sum {
+        if AHEAD {
+            for w in 0..W {
+                s.prefetch(b_row.wrapping_add(b.panel_stride + w * S::N));
+            }
+        }
         let mut registers = [s.splat(T::ZERO); W];
         for (w, register) in registers.iter_mut().enumerate() {
             // SAFETY: the caller's promise: B holds whole panels.
-            *register = unsafe { s.load(b_row.add(w * S::N)) };
+            *register = unsafe {
+                s.load(b_row.add(w / REGISTERS_WIDE * b.panel_stride + w % REGISTERS_WIDE * S::N))
+            };
         }
         for (i, row) in sums.iter_mut().enumerate() {
             // SAFETY: the caller's promise: row i is there.
