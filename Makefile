@@ -21,7 +21,7 @@ endif
 WHEEL_LIMIT := 3000000
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev bench peers test test-rust test-python test-oldest test-exhaustive test-neon report-browser fuzz lint format wheel smoke clean
+.PHONY: help venv dev bench peers test test-rust test-python test-oldest test-exhaustive test-neon report-browser fuzz interop lint format wheel smoke clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -58,6 +58,11 @@ fuzz: dev ## bytes that the loader of model files neither reads nor refuses are 
 	$(PY) -m pip install --quiet atheris
 	$(PY) tests/fuzz_model_file.py -max_total_time=$(or $(FUZZ_SECONDS),100) -max_len=8192
 
+interop: dev ## the real PyTorch and Keras, whose models are read (gigabytes, into an environment of their own)
+	$(PYTHON) -m venv $(VENV)-interop
+	$(PY) -m pip --python $(VENV)-interop install --quiet --group interop
+	PYTHONPATH=python $(VENV)-interop/$(notdir $(patsubst %/,%,$(dir $(PY))))/python -m pytest tests/interop.py
+
 venv: $(VENV)/.build $(VENV)/.test $(VENV)/.lint ## .venv with the tools of all the chores below in it
 
 dev: $(VENV)/.build ## build tinyrs into .venv, optimised, as `import tinyrs` finds it
@@ -88,7 +93,7 @@ smoke: ## install the wheel of `make wheel` into fresh environments of every Pyt
 	$(PYTHON) tests/wheel_smoke.py $(SMOKE_FLAGS) dist/*.whl
 
 clean: ## remove everything that was built
-	rm -rf target dist $(VENV) $(VENV)-oldest .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf target dist $(VENV) $(VENV)-oldest $(VENV)-interop .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find python tests -name __pycache__ -prune -exec rm -rf {} +
 	rm -f python/tinyrs/_tinyrs*.so python/tinyrs/_tinyrs*.pyd
 

@@ -1,11 +1,12 @@
-"""Networks of other libraries: the predictor answers as they do, or an error names what it cannot do.
+"""Networks of scikit-learn and from ONNX files: the predictor answers as they do, or an error says why not.
 
-PyTorch and Keras are not installed: their graphs are built here as their exporters write them, and PyTorch's
-modules are stood in for by classes of the same names and attributes.
+PyTorch and Keras are not installed: their graphs are built here as their exporters write them.
+`make interop` asks the real ones.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import warnings
@@ -29,7 +30,6 @@ from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, Normalizer, Robust
 from tinyrs import Network, Predictor, TinyClassifier, oracle
 from tinyrs.foreign.onnx import from_onnx
 from tinyrs.foreign.sklearn import from_sklearn
-from tinyrs.foreign.torch import from_torch
 from tinyrs.oracle import activate, softmax
 
 Array = npt.NDArray[Any]
@@ -459,11 +459,6 @@ def test_hostile_files(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=message):
             from_onnx(path)
 
-    def external(graph: Any) -> None:
-        graph.initializer[0].data_location = TensorProto.EXTERNAL
-        graph.initializer[0].external_data.add(key="location", value="/etc/passwd")
-
-    refused("initializer 'c0': expected its data inside the file, got external data", external)
     refused("initializer 'c0': expected a tensor, got", lambda g: g.initializer[0].dims.append(10**12))
     refused("initializer 'c0': expected", lambda g: g.initializer[0].dims.__setitem__(0, -1))
     refused("initializer 'c0': expected a tensor", lambda g: setattr(g.initializer[0], "data_type", 99))
@@ -474,6 +469,59 @@ def test_hostile_files(tmp_path: Path) -> None:
         "output '?': expected probabilities or labels".replace("?", "z"),
         lambda g: setattr(g.output[0], "name", "z"),
     )
+
+
+def test_data_beside_the_file(tmp_path: Path) -> None:
+    """As PyTorch writes it by default; not from anywhere else."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    path, (weight, bias), g = folder / "model.onnx", layer(4, 3), Builder()
+    g.save(path, g.op("Softmax", g.gemm("x", weight, bias)))
+    want = from_onnx(path).predict_proba(X)
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location="model.onnx.data", size_threshold=0)
+    np.testing.assert_array_equal(from_onnx(path).predict_proba(X), want)
+    np.testing.assert_array_equal(answer(path, X)[0].shape, want.shape)
+    good = onnx.load(path, load_external_data=False)
+    os.link(folder / "model.onnx.data", tmp_path / "secret")
+    (folder / "link").symlink_to(tmp_path / "secret")
+
+    def refused(message: str, **entries: str) -> None:
+        model = onnx.ModelProto()
+        model.CopyFrom(good)
+        for entry in model.graph.initializer[0].external_data:
+            entry.value = entries.get(entry.key, entry.value)
+        path.write_bytes(model.SerializeToString())
+        with pytest.raises(ValueError, match=f"initializer 'c0': expected a tensor, got {message}"):
+            from_onnx(path)
+
+    for location in ("../secret", str(tmp_path / "secret"), "link", "/etc/passwd"):
+        refused("external data at .*, outside the folder of the model", location=location)
+    refused("external data that cannot be read", location="absent")
+    refused("external data that cannot be read|.*too few", location=".")
+    refused("60 bytes in 'model.onnx.data', too few for external data up to 9048", offset="9000")
+    refused(r"48 bytes at -4 as external data of shape \(3, 4\)", offset="-4")
+    refused("47 bytes at", length="47")
+    refused("invalid literal for int", offset="x")
+
+
+def test_batch_normalisation(tmp_path: Path) -> None:
+    """In front, behind a layer and behind an activation; logarithms of probabilities at the end."""
+    g, want, x = Builder(), X.astype(np.float64), "x"
+    for i, (weight, bias) in enumerate([layer(4, 7), layer(7, 5), layer(5, 3)]):
+        for place in range(2):
+            n = want.shape[1]
+            scale, shift, mean, variance = RNG.normal(size=(4, n)) ** 2 + 0.1
+            names = [g.constant(values) for values in (scale, shift, mean, variance)]
+            x = g.op("BatchNormalization", x, *names, epsilon=1e-3)
+            want = (want - mean) / np.sqrt(variance + 1e-3) * scale + shift
+            if place == 0:
+                x, want = g.gemm(x, weight, bias), want @ weight.T + bias
+        if i < 2:
+            x, want = g.op("Tanh", x), np.tanh(want)
+    path = g.save(tmp_path / "model.onnx", g.op("LogSoftmax", x, axis=1))
+    predictor = from_onnx(path)
+    np.testing.assert_allclose(predictor.predict_proba(X), softmax(want), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(np.exp(answer(path, X)[0]), softmax(want), rtol=0, atol=1e-5)
 
 
 def test_mutated_files(tmp_path: Path) -> None:
@@ -496,110 +544,6 @@ def test_mutated_files(tmp_path: Path) -> None:
         except ValueError:
             refused += 1
     assert 200 < refused < 1000
-
-
-# PyTorch's modules, stood in for; the real ones were not seen.
-
-
-class Tensor:
-    def __init__(self, array: Array) -> None:
-        self.array = array
-
-    def detach(self) -> Tensor:
-        return self
-
-    cpu = detach
-
-    def numpy(self) -> Array:
-        return self.array
-
-
-def module(name: str, **attributes: Any) -> Any:
-    return type(name, (), attributes)()
-
-
-class Sequential(list[Any]):
-    pass
-
-
-def linear(n_in: int, n_out: int, dtype: Any = np.float32, bias: bool = True) -> Any:
-    weight, b = layer(n_in, n_out, dtype)
-    return module("Linear", weight=Tensor(weight), bias=Tensor(b) if bias else None)
-
-
-TORCH = {
-    "relu": module("ReLU", inplace=True),
-    "tanh": module("Tanh"),
-    "sigmoid": module("Sigmoid"),
-    "leaky_relu": module("LeakyReLU", negative_slope=0.01),
-    "selu": module("SELU"),
-    "gelu": module("GELU", approximate="tanh"),
-    "silu": module("SiLU"),
-    "identity": module("Identity"),
-}
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("activation", TORCH)
-def test_from_torch(activation: str, dtype: Any) -> None:
-    first, second, third = linear(4, 8, dtype), linear(8, 6, dtype, bias=False), linear(6, 3, dtype)
-    inner = Sequential([second, TORCH[activation], module("Dropout", p=0.5)])
-    flatten = module("Flatten", start_dim=1, end_dim=-1)
-    model = Sequential([flatten, first, TORCH[activation], inner, third, module("Softmax", dim=1)])
-    predictor = tinyrs.from_torch(model, classes=["a", "b", "c"])
-    assert predictor.network.precision == ("f32" if dtype == np.float32 else "f64")
-    z = X.astype(dtype) @ first.weight.array.T + first.bias.array
-    z = activate(activate(z, activation) @ second.weight.array.T, activation)
-    want = softmax(z @ third.weight.array.T + third.bias.array)
-    np.testing.assert_allclose(predictor.predict_proba(X), want, rtol=0, atol=64 * np.finfo(dtype).eps)
-    assert set(predictor.predict(X)) <= {"a", "b", "c"}
-
-
-def test_ends_of_torch() -> None:
-    layers = linear(4, 3)
-    sums = X @ layers.weight.array.T + layers.bias.array
-    with pytest.raises(ValueError, match="logits: expected 'softmax'"):
-        from_torch(Sequential([layers]))
-    got = from_torch(Sequential([layers]), logits="softmax").predict_proba(X)
-    np.testing.assert_allclose(got, softmax(sums), rtol=0, atol=1e-6)
-    assert from_torch(Sequential([layers, TORCH["sigmoid"]])).multilabel
-    one = linear(4, 1)
-    z = X @ one.weight.array.T + one.bias.array
-    for predictor in (
-        from_torch(Sequential([one]), logits="sigmoid"),
-        from_torch(Sequential([one, TORCH["sigmoid"]])),
-    ):
-        np.testing.assert_allclose(
-            predictor.predict_proba(X)[:, [1]], 1 / (1 + np.exp(-z)), rtol=0, atol=1e-6
-        )
-        assert not predictor.multilabel
-
-
-def test_other_modules_are_refused_by_name() -> None:
-    def refused(message: str, *layers: Any) -> None:
-        with pytest.raises(ValueError, match=message):
-            from_torch(Sequential(layers), logits="softmax")
-
-    first = linear(4, 3)
-    refused(r"layer 1 \(BatchNorm1d\): expected Linear, ReLU", first, module("BatchNorm1d"), linear(3, 2))
-    refused(
-        r"layer 1 \(GELU\): expected approximate='tanh', got 'none'",
-        first,
-        module("GELU", approximate="none"),
-    )
-    refused(
-        r"layer 1.0 \(LeakyReLU\): expected negative_slope=0.01, got 0.2",
-        first,
-        Sequential([module("LeakyReLU", negative_slope=0.2)]),
-    )
-    refused(r"layer 1 \(Softmax\): expected dim=1, got None", first, module("Softmax", dim=None))
-    refused(r"layer 1 \(Softmax\): expected Linear, ReLU", first, module("Softmax", dim=1), linear(3, 2))
-    refused(r"layer 1 \(Linear\): expected weights for 3 inputs, got the shape \(2, 5\)", first, linear(5, 2))
-    refused(r"layer 0 \(ReLU\): expected a layer of weights before relu", TORCH["relu"], first)
-    refused("expected a layer of weights at the end", first, TORCH["relu"])
-    refused("expected a layer of weights at the end")
-    with pytest.raises(TypeError, match=r"model: expected an nn\.Sequential, got Linear"):
-        from_torch(first)
 
 
 @pytest.mark.parametrize(

@@ -189,12 +189,15 @@ def test_explain_plan_says_what_a_pass_does() -> None:
     small, large = tinyrs.Network([64, 64, 10], seed=0), tinyrs.Network([1024] * 5, seed=0)
     isa = tinyrs.build_info()["isa"]
     kernel, blocks, threads, gil = small.explain_plan(1).splitlines()
-    assert kernel.startswith(f"kernel: gemv on {isa}, ")
+    assert kernel.startswith(
+        f"kernel: outer on {isa}, from weights that are packed, since 18.8 KiB are at most "
+    )
+    assert kernel.endswith(" 8 neighbouring rows at a time")
     assert blocks == "blocks: one row through all layers"
     n = tinyrs.get_num_threads()
     assert threads.startswith(f"threads: 1 of {n}, since ")
     assert gil == "GIL: kept: the pass is short"
-    assert f"kernel: gemm on {isa}, in tiles of " in small.explain_plan(2)
+    assert f"gemm on {isa}, in tiles of " in small.explain_plan(2)
     text = large.explain_plan(512)
     assert "blocks: 128 rows at a time" in text
     assert text.endswith("GIL: released meanwhile")

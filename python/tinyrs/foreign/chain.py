@@ -41,6 +41,12 @@ class Values:
         width = self.width if n == 1 else n
         return replace(self, width=width, scale=self.scale * scale, shift=self.shift * scale + shift)
 
+    def normalised(self, mean: Array, variance: Array, epsilon: float, scale: Array, shift: Array) -> Values:
+        """(self - mean) / sqrt(variance + epsilon) * scale + shift, each (width,): batch normalisation (Ioffe
+        and Szegedy 2015) as it predicts."""
+        factor = scale.astype(np.float64) / np.sqrt(variance.astype(np.float64) + epsilon)
+        return self.affine(factor, shift - mean * factor)
+
     def dense(self, weight: Array, bias: Array | float = 0.0) -> Values:
         """W self + bias, for W of (outputs, width)."""
         if not self.is_flat:

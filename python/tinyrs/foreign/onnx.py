@@ -41,8 +41,9 @@ def from_onnx(
     Parameters
     ----------
     path : path
-        As PyTorch, Keras or skl2onnx write it: dense layers, activations that tinyrs has, a scaler in front
-        (which becomes part of the first layer), softmax or sigmoid, and labels.
+        As PyTorch, Keras or skl2onnx write it: dense layers, activations that tinyrs has, batch normalisation
+        and a scaler in front (which become part of the layers), softmax or sigmoid, labels. Weights may lie
+        in a file beside it.
     logits : {"softmax", "sigmoid"}, optional
         What makes probabilities of the sums that the graph ends in, if it does. One sigmoid alone is the
         probability of the second of two classes.
@@ -58,20 +59,22 @@ def from_onnx(
     ImportError
         If the package onnx is not installed.
     """
+    path = Path(path)
     try:
-        model = onnx.load_model_from_string(Path(path).read_bytes())
+        model = onnx.load_model_from_string(path.read_bytes())
     except DecodeError as error:
         raise ValueError(f"path: expected an ONNX model, got another file: {error}") from None
     if not model.graph.node:
         raise ValueError("path: expected an ONNX model, got one without nodes, or another file")
-    return _Reader(model.graph).predictor(logits, classes)
+    return _Reader(model.graph, path.parent).predictor(logits, classes)
 
 
 class _Reader:
     """Follows one graph."""
 
-    def __init__(self, graph: onnx.GraphProto) -> None:
+    def __init__(self, graph: onnx.GraphProto, folder: Path) -> None:
         self.values: dict[str, Value] = {}
+        self.folder = folder
         self.double = False
         self.graph = graph
         if graph.sparse_initializer:
@@ -97,13 +100,9 @@ class _Reader:
                 self.values[name] = value
 
     def _array(self, what: str, tensor: onnx.TensorProto) -> Array:
-        if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
-            # Its place is a path that the file chose.
-            refuse(
-                what, "expected its data inside the file, got external data (PyTorch: external_data=False)"
-            )
+        external = tensor.data_location == TensorProto.EXTERNAL or tensor.external_data
         try:
-            array = np.asarray(numpy_helper.to_array(tensor))
+            array = _external(tensor, self.folder) if external else np.asarray(numpy_helper.to_array(tensor))
         except (ValueError, TypeError, KeyError, OverflowError) as error:
             refuse(what, f"expected a tensor, got {error}")
         if array.shape != tuple(tensor.dims):
@@ -168,6 +167,29 @@ class _Reader:
             precision="f64" if self.double else "f32",
             multilabel=output == "sigmoid" and (several or not best),
         )
+
+
+def _external(tensor: onnx.TensorProto, folder: Path) -> Array:
+    """A tensor whose numbers lie in a file of their own, in the folder of the model or below."""
+    place = {entry.key: entry.value for entry in tensor.external_data}
+    path = (folder / place["location"]).resolve()
+    # The model chose the path: it must not lead, nor a link on it, to what is none of its business.
+    if not path.is_relative_to(folder.resolve()):
+        raise ValueError(f"external data at {place['location']!r}, outside the folder of the model")
+    dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type).newbyteorder("<")
+    count, offset = math.prod(tensor.dims), int(place.get("offset", 0))
+    length = int(place.get("length", count * dtype.itemsize))
+    if min((*tensor.dims, offset, 0)) < 0 or length != count * dtype.itemsize:
+        raise ValueError(f"{length} bytes at {offset} as external data of shape {tuple(tensor.dims)}")
+    try:
+        size = path.stat().st_size
+        if offset + length > size:
+            raise ValueError(
+                f"{size} bytes in {path.name!r}, too few for external data up to {offset + length}"
+            )
+        return np.fromfile(path, dtype, count, offset=offset).reshape(tensor.dims)
+    except OSError as error:
+        raise ValueError(f"external data that cannot be read: {error}") from None
 
 
 def _input(value: onnx.ValueInfoProto) -> Values:

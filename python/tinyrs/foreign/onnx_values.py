@@ -205,6 +205,15 @@ def _scaler(inputs: list[Value], attributes: Attributes) -> Value:
     return _sums(inputs[0]).affine(scale, -np.asarray(attributes.get("offset", [0.0])) * scale)
 
 
+def _batch_normalization(inputs: list[Value], attributes: Attributes) -> Value:
+    _attribute(attributes, "training_mode", 0, 0)
+    names = ("scale", "shift", "mean", "variance")
+    scale, shift, mean, variance = (
+        _vector(_constant(value, name)) for value, name in zip(inputs[1:], names, strict=True)
+    )
+    return _sums(inputs[0]).normalised(mean, variance, attributes.get("epsilon", 1e-5), scale, shift)
+
+
 def _same(inputs: list[Value], attributes: Attributes) -> Value:
     return inputs[0]
 
@@ -299,6 +308,7 @@ OPERATIONS: dict[tuple[str, str], Callable[[list[Value], Attributes], Value]] = 
     ("", "Gemm"): _gemm,
     ("", "MatMul"): _matmul,
     ("ai.onnx.ml", "Scaler"): _scaler,
+    ("", "BatchNormalization"): _batch_normalization,
     ("", "Identity"): _same,
     ("", "Dropout"): lambda inputs, attributes: inputs[0],
     ("", "Cast"): _cast,
@@ -307,6 +317,8 @@ OPERATIONS: dict[tuple[str, str], Callable[[list[Value], Attributes], Value]] = 
     ("", "Reshape"): _reshape,
     ("", "Transpose"): _transpose,
     ("", "Softmax"): _softmax,
+    # The same classes and probabilities, told by their logarithms.
+    ("", "LogSoftmax"): _softmax,
     ("", "Concat"): _concat,
     ("", "ArgMax"): _argmax,
     ("", "Gather"): _pick,

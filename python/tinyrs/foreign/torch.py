@@ -1,6 +1,6 @@
 """Predictors from PyTorch's nn.Sequential, which is read by its attributes: PyTorch is not imported.
 
-Nor is it in the tests, being 2 GB: they have classes of the same names and attributes instead.
+Nor is it in the tests, being gigabytes: classes of the same names stand in. `make interop` asks the real one.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ OPTIONS: dict[str, dict[str, tuple[Any, ...]]] = {
     "LeakyReLU": {"negative_slope": (0.01,)},
     "GELU": {"approximate": ("tanh",)},
     "Softmax": {"dim": (1, -1)},
+    "LogSoftmax": {"dim": (1, -1)},
+    "BatchNorm1d": {"track_running_stats": (True,)},
     "Flatten": {"start_dim": (1,), "end_dim": (-1,)},
 }
 # Layers that change no number of a table, when they do not train.
@@ -39,8 +41,9 @@ def from_torch(model: Any, *, logits: str | None = None, classes: Sequence[Any] 
     Parameters
     ----------
     model : torch.nn.Sequential
-        Of Linear, ReLU, Tanh, Sigmoid, LeakyReLU(0.01), SELU, GELU(approximate="tanh"), SiLU, Softmax,
-        Flatten, Dropout and Identity, also nested.
+        Of Linear, ReLU, Tanh, Sigmoid, LeakyReLU(0.01), SELU, GELU(approximate="tanh"), SiLU, BatchNorm1d
+        (which becomes part of a layer of weights), Softmax or LogSoftmax, Flatten, Dropout and Identity, also
+        nested.
     logits : {"softmax", "sigmoid"}, optional
         What makes probabilities of the sums that it ends in, if it does: softmax if CrossEntropyLoss trained
         it, sigmoid if BCEWithLogitsLoss did. One sigmoid is the probability of the second of two classes.
@@ -62,8 +65,8 @@ def from_torch(model: Any, *, logits: str | None = None, classes: Sequence[Any] 
             if (got := getattr(layer, option)) not in allowed:
                 raise _error(place, layer, f"expected {option}={allowed[0]!r}, got {got!r}")
     end = None
-    if layers and _name(layers[-1][1]) in ("Softmax", "Sigmoid"):
-        end = _name(layers.pop()[1]).lower()
+    if layers and _name(layers[-1][1]) in ("Softmax", "LogSoftmax", "Sigmoid"):
+        end = _name(layers.pop()[1]).lower().removeprefix("log")
     values, double = Values(None), False
     for place, layer in layers:
         try:
@@ -71,16 +74,25 @@ def from_torch(model: Any, *, logits: str | None = None, classes: Sequence[Any] 
                 weight = _array(layer.weight)
                 double = double or weight.dtype == np.float64
                 values = values.dense(weight, 0.0 if layer.bias is None else _array(layer.bias))
+            elif _name(layer) == "BatchNorm1d":
+                values = _normalised(values, layer)
             elif _name(layer) in ACTIVATIONS:
                 values = values.activation(ACTIVATIONS[_name(layer)])
             else:
-                known = ", ".join(["Linear", *ACTIVATIONS, *sorted(NOTHING)])
-                raise ValueError(f"expected {known}, or Softmax at the end")
+                known = ", ".join(["Linear", "BatchNorm1d", *ACTIVATIONS, *sorted(NOTHING)])
+                raise ValueError(f"expected {known}, or Softmax or LogSoftmax at the end")
         except ValueError as error:
             raise _error(place, layer, str(error)) from None
     output = head(end, logits)
     precision = "f64" if double else "f32"
     return predictor(values, output, classes, precision=precision, multilabel=output == "sigmoid")
+
+
+def _normalised(values: Values, layer: Any) -> Values:
+    mean, variance = _array(layer.running_mean), _array(layer.running_var)
+    scale = np.ones_like(mean) if layer.weight is None else _array(layer.weight)
+    shift = np.zeros_like(mean) if layer.bias is None else _array(layer.bias)
+    return values.normalised(mean, variance, layer.eps, scale, shift)
 
 
 def _name(layer: Any) -> str:

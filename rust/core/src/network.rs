@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::init::Init;
 use crate::layer::{Layer, check_finite, check_parameters, dense_forward};
 use crate::linalg::Dispatch;
-use crate::linalg::dense::{Inputs, Kernel};
+use crate::linalg::dense::Inputs;
 use crate::linalg::gemm::Columns;
 use crate::linalg::kernels::{Kernels, kernels};
 use crate::linalg::pack::row_stride;

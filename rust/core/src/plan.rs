@@ -4,13 +4,9 @@ use std::fmt;
 
 use crate::linalg::dense::Kernel;
 use crate::linalg::gemm::{TILE_BATCH_ROWS, tile_weight_rows};
-use crate::linalg::gemv::Source;
+use crate::linalg::gemv::{RUNS, Source};
 use crate::linalg::outer::tile_rows;
 use crate::simd::{BLOCK, Isa};
-
-/// Weights of up to this many bytes are taken to be in a core's own cache, of up to this many in a shared one.
-const OWN_CACHE: usize = 1 << 20;
-const SHARED_CACHE: usize = 200 << 20;
 
 /// Below so many multiply-adds a pass is over, in about 20 us at the rate of one core, before anything could be gained by
 /// handing on what it holds: another thread is not awake yet, and taking Python's lock back can cost more than it gave.
@@ -118,7 +114,8 @@ impl Plan {
     pub(crate) fn kernel(&self, rows: usize, outputs: usize) -> Kernel {
         match rows {
             _ if self.is_packed(outputs) => Kernel::Outer,
-            1 => Kernel::Gemv(source_of_weights(self.shape.nbytes)),
+            1 if self.shape.nbytes <= PACKED_BYTES => Kernel::Gemv(Source::Cache),
+            1 => Kernel::Gemv(Source::Memory),
             _ => Kernel::Gemm,
         }
     }
@@ -131,17 +128,6 @@ impl Plan {
 /// 0.95, 4 x 512 1.08, 3 x 1024 1.10, 10 x 1024 1.01 (1.22), 25 x 1024 1.25. From memory, 100 x 1024, it is 1.02 (0.94 to
 /// 1.07), and 0.84 on one thread.
 const PACKED_BYTES: usize = 128 << 20;
-
-/// Where the one-row path finds weights of `nbytes`; see `linalg/gemv.rs` for what was measured.
-fn source_of_weights(nbytes: usize) -> Source {
-    if nbytes <= OWN_CACHE {
-        Source::Cache
-    } else if nbytes <= SHARED_CACHE {
-        Source::SharedCache
-    } else {
-        Source::Memory
-    }
-}
 
 /// Whether all threads are faster than one.
 fn is_worth_threads(shape: &Shape) -> bool {
@@ -176,31 +162,26 @@ impl Plan {
         let Shape { nbytes, isa, registers, panel, .. } = self.shape;
         match kernel {
             Kernel::Outer => {
-                let (rows, columns) = if self.block == 1 { (1, 2 * panel) } else { (tile_rows(registers), panel) };
+                let (nbytes, most) = (bytes(nbytes), bytes(PACKED_BYTES));
                 write!(
                     f,
-                    "outer on {}, from weights that are packed, since {} are at most {}: up to {rows} of the rows by \
-                     {columns} outputs at a time",
-                    isa.name(),
-                    bytes(nbytes),
-                    bytes(PACKED_BYTES)
-                )
+                    "outer on {}, from weights that are packed, since {nbytes} are at most {most}: ",
+                    isa.name()
+                )?;
+                match self.block {
+                    1 => write!(f, "{} outputs at a time", 2 * panel),
+                    _ => write!(f, "{} rows by {panel} outputs at a time", tile_rows(registers)),
+                }
             }
             Kernel::Gemv(source) => {
-                write!(f, "gemv on {}, since a row reads each weight once; {} of weights ", isa.name(), bytes(nbytes))?;
+                write!(f, "gemv on {}, since a row reads each weight once: ", isa.name())?;
                 match source {
-                    Source::Cache => {
-                        write!(f, "fit into a core's own cache ({}): {BLOCK} neighbouring rows", bytes(OWN_CACHE))
-                    }
-                    Source::SharedCache => write!(
+                    Source::Cache => write!(f, "{BLOCK} neighbouring rows at a time"),
+                    Source::Memory => write!(
                         f,
-                        "fit into a shared cache ({}) only: {} runs of rows side by side, asked for ahead",
-                        bytes(SHARED_CACHE),
-                        source.runs()
+                        "{RUNS} runs of rows side by side, asked for ahead, since {} of weights are read from memory",
+                        bytes(nbytes)
                     ),
-                    Source::Memory => {
-                        write!(f, "are read from memory: {} runs of rows side by side, asked for ahead", source.runs())
-                    }
                 }
             }
             Kernel::Gemm => write!(
@@ -322,8 +303,8 @@ mod tests {
 
     #[test]
     fn rows_follow_the_weights_to_where_they_are() {
-        for (layers, source) in [(1, Source::Cache), (4, Source::SharedCache), (60, Source::Memory)] {
-            assert_eq!(plan(layers, if layers == 1 { 256 } else { 1024 }, 1, 1).kernel(1, 0), Kernel::Gemv(source));
+        for (layers, source) in [(1, Source::Cache), (10, Source::Cache), (60, Source::Memory)] {
+            assert_eq!(plan(layers, 1024, 1, 1).kernel(1, 10), Kernel::Gemv(source));
         }
         assert_eq!(plan(1, 256, 8, 1).kernel(8, 0), Kernel::Gemm);
         assert_eq!(plan(100, 1024, 8, 1).kernel(8, 1024), Kernel::Gemm);
@@ -345,17 +326,16 @@ mod tests {
         let text = plan(3, 64, 1, 2).to_string();
         assert_eq!(
             text,
-            "kernel: outer on scalar, from weights that are packed, since 48.8 KiB are at most 128.0 MiB: up to 1 of the \
-             rows by 64 outputs at a time; for layers of at most 16 outputs gemv on scalar, since a row reads each weight \
-             once; 48.8 KiB of weights fit into a core's own cache (1.0 MiB): 8 neighbouring rows\n\
+            "kernel: outer on scalar, from weights that are packed, since 48.8 KiB are at most 128.0 MiB: 64 outputs \
+             at a time; for layers of at most 16 outputs gemv on scalar, since a row reads each weight once: 8 neighbouring rows at a time\n\
              blocks: one row through all layers\n\
              threads: 1 of 2, since 12480 multiply-adds, less than 500000, are done before others wake"
         );
         let text = plan(100, 1024, 1, 2).to_string();
-        assert!(text.contains("400.4 MiB of weights are read from memory: 2 runs of rows side by side"), "{text}");
+        assert!(text.contains("2 runs of rows side by side, asked for ahead, since 400.4 MiB of weights"), "{text}");
         assert!(text.contains("threads: 2 of 2, since 400.4 MiB of weights, at least 1.0 MiB,"), "{text}");
         let text = plan(4, 1024, 1000, 2).to_string();
-        assert!(text.contains("up to 6 of the rows by 32 outputs at a time; for layers of at most 16 outputs gemm on"));
+        assert!(text.contains("6 rows by 32 outputs at a time; for layers of at most 16 outputs gemm on"));
         assert!(text.contains("gemm on scalar, in tiles of 4 rows of weights by 3 rows of the batch"), "{text}");
         assert!(text.contains("blocks: 128 rows at a time"), "{text}");
         assert!(

@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use crate::error::{Error, Result};
 use crate::layer::check_finite;
-use crate::linalg::kernels::Kernels;
 use crate::linalg::dense::Inputs;
+use crate::linalg::kernels::Kernels;
 use crate::matrix::Matrix;
 use crate::network::Rows;
 use crate::scalar::Scalar;

@@ -94,23 +94,52 @@ fn same_bits<T: Dispatch>(sizes: &[usize], batch: usize) {
     }
 }
 
-fn same_bits_alone<T: Dispatch>(sizes: &[usize]) {
+fn same_bits_alone<T: Dispatch>(sizes: &[usize], batches: &[usize]) {
     for isa in available() {
         let network = network::<T>(sizes, config(Activation::Tanh, OutputActivation::Softmax), isa);
-        let x = uniform::<T>(4, 23 * sizes[0]);
-        let batch = forward(&network, &x, 23, 1);
-        let alone: Vec<T> = x.chunks(sizes[0]).flat_map(|x| forward(&network, x, 1, 1)).collect();
-        assert_eq!(batch, alone, "{} {isa:?} {sizes:?}", T::NAME);
+        for &batch in batches {
+            let x = uniform::<T>(4, batch * sizes[0]);
+            let together = forward(&network, &x, batch, 1);
+            let alone: Vec<T> = x.chunks(sizes[0]).flat_map(|x| forward(&network, x, 1, 1)).collect();
+            assert_eq!(together, alone, "{} {isa:?} {sizes:?} batch {batch}", T::NAME);
+        }
     }
 }
 
 #[test]
 fn the_bits_of_a_row_do_not_depend_on_its_batch() {
-    // Weights in the core's own cache and beyond it, which are read in another order.
-    for sizes in [[67, 131, 13], [1021, 1031, 13]] {
-        same_bits_alone::<f32>(&sizes);
-        same_bits_alone::<f64>(&sizes);
+    // Tiles of every height; outputs that fill a panel, part of one, or too little to be packed; inputs of whole pages.
+    for sizes in [[67, 131, 13], [1021, 1031, 13], [1024, 48, 17]] {
+        same_bits_alone::<f32>(&sizes, &[2, 3, 5, 23]);
+        same_bits_alone::<f64>(&sizes, &[2, 3, 5, 23]);
     }
+}
+
+/// More weights than are packed.
+fn from_memory<T: Dispatch>(sizes: &[usize]) {
+    let network = network::<T>(sizes, config(Activation::Tanh, OutputActivation::Identity), Isa::Scalar);
+    let (batch, outputs) = (5, sizes[sizes.len() - 1]);
+    let x = uniform::<T>(3, batch * sizes[0]);
+    let want: Vec<_> = x.chunks(sizes[0]).map(|x| expected(&network, x)).collect();
+    for isa in available() {
+        let network = network.clone().with_isa(isa).unwrap();
+        assert!(network.plan(1, 1).to_string().contains("are read from memory"));
+        let together = forward(&network, &x, batch, 1);
+        for (y, want) in together.chunks(outputs).zip(&want) {
+            assert_eq!(first_wrong(y, want), None, "{} {isa:?} {sizes:?}", T::NAME);
+        }
+        for n_threads in [1, 3] {
+            let alone: Vec<T> = x.chunks(sizes[0]).flat_map(|x| forward(&network, x, 1, n_threads)).collect();
+            assert_eq!(alone, together, "{} {isa:?} {sizes:?} threads {n_threads}", T::NAME);
+        }
+        assert_eq!(forward(&network, &x, batch, 3), together, "{} {isa:?} {sizes:?}", T::NAME);
+    }
+}
+
+#[test]
+fn weights_that_are_read_from_memory() {
+    from_memory::<f32>(&[5801, 5813, 3]);
+    from_memory::<f64>(&[4111, 4127, 3]);
 }
 
 #[test]

@@ -16,7 +16,8 @@
 //! | 4 x 128, 256 | 376 us | 250 us |
 //!
 //! Large batches of narrow layers are the weak spot: for 128 columns the sums across registers take as long as the
-//! products. That, and half of the arithmetic peak for wide ones, is what packed weights can still win.
+//! products. So weights are packed where there is room for them twice, see `plan`, and this is left with weights that
+//! are read from memory, and with layers of few outputs.
 
 use super::dense::Inputs;
 use super::tile::{Ahead, tile};

@@ -1,7 +1,8 @@
 //! One row in: y = activation(W x + b) * scale, limited by how fast the weights can be read.
 //!
 //! Weights in memory are read as runs of rows side by side, each from front to back, asking ahead by
-//! [`PREFETCH_BYTES`]; weights in a core's own cache as blocks of eight neighbouring rows, which needs no asking.
+//! [`PREFETCH_BYTES`]; the few of a narrow layer as blocks of eight neighbouring rows, which needs no asking. Other
+//! weights are packed, see `plan`.
 //!
 //! Measured on 100 layers of 1024 x 1024 f32 (2 cores of a Granite Rapids class VM, 2026-11-24, medians, interleaved;
 //! ms for 1 / 2 threads; in huge pages as `workspace` asks for, then in small ones):
@@ -16,9 +17,8 @@
 //! | 4 runs, 3 KiB ahead | 23.8 / 12.4 | 25.2 / 13.4 |
 //! | 8 runs, 3 KiB ahead | 25.0 / 12.8 | 25.8 / 13.7 |
 //!
-//! Two runs are near the best far beyond the caches; four are where the last-level cache helps: for 25 layers
-//! (105 MB) 1.75 ms against 1.8 for two and 2.3 for one, equal at about 200 MB. `plan` chooses. Also lost: asking for
-//! a line four pages ahead to warm the TLB (10 % slower), and non-temporal prefetches (three times slower).
+//! Also lost: asking for a line four pages ahead to warm the TLB (10 % slower), and non-temporal prefetches (three times
+//! slower).
 
 use super::tile::{Ahead, tile};
 use crate::scalar::Scalar;
@@ -27,28 +27,14 @@ use crate::simd::{BLOCK, Lanes};
 /// Where the weights come from, which decides in what order they are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// The core's own cache.
+    /// A cache.
     Cache,
-    /// A cache that cores share.
-    SharedCache,
     /// Main memory.
     Memory,
 }
 
 /// Runs of rows side by side.
-const SHARED_CACHE_RUNS: usize = 4;
-const MEMORY_RUNS: usize = 2;
-
-impl Source {
-    /// How many runs of rows are read side by side; none where blocks of neighbouring rows are.
-    pub(crate) fn runs(self) -> usize {
-        match self {
-            Source::Cache => 0,
-            Source::SharedCache => SHARED_CACHE_RUNS,
-            Source::Memory => MEMORY_RUNS,
-        }
-    }
-}
+pub(crate) const RUNS: usize = 2;
 
 /// How far ahead of each read its run is asked for.
 const PREFETCH_BYTES: usize = 3072;
@@ -58,14 +44,13 @@ const PREFETCH_BYTES: usize = 3072;
 pub(super) fn gemv<T: Scalar, S: Lanes<T>>(s: S, weight: &[T], x: &[T], source: Source, out: &mut [T]) {
     match source {
         Source::Cache => in_blocks(s, weight, x, out),
-        Source::SharedCache => in_runs::<T, S, SHARED_CACHE_RUNS>(s, weight, x, out),
-        Source::Memory => in_runs::<T, S, MEMORY_RUNS>(s, weight, x, out),
+        Source::Memory => in_runs(s, weight, x, out),
     }
 }
 
 /// Run by run: rows i, i + n, i + 2 n, ... together, where n is the length of a run.
 #[inline(always)]
-fn in_runs<T: Scalar, S: Lanes<T>, const RUNS: usize>(s: S, weight: &[T], x: &[T], out: &mut [T]) {
+fn in_runs<T: Scalar, S: Lanes<T>>(s: S, weight: &[T], x: &[T], out: &mut [T]) {
     let length = out.len() / RUNS;
     let ahead = Ahead(PREFETCH_BYTES / size_of::<T>());
     for i in 0..length {

@@ -1,0 +1,131 @@
+"""The real PyTorch and Keras, as modules and through their ONNX exporters.
+
+`make interop`; no part of `make test`, since they are gigabytes.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+import keras
+import numpy as np
+import pytest
+import tinyrs
+import torch
+from keras import layers
+from torch import nn
+
+X = np.random.default_rng(0).normal(size=(50, 7)).astype(np.float32)
+Y = np.random.default_rng(1).integers(0, 3, 50)
+ATOL = 1e-5
+
+TORCH = {
+    "tanh": lambda: [nn.Linear(7, 32), nn.Tanh(), nn.Linear(32, 20), nn.Tanh(), nn.Linear(20, 3)],
+    "relu and softmax": lambda: [nn.Linear(7, 32), nn.ReLU(), nn.Linear(32, 3), nn.Softmax(dim=1)],
+    "gelu": lambda: [nn.Linear(7, 32), nn.GELU(approximate="tanh"), nn.Linear(32, 3)],
+    "silu and dropout": lambda: [nn.Linear(7, 32), nn.SiLU(), nn.Dropout(0.3), nn.Linear(32, 3)],
+    "selu, nested": lambda: [nn.Sequential(nn.Linear(7, 32), nn.SELU()), nn.Linear(32, 3), nn.LogSoftmax(1)],
+    "leaky relu": lambda: [nn.Flatten(), nn.Linear(7, 32, bias=False), nn.LeakyReLU(), nn.Linear(32, 3)],
+    "batch normalisation": lambda: [
+        nn.BatchNorm1d(7),
+        nn.Linear(7, 32),
+        nn.BatchNorm1d(32, affine=False),
+        nn.ReLU(),
+        nn.BatchNorm1d(32),
+        nn.Linear(32, 3),
+    ],
+    "one sigmoid": lambda: [nn.Linear(7, 32), nn.Sigmoid(), nn.Linear(32, 1), nn.Sigmoid()],
+}
+KERAS = {
+    "relu": lambda: [layers.Dense(32, "relu"), layers.Dense(3, "softmax")],
+    "selu and gelu": lambda: [
+        layers.Dense(32, "selu"),
+        layers.Dense(20, lambda x: keras.activations.gelu(x, approximate=True)),
+        layers.Dense(3),
+        layers.Softmax(),
+    ],
+    "silu, leaky relu, dropout": lambda: [
+        layers.Dense(32, "silu"),
+        layers.Dropout(0.2),
+        layers.Dense(20),
+        layers.LeakyReLU(negative_slope=0.01),
+        layers.Dense(3, "softmax"),
+    ],
+    "batch normalisation": lambda: [
+        layers.BatchNormalization(),
+        layers.Dense(32, use_bias=False),
+        layers.BatchNormalization(),
+        layers.Activation("tanh"),
+        layers.Dense(3, "softmax"),
+    ],
+    "one sigmoid": lambda: [layers.Dense(32, "sigmoid"), layers.Dense(1, "sigmoid")],
+}
+
+
+def of_two(p: Any) -> Any:
+    """Probabilities of two classes from those of the second."""
+    return np.hstack([1 - p, p]) if p.shape[1] == 1 else p
+
+
+def export(model: Any, x: Any, path: Path, dynamo: bool) -> Path:
+    if dynamo:
+        torch.onnx.export(model, (x,), path, dynamo=True, dynamic_shapes=({0: torch.export.Dim("n")},))
+    else:
+        torch.onnx.export(
+            model, (x,), path, dynamo=False, input_names=["x"], dynamic_axes={"x": {0: "n"}}, verbose=False
+        )
+    return path
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("double", [False, True])
+@pytest.mark.parametrize("name", TORCH)
+def test_torch(tmp_path: Path, name: str, double: bool) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(*TORCH[name]())
+    x = torch.from_numpy(X)
+    model.train()
+    for _ in range(5):  # statistics of other data than what is predicted
+        model(3 * x + 1)
+    model.eval()
+    model, x = (model.double(), x.double()) if double else (model, x)
+    with torch.no_grad():
+        out = model(x)
+    logits = "softmax" if isinstance(model[-1], nn.Linear) else None
+    if logits or isinstance(model[-1], nn.LogSoftmax):
+        out = torch.softmax(out, 1)
+    want, atol = of_two(out.numpy()), 1e-12 if double else ATOL
+    for predictor in (
+        tinyrs.from_torch(model, logits=logits),
+        tinyrs.from_onnx(export(model, x, tmp_path / "dynamo.onnx", True), logits=logits),
+        tinyrs.from_onnx(export(model, x, tmp_path / "script.onnx", False), logits=logits),
+    ):
+        np.testing.assert_allclose(predictor.predict_proba(x.numpy()), want, rtol=0, atol=atol)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_other_modules_of_torch(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(7, 32), nn.GELU(), nn.Linear(32, 3), nn.Softmax(1)).eval()
+    with pytest.raises(ValueError, match=r"layer 1 \(GELU\): expected approximate='tanh', got 'none'"):
+        tinyrs.from_torch(model)
+    path = export(model, torch.from_numpy(X), tmp_path / "model.onnx", True)
+    with pytest.raises(ValueError, match=r"Gelu.*expected an activation that tinyrs has"):
+        tinyrs.from_onnx(path)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", KERAS)
+def test_keras(tmp_path: Path, name: str) -> None:
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((7,)), *KERAS[name]()])
+    loss = "binary_crossentropy" if name == "one sigmoid" else "sparse_categorical_crossentropy"
+    model.compile("adam", loss)
+    model.fit(X, Y > 0 if name == "one sigmoid" else Y, epochs=3, verbose=0)
+    model.export(str(tmp_path / "model.onnx"), format="onnx", verbose=False)
+    want = of_two(model.predict(X, verbose=0))
+    got = tinyrs.from_onnx(tmp_path / "model.onnx").predict_proba(X)
+    np.testing.assert_allclose(got, want, rtol=0, atol=ATOL)
