@@ -61,7 +61,9 @@ fuzz: dev ## bytes that the loader of model files neither reads nor refuses are 
 interop: dev ## the real PyTorch and Keras, whose models are read (gigabytes, into an environment of their own)
 	$(PYTHON) -m venv $(VENV)-interop
 	$(PY) -m pip --python $(VENV)-interop install --quiet --group interop
-	PYTHONPATH=python $(VENV)-interop/$(notdir $(patsubst %/,%,$(dir $(PY))))/python -m pytest tests/interop.py
+	for file in tests/interop_*.py; do \
+		PYTHONPATH=python $(VENV)-interop/$(notdir $(patsubst %/,%,$(dir $(PY))))/python -m pytest $$file || exit 1; \
+	done
 
 venv: $(VENV)/.build $(VENV)/.test $(VENV)/.lint ## .venv with the tools of all the chores below in it
 
