@@ -125,9 +125,9 @@ impl Plan {
 /// of a panel. The time of dot products over that from packed weights, in f32 (f64), medians of one interleaved run on
 /// two threads of Zen 4: 4 x 128 with batches of 4, 32 and 256 1.21, 1.37, 1.30 (1.17), 3 x 256 1.14, 10 x 1024 with 2, 4,
 /// 16 and 256 1.14, 0.99, 0.99, 1.09 (1.10), 3 x 1024 with 1,024 1.04 (1.08); one row: 64-128-128-10 1.02 (0.95), 3 x 256
-/// 0.95, 4 x 512 1.08, 3 x 1024 1.10, 10 x 1024 1.01 (1.22), 25 x 1024 1.25. From memory, 100 x 1024, it is 1.02 (0.94 to
+/// 0.95, 4 x 512 1.08, 3 x 1024 1.10, 10 x 1024 1.01 (1.22). From memory, 100 x 1024, it is 1.02 (0.94 to
 /// 1.07), and 0.84 on one thread.
-const PACKED_BYTES: usize = 128 << 20;
+const PACKED_BYTES: usize = 96 << 20;
 
 /// Whether all threads are faster than one.
 fn is_worth_threads(shape: &Shape) -> bool {
@@ -326,7 +326,7 @@ mod tests {
         let text = plan(3, 64, 1, 2).to_string();
         assert_eq!(
             text,
-            "kernel: outer on scalar, from weights that are packed, since 48.8 KiB are at most 128.0 MiB: 64 outputs \
+            "kernel: outer on scalar, from weights that are packed, since 48.8 KiB are at most 96.0 MiB: 64 outputs \
              at a time; for layers of at most 16 outputs gemv on scalar, since a row reads each weight once: 8 neighbouring rows at a time\n\
              blocks: one row through all layers\n\
              threads: 1 of 2, since 12480 multiply-adds, less than 500000, are done before others wake"
