@@ -49,7 +49,7 @@ pub(super) unsafe fn pack_transposed<T: Scalar>(
                         let rows: [[T; SIDE]; SIDE] =
                             std::array::from_fn(|row| from.add(row * inputs).cast::<[T; SIDE]>().read_unaligned());
                         for column in 0..SIDE {
-                            let values: [T; SIDE] = std::array::from_fn(|row| rows[row][column]);
+                            let values = rows.map(|row| row[column]);
                             to.add(column * panel).cast::<[T; SIDE]>().write_unaligned(values);
                         }
                     } else {
