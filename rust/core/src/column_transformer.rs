@@ -8,10 +8,11 @@
 use std::ops::Range;
 
 use crate::error::{Error, Result};
+use crate::forward::Rows;
 use crate::linalg::Dispatch;
 use crate::linalg::dense::Inputs;
 use crate::matrix::{Matrix, MatrixMut};
-use crate::network::{Network, Rows};
+use crate::network::Network;
 use crate::scalar::Scalar;
 use crate::threads::{Shared, Team};
 

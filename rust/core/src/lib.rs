@@ -41,6 +41,7 @@ mod affinity;
 mod checkpoint;
 mod column_transformer;
 mod error;
+mod forward;
 mod gradients;
 mod held_out;
 mod init;

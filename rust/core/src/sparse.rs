@@ -4,11 +4,11 @@
 use std::ops::Range;
 
 use crate::error::{Error, Result};
+use crate::forward::Rows;
 use crate::layer::check_finite;
 use crate::linalg::dense::Inputs;
 use crate::linalg::kernels::Kernels;
 use crate::matrix::Matrix;
-use crate::network::Rows;
 use crate::scalar::Scalar;
 use crate::threads::{Shared, Team};
 
