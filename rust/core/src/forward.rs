@@ -224,7 +224,8 @@ impl<T: Scalar> Rows<T> for Matrix<'_, T> {
     }
 
     fn room(&self, rows: usize) -> usize {
-        let crowded = rows >= CROWD && (self.cols() * size_of::<T>()).is_multiple_of(4096);
+        let bytes = self.cols() * size_of::<T>();
+        let crowded = rows >= CROWD && bytes.is_multiple_of(4096) && bytes <= COPIED_BYTES;
         if crowded { rows * spread::<T>(self.cols()) } else { 0 }
     }
 
@@ -246,6 +247,9 @@ impl<T: Scalar> Rows<T> for Matrix<'_, T> {
 
 /// From how many rows on they may get in each other's way, as many as the smallest cache has places for a line.
 const CROWD: usize = 8;
+
+/// Longer rows are left where they are: a block of them would take megabytes, for a gain of 15 % at most.
+const COPIED_BYTES: usize = 32 << 10;
 
 /// Elements from one row to the next that keep rows of `cols` out of each other's way.
 fn spread<T>(cols: usize) -> usize {
