@@ -68,7 +68,7 @@ pub(crate) enum Split {
 
 /// Rows for each thread from which on threads split rows. Before, they split outputs, so that each weight is read once.
 /// Splitting rows took 0.96 of the time for 10 x 1024 with a batch of 256, 0.94 for 3 x 256, 0.86 for 4 x 128 with batches
-/// of 64 and 256 (f32, 2 threads of Zen 4, interleaved medians), and 0.68 to 0.98 in f64.
+/// of 64 and 256 (f32, 2 threads of Zen 4, dot products, interleaved medians), and 0.68 to 0.98 in f64.
 const ROWS_EACH: usize = 16;
 
 impl Plan {
@@ -145,10 +145,10 @@ pub(crate) fn training_threads(n_parameters: usize, batch: usize, available: usi
 
 /// Bytes of a block of hidden values, of which two are in use. The weights of all layers are read again for every block,
 /// and every few rows of weights read the whole block: too small and the weights come from memory too often, too large and
-/// the block does not stay in a core's own cache. 10 x 1024 with a batch of 256 took, on Zen 4 with 1 MiB of such a cache,
-/// on one thread in f32 and f64 55.6 and 135.8 ms with 256 KiB, 53.3 and 112.3 with 512, 51.6 and 106.8 with 1 MiB, 51.2
-/// and 108.1 with 2 MiB; on two threads, which share the next cache, 26.5 and 57.5 with 512 KiB, 27.1 and 73.0 with 1 MiB.
-/// Three layers of 256, batch 4,096: the same within 1 %. More than 256 rows gained nothing.
+/// the block does not stay in a core's own cache. Two threads of a Zen 4 with 1 MiB of such a cache took, over the time with
+/// 512 KiB, for 10 x 1024 with a batch of 256 in f32 and f64 1.01 and 1.06 with 256 KiB, 1.01 and 1.01 with 1 MiB; for
+/// 3 x 1024 with 1,024 0.98 and 1.04, 0.97 and 0.94. Dot products, which read each row of weights with all rows of a block,
+/// took 1.27 with 1 MiB in f64. More than 256 rows gained nothing.
 const BLOCK_BYTES: usize = 512 << 10;
 
 /// Rows of a batch that go through all layers together; `row_bytes` is a row of the widest hidden layer.
