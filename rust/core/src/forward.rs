@@ -192,7 +192,7 @@ impl<T: Dispatch> Network<T> {
 struct Buffers<T> {
     /// The values of two layers, in turn.
     hidden: [Shared<T>; 2],
-    /// Features that have to be computed; see [`Rows::room`].
+    /// What [`Rows::read`] needs.
     room: Shared<T>,
 }
 
@@ -212,8 +212,8 @@ pub(crate) trait Rows<T>: Sync {
     unsafe fn read<'a>(&'a self, team: &Team, rows: Range<usize>, room: &Shared<T>) -> Inputs<'a, T>;
 }
 
-/// Rows that are read where they are; unless they lie whole pages apart, where those of a tile would compete for the same
-/// few places of the first-level cache.
+/// Rows that are read where they are; unless they lie whole pages apart, where those of a tile would compete for the
+/// same few places of the first-level cache.
 impl<T: Scalar> Rows<T> for Matrix<'_, T> {
     fn rows(&self) -> usize {
         Matrix::rows(self)

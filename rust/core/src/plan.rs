@@ -67,8 +67,8 @@ pub(crate) enum Split {
 }
 
 /// Rows for each thread from which on threads split rows. Before, they split outputs, so that each weight is read once.
-/// Splitting rows took 0.96 of the time for 10 x 1024 with a batch of 256, 0.94 for 3 x 256, 0.86 for 4 x 128 with batches
-/// of 64 and 256 (f32, 2 threads of Zen 4, dot products, interleaved medians), and 0.68 to 0.98 in f64.
+/// Splitting rows took 0.96 of the time for 10 x 1024 with a batch of 256, 0.94 for 3 x 256, 0.86 for 4 x 128 with
+/// batches of 64 and 256 (f32, 2 threads of Zen 4, dot products, interleaved medians), and 0.68 to 0.98 in f64.
 const ROWS_EACH: usize = 16;
 
 impl Plan {
@@ -104,8 +104,8 @@ impl Plan {
         self.block
     }
 
-    /// Whether the weights of a layer of `outputs` are packed: for every batch or for none, since the two ways of summing
-    /// differ in their last bits.
+    /// Whether the weights of a layer of `outputs` are packed: for every batch or for none, since the two ways of
+    /// summing differ in their last bits.
     pub(crate) fn is_packed(&self, outputs: usize) -> bool {
         self.shape.nbytes <= PACKED_BYTES && outputs > self.shape.panel / 2
     }
@@ -122,11 +122,11 @@ impl Plan {
 }
 
 /// Weights of up to this many bytes are packed, and so in memory twice; but for layers that would not fill one register
-/// of a panel. The time of dot products over that from packed weights, in f32 (f64), medians of one interleaved run on
-/// two threads of Zen 4: 4 x 128 with batches of 4, 32 and 256 1.21, 1.37, 1.30 (1.17), 3 x 256 1.14, 10 x 1024 with 2, 4,
-/// 16 and 256 1.14, 0.99, 0.99, 1.09 (1.10), 3 x 1024 with 1,024 1.04 (1.08); one row: 64-128-128-10 1.02 (0.95), 3 x 256
-/// 0.95, 4 x 512 1.08, 3 x 1024 1.10, 10 x 1024 1.01 (1.22). From memory, 100 x 1024, it is 1.02 (0.94 to
-/// 1.07), and 0.84 on one thread.
+/// of a panel. Without packing (this constant 0) a pass took, over the time with, by `quick_benchmark.py -a tanh` on
+/// two threads of Zen 4, medians of five runs of each in turn, f32 (f64): 4 x 128 with batches of 4, 32 and 256 1.13,
+/// 1.11, 1.12 (1.07), 3 x 256 with 256 1.06, 10 x 1024 with 4, 32 and 256 1.63, 1.30, 1.11 (1.18), 3 x 1024 with 1,024
+/// 1.08 (1.18); one row: 3 x 64 1.10, 3 x 256 1.04, 4 x 512 1.08, 10 x 1024 1.02 (1.01). Packed, one row through 100 x
+/// 1024, from memory, would take 0.98 (0.99) of the time, 0.95 (0.91) on one thread: too little for 400 MB.
 const PACKED_BYTES: usize = 96 << 20;
 
 /// Whether all threads are faster than one.
@@ -143,12 +143,12 @@ pub(crate) fn training_threads(n_parameters: usize, batch: usize, available: usi
     if n_parameters.saturating_mul(batch) >= 1 << 17 { available } else { 1 }
 }
 
-/// Bytes of a block of hidden values, of which two are in use. The weights of all layers are read again for every block,
-/// and every few rows of weights read the whole block: too small and the weights come from memory too often, too large and
-/// the block does not stay in a core's own cache. Two threads of a Zen 4 with 1 MiB of such a cache took, over the time with
-/// 512 KiB, for 10 x 1024 with a batch of 256 in f32 and f64 1.01 and 1.06 with 256 KiB, 1.01 and 1.01 with 1 MiB; for
-/// 3 x 1024 with 1,024 0.98 and 1.04, 0.97 and 0.94. Dot products, which read each row of weights with all rows of a block,
-/// took 1.27 with 1 MiB in f64. More than 256 rows gained nothing.
+/// Bytes of a block of hidden values, of which two are in use. The weights of all layers are read again for every
+/// block, and every few rows of weights read the whole block: too small and the weights come from memory too often, too
+/// large and the block does not stay in a core's own cache. Two threads of a Zen 4 with 1 MiB of such a cache took,
+/// over the time with 512 KiB, for 10 x 1024 with a batch of 256 in f32 and f64 1.01 and 1.06 with 256 KiB, 1.01 and
+/// 1.01 with 1 MiB; for 3 x 1024 with 1,024 0.98 and 1.04, 0.97 and 0.94. Dot products, which read each row of weights
+/// with all rows of a block, took 1.27 with 1 MiB in f64. More than 256 rows gained nothing.
 const BLOCK_BYTES: usize = 512 << 10;
 
 /// Rows of a batch that go through all layers together; `row_bytes` is a row of the widest hidden layer.
@@ -327,7 +327,8 @@ mod tests {
         assert_eq!(
             text,
             "kernel: outer on scalar, from weights that are packed, since 48.8 KiB are at most 96.0 MiB: 64 outputs \
-             at a time; for layers of at most 16 outputs gemv on scalar, since a row reads each weight once: 8 neighbouring rows at a time\n\
+             at a time; for layers of at most 16 outputs gemv on scalar, since a row reads each weight once: 8 \
+             neighbouring rows at a time\n\
              blocks: one row through all layers\n\
              threads: 1 of 2, since 12480 multiply-adds, less than 500000, are done before others wake"
         );

@@ -17,8 +17,8 @@
 //! | 4 runs, 3 KiB ahead | 23.8 / 12.4 | 25.2 / 13.4 |
 //! | 8 runs, 3 KiB ahead | 25.0 / 12.8 | 25.8 / 13.7 |
 //!
-//! Also lost: asking for a line four pages ahead to warm the TLB (10 % slower), and non-temporal prefetches (three times
-//! slower).
+//! Also lost: asking for a line four pages ahead to warm the TLB (10 % slower), and non-temporal prefetches (three
+//! times slower).
 
 use super::tile::{Ahead, tile};
 use crate::scalar::Scalar;

@@ -1,5 +1,5 @@
-//! C = A B from tiles of outer products, with every sum in a lane of its own: what packed weights are multiplied with, and
-//! all of training.
+//! C = A B from tiles of outer products, with every sum in a lane of its own: what packed weights are multiplied with,
+//! and all of training.
 //!
 //! A step of training needs three products a layer, each over another index: Z = X W^T over the inputs, dX = dZ W
 //! over the outputs, dW = dZ^T X over the batch. Whatever is row-major, one of the operands lies the wrong way round
@@ -25,10 +25,11 @@ pub(crate) const fn panel<T: Scalar, S: Lanes<T>>() -> usize {
     REGISTERS_WIDE * S::N
 }
 
-/// The summed index is cut into runs of so many: a panel of B is then 128 KiB at most, and stays in the second-level cache
-/// while all rows of A go by. With weights of 1,024 x 1,024 and 128 rows one thread of a Zen 4 (AVX-512) reached, with runs
-/// of 256, 512 and 1,024, 103, 103 and 109 GFLOP/s in f32, of the 117 that the probe finds, and 43, 42 and 50 of 58 in f64;
-/// from 64 x 64 to 256 x 256 it is 104 to 114.
+/// The summed index is cut into runs of so many: a panel of B is then 128 KiB at most, and stays in the second-level
+/// cache while all rows of A go by. With runs of 256 (512) a pass took, over the time with 1,024, by
+/// `quick_benchmark.py` on two threads of Zen 4 (medians of five runs in turn): 10 x 1024 with a batch of 256 1.04
+/// (1.06), in f64 1.04 (1.00), 3 x 1024 with 1,024 1.03 (1.05), in f64 1.15 (1.02); narrower layers between 0.97 and
+/// 1.03.
 const RUN: usize = 1024;
 
 /// An operand A (rows, sum), one number of which is read at a time.
@@ -91,8 +92,7 @@ pub(super) unsafe fn product<T: Scalar, S: Lanes<T>>(s: S, sizes: Sizes, a: Left
 }
 
 /// [`product`] for a run of the summed index: panel by panel, in each all rows. Few rows have too few sums in one panel
-/// for the next multiply-add not to wait for the last: they take two panels side by side. Four were slower than two for
-/// most sizes of one row, by up to 1.15 (Zen 4).
+/// for the next multiply-add not to wait for the last: they take two panels side by side. Four were no faster (Zen 4).
 #[inline(always)]
 unsafe fn run_of_panels<T: Scalar, S: Lanes<T>>(s: S, sizes: Sizes, a: Left<T>, b: Right<T>, c: Target<T>) {
     let (width, mut column, mut panel_first) = (panel::<T, S>(), 0, b.first);
@@ -103,7 +103,7 @@ unsafe fn run_of_panels<T: Scalar, S: Lanes<T>>(s: S, sizes: Sizes, a: Left<T>, 
         // SAFETY: the caller's promise, for the columns of some panels.
         let panels = unsafe {
             match (sizes.rows, here.columns.div_ceil(S::N)) {
-                (1..4, 3..) => columns_of_tiles::<T, S, 4>(s, here, a, b, c),
+                (1..4, 3..) => columns_of_tiles::<T, S, { 2 * REGISTERS_WIDE }>(s, here, a, b, c),
                 (_, 2..) => columns_of_tiles::<T, S, REGISTERS_WIDE>(s, here, a, b, c),
                 _ => columns_of_tiles::<T, S, 1>(s, here, a, b, c),
             }
@@ -113,7 +113,8 @@ unsafe fn run_of_panels<T: Scalar, S: Lanes<T>>(s: S, sizes: Sizes, a: Left<T>, 
     }
 }
 
-/// All rows of W registers of columns, in tiles as high as are left; returns the panels that were done with.
+/// All rows of W registers of columns, in tiles as high as are left and as W leaves registers for; returns the panels
+/// that were done with.
 #[inline(always)]
 unsafe fn columns_of_tiles<T: Scalar, S: Lanes<T>, const W: usize>(
     s: S,
@@ -130,8 +131,8 @@ unsafe fn columns_of_tiles<T: Scalar, S: Lanes<T>, const W: usize>(
         // SAFETY: the caller's promise, for the rows from `row` on, of which there are that many.
         row += unsafe {
             match rest.rows {
-                // The first rows bring a panel in; meanwhile the next one is asked for. 1.03 and 1.2 times as fast in
-                // f32 and f64 for 10 x 1024. For one to three rows, which only pass by, it was slower, by up to 1.2.
+                // The first rows bring a panel in; meanwhile the next one is asked for. Without, 10 x 1024 with a batch
+                // of 256 took 1.02 of the time, in f64 1.10, 3 x 1024 with 1,024 0.99 and 1.11 (measured as RUN was).
                 12.. if W <= REGISTERS_WIDE && tile_rows(S::REGISTERS) == 12 && row == 0 => {
                     tile::<T, S, 12, W, true>(s, rest, a, b, c)
                 }
@@ -140,7 +141,7 @@ unsafe fn columns_of_tiles<T: Scalar, S: Lanes<T>, const W: usize>(
                 }
                 6.. if W <= REGISTERS_WIDE => tile::<T, S, 6, W, false>(s, rest, a, b, c),
                 4.. if W <= REGISTERS_WIDE => tile::<T, S, 4, W, false>(s, rest, a, b, c),
-                2.. if W <= 2 * REGISTERS_WIDE => tile::<T, S, 2, W, false>(s, rest, a, b, c),
+                2.. => tile::<T, S, 2, W, false>(s, rest, a, b, c),
                 _ => tile::<T, S, 1, W, false>(s, rest, a, b, c),
             }
         };
