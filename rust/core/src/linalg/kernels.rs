@@ -273,15 +273,15 @@ macro_rules! shells {
             unsafe fn pack_transposed<T: ExpConstants>(
                 weight: *const T, inputs: usize, outputs: Range<usize>, to: *mut T,
             ) where $token: Lanes<T> {
-                // SAFETY: the caller's promise.
-                unsafe { pack::pack_transposed(weight, inputs, outputs, outer::panel::<T, $token>(), to) }
+                // SAFETY: as above, and the caller's promise.
+                unsafe { pack::pack_transposed(<$token>::new(), weight, inputs, outputs, to) }
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn pack<T: ExpConstants>(
-                weight: *const T, (inputs, n_outputs): (usize, usize), outputs: Range<usize>, to: *mut T,
+                weight: *const T, sizes: (usize, usize), outputs: Range<usize>, to: *mut T,
             ) where $token: Lanes<T> {
-                // SAFETY: the caller's promise.
-                unsafe { pack::pack(weight, inputs, outputs, (outer::panel::<T, $token>(), n_outputs), to) }
+                // SAFETY: as above, and the caller's promise.
+                unsafe { pack::pack(<$token>::new(), weight, sizes, outputs, to) }
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn activate_rows<T: ExpConstants>(

@@ -31,7 +31,7 @@ unsafe fn first_words(words: usize) -> __m256i {
 macro_rules! avx2 {
     ($t:ident, $v:ident, lanes $n:literal of $words:literal words, ($($one:ident)*), $fmadd:ident, $set1:ident,
      $and:ident $andnot:ident $or:ident $blend:ident, $cmp:ident $movemask:ident, $shift:ident $to_int:ident $from_int:ident,
-     $maskload:ident $maskstore:ident, $sums:ident) => {
+     $maskload:ident $maskstore:ident, $sums:ident, $unpack_low:ident $unpack_high:ident $halves:ident) => {
         // SAFETY of every block here: the token proves that the CPU has the instructions; for the memory
         // operations the caller promises the elements, and none of them needs alignment.
         impl Lanes<$t> for Avx2 {
@@ -85,6 +85,14 @@ macro_rules! avx2 {
                 unsafe { $sums(a) }
             }
             #[inline(always)]
+            fn interleave(self, a: $v, b: $v) -> ($v, $v) {
+                // SAFETY: as above. The unpacking works on each half by itself.
+                unsafe {
+                    let (low, high) = ($unpack_low(a, b), $unpack_high(a, b));
+                    ($halves::<0x20>(low, high), $halves::<0x31>(low, high))
+                }
+            }
+            #[inline(always)]
             fn prefetch(self, p: *const $t) {
                 // SAFETY: as above; a prefetch never faults.
                 unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
@@ -97,12 +105,14 @@ avx2!(f32, __m256, lanes 8 of 1 words,
     (_mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_add_ps _mm256_sub_ps _mm256_mul_ps _mm256_div_ps
      _mm256_min_ps _mm256_max_ps _mm256_sqrt_ps),
     _mm256_fmadd_ps, _mm256_set1_ps, _mm256_and_ps _mm256_andnot_ps _mm256_or_ps _mm256_blendv_ps, _mm256_cmp_ps _mm256_movemask_ps,
-    _mm256_slli_epi32 _mm256_castps_si256 _mm256_castsi256_ps, _mm256_maskload_ps _mm256_maskstore_ps, sums_f32);
+    _mm256_slli_epi32 _mm256_castps_si256 _mm256_castsi256_ps, _mm256_maskload_ps _mm256_maskstore_ps, sums_f32,
+    _mm256_unpacklo_ps _mm256_unpackhi_ps _mm256_permute2f128_ps);
 avx2!(f64, __m256d, lanes 4 of 2 words,
     (_mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_add_pd _mm256_sub_pd _mm256_mul_pd _mm256_div_pd
      _mm256_min_pd _mm256_max_pd _mm256_sqrt_pd),
     _mm256_fmadd_pd, _mm256_set1_pd, _mm256_and_pd _mm256_andnot_pd _mm256_or_pd _mm256_blendv_pd, _mm256_cmp_pd _mm256_movemask_pd,
-    _mm256_slli_epi64 _mm256_castpd_si256 _mm256_castsi256_pd, _mm256_maskload_pd _mm256_maskstore_pd, sums_f64);
+    _mm256_slli_epi64 _mm256_castpd_si256 _mm256_castsi256_pd, _mm256_maskload_pd _mm256_maskstore_pd, sums_f64,
+    _mm256_unpacklo_pd _mm256_unpackhi_pd _mm256_permute2f128_pd);
 
 /// The sums of eight registers by a tree of pairwise adds: 37 instructions instead of eight times seven.
 ///

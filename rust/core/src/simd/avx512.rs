@@ -20,7 +20,8 @@ impl Avx512 {
 macro_rules! avx512 {
     ($t:ident, $v:ident, lanes $n:literal, $mask:ident, ($($one:ident)*), $fmadd:ident, $set1:ident,
      $and:ident $andnot:ident $or:ident $blend:ident, $abs:ident $cmp:ident, $shift:ident $to_int:ident $from_int:ident,
-     $maskload:ident $maskstore:ident, $low:ident $high:ident $half_add:ident, $half_sums:ident) => {
+     $maskload:ident $maskstore:ident, $low:ident $high:ident $half_add:ident, $half_sums:ident,
+     $place:ident $load_places:ident $permute:ident) => {
         // SAFETY of every block here: the token proves that the CPU has the instructions; for the memory
         // operations the caller promises the elements, and none of them needs alignment.
         impl Lanes<$t> for Avx512 {
@@ -74,6 +75,23 @@ macro_rules! avx512 {
                 unsafe { avx2::$half_sums(a.map(|v| $half_add($low(v), $high::<1>(v)))) }
             }
             #[inline(always)]
+            fn interleave(self, a: $v, b: $v) -> ($v, $v) {
+                // Element i of both results comes from a[i / 2], or from b, which counts on from N.
+                const PLACES: [[$place; $n]; 2] = {
+                    let (mut places, mut i) = ([[0; $n]; 2], 0);
+                    while i < 2 * $n {
+                        places[i / $n][i % $n] = (i / 2 + i % 2 * $n) as $place;
+                        i += 1;
+                    }
+                    places
+                };
+                // SAFETY: as above.
+                unsafe {
+                    let [first, rest] = [$load_places(PLACES[0].as_ptr()), $load_places(PLACES[1].as_ptr())];
+                    ($permute(a, first, b), $permute(a, rest, b))
+                }
+            }
+            #[inline(always)]
             fn prefetch(self, p: *const $t) {
                 // SAFETY: as above; a prefetch never faults.
                 unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
@@ -87,10 +105,12 @@ avx512!(f32, __m512, lanes 16, __mmask16,
      _mm512_min_ps _mm512_max_ps _mm512_sqrt_ps),
     _mm512_fmadd_ps, _mm512_set1_ps, _mm512_and_ps _mm512_andnot_ps _mm512_or_ps _mm512_mask_blend_ps, _mm512_abs_ps _mm512_cmp_ps_mask,
     _mm512_slli_epi32 _mm512_castps_si512 _mm512_castsi512_ps, _mm512_maskz_loadu_ps _mm512_mask_storeu_ps,
-    _mm512_castps512_ps256 _mm512_extractf32x8_ps _mm256_add_ps, sums_f32);
+    _mm512_castps512_ps256 _mm512_extractf32x8_ps _mm256_add_ps, sums_f32,
+    i32 _mm512_loadu_epi32 _mm512_permutex2var_ps);
 avx512!(f64, __m512d, lanes 8, __mmask8,
     (_mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_add_pd _mm512_sub_pd _mm512_mul_pd _mm512_div_pd
      _mm512_min_pd _mm512_max_pd _mm512_sqrt_pd),
     _mm512_fmadd_pd, _mm512_set1_pd, _mm512_and_pd _mm512_andnot_pd _mm512_or_pd _mm512_mask_blend_pd, _mm512_abs_pd _mm512_cmp_pd_mask,
     _mm512_slli_epi64 _mm512_castpd_si512 _mm512_castsi512_pd, _mm512_maskz_loadu_pd _mm512_mask_storeu_pd,
-    _mm512_castpd512_pd256 _mm512_extractf64x4_pd _mm256_add_pd, sums_f64);
+    _mm512_castpd512_pd256 _mm512_extractf64x4_pd _mm256_add_pd, sums_f64,
+    i64 _mm512_loadu_epi64 _mm512_permutex2var_pd);

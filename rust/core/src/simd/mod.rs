@@ -132,6 +132,8 @@ pub(crate) trait Lanes<T>: Copy {
     fn all_finite(self, a: Self::V) -> bool;
     /// The sum over the elements of each of the eight registers, in a fixed order per instruction set.
     fn sums(self, a: [Self::V; BLOCK]) -> [T; BLOCK];
+    /// a[0], b[0], a[1], b[1], ...: the first N of them and the rest.
+    fn interleave(self, a: Self::V, b: Self::V) -> (Self::V, Self::V);
     /// Asks for the cache line at `p`; any address is allowed.
     fn prefetch(self, p: *const T);
 }

@@ -19,7 +19,7 @@ impl Neon {
 
 macro_rules! neon {
     ($t:ident, $v:ident, lanes $n:literal, ($($one:ident)*), $fma:ident, $abs:ident, $select:ident $dup_bits:ident,
-     $lt:ident $le:ident $all:ident, $shift:ident $to_int:ident $from_int:ident, $sum:ident) => {
+     $lt:ident $le:ident $all:ident, $shift:ident $to_int:ident $from_int:ident, $sum:ident, $zip_first:ident $zip_rest:ident) => {
         // SAFETY of every block here: the token proves that the CPU has the instructions; for the memory
         // operations the caller promises the elements, and none of them needs alignment.
         impl Lanes<$t> for Neon {
@@ -81,6 +81,11 @@ macro_rules! neon {
                 a.map(|v| unsafe { $sum(v) })
             }
             #[inline(always)]
+            fn interleave(self, a: $v, b: $v) -> ($v, $v) {
+                // SAFETY: as above.
+                unsafe { ($zip_first(a, b), $zip_rest(a, b)) }
+            }
+            #[inline(always)]
             fn prefetch(self, p: *const $t) {
                 // The intrinsic is not stable.
                 // SAFETY: a prefetch reads no register but its address and never faults.
@@ -108,8 +113,8 @@ unsafe fn all_u64(mask: uint64x2_t) -> bool {
 neon!(f32, float32x4_t, lanes 4,
     (vdupq_n_f32 vld1q_f32 vst1q_f32 vaddq_f32 vsubq_f32 vmulq_f32 vdivq_f32 vminq_f32 vmaxq_f32 vsqrtq_f32),
     vfmaq_f32, vabsq_f32, vbslq_f32 vdupq_n_u32, vcltq_f32 vcleq_f32 all_u32,
-    vshlq_n_u32 vreinterpretq_u32_f32 vreinterpretq_f32_u32, vaddvq_f32);
+    vshlq_n_u32 vreinterpretq_u32_f32 vreinterpretq_f32_u32, vaddvq_f32, vzip1q_f32 vzip2q_f32);
 neon!(f64, float64x2_t, lanes 2,
     (vdupq_n_f64 vld1q_f64 vst1q_f64 vaddq_f64 vsubq_f64 vmulq_f64 vdivq_f64 vminq_f64 vmaxq_f64 vsqrtq_f64),
     vfmaq_f64, vabsq_f64, vbslq_f64 vdupq_n_u64, vcltq_f64 vcleq_f64 all_u64,
-    vshlq_n_u64 vreinterpretq_u64_f64 vreinterpretq_f64_u64, vaddvq_f64);
+    vshlq_n_u64 vreinterpretq_u64_f64 vreinterpretq_f64_u64, vaddvq_f64, vzip1q_f64 vzip2q_f64);

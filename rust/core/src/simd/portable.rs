@@ -110,6 +110,12 @@ macro_rules! portable {
                 a.map(|v| v.iter().sum())
             }
             #[inline(always)]
+            fn interleave(self, a: Self::V, b: Self::V) -> (Self::V, Self::V) {
+                let from =
+                    |first| std::array::from_fn(|i| if i % 2 == 0 { a[first + i / 2] } else { b[first + i / 2] });
+                (from(0), from($n / 2))
+            }
+            #[inline(always)]
             fn prefetch(self, _: *const $t) {}
         }
     };
