@@ -130,7 +130,8 @@ pub fn backward<T: Dispatch>(
                 tape.backward(&share, Some(dx.at(start * inputs)));
                 team.barrier();
                 for l in 0..n_layers {
-                    tape.parameter_gradient(l, team.share(tape.outputs(l), 1), block, start > 0);
+                    let outputs = team.share(tape.outputs(l), 1);
+                    tape.parameter_gradient(l, outputs.clone(), block, start > 0, outputs.start);
                 }
             }
             team.barrier();

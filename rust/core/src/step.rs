@@ -127,20 +127,25 @@ impl<T: Scalar> Work<'_, T> {
     unsafe fn layer(&self, team: &Team, l: usize, rows: usize, accumulate: bool, batch: &Batch<T>, is_last: bool) {
         let share = team.share(self.tape.outputs(l), ROW_UNIT);
         let before: usize = (0..l).map(|l| self.tape.outputs(l)).sum();
+        let at_once = is_last && batch.update.is_some() && batch.clip_norm.is_none();
         for start in share.clone().step_by(STRIPE) {
             let stripe = start..(start + STRIPE).min(share.end);
+            // A gradient that is used at once goes where that of the stripe before was, which is in the cache. Each in its
+            // own place, 784-512-512-10 trained at 0.98 of the speed, 784-256-128-10 at 0.99, on one thread at 0.97 and
+            // 0.95 (measured as STRIPE was).
+            let to = if at_once && !accumulate { share.start } else { start };
             // SAFETY: the caller's promise: these outputs are this member's.
             unsafe {
-                self.tape.parameter_gradient(l, stripe.clone(), rows, accumulate);
+                self.tape.parameter_gradient(l, stripe.clone(), rows, accumulate, to);
                 match &batch.update {
-                    Some((state, _)) if is_last && batch.clip_norm.is_some() => {
+                    Some((state, step)) if at_once => self.update(state, step, l, stripe, to),
+                    Some((state, _)) if is_last => {
                         for output in stripe {
                             let (dw, db) = self.tape.gradient_of_output(l, output);
                             let squares = self.kernels.sum_of_squares(dw) + db.to_f64() * db.to_f64();
                             state.squares.slice(before + output..before + output + 1)[0] = squares;
                         }
                     }
-                    Some((state, step)) if is_last => self.update(state, step, l, stripe),
                     _ => {}
                 }
             }
@@ -156,26 +161,31 @@ impl<T: Scalar> Work<'_, T> {
         step.gradient_factor = clip_norm / norm.max(clip_norm);
         for l in 0..n_layers {
             // SAFETY: the caller's promise: these outputs are this member's.
-            unsafe { self.update(state, &step, l, team.share(self.tape.outputs(l), ROW_UNIT)) };
+            unsafe {
+                let outputs = team.share(self.tape.outputs(l), ROW_UNIT);
+                self.update(state, &step, l, outputs.clone(), outputs.start);
+            }
         }
     }
 
-    /// The optimizer's step for some outputs of a layer, and their weights into the panels.
-    unsafe fn update(&self, state: &State<T>, step: &Step<T>, l: usize, outputs: Range<usize>) {
+    /// The optimizer's step for some outputs of a layer, whose gradient by the weights is in the rows from `from` on, and
+    /// their weights into the panels.
+    unsafe fn update(&self, state: &State<T>, step: &Step<T>, l: usize, outputs: Range<usize>, from: usize) {
         let inputs = self.tape.inputs(l);
         let gradient = self.tape.gradient(l);
         let weights = outputs.start * inputs..outputs.end * inputs;
         let (weight_factor, bias_factor) = state.rate_factors[l];
         // SAFETY: the caller's promise: these outputs are this member's, in all arrays.
         unsafe {
-            let slots = |range: Range<usize>, of: fn(&Parameters<T>) -> Shared<T>| Slots {
+            let slots = |range: Range<usize>, gradient: Shared<T>, of: fn(&Parameters<T>) -> Shared<T>| Slots {
                 parameters: of(&state.parameters[l]).slice(range.clone()),
-                gradient: of(&gradient).slice(range.clone()),
+                gradient: gradient.slice(0..range.len()),
                 first: of(&state.first[l]).slice(range.clone()),
                 second: state.second.get(l).map_or(&mut [], |second| of(second).slice(range)),
             };
-            self.kernels.update(&step.of_weights(weight_factor), slots(weights, |p| p.weight));
-            self.kernels.update(&step.of_biases(bias_factor), slots(outputs.clone(), |p| p.bias));
+            let (of_weights, of_biases) = (gradient.weight.at(from * inputs), gradient.bias.at(outputs.start));
+            self.kernels.update(&step.of_weights(weight_factor), slots(weights, of_weights, |p| p.weight));
+            self.kernels.update(&step.of_biases(bias_factor), slots(outputs.clone(), of_biases, |p| p.bias));
             self.tape.pack(l, outputs);
         }
     }

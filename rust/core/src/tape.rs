@@ -280,11 +280,19 @@ impl<T: Scalar> Tape<T> {
     }
 
     /// The gradients of the outputs `share` of layer `l`, dW = dZ^T X and db = sum(dZ) over the first `rows` rows, added
-    /// to what is there if `accumulate`.
+    /// to what is there if `accumulate`. That by the weights goes to the rows of the gradient from `to` on: those of
+    /// the same outputs, or others that are not needed any more.
     ///
     /// # Safety
-    /// Nobody writes the tape's rows or else uses the gradients of these outputs.
-    pub(crate) unsafe fn parameter_gradient(&self, l: usize, share: Range<usize>, rows: usize, accumulate: bool) {
+    /// Nobody writes the tape's rows or else uses what is written.
+    pub(crate) unsafe fn parameter_gradient(
+        &self,
+        l: usize,
+        share: Range<usize>,
+        rows: usize,
+        accumulate: bool,
+        to: usize,
+    ) {
         let layer = &self.layers[l];
         let x = if l == 0 { self.input } else { self.layers[l - 1].values }.rows(&(0..rows));
         let all = layer.deltas.rows(&(0..rows));
@@ -296,7 +304,7 @@ impl<T: Scalar> Tape<T> {
                 Left { first: deltas.first, stride: deltas.stride, transposed: true },
                 Right { first: x.first, stride: x.stride, panel_stride: self.kernels.panel() },
                 Target {
-                    first: layer.gradient.weight.at(share.start * layer.inputs).0,
+                    first: layer.gradient.weight.at(to * layer.inputs).0,
                     stride: layer.inputs,
                     padded: false,
                     accumulate,
