@@ -20,7 +20,8 @@ const ROW_UNIT: usize = 4;
 
 /// Outputs whose gradient is computed, and used, before the next: whole tiles of the product, and whole registers of
 /// outputs to pack. With 24, 784-512-512-10 (batch 256) and 784-256-128-10 (200) trained at 0.99 of the speed,
-/// 64-64-64-10 (32) at 0.97, 784-64-64-10 (32) at 0.96 (f32, 2 threads of Zen 4, medians of 15 rounds in turn).
+/// 64-64-64-10 (32) at 0.97, 784-64-64-10 (32) at 0.96 (the work of `benchmarks/training.py`, two builds in turn, 2
+/// threads of Zen 4, medians of 15 rounds).
 const STRIPE: usize = 48;
 
 /// What batches are made from, shared by all members of a team.
@@ -130,9 +131,9 @@ impl<T: Scalar> Work<'_, T> {
         let at_once = is_last && batch.update.is_some() && batch.clip_norm.is_none();
         for start in share.clone().step_by(STRIPE) {
             let stripe = start..(start + STRIPE).min(share.end);
-            // A gradient that is used at once goes where that of the stripe before was, which is in the cache. Each in its
-            // own place, 784-512-512-10 trained at 0.98 of the speed, 784-256-128-10 at 0.99, on one thread at 0.97 and
-            // 0.95 (measured as STRIPE was).
+            // A gradient that is used at once goes where that of the stripe before was, which is in the cache. Each in
+            // its own place, 784-512-512-10 trained at 0.98 of the speed, 784-256-128-10 at 0.99, on one thread at 0.97
+            // and 0.95 (measured as STRIPE was).
             let to = if at_once && !accumulate { share.start } else { start };
             // SAFETY: the caller's promise: these outputs are this member's.
             unsafe {

@@ -104,6 +104,24 @@ fn the_bits_do_not_depend_on_threads_and_repeat() {
     check::<f64>();
 }
 
+/// Without clipping a gradient is used stripe by stripe, with it when all of it is there.
+#[test]
+fn a_norm_that_is_never_reached_changes_no_bit() {
+    let data = Clusters::<f32>::new(2500, 7, 3);
+    for isa in available() {
+        // 2,500 rows are several blocks, whose gradients add up.
+        for (batch_size, n_threads) in [(129, 1), (129, 2), (2500, 1), (2500, 2)] {
+            let trained = |clip_norm| {
+                let mut network = classifier::<f32>(&[7, 131, 101, 3], isa);
+                let config = TrainingConfig { n_threads, clip_norm, batch_size, ..config(2) };
+                train(&mut network, &mut adam(), &data.samples(), &config).unwrap();
+                bits(&network)
+            };
+            assert!(trained(None) == trained(Some(1e9)), "{isa:?}, batch {batch_size}, {n_threads} threads");
+        }
+    }
+}
+
 #[test]
 fn it_learns_with_every_optimizer_and_schedule() {
     let data = Clusters::<f32>::new(600, 10, 4);

@@ -59,7 +59,8 @@ const MOST: usize = 16;
 
 /// A block of at most N rows of at most N columns becomes its transpose, in registers: after log2 N times interleaving
 /// the first half of them with the second, an element has gone from (i, j) to (j, i). Each operand is its first element
-/// and how many there are from row to row. WHOLE blocks have N of both.
+/// and how many there are from row to row. WHOLE blocks have N of both. With blocks of 8 x 8 through memory,
+/// 784-512-512-10 trained at 0.96 of the speed, 784-64-64-10 at 0.84 (measured as `STRIPE` in `step`).
 #[inline(always)]
 unsafe fn transpose<T: Scalar, S: Lanes<T>, const WHOLE: bool>(
     s: S,
@@ -137,8 +138,10 @@ mod tests {
             ] {
                 let (panel, case) = (kernels.panel(), format!("{:?} {inputs} {n_outputs} {outputs:?}", kernels.isa()));
                 let weight: Vec<T> = (1..=inputs * n_outputs).map(|i| T::from_f64(i as f64)).collect();
-                let mut transposed = vec![T::ZERO; panels_len(inputs, n_outputs, panel)];
-                let mut straight = vec![T::ZERO; panels_len(n_outputs, inputs, panel)];
+                // No weight, and nothing that a register is filled up with.
+                let untouched = T::from_f64(-1.0);
+                let mut transposed = vec![untouched; panels_len(inputs, n_outputs, panel)];
+                let mut straight = vec![untouched; panels_len(n_outputs, inputs, panel)];
                 let (mut want_transposed, mut want_straight) = (transposed.clone(), straight.clone());
                 for (o, i) in outputs.clone().flat_map(|o| (0..inputs).map(move |i| (o, i))) {
                     let value = weight[o * inputs + i];

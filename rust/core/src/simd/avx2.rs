@@ -31,7 +31,8 @@ unsafe fn first_words(words: usize) -> __m256i {
 macro_rules! avx2 {
     ($t:ident, $v:ident, lanes $n:literal of $words:literal words, ($($one:ident)*), $fmadd:ident, $set1:ident,
      $and:ident $andnot:ident $or:ident $blend:ident, $cmp:ident $movemask:ident, $shift:ident $to_int:ident $from_int:ident,
-     $maskload:ident $maskstore:ident, $sums:ident, $unpack_low:ident $unpack_high:ident $halves:ident) => {
+     $maskload:ident $maskstore:ident, $sums:ident,
+     $unpack_low:ident $unpack_high:ident $halves:ident) => {
         // SAFETY of every block here: the token proves that the CPU has the instructions; for the memory
         // operations the caller promises the elements, and none of them needs alignment.
         impl Lanes<$t> for Avx2 {

@@ -19,7 +19,8 @@ impl Neon {
 
 macro_rules! neon {
     ($t:ident, $v:ident, lanes $n:literal, ($($one:ident)*), $fma:ident, $abs:ident, $select:ident $dup_bits:ident,
-     $lt:ident $le:ident $all:ident, $shift:ident $to_int:ident $from_int:ident, $sum:ident, $zip_first:ident $zip_rest:ident) => {
+     $lt:ident $le:ident $all:ident, $shift:ident $to_int:ident $from_int:ident, $sum:ident,
+     $zip_first:ident $zip_rest:ident) => {
         // SAFETY of every block here: the token proves that the CPU has the instructions; for the memory
         // operations the caller promises the elements, and none of them needs alignment.
         impl Lanes<$t> for Neon {
