@@ -123,7 +123,7 @@ unsafe fn columns_of_tiles<T: Scalar, S: Lanes<T>, const W: usize>(
     b: Right<T>,
     c: Target<T>,
 ) -> usize {
-    let mut row = 0;
+    let (mut row, mut ahead) = (0, Ahead::of_panel::<S>(sizes, b));
     while row < sizes.rows {
         let rest = Sizes { rows: sizes.rows - row, ..sizes };
         let a = Left { first: a.first.wrapping_add(row * if a.transposed { 1 } else { a.stride }), ..a };
@@ -131,22 +131,43 @@ unsafe fn columns_of_tiles<T: Scalar, S: Lanes<T>, const W: usize>(
         // SAFETY: the caller's promise, for the rows from `row` on, of which there are that many.
         row += unsafe {
             match rest.rows {
-                // The first rows bring a panel in; meanwhile the next one is asked for. Without, 10 x 1024 with a batch
-                // of 256 took 1.02 of the time, in f64 1.10, 3 x 1024 with 1,024 0.99 and 1.11 (measured as RUN was).
-                12.. if W <= REGISTERS_WIDE && tile_rows(S::REGISTERS) == 12 && row == 0 => {
-                    tile::<T, S, 12, W, true>(s, rest, a, b, c)
-                }
                 12.. if W <= REGISTERS_WIDE && tile_rows(S::REGISTERS) == 12 => {
-                    tile::<T, S, 12, W, false>(s, rest, a, b, c)
+                    tile::<T, S, 12, W, true>(s, rest, a, b, c, ahead)
                 }
-                6.. if W <= REGISTERS_WIDE => tile::<T, S, 6, W, false>(s, rest, a, b, c),
-                4.. if W <= REGISTERS_WIDE => tile::<T, S, 4, W, false>(s, rest, a, b, c),
-                2.. => tile::<T, S, 2, W, false>(s, rest, a, b, c),
-                _ => tile::<T, S, 1, W, false>(s, rest, a, b, c),
+                6.. if W <= REGISTERS_WIDE && tile_rows(S::REGISTERS) == 6 => {
+                    tile::<T, S, 6, W, true>(s, rest, a, b, c, ahead)
+                }
+                6.. if W <= REGISTERS_WIDE => tile::<T, S, 6, W, false>(s, rest, a, b, c, ahead),
+                4.. if W <= REGISTERS_WIDE => tile::<T, S, 4, W, false>(s, rest, a, b, c, ahead),
+                2.. => tile::<T, S, 2, W, false>(s, rest, a, b, c, ahead),
+                _ => tile::<T, S, 1, W, false>(s, rest, a, b, c, ahead),
             }
         };
+        ahead.first = ahead.first.wrapping_add(sizes.sum * ahead.step);
     }
     W.div_ceil(REGISTERS_WIDE)
+}
+
+/// What the tiles of a panel ask for while they compute: the next panel, each its share, so that memory is read all the
+/// time. Asking for all of it in the first tile, as had been best on Zen 4, took, over the time with shares, on two
+/// threads of Emerald Rapids (medians of five rounds in turn): 10 x 1024 with a batch of 256 1.11, in f64 1.22, with 64
+/// 1.05 and 1.23, with 32 0.97 in both, 3 x 1024 with 1,024 in f64 1.04, 4 x 512 with 256 1.10. With AVX2, which had not
+/// asked, 10 x 1024 with 256 took 1.12, in f64 1.19, with 12 1.05 and 2.2.
+#[derive(Clone, Copy)]
+struct Ahead<T> {
+    first: *const T,
+    /// Elements from what is asked for at one summed index to what is at the next; less than a cache line where many
+    /// tiles share, and then some lines are asked for again.
+    step: usize,
+}
+
+impl<T: Scalar> Ahead<T> {
+    /// For the first of the tiles of B's first panel.
+    #[inline(always)]
+    fn of_panel<S: Lanes<T>>(sizes: Sizes, b: Right<T>) -> Self {
+        let tiles = (sizes.rows / tile_rows(S::REGISTERS)).max(1);
+        Ahead { first: b.first.wrapping_add(b.panel_stride), step: panel::<T, S>().div_ceil(tiles) }
+    }
 }
 
 /// The first R rows and W registers of columns; returns R.
@@ -158,7 +179,7 @@ unsafe fn columns_of_tiles<T: Scalar, S: Lanes<T>, const W: usize>(
 /// a[R-1][k]  sum[R-1][0]  sum[R-1][1]
 /// ```
 ///
-/// With AHEAD, the next panel is asked for.
+/// With AHEAD, its share of the next panel is asked for.
 #[inline(always)]
 unsafe fn tile<T: Scalar, S: Lanes<T>, const R: usize, const W: usize, const AHEAD: bool>(
     s: S,
@@ -166,13 +187,14 @@ unsafe fn tile<T: Scalar, S: Lanes<T>, const R: usize, const W: usize, const AHE
     a: Left<T>,
     b: Right<T>,
     c: Target<T>,
+    ahead: Ahead<T>,
 ) -> usize {
     // SAFETY: the caller's promise; the two ways of A have loops of their own, so that addresses are simple in each.
     unsafe {
         let sums = if a.transposed {
-            sums::<T, S, R, W, AHEAD>(s, sizes.sum, a.first, (1, a.stride), b)
+            sums::<T, S, R, W, AHEAD>(s, sizes.sum, a.first, (1, a.stride), b, ahead)
         } else {
-            sums::<T, S, R, W, AHEAD>(s, sizes.sum, a.first, (a.stride, 1), b)
+            sums::<T, S, R, W, AHEAD>(s, sizes.sum, a.first, (a.stride, 1), b, ahead)
         };
         for (i, row) in sums.into_iter().enumerate() {
             store_row::<T, S, W>(s, row, c.first.add(i * c.stride), sizes.columns, c);
@@ -189,6 +211,7 @@ unsafe fn sums<T: Scalar, S: Lanes<T>, const R: usize, const W: usize, const AHE
     a: *const T,
     (row_stride, step): (usize, usize),
     b: Right<T>,
+    mut ahead: Ahead<T>,
 ) -> [[S::V; W]; R] {
     let mut sums = [[s.splat(T::ZERO); W]; R];
     // One pointer for three rows: base, base + stride and base + 2 stride are addresses that x86 computes by itself.
@@ -196,9 +219,8 @@ unsafe fn sums<T: Scalar, S: Lanes<T>, const R: usize, const W: usize, const AHE
     let mut b_row = b.first;
     for _ in 0..sum {
         if AHEAD {
-            for w in 0..W {
-                s.prefetch(b_row.wrapping_add(b.panel_stride + w * S::N));
-            }
+            s.prefetch(ahead.first);
+            ahead.first = ahead.first.wrapping_add(ahead.step);
         }
         let mut registers = [s.splat(T::ZERO); W];
         for (w, register) in registers.iter_mut().enumerate() {
