@@ -10,7 +10,7 @@
 //! falls into nor on the number of threads.
 
 use crate::scalar::Scalar;
-use crate::simd::Lanes;
+use crate::simd::{CACHE_LINE, Lanes};
 
 /// Registers in a row of a panel.
 const REGISTERS_WIDE: usize = 2;
@@ -143,7 +143,7 @@ unsafe fn columns_of_tiles<T: Scalar, S: Lanes<T>, const W: usize>(
                 _ => tile::<T, S, 1, W, false>(s, rest, a, b, c, ahead),
             }
         };
-        ahead.first = ahead.first.wrapping_add(sizes.sum * ahead.step);
+        ahead = ahead.next_tile(sizes.sum, b);
     }
     W.div_ceil(REGISTERS_WIDE)
 }
@@ -152,21 +152,27 @@ unsafe fn columns_of_tiles<T: Scalar, S: Lanes<T>, const W: usize>(
 /// time. Asking for all of it in the first tile, as had been best on Zen 4, took, over the time with shares, on two
 /// threads of Emerald Rapids (medians of five rounds in turn): 10 x 1024 with a batch of 256 1.11, in f64 1.22, with 64
 /// 1.05 and 1.23, with 32 0.97 in both, 3 x 1024 with 1,024 in f64 1.04, 4 x 512 with 256 1.10. With AVX2, which had not
-/// asked, 10 x 1024 with 256 took 1.12, in f64 1.19, with 12 1.05 and 2.2.
+/// asked, 10 x 1024 with 256 took 1.12, in f64 1.19, with 12 1.05 and 2.2. Training 784-512-512-10 took 1.03, 784-256-128-10
+/// 1.08, 784-64-64-10 1.07.
 #[derive(Clone, Copy)]
 struct Ahead<T> {
-    first: *const T,
-    /// Elements from what is asked for at one summed index to what is at the next; less than a cache line where many
-    /// tiles share, and then some lines are asked for again.
-    step: usize,
+    /// The next row of B to ask for.
+    row: *const T,
+    /// For how many summed indices of a tile one row of the next panel is asked for: as many as there are tiles.
+    every: usize,
 }
 
 impl<T: Scalar> Ahead<T> {
     /// For the first of the tiles of B's first panel.
     #[inline(always)]
     fn of_panel<S: Lanes<T>>(sizes: Sizes, b: Right<T>) -> Self {
-        let tiles = (sizes.rows / tile_rows(S::REGISTERS)).max(1);
-        Ahead { first: b.first.wrapping_add(b.panel_stride), step: panel::<T, S>().div_ceil(tiles) }
+        Ahead { row: b.first.wrapping_add(b.panel_stride), every: (sizes.rows / tile_rows(S::REGISTERS)).max(1) }
+    }
+
+    /// For the tile below, when this one has asked for its share.
+    #[inline(always)]
+    fn next_tile(self, sum: usize, b: Right<T>) -> Self {
+        Ahead { row: self.row.wrapping_add(sum.div_ceil(self.every) * b.stride), ..self }
     }
 }
 
@@ -216,11 +222,17 @@ unsafe fn sums<T: Scalar, S: Lanes<T>, const R: usize, const W: usize, const AHE
     let mut sums = [[s.splat(T::ZERO); W]; R];
     // One pointer for three rows: base, base + stride and base + 2 stride are addresses that x86 computes by itself.
     let mut groups: [*const T; 4] = std::array::from_fn(|group| a.wrapping_add(3 * group * row_stride));
-    let mut b_row = b.first;
+    let (mut b_row, mut wait) = (b.first, 0);
     for _ in 0..sum {
         if AHEAD {
-            s.prefetch(ahead.first);
-            ahead.first = ahead.first.wrapping_add(ahead.step);
+            if wait == 0 {
+                for line in (0..W * S::N).step_by(CACHE_LINE / size_of::<T>()) {
+                    s.prefetch(ahead.row.wrapping_add(line));
+                }
+                ahead.row = ahead.row.wrapping_add(b.stride);
+                wait = ahead.every;
+            }
+            wait -= 1;
         }
         let mut registers = [s.splat(T::ZERO); W];
         for (w, register) in registers.iter_mut().enumerate() {
