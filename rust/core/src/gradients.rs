@@ -13,7 +13,7 @@ use crate::plan;
 use crate::samples::Samples;
 use crate::scalar::Scalar;
 use crate::step::{BLOCK_ROWS, Batch, Work};
-use crate::tape::{Head, Parameters, Purpose, Tape};
+use crate::tape::{Head, Parameters, Purpose, STRIPE, Tape};
 use crate::threads::{self, Shared};
 
 /// dLoss/dW (outputs, inputs) and dLoss/db (outputs,), a layer each.
@@ -42,7 +42,8 @@ pub fn loss_and_gradients<T: Dispatch>(
     let weights = samples.scaled_weights()?;
     let rows = samples.x.rows();
     let head = if loss.takes_logits() { Head::Logits } else { Head::Output };
-    let purpose = Purpose { rows: rows.min(BLOCK_ROWS), head, dropout: false, input_gradient: false };
+    let members = plan::training_threads(network.n_parameters(), rows, n_threads);
+    let purpose = Purpose { members, rows: rows.min(BLOCK_ROWS), head, dropout: false, input_gradient: false };
     let tape = Tape::new(network, &parameters_of(network), &purpose)?;
     let mut losses = vec![0.0; purpose.rows];
     let work = Work {
@@ -57,7 +58,7 @@ pub fn loss_and_gradients<T: Dispatch>(
     let batch = Batch { rows: &order, drops: None, update: None, clip_norm: None };
     let mut total = 0.0;
     let (result, never) = (Shared(&raw mut total), AtomicBool::new(false));
-    threads::run(plan::training_threads(network.n_parameters(), rows, n_threads), |team| {
+    threads::run(members, |team| {
         // SAFETY: all members do the same; the tape is this call's own, and parameters are only read.
         unsafe {
             work.pack_all(team);
@@ -98,12 +99,14 @@ pub fn backward<T: Dispatch>(
     check_finite("X", x)?;
     check_finite("d_output", d_output)?;
     let rows = x.rows();
-    let purpose = Purpose { rows: rows.clamp(1, BLOCK_ROWS), head: Head::Output, dropout: false, input_gradient: true };
+    let members = plan::training_threads(network.n_parameters(), rows, n_threads);
+    let tape_rows = rows.clamp(1, BLOCK_ROWS);
+    let purpose = Purpose { members, rows: tape_rows, head: Head::Output, dropout: false, input_gradient: true };
     let tape = Tape::new(network, &parameters_of(network), &purpose)?;
     let (kernels, n_layers) = (network.kernels(), network.layers().len());
     let through_softmax = network.config().output_activation == OutputActivation::Softmax;
     let dx = Shared(dx.data_mut().as_mut_ptr());
-    threads::run(plan::training_threads(network.n_parameters(), rows, n_threads), |team| {
+    threads::run(members, |team| {
         for l in 0..n_layers {
             // SAFETY: members have different outputs.
             unsafe { tape.pack(l, team.share(tape.outputs(l), 1)) };
@@ -130,8 +133,11 @@ pub fn backward<T: Dispatch>(
                 tape.backward(&share, Some(dx.at(start * inputs)));
                 team.barrier();
                 for l in 0..n_layers {
-                    let outputs = team.share(tape.outputs(l), 1);
-                    tape.parameter_gradient(l, outputs.clone(), block, start > 0, outputs.start);
+                    let share = team.share(tape.outputs(l), 1);
+                    for output in share.clone().step_by(STRIPE) {
+                        let stripe = output..(output + STRIPE).min(share.end);
+                        tape.parameter_gradient(team, l, (stripe, output), block, start > 0);
+                    }
                 }
             }
             team.barrier();

@@ -8,7 +8,7 @@ use crate::loss::Objective;
 use crate::optimizer::{Slots, Step};
 use crate::scalar::Scalar;
 use crate::sparse::Input;
-use crate::tape::{Drops, Parameters, Tape};
+use crate::tape::{Drops, Parameters, STRIPE, Tape};
 use crate::threads::{Shared, Team};
 
 /// Rows that go through the network together at most: a larger batch is several blocks whose gradients are added up.
@@ -17,12 +17,6 @@ pub(crate) const BLOCK_ROWS: usize = 1024;
 
 /// Members split rows in multiples of this, so that tiles are seldom cut.
 const ROW_UNIT: usize = 4;
-
-/// Outputs whose gradient is computed, and used, before the next: whole tiles of the product, and whole registers of
-/// outputs to pack. With 24, 784-512-512-10 (batch 256) and 784-256-128-10 (200) trained at 0.99 of the speed,
-/// 64-64-64-10 (32) at 0.97, 784-64-64-10 (32) at 0.96 (the work of `benchmarks/training.py`, two builds in turn, 2
-/// threads of Zen 4, medians of 15 rounds).
-const STRIPE: usize = 48;
 
 /// What batches are made from, shared by all members of a team.
 #[derive(Clone, Copy)]
@@ -137,7 +131,7 @@ impl<T: Scalar> Work<'_, T> {
             let to = if at_once && !accumulate { share.start } else { start };
             // SAFETY: the caller's promise: these outputs are this member's.
             unsafe {
-                self.tape.parameter_gradient(l, stripe.clone(), rows, accumulate, to);
+                self.tape.parameter_gradient(team, l, (stripe.clone(), to), rows, accumulate);
                 match &batch.update {
                     Some((state, step)) if at_once => self.update(state, step, l, stripe, to),
                     Some((state, _)) if is_last => {

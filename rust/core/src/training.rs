@@ -112,10 +112,11 @@ pub fn fit<T: Dispatch>(
     // The validation set goes through the same tape, in blocks worth the name.
     let tape_rows = batch_size.max(validation.map_or(1, |(x, _)| x.rows().min(256))).min(BLOCK_ROWS);
     let head = if config.loss.takes_logits() { Head::Logits } else { Head::Output };
-    let purpose = Purpose { rows: tape_rows, head, dropout: config.dropout > 0.0, input_gradient: false };
+    let n_threads = plan::training_threads(network.n_parameters(), batch_size, config.n_threads);
+    let dropout = config.dropout > 0.0;
+    let purpose = Purpose { members: n_threads, rows: tape_rows, head, dropout, input_gradient: false };
     let outputs: usize = network.layers().iter().map(Layer::outputs).sum();
     let (mut losses, mut squares) = (vec![0.0; tape_rows], vec![0.0; outputs]);
-    let n_threads = plan::training_threads(network.n_parameters(), batch_size, config.n_threads);
     let parameters: Vec<_> = network.layers_mut().iter_mut().map(|layer| shared(layer.parameters_mut())).collect();
     let moments = |moments: &mut Vec<Moment<T>>| -> Vec<_> {
         moments.iter_mut().map(|moment| shared((&mut moment.weight, &mut moment.bias))).collect()

@@ -36,7 +36,7 @@ pub struct Kernels<T> {
     activate_rows: ActivateRows<T>,
     slope_rows: unsafe fn(Block<T>, Slopes<T>),
     drop_out: unsafe fn(u32, Dropout<T>, &mut [T], &mut [T]),
-    sum_columns: unsafe fn(Block<T>, bool, &mut [T]),
+    copy_and_sum_columns: unsafe fn(Block<T>, *mut T, bool, &mut [T]),
     copy_normal: unsafe fn(&[T], &mut [T]),
     sum_of_squares: unsafe fn(&[T]) -> f64,
     update: unsafe fn(&Update<T>, Slots<T>),
@@ -187,13 +187,13 @@ impl<T: Scalar> Kernels<T> {
         unsafe { (self.drop_out)(key, dropout, values, slopes) }
     }
 
-    /// See [`rows::sum_columns`].
+    /// See [`rows::copy_and_sum_columns`].
     ///
     /// # Safety
     /// As there.
-    pub(crate) unsafe fn sum_columns(&self, d: Block<T>, accumulate: bool, out: &mut [T]) {
+    pub(crate) unsafe fn copy_and_sum_columns(&self, d: Block<T>, copy: *mut T, accumulate: bool, out: &mut [T]) {
         // SAFETY: the caller's promise, and as above.
-        unsafe { (self.sum_columns)(d, accumulate, out) }
+        unsafe { (self.copy_and_sum_columns)(d, copy, accumulate, out) }
     }
 
     /// See [`rows::copy_normal`].
@@ -300,9 +300,9 @@ macro_rules! shells {
                 rows::drop_out(key, dropout, values, slopes)
             }
             $(#[target_feature(enable = $features)])?
-            unsafe fn sum_columns<T: ExpConstants>(d: Block<T>, accumulate: bool, out: &mut [T]) {
+            unsafe fn copy_and_sum_columns<T: ExpConstants>(d: Block<T>, copy: *mut T, accumulate: bool, out: &mut [T]) {
                 // SAFETY: the caller's promise.
-                unsafe { rows::sum_columns(d, accumulate, out) }
+                unsafe { rows::copy_and_sum_columns(d, copy, accumulate, out) }
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn copy_normal<T: ExpConstants>(from: &[T], to: &mut [T]) {
@@ -324,7 +324,7 @@ macro_rules! shells {
                     panel: outer::panel::<T, $token>(),
                     registers: <$token as Lanes<T>>::REGISTERS,
                     dense, product, finish, softmax, all_finite, exp, read, multiply_add, pack_transposed, pack,
-                    activate_rows, slope_rows, drop_out, sum_columns, copy_normal, sum_of_squares, update,
+                    activate_rows, slope_rows, drop_out, copy_and_sum_columns, copy_normal, sum_of_squares, update,
                 }
             }
         }

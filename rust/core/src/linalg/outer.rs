@@ -32,6 +32,13 @@ pub(crate) const fn panel<T: Scalar, S: Lanes<T>>() -> usize {
 /// 1.03.
 const RUN: usize = 1024;
 
+/// The same where the rows of B do not follow each other in memory, which fills the first-level cache unevenly and
+/// leaves it to this loop to ask for lines: so many of them, and of A, stay there while all rows of A go by. dW of
+/// 784-512 and 784-256 (batches of 256 and 200, A without gaps) by itself ran at 157 GFLOP/s with 1,024, 163 and 164
+/// with this, 160 and 157 with 64 (one thread of Emerald Rapids, whose peak is 176); training as a whole took, with
+/// 256, 1.03 and 1.01.
+const RUN_APART: usize = 128;
+
 /// An operand A (rows, sum), one number of which is read at a time.
 #[derive(Clone, Copy)]
 pub(crate) struct Left<T> {
@@ -79,15 +86,15 @@ pub(crate) struct Sizes {
 /// else uses C or writes A or B.
 #[inline(always)]
 pub(super) unsafe fn product<T: Scalar, S: Lanes<T>>(s: S, sizes: Sizes, a: Left<T>, b: Right<T>, c: Target<T>) {
-    let mut start = 0;
+    let (longest, mut start) = (if b.stride == panel::<T, S>() { RUN } else { RUN_APART }, 0);
     while start < sizes.sum || (start == 0 && sizes.sum == 0) {
-        let run = Sizes { sum: RUN.min(sizes.sum - start), ..sizes };
+        let run = Sizes { sum: longest.min(sizes.sum - start), ..sizes };
         let a = Left { first: a.first.wrapping_add(start * if a.transposed { a.stride } else { 1 }), ..a };
         let b = Right { first: b.first.wrapping_add(start * b.stride), ..b };
         let c = Target { accumulate: c.accumulate || start > 0, ..c };
         // SAFETY: the caller's promise, for a part of the summed index.
         unsafe { run_of_panels(s, run, a, b, c) };
-        start += RUN;
+        start += longest;
     }
 }
 
@@ -151,9 +158,9 @@ unsafe fn columns_of_tiles<T: Scalar, S: Lanes<T>, const W: usize>(
 /// What the tiles of a panel ask for while they compute: the next panel, each its share, so that memory is read all the
 /// time. Asking for all of it in the first tile, as had been best on Zen 4, took, over the time with shares, on two
 /// threads of Emerald Rapids (medians of five rounds in turn): 10 x 1024 with a batch of 256 1.11, in f64 1.22, with 64
-/// 1.05 and 1.23, with 32 0.97 in both, 3 x 1024 with 1,024 in f64 1.04, 4 x 512 with 256 1.10. With AVX2, which had not
-/// asked, 10 x 1024 with 256 took 1.12, in f64 1.19, with 12 1.05 and 2.2. Training 784-512-512-10 took 1.03, 784-256-128-10
-/// 1.08, 784-64-64-10 1.07.
+/// 1.05 and 1.23, with 32 0.97 in both, 3 x 1024 with 1,024 in f64 1.04, 4 x 512 with 256 1.10. With AVX2, which had
+/// not asked, 10 x 1024 with 256 took 1.12, in f64 1.19, with 12 1.05 and 2.2. Training 784-512-512-10 took 1.03,
+/// 784-256-128-10 1.08, 784-64-64-10 1.07.
 #[derive(Clone, Copy)]
 struct Ahead<T> {
     /// The next row of B to ask for.

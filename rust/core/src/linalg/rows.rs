@@ -108,20 +108,27 @@ pub(super) unsafe fn slope_rows<T: ExpConstants, S: Lanes<T>>(s: S, d: Block<T>,
     }
 }
 
-/// `out[j]` = the sum of column j, added to what is there if `accumulate`.
+/// `copy` = the block without gaps between its rows, and `out[j]` = the sum of column j, added to what is there if
+/// `accumulate`.
 ///
 /// # Safety
-/// Nobody writes the block.
+/// Nobody writes the block, and nobody else uses `copy`, which has room for it.
 #[inline(always)]
-pub(super) unsafe fn sum_columns<T: Scalar>(d: Block<T>, accumulate: bool, out: &mut [T]) {
+pub(super) unsafe fn copy_and_sum_columns<T: Scalar>(d: Block<T>, copy: *mut T, accumulate: bool, out: &mut [T]) {
     if !accumulate {
         out.fill(T::ZERO);
     }
     for row in 0..d.rows {
-        // SAFETY: the block has this row, and nobody writes it.
-        let row = unsafe { std::slice::from_raw_parts(d.first.add(row * d.stride), d.width) };
-        for (sum, value) in out.iter_mut().zip(row) {
-            *sum += *value;
+        // SAFETY: the caller's promise: both have this row.
+        let (from, to) = unsafe {
+            (
+                std::slice::from_raw_parts(d.first.add(row * d.stride), d.width),
+                std::slice::from_raw_parts_mut(copy.add(row * d.width), d.width),
+            )
+        };
+        for ((sum, to), from) in out.iter_mut().zip(to).zip(from) {
+            *to = *from;
+            *sum += *from;
         }
     }
 }
