@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::activation::OutputActivation;
 use crate::error::{Error, Result};
-use crate::layer::{Layer, check_finite, dense_forward};
+use crate::layer::{Layer, check_all_finite, dense_forward};
 use crate::linalg::Dispatch;
 use crate::linalg::dense::Inputs;
 use crate::linalg::gemm::Columns;
@@ -32,9 +32,7 @@ impl<T: Dispatch> Network<T> {
         if x.cols() != inputs {
             return Err(Error::invalid("X", format!("{inputs} features"), x.cols()));
         }
-        if !self.kernels().all_finite(x.data()) {
-            check_finite("X", x)?;
-        }
+        check_all_finite(self.kernels(), "X", x, n_threads)?;
         self.forward_rows(&x, out, n_threads)
     }
 

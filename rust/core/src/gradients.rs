@@ -38,7 +38,7 @@ pub fn loss_and_gradients<T: Dispatch>(
         targets: samples.targets,
         square_bound: network.epilogue(0).stabilizer.square_bound(),
     };
-    samples.check(network, &objective, ["X", "y"])?;
+    samples.check(network, &objective, ["X", "y"], n_threads)?;
     let weights = samples.scaled_weights()?;
     let rows = samples.x.rows();
     let head = if loss.takes_logits() { Head::Logits } else { Head::Output };

@@ -1,5 +1,7 @@
 //! One dense layer: parameters, and what they do to a row or to a batch.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::activation::Epilogue;
 use crate::error::{Error, Result};
 use crate::linalg::dense::{Dense, Inputs, Kernel};
@@ -8,6 +10,7 @@ use crate::linalg::gemm::Columns;
 use crate::linalg::kernels::Kernels;
 use crate::matrix::Matrix;
 use crate::scalar::Scalar;
+use crate::threads;
 use crate::workspace::{Aligned, zeros};
 
 /// The parameters of a dense layer: W (outputs, inputs), row-major, and b (outputs,).
@@ -111,6 +114,28 @@ pub(crate) fn check_finite<T: Scalar>(argument: &str, values: Matrix<T>) -> Resu
             column: at % values.cols(),
         }),
     }
+}
+
+/// From how many bytes on several threads look for NaN and infinity. Before, the 25 MB that 784-256-128-10 learns from
+/// took one thread 5 % of an epoch on two.
+const MANY_BYTES: usize = 2 << 20;
+
+/// [`check_finite`] on at most `n_threads` threads.
+pub(crate) fn check_all_finite<T: Scalar>(
+    kernels: &Kernels<T>,
+    argument: &str,
+    values: Matrix<T>,
+    n_threads: usize,
+) -> Result<()> {
+    let data = values.data();
+    let n_threads = if size_of_val(data) < MANY_BYTES { 1 } else { n_threads };
+    let all_finite = AtomicBool::new(true);
+    threads::run(n_threads, |team| {
+        if !kernels.all_finite(&data[team.share(data.len(), 1)]) {
+            all_finite.store(false, Ordering::Relaxed);
+        }
+    });
+    if all_finite.into_inner() { Ok(()) } else { check_finite(argument, values) }
 }
 
 /// `out = activation(X W^T + b) * scale` for the outputs `share` of the layer; `out` is the columns `share` of (batch,

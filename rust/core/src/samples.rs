@@ -18,7 +18,13 @@ pub struct Samples<'a, T> {
 }
 
 impl<T: Dispatch> Samples<'_, T> {
-    pub(crate) fn check(&self, network: &Network<T>, objective: &Objective<T>, names: [&str; 2]) -> Result<()> {
+    pub(crate) fn check(
+        &self,
+        network: &Network<T>,
+        objective: &Objective<T>,
+        names: [&str; 2],
+        n_threads: usize,
+    ) -> Result<()> {
         let sizes = network.layer_sizes();
         let (inputs, outputs) = (sizes[0], sizes[sizes.len() - 1]);
         if self.x.cols() != inputs {
@@ -27,7 +33,7 @@ impl<T: Dispatch> Samples<'_, T> {
         if self.x.rows() == 0 || u32::try_from(self.x.rows()).is_err() {
             return Err(Error::invalid(names[0], "from 1 to 2^32 - 1 rows", self.x.rows()));
         }
-        self.x.check_finite(network.kernels(), names[0])?;
+        self.x.check_finite(network.kernels(), names[0], n_threads)?;
         objective.check(names[1], self.x.rows(), outputs)
     }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::error::{Error, Result};
 use crate::forward::Rows;
-use crate::layer::check_finite;
+use crate::layer::check_all_finite;
 use crate::linalg::dense::Inputs;
 use crate::linalg::kernels::Kernels;
 use crate::matrix::Matrix;
@@ -137,10 +137,9 @@ impl<T: Scalar> Input<'_, T> {
         }
     }
 
-    pub(crate) fn check_finite(&self, kernels: &Kernels<T>, argument: &str) -> Result<()> {
+    pub(crate) fn check_finite(&self, kernels: &Kernels<T>, argument: &str, n_threads: usize) -> Result<()> {
         match self {
-            Input::Dense(x) if kernels.all_finite(x.data()) => Ok(()),
-            Input::Dense(x) => check_finite(argument, *x),
+            Input::Dense(x) => check_all_finite(kernels, argument, *x, n_threads),
             Input::Sparse(x) => x.check_finite(argument),
         }
     }

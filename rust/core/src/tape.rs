@@ -312,14 +312,16 @@ impl<T: Scalar> Tape<T> {
         let x = if l == 0 { self.input } else { self.layers[l - 1].values }.rows(&(0..rows));
         let all = layer.deltas.rows(&(0..rows));
         let deltas = Block { first: all.first.wrapping_add(stripe.start), width: stripe.len(), ..all };
-        let copy = self.stripes.at(team.index * self.rows * STRIPE).0;
+        let first = self.stripes.at(team.index * self.rows * STRIPE).0;
+        // Room for whole registers, which half a panel is a multiple of.
+        let copy = Block { first, stride: stripe.len().next_multiple_of(self.kernels.panel() / 2), ..deltas };
         // SAFETY: the caller's promise; the rows of x have room for whole panels, and a stripe is the member's own.
         unsafe {
             let db = layer.gradient.bias.slice(stripe.clone());
             self.kernels.copy_and_sum_columns(deltas, copy, accumulate, db);
             self.kernels.product(
                 Sizes { rows: stripe.len(), columns: layer.inputs, sum: rows },
-                Left { first: copy, stride: stripe.len(), transposed: true },
+                Left { first: copy.first, stride: copy.stride, transposed: true },
                 Right { first: x.first, stride: x.stride, panel_stride: self.kernels.panel() },
                 Target {
                     first: layer.gradient.weight.at(to * layer.inputs).0,

@@ -89,11 +89,11 @@ pub fn fit<T: Dispatch>(
     };
     let training_objective = objective(samples.targets, config.label_smoothing);
     config.check::<T>(network.layers().len(), validation.is_some())?;
-    samples.check(network, &training_objective, ["X", "y"])?;
+    samples.check(network, &training_objective, ["X", "y"], config.n_threads)?;
     let validation = match validation {
         Some(validation) => {
             let objective = objective(validation.targets, 0.0);
-            validation.check(network, &objective, ["validation X", "validation y"])?;
+            validation.check(network, &objective, ["validation X", "validation y"], config.n_threads)?;
             Some((validation.x, objective))
         }
         None => None,

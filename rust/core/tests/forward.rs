@@ -224,6 +224,16 @@ fn bad_arguments_are_named_and_nothing_is_written() {
             "{error}"
         );
     }
+    // So many rows that several threads look, and one of them finds.
+    let rows = 200_000;
+    for row in [0, rows / 2, rows - 1] {
+        let (mut x, mut y) = (vec![1.0; 4 * rows], vec![7.0f32; 3 * rows]);
+        x[4 * row + 3] = f32::NAN;
+        let mut out = MatrixMut::new("out", &mut y, rows, 3).unwrap();
+        let error = network.forward(Matrix::new("X", &x, rows, 4).unwrap(), &mut out, 3).unwrap_err();
+        assert!(matches!(error, Error::NonFinite { row: at, column: 3, .. } if at == row), "{error}");
+        assert!(y.iter().all(|y| *y == 7.0), "written in spite of {error}");
+    }
     assert!(Matrix::new("X", &[1.0f32; 7], 2, 4).unwrap_err().to_string().starts_with("X: expected 2 x 4 values"));
 }
 

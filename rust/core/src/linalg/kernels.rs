@@ -36,7 +36,7 @@ pub struct Kernels<T> {
     activate_rows: ActivateRows<T>,
     slope_rows: unsafe fn(Block<T>, Slopes<T>),
     drop_out: unsafe fn(u32, Dropout<T>, &mut [T], &mut [T]),
-    copy_and_sum_columns: unsafe fn(Block<T>, *mut T, bool, &mut [T]),
+    copy_and_sum_columns: unsafe fn(Block<T>, Block<T>, bool, &mut [T]),
     copy_normal: unsafe fn(&[T], &mut [T]),
     sum_of_squares: unsafe fn(&[T]) -> f64,
     update: unsafe fn(&Update<T>, Slots<T>),
@@ -191,9 +191,9 @@ impl<T: Scalar> Kernels<T> {
     ///
     /// # Safety
     /// As there.
-    pub(crate) unsafe fn copy_and_sum_columns(&self, d: Block<T>, copy: *mut T, accumulate: bool, out: &mut [T]) {
+    pub(crate) unsafe fn copy_and_sum_columns(&self, d: Block<T>, to: Block<T>, accumulate: bool, sums: &mut [T]) {
         // SAFETY: the caller's promise, and as above.
-        unsafe { (self.copy_and_sum_columns)(d, copy, accumulate, out) }
+        unsafe { (self.copy_and_sum_columns)(d, to, accumulate, sums) }
     }
 
     /// See [`rows::copy_normal`].
@@ -300,9 +300,10 @@ macro_rules! shells {
                 rows::drop_out(key, dropout, values, slopes)
             }
             $(#[target_feature(enable = $features)])?
-            unsafe fn copy_and_sum_columns<T: ExpConstants>(d: Block<T>, copy: *mut T, accumulate: bool, out: &mut [T]) {
-                // SAFETY: the caller's promise.
-                unsafe { rows::copy_and_sum_columns(d, copy, accumulate, out) }
+            unsafe fn copy_and_sum_columns<T: ExpConstants>(d: Block<T>, to: Block<T>, accumulate: bool, sums: &mut [T])
+            where $token: Lanes<T> {
+                // SAFETY: as above, and the caller's promise.
+                unsafe { rows::copy_and_sum_columns(<$token>::new(), d, to, accumulate, sums) }
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn copy_normal<T: ExpConstants>(from: &[T], to: &mut [T]) {

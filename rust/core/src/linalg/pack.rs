@@ -72,7 +72,7 @@ unsafe fn transpose<T: Scalar, S: Lanes<T>, const WHOLE: bool>(
     for (row, register) in block.iter_mut().enumerate().take(if WHOLE { S::N } else { rows }) {
         let p = from.wrapping_add(row * from_stride);
         // SAFETY: the caller's promise: these rows and columns are there.
-        *register = unsafe { if WHOLE || columns == S::N { s.load(p) } else { s.load_first(p, columns) } };
+        *register = unsafe { s.load_up_to(p, if WHOLE { S::N } else { columns }) };
     }
     for _ in 0..S::N.ilog2() {
         let before = block;
@@ -83,7 +83,7 @@ unsafe fn transpose<T: Scalar, S: Lanes<T>, const WHOLE: bool>(
     for (column, register) in block.into_iter().enumerate().take(if WHOLE { S::N } else { columns }) {
         let p = to.wrapping_add(column * to_stride);
         // SAFETY: as above.
-        unsafe { if WHOLE || rows == S::N { s.store(p, register) } else { s.store_first(p, register, rows) } }
+        unsafe { s.store_up_to(p, register, if WHOLE { S::N } else { rows }) }
     }
 }
 
@@ -107,10 +107,8 @@ pub(super) unsafe fn pack<T: Scalar, S: Lanes<T>>(
             let to = panels.wrapping_add(i / width * width * n_outputs + o * width + i % width);
             // SAFETY: the caller's promise.
             unsafe {
-                match inputs - i {
-                    left if left < S::N => s.store_first(to, s.load_first(from, left), left),
-                    _ => s.store(to, s.load(from)),
-                }
+                let left = S::N.min(inputs - i);
+                s.store_up_to(to, s.load_up_to(from, left), left);
             }
         }
     }

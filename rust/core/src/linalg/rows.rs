@@ -45,11 +45,10 @@ pub(super) unsafe fn activate_rows<T: ExpConstants, S: Lanes<T>>(
         let slope_of = slopes.map(|slopes| slopes.first.wrapping_add(row * slopes.stride));
         let mut j = 0;
         while j < values.width {
-            let left = values.width - j;
+            let left = S::N.min(values.width - j);
             // SAFETY: rows have room for whole registers, and `left` elements of bias are left.
             unsafe {
-                let b = bias.as_ptr().add(j);
-                let b = if left < S::N { s.load_first(b, left) } else { s.load(b) };
+                let b = s.load_up_to(bias.as_ptr().add(j), left);
                 let z = s.add(s.load(value.add(j)), b);
                 if let Some(slope_of) = slope_of {
                     s.store(slope_of.add(j), slope(s, epilogue, z));
@@ -108,27 +107,31 @@ pub(super) unsafe fn slope_rows<T: ExpConstants, S: Lanes<T>>(s: S, d: Block<T>,
     }
 }
 
-/// `copy` = the block without gaps between its rows, and `out[j]` = the sum of column j, added to what is there if
-/// `accumulate`.
+/// Copies the block to `to`, and `sums[j]` = the sum of column j, added to what is there if `accumulate`.
 ///
 /// # Safety
-/// Nobody writes the block, and nobody else uses `copy`, which has room for it.
+/// The blocks have the same rows and width; nobody writes `d`, and nobody else uses `to`.
 #[inline(always)]
-pub(super) unsafe fn copy_and_sum_columns<T: Scalar>(d: Block<T>, copy: *mut T, accumulate: bool, out: &mut [T]) {
-    if !accumulate {
-        out.fill(T::ZERO);
-    }
-    for row in 0..d.rows {
-        // SAFETY: the caller's promise: both have this row.
-        let (from, to) = unsafe {
-            (
-                std::slice::from_raw_parts(d.first.add(row * d.stride), d.width),
-                std::slice::from_raw_parts_mut(copy.add(row * d.width), d.width),
-            )
-        };
-        for ((sum, to), from) in out.iter_mut().zip(to).zip(from) {
-            *to = *from;
-            *sum += *from;
+pub(super) unsafe fn copy_and_sum_columns<T: Scalar, S: Lanes<T>>(
+    s: S,
+    d: Block<T>,
+    to: Block<T>,
+    accumulate: bool,
+    sums: &mut [T],
+) {
+    for j in (0..d.width).step_by(S::N) {
+        let left = S::N.min(d.width - j);
+        let (mut from, mut to_row, out) = (d.first.wrapping_add(j), to.first.wrapping_add(j), &mut sums[j..j + left]);
+        // SAFETY: rows have room for whole registers, and `left` sums are left.
+        unsafe {
+            let mut sum = if accumulate { s.load_up_to(out.as_ptr(), left) } else { s.splat(T::ZERO) };
+            for _ in 0..d.rows {
+                let value = s.load(from);
+                s.store(to_row, value);
+                sum = s.add(sum, value);
+                (from, to_row) = (from.wrapping_add(d.stride), to_row.wrapping_add(to.stride));
+            }
+            s.store_up_to(out.as_mut_ptr(), sum, left);
         }
     }
 }

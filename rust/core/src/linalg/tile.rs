@@ -79,24 +79,14 @@ unsafe fn step<T: Scalar, S: Lanes<T>, const R: usize, const B: usize>(
     let mut xs = [s.splat(T::ZERO); B];
     for (b, row) in xs.iter_mut().enumerate() {
         // SAFETY: the caller's promise.
-        *row = unsafe { load(s, x.add(b * x_stride + column), n) };
+        *row = unsafe { s.load_up_to(x.add(b * x_stride + column), n) };
     }
     for r in 0..R {
         // SAFETY: the caller's promise.
-        let w = unsafe { load(s, w.add(r * w_stride + column), n) };
+        let w = unsafe { s.load_up_to(w.add(r * w_stride + column), n) };
         for (sums, x) in sums.iter_mut().zip(&xs) {
             sums[r] = s.mul_add(w, *x, sums[r]);
         }
     }
     sums
-}
-
-/// The first `n` elements at `p`, zero behind them.
-///
-/// # Safety
-/// `p` is valid for reading `n <= N` elements.
-#[inline(always)]
-unsafe fn load<T: Scalar, S: Lanes<T>>(s: S, p: *const T, n: usize) -> S::V {
-    // SAFETY: the caller's promise.
-    unsafe { if n == S::N { s.load(p) } else { s.load_first(p, n) } }
 }

@@ -110,6 +110,22 @@ pub(crate) trait Lanes<T>: Copy {
     /// # Safety
     /// `p` is valid for writing `n < N` elements.
     unsafe fn store_first(self, p: *mut T, v: Self::V, n: usize);
+    /// [`Lanes::load_first`] of up to N.
+    /// # Safety
+    /// `p` is valid for reading `n <= N` elements.
+    #[inline(always)]
+    unsafe fn load_up_to(self, p: *const T, n: usize) -> Self::V {
+        // SAFETY: the caller's promise.
+        unsafe { if n == Self::N { self.load(p) } else { self.load_first(p, n) } }
+    }
+    /// [`Lanes::store_first`] of up to N.
+    /// # Safety
+    /// `p` is valid for writing `n <= N` elements.
+    #[inline(always)]
+    unsafe fn store_up_to(self, p: *mut T, v: Self::V, n: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { if n == Self::N { self.store(p, v) } else { self.store_first(p, v, n) } }
+    }
 
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
     fn sub(self, a: Self::V, b: Self::V) -> Self::V;
