@@ -71,6 +71,11 @@ pub(crate) enum Split {
 /// batches of 64 and 256 (f32, 2 threads of Zen 4, dot products, interleaved medians), and 0.68 to 0.98 in f64.
 const ROWS_EACH: usize = 16;
 
+/// Rows that `outer` multiplies at its full speed, and a divisor of its highest tile. With 3, as for dot products, threads
+/// had 18 and 14 of 32 rows: 4 x 128 took 1.02 with a batch of 32, 1.06 with 64, 1.01 with 256, 10 x 1024 1.07 with 32, 4 x
+/// 512 1.02 with 256 (two threads of Emerald Rapids, medians of nine rounds in turn).
+const OUTER_ROWS: usize = 4;
+
 impl Plan {
     /// For at most `available` threads.
     pub(crate) fn new(shape: Shape, available: usize) -> Self {
@@ -80,7 +85,8 @@ impl Plan {
             return Plan { shape, available, n_threads, split: Split::Outputs, block };
         }
         // A block for each thread at least, in whole tiles.
-        let each = shape.batch.div_ceil(n_threads).next_multiple_of(TILE_BATCH_ROWS);
+        let unit = if shape.nbytes <= PACKED_BYTES { OUTER_ROWS } else { TILE_BATCH_ROWS };
+        let each = shape.batch.div_ceil(n_threads).next_multiple_of(unit);
         Plan { shape, available, n_threads, split: Split::Rows, block: block.min(each) }
     }
 
