@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use crate::activation::OutputActivation;
 use crate::error::{Error, Result};
-use crate::layer::check_finite;
+use crate::layer::check_all_finite;
 use crate::linalg::Dispatch;
 use crate::loss::{Loss, Objective, softmax_backward};
 use crate::matrix::{Matrix, MatrixMut};
@@ -96,8 +96,8 @@ pub fn backward<T: Dispatch>(
             return Err(Error::invalid(argument, format!("shape {expected:?}"), format!("{shape:?}")));
         }
     }
-    check_finite("X", x)?;
-    check_finite("d_output", d_output)?;
+    check_all_finite(network.kernels(), "X", x, n_threads)?;
+    check_all_finite(network.kernels(), "d_output", d_output, n_threads)?;
     let rows = x.rows();
     let members = plan::training_threads(network.n_parameters(), rows, n_threads);
     let tape_rows = rows.clamp(1, BLOCK_ROWS);

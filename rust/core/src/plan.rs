@@ -5,7 +5,7 @@ use std::fmt;
 use crate::linalg::dense::Kernel;
 use crate::linalg::gemm::{TILE_BATCH_ROWS, tile_weight_rows};
 use crate::linalg::gemv::{RUNS, Source};
-use crate::linalg::outer::tile_rows;
+use crate::linalg::outer::{ROW_UNIT, tile_rows};
 use crate::simd::{BLOCK, Isa};
 
 /// Below so many multiply-adds a pass is over, in about 20 us at the rate of one core, before anything could be gained by
@@ -41,6 +41,11 @@ impl Shape {
         self.n_parameters.saturating_mul(self.batch)
     }
 
+    /// Whether weights are packed, but for layers of few outputs.
+    fn is_packed(&self) -> bool {
+        self.nbytes <= PACKED_BYTES
+    }
+
     fn is_short(&self) -> bool {
         self.multiply_adds() < SHORT_MULTIPLY_ADDS
     }
@@ -71,11 +76,6 @@ pub(crate) enum Split {
 /// batches of 64 and 256 (f32, 2 threads of Zen 4, dot products, interleaved medians), and 0.68 to 0.98 in f64.
 const ROWS_EACH: usize = 16;
 
-/// Rows that `outer` multiplies at its full speed, and a divisor of its highest tile. With 3, as for dot products, threads
-/// had 18 and 14 of 32 rows: 4 x 128 took 1.02 with a batch of 32, 1.06 with 64, 1.01 with 256, 10 x 1024 1.07 with 32, 4 x
-/// 512 1.02 with 256 (two threads of Emerald Rapids, medians of nine rounds in turn).
-const OUTER_ROWS: usize = 4;
-
 impl Plan {
     /// For at most `available` threads.
     pub(crate) fn new(shape: Shape, available: usize) -> Self {
@@ -85,7 +85,7 @@ impl Plan {
             return Plan { shape, available, n_threads, split: Split::Outputs, block };
         }
         // A block for each thread at least, in whole tiles.
-        let unit = if shape.nbytes <= PACKED_BYTES { OUTER_ROWS } else { TILE_BATCH_ROWS };
+        let unit = if shape.is_packed() { ROW_UNIT } else { TILE_BATCH_ROWS };
         let each = shape.batch.div_ceil(n_threads).next_multiple_of(unit);
         Plan { shape, available, n_threads, split: Split::Rows, block: block.min(each) }
     }
@@ -113,14 +113,14 @@ impl Plan {
     /// Whether the weights of a layer of `outputs` are packed: for every batch or for none, since the two ways of
     /// summing differ in their last bits.
     pub(crate) fn is_packed(&self, outputs: usize) -> bool {
-        self.shape.nbytes <= PACKED_BYTES && outputs > self.shape.panel / 2
+        self.shape.is_packed() && outputs > self.shape.panel / 2
     }
 
     /// For a block of `rows` rows and a layer of `outputs`.
     pub(crate) fn kernel(&self, rows: usize, outputs: usize) -> Kernel {
         match rows {
             _ if self.is_packed(outputs) => Kernel::Outer,
-            1 if self.shape.nbytes <= PACKED_BYTES => Kernel::Gemv(Source::Cache),
+            1 if self.shape.is_packed() => Kernel::Gemv(Source::Cache),
             1 => Kernel::Gemv(Source::Memory),
             _ => Kernel::Gemm,
         }
@@ -302,6 +302,8 @@ mod tests {
         assert_eq!(plan(4, 1024, 1, 1).n_threads(), 1);
         assert_eq!(plan(3, 64, 32, 2).n_threads(), 1);
         assert_eq!(plan(3, 64, 256, 2).n_threads(), 2);
+        // Halves of packed batches are whole tiles.
+        assert_eq!([32, 64, 256].map(|batch| plan(4, 128, batch, 2).block()), [16, 32, 128]);
         // More than a megabyte, yet short.
         assert_eq!(plan(1, 600, 1, 2).n_threads(), 1);
         assert!(plan(1, 600, 1, 2).is_short() && !plan(1, 600, 2, 2).is_short());

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::linalg::kernels::Kernels;
+use crate::linalg::outer::ROW_UNIT;
 use crate::loss::Objective;
 use crate::optimizer::{Slots, Step};
 use crate::scalar::Scalar;
@@ -14,9 +15,6 @@ use crate::threads::{Shared, Team};
 /// Rows that go through the network together at most: a larger batch is several blocks whose gradients are added up.
 /// It bounds the memory of the tape, and how long an interruption waits.
 pub(crate) const BLOCK_ROWS: usize = 1024;
-
-/// Members split rows in multiples of this, so that tiles are seldom cut.
-const ROW_UNIT: usize = 4;
 
 /// What batches are made from, shared by all members of a team.
 #[derive(Clone, Copy)]

@@ -20,6 +20,11 @@ pub(crate) const fn tile_rows(registers: usize) -> usize {
     if registers >= 32 { 12 } else { 6 }
 }
 
+/// Members of a team split rows in multiples of this, which are multiplied at full speed: tiles are seldom cut. With 3, as
+/// for dot products, two threads had 18 and 14 of 32 rows: 4 x 128 took 1.02 with a batch of 32, 1.06 with 64, 1.01 with
+/// 256, 10 x 1024 1.07 with 32, 4 x 512 1.02 with 256 (Emerald Rapids, medians of nine rounds in turn).
+pub(crate) const ROW_UNIT: usize = 4;
+
 /// Columns of a panel of B, and of a tile of several rows.
 pub(crate) const fn panel<T: Scalar, S: Lanes<T>>() -> usize {
     REGISTERS_WIDE * S::N
@@ -34,9 +39,9 @@ const RUN: usize = 1024;
 
 /// The same where the rows of B do not follow each other in memory, which fills the first-level cache unevenly and
 /// leaves it to this loop to ask for lines: so many of them, and of A, stay there while all rows of A go by. dW of
-/// 784-512 and 784-256 (batches of 256 and 200, A without gaps) by itself ran at 157 GFLOP/s with 1,024, 163 and 164
-/// with this, 160 and 157 with 64 (one thread of Emerald Rapids, whose peak is 176); training as a whole took, with
-/// 256, 1.03 and 1.01.
+/// 784-512 and 784-256 (batches of 256 and 200, A without gaps), in a throw-away loop, ran at 157 GFLOP/s with 1,024, 163
+/// and 164 with this, 160 and 157 with 64 (one thread of Emerald Rapids, whose peak is 176); training as a whole took,
+/// with 256, 1.03 and 1.01.
 const RUN_APART: usize = 128;
 
 /// An operand A (rows, sum), one number of which is read at a time.
@@ -141,8 +146,8 @@ unsafe fn columns_of_tiles<T: Scalar, S: Lanes<T>, const W: usize>(
                 12.. if W <= REGISTERS_WIDE && tile_rows(S::REGISTERS) == 12 => {
                     tile::<T, S, 12, W, true>(s, rest, a, b, c, ahead)
                 }
-                // What blocks of 128 rows leave. Of six and two, the two would have too few sums: 3 x 1024 with 1,024 took
-                // 1.02 (measured as `Ahead` was).
+                // What blocks of 128 rows leave. Of six and two, the two would have too few sums: 3 x 1024 with 1,024
+                // took 1.02 (measured as `Ahead` was).
                 8 | 9 if W <= REGISTERS_WIDE && tile_rows(S::REGISTERS) == 12 => {
                     tile::<T, S, 8, W, false>(s, rest, a, b, c, ahead)
                 }

@@ -110,7 +110,8 @@ pub(super) unsafe fn slope_rows<T: ExpConstants, S: Lanes<T>>(s: S, d: Block<T>,
 /// Copies the block to `to`, and `sums[j]` = the sum of column j, added to what is there if `accumulate`.
 ///
 /// # Safety
-/// The blocks have the same rows and width; nobody writes `d`, and nobody else uses `to`.
+/// The blocks have the same rows and width; nobody writes `d`, which may be some columns of a wider block, and nobody
+/// else uses `to`.
 #[inline(always)]
 pub(super) unsafe fn copy_and_sum_columns<T: Scalar, S: Lanes<T>>(
     s: S,
@@ -122,11 +123,11 @@ pub(super) unsafe fn copy_and_sum_columns<T: Scalar, S: Lanes<T>>(
     for j in (0..d.width).step_by(S::N) {
         let left = S::N.min(d.width - j);
         let (mut from, mut to_row, out) = (d.first.wrapping_add(j), to.first.wrapping_add(j), &mut sums[j..j + left]);
-        // SAFETY: rows have room for whole registers, and `left` sums are left.
+        // SAFETY: rows of `to` have room for whole registers, and `left` columns and sums are left.
         unsafe {
             let mut sum = if accumulate { s.load_up_to(out.as_ptr(), left) } else { s.splat(T::ZERO) };
             for _ in 0..d.rows {
-                let value = s.load(from);
+                let value = s.load_up_to(from, left);
                 s.store(to_row, value);
                 sum = s.add(sum, value);
                 (from, to_row) = (from.wrapping_add(d.stride), to_row.wrapping_add(to.stride));
