@@ -17,13 +17,12 @@ from typing import Any
 import atheris
 
 with atheris.instrument_imports(include=["tinyrs", "json"]):
-    import numpy as np
     from tinyrs import _tinyrs, model_file
     from tinyrs.predictor import Predictor, loads
 
 GOLDEN = Path(__file__).parent / "golden/v1-predictor.safetensors"
 TENSORS = model_file.from_bytes(GOLDEN.read_bytes())[2]
-DESCRIPTION = _tinyrs.read_safetensors(np.frombuffer(GOLDEN.read_bytes(), np.uint8))[0][model_file.KEY]
+DESCRIPTION = _tinyrs.read_safetensors(GOLDEN.read_bytes())[0][model_file.KEY]
 
 
 def checked(description: bytes) -> bytes:
@@ -33,11 +32,11 @@ def checked(description: bytes) -> bytes:
         parsed = json.loads(text)
         if isinstance(parsed, dict):
             parsed.pop("sha256", None)
-            text = json.dumps(parsed | {"sha256": model_file._digest(parsed, TENSORS)})
+            sha = _tinyrs.digest(json.dumps(parsed), TENSORS)
+            text = json.dumps(parsed | {"sha256": sha})
     except (ValueError, RecursionError):
         pass
-    headers = [((name, a.dtype.str, a.shape), a.tobytes()) for name, a in TENSORS.items()]
-    return _tinyrs.write_safetensors(headers, {model_file.KEY: text})
+    return _tinyrs.write_safetensors(TENSORS, {model_file.KEY: text})
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

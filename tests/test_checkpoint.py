@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import tinyrs
 from tinyrs import History, Network, Optimizer, model_file
@@ -189,7 +188,7 @@ def test_tensors_and_fields_are_checked(tmp_path: Path) -> None:
     path = tmp_path / "run"
     fit(network(), checkpoint=path)
     kind, model, views = model_file.from_bytes(path.read_bytes())
-    tensors: dict[str, npt.NDArray[Any]] = dict(views)
+    tensors = {name: np.asarray(view) for name, view in views.items()}
 
     def refused(message: str, changed: dict[str, Any], more: dict[str, Any]) -> None:
         path.write_bytes(model_file.to_bytes(kind, model.values | changed, tensors | more))

@@ -170,7 +170,7 @@ def test_a_cold_start_has_to_answer_right(monkeypatch: pytest.MonkeyPatch) -> No
     module, code = processes.COLD_STARTS["tinyrs"]
     starts = {
         "tinyrs": (module, code),
-        "zeros": ("numpy", "import numpy as np\ny = np.zeros((1, 10))\n"),
+        "zeros": ("numpy", "import numpy as np\ny = np.zeros((1, 10)).tolist()\n"),
         "absent": ("no_such_module", ""),
     }
     monkeypatch.setattr(processes, "COLD_STARTS", starts)

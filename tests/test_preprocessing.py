@@ -12,8 +12,9 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from tinyrs import Network
-from tinyrs.preprocessing import CategoryColumn, Preprocessor, quantiles
-from tinyrs.tables import Table, is_missing
+from tinyrs.columns import Preprocessor, is_missing
+from tinyrs.preprocessing import fit_categories, fit_columns, quantiles
+from tinyrs.tables import Table
 
 
 def features(preprocessor: Preprocessor, encoded: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
@@ -59,7 +60,7 @@ def test_quantiles_count_a_weight_as_so_many_rows() -> None:
 @pytest.mark.parametrize("precision", ["f32", "f64"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_features_are_those_of_the_specification(table: Table, precision: str, dtype: Any) -> None:
-    preprocessor = Preprocessor.fit(table)
+    preprocessor = fit_columns(table)
     encoded = preprocessor.encode(table).astype(dtype)
     got = preprocessor.features(encoded, precision)
     assert got.dtype == {"f32": np.float32, "f64": np.float64}[precision]
@@ -72,7 +73,7 @@ def test_features_are_those_of_the_specification(table: Table, precision: str, d
 @pytest.mark.parametrize("precision", ["f32", "f64"])
 @pytest.mark.parametrize("rows", [1, 7, 300])
 def test_a_pass_is_features_and_network(table: Table, precision: str, rows: int) -> None:
-    preprocessor = Preprocessor.fit(table)
+    preprocessor = fit_columns(table)
     encoded = np.resize(preprocessor.encode(table), (rows, 4))
     network = Network([6, 33, 3], precision=precision, output_activation="softmax", seed=1)
     want = network.forward(preprocessor.features(encoded, precision))
@@ -85,7 +86,7 @@ def test_a_pass_is_features_and_network(table: Table, precision: str, rows: int)
 
 def test_numbers_are_centred_scaled_and_clipped() -> None:
     X = np.array([[0.0, 5, 1], [1, 5, 1], [2, 5, 1], [3, 5, 1], [1e300, 5, 9]])
-    preprocessor = Preprocessor.fit(Table.read(X))
+    preprocessor = fit_columns(Table.read(X))
     assert [n.flagged for n in preprocessor.numbers] == [False] * 3
     z = preprocessor.features(X, "f64")
     assert z.shape == (5, 2)  # a constant column gives nothing
@@ -95,14 +96,14 @@ def test_numbers_are_centred_scaled_and_clipped() -> None:
     assert z[4, 1] == pytest.approx(2 / np.sqrt(1 + 4 / 9))
     # Nothing that varies is still one feature; nothing but holes is a flag.
     same = np.full((4, 2), 3.0)
-    np.testing.assert_array_equal(Preprocessor.fit(Table.read(same)).features(same, "f32"), np.zeros((4, 1)))
+    np.testing.assert_array_equal(fit_columns(Table.read(same)).features(same, "f32"), np.zeros((4, 1)))
     holes = np.full((4, 1), np.nan)
-    np.testing.assert_array_equal(Preprocessor.fit(Table.read(holes)).features(holes, "f32"), np.ones((4, 1)))
+    np.testing.assert_array_equal(fit_columns(Table.read(holes)).features(holes, "f32"), np.ones((4, 1)))
 
 
 def test_many_categories_share_buckets() -> None:
     names = np.array([f"name {i % 700}" for i in range(1400)] + ["frequent"] * 99, dtype=object)[:, None]
-    preprocessor = Preprocessor.fit(Table.read(names))
+    preprocessor = fit_columns(Table.read(names))
     X = preprocessor.features(preprocessor.encode(names), "f32")
     assert X.shape == (1499, 256 + 16)
     np.testing.assert_array_equal(X.sum(axis=1), 1)
@@ -112,7 +113,7 @@ def test_many_categories_share_buckets() -> None:
 
 def test_categories_are_told_apart_by_type_and_missing_is_one_of_them() -> None:
     values = np.array([1, 1.0, True, "1", None, float("nan"), pd.NA], dtype=object)
-    column = CategoryColumn.fit(0, values)
+    column = fit_categories(0, values)
     codes = column.encode(values)
     assert len(set(codes[:4])) == 4
     assert len(set(codes[4:])) == 1
@@ -143,7 +144,7 @@ def test_columns_of_a_data_frame_are_found_by_name(convert: Any) -> None:
     ],
 )
 def test_rows_that_do_not_fit_are_refused(table: Table, X: Any, message: str) -> None:
-    preprocessor = Preprocessor.fit(table)
+    preprocessor = fit_columns(table)
     network = Network([6, 2])
     with pytest.raises(ValueError, match=message):
         preprocessor.features(X, "f32")
@@ -156,6 +157,5 @@ def test_rows_that_do_not_fit_are_refused(table: Table, X: Any, message: str) ->
 
 
 def test_it_survives_pickling(table: Table) -> None:
-    preprocessor = Preprocessor.fit(table)
-    preprocessor.transformer  # noqa: B018  # made once, and not what is pickled
+    preprocessor = fit_columns(table)
     assert pickle.loads(pickle.dumps(preprocessor)) == preprocessor

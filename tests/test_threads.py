@@ -159,6 +159,14 @@ def test_threadpoolctl_limits_our_pool() -> None:
     assert [(info["num_threads"], info["version"]) for info in ours] == [(before, tinyrs.__version__)]
 
 
+@pytest.mark.parametrize("order", ["import tinyrs, threadpoolctl", "import threadpoolctl, tinyrs"])
+def test_threadpoolctl_may_be_imported_before_or_after(order: str) -> None:
+    code = f"""{order}
+with threadpoolctl.threadpool_limits(1):
+    print([info["user_api"] for info in threadpoolctl.threadpool_info()], tinyrs.get_num_threads())"""
+    assert in_a_new_process(code) == "['tinyrs'] 1"
+
+
 COUNT = "import tinyrs; print(tinyrs.get_num_threads())"
 
 

@@ -115,6 +115,8 @@ def smoke(python: str, wheel: Path, with_pytest: bool) -> None:
     version, name = who
     with tempfile.TemporaryDirectory(prefix="tinyrs-smoke-") as folder:
         env = Environment(python, Path(folder))
+        env.install("--no-deps", str(wheel))
+        env.run("-c", "import tinyrs; tinyrs.Network([2, 3], seed=0).forward_one([1, 2])")  # without numpy
         env.install(str(wheel), *([oldest_numpy(wheel)] if version == OLDEST_PYTHON else []))
         env.run("-c", "import tinyrs")  # with numpy and nothing else installed
         env.run("-m", "tinyrs", "--help")

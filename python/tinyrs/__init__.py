@@ -9,9 +9,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
 from tinyrs import _threadpool as _threadpool
 from tinyrs._tinyrs import (
     Network,
@@ -21,15 +18,18 @@ from tinyrs._tinyrs import (
     machine_limits,
     set_num_threads,
 )
-from tinyrs.training import History
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from tinyrs.classifier import TinyClassifier as TinyClassifier
     from tinyrs.foreign.onnx import from_onnx as from_onnx
     from tinyrs.foreign.sklearn import from_sklearn as from_sklearn
     from tinyrs.foreign.torch import from_torch as from_torch
     from tinyrs.predictor import Predictor as Predictor
     from tinyrs.predictor import load as load
+    from tinyrs.training import History as History
 
 __version__: str = build_info()["version"]
 
@@ -51,8 +51,9 @@ __all__ = [
 ]
 
 
-# Imported when they are first asked for: `import tinyrs` is quick, and needs NumPy alone.
+# Imported when they are first asked for: `import tinyrs` is quick, see `tinyrs._lazy`.
 _LAZY = {
+    "History": "tinyrs.training",
     "Predictor": "tinyrs.predictor",
     "TinyClassifier": "tinyrs.classifier",
     "from_onnx": "tinyrs.foreign.onnx",
@@ -65,4 +66,6 @@ _LAZY = {
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'tinyrs' has no attribute {name!r}")
+    from importlib import import_module
+
     return getattr(import_module(_LAZY[name]), name)

@@ -1,18 +1,24 @@
-"""Lets `threadpoolctl.threadpool_limits` limit the threads of tinyrs, where threadpoolctl is installed."""
+"""Lets `threadpoolctl.threadpool_limits` limit the threads of tinyrs, whichever of the two is imported first.
+
+tinyrs does not import it: that takes longer than to load a model and ask it."""
 
 from __future__ import annotations
 
+import sys
+
 from tinyrs import _tinyrs
 
-try:
-    import threadpoolctl
-except ModuleNotFoundError:  # Nothing to register with.
-    pass
-else:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+    from typing import Any
+
+
+def register(threadpoolctl: Any) -> None:
+    """Tells threadpoolctl how to find the library and to read and set its number of threads."""
 
     class TinyrsController(threadpoolctl.LibController):  # type: ignore[misc]  # it has no annotations
-        """How threadpoolctl finds the library and reads and sets its number of threads."""
-
         user_api = "tinyrs"
         internal_api = "tinyrs"
         filename_prefixes = ("_tinyrs",)
@@ -30,3 +36,32 @@ else:
             pass
 
     threadpoolctl.register(TinyrsController)
+
+
+class RegisterOnImport:
+    """A finder that finds nothing by itself: it lets the others find threadpoolctl, and registers when that
+    has been executed."""
+
+    @classmethod
+    def find_spec(cls, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if name != "threadpoolctl":
+            return None
+        from importlib.util import find_spec
+
+        sys.meta_path.remove(cls)
+        spec = find_spec(name)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def execute_and_register(module: ModuleType) -> None:
+                execute(module)
+                register(module)
+
+            spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
+        return spec
+
+
+if sys.modules.get("threadpoolctl"):
+    register(sys.modules["threadpoolctl"])
+else:
+    sys.meta_path.insert(0, RegisterOnImport)

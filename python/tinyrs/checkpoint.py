@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from tinyrs import model_file
@@ -63,7 +64,8 @@ def read(path: str | os.PathLike[str], settings: Mapping[str, Any]) -> dict[str,
 
     def pairs(group: str) -> list[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
         def like(name: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-            return tensor(tensors, name, [array.dtype.name], (array.size,)).reshape(array.shape)
+            found = tensor(tensors, name, [array.dtype.name], (array.size,))
+            return np.asarray(found).reshape(array.shape)
 
         return [
             (like(f"{group}.{i}.weight", weight), like(f"{group}.{i}.bias", bias))

@@ -13,25 +13,29 @@ The checksum finds damage, not malice: whoever writes a file can compute it. So 
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
-import mmap
-import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn, TypeVar
+from tinyrs._tinyrs import (
+    Network,
+    Tensor,
+    build_info,
+    digest,
+    parse_json,
+    read_safetensors,
+    write_safetensors,
+)
 
-import numpy as np
-import numpy.typing as npt
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any, NoReturn, TypeVar
 
-from tinyrs._tinyrs import Network, build_info, read_safetensors, write_safetensors
-from tinyrs.files import writing
+    import numpy.typing as npt
+
+    T = TypeVar("T")
+    Tensors = Mapping[str, Tensor]
 
 FORMAT = 1
 KEY = "tinyrs"
-
-Tensors = Mapping[str, npt.NDArray[Any]]
-T = TypeVar("T")
 
 
 class Fields:
@@ -94,65 +98,54 @@ def refuse(field: str, expected: str, got: object) -> NoReturn:
     )
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name}, which is no number of JSON")
-
-
-def tensor(tensors: Tensors, name: str, dtypes: Sequence[str], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+def tensor(tensors: Tensors, name: str, dtypes: Sequence[str], shape: tuple[int, ...]) -> Tensor:
     """The tensor `name`, of one of these dtypes and of this shape; -1 stands for any size."""
-    array = tensors.get(name)
-    if array is None:
+    found = tensors.get(name)
+    if found is None:
         refuse(name, "a tensor", None)
-    fits = len(array.shape) == len(shape) and all(
-        want in (-1, got) for want, got in zip(shape, array.shape, strict=True)
+    fits = len(found.shape) == len(shape) and all(
+        want in (-1, got) for want, got in zip(shape, found.shape, strict=True)
     )
-    if array.dtype.name not in dtypes or not fits:
+    if found.dtype not in dtypes or not fits:
         sizes = ", ".join("any" if size == -1 else str(size) for size in shape)
-        got = f"{array.dtype.name} of shape {array.shape}"
+        got = f"{found.dtype} of shape {found.shape}"
         raise ValueError(f"model file: {name}: expected {' or '.join(dtypes)} of shape ({sizes}), got {got}")
-    return array
+    return found
 
 
-def _digest(description: Mapping[str, Any], tensors: Tensors) -> str:
-    """Of all that a file says; `description` without its checksum."""
-    sha = hashlib.sha256(json.dumps(description, sort_keys=True, separators=(",", ":")).encode())
-    for name in sorted(tensors):
-        array = tensors[name]
-        sha.update(f"{name} {array.dtype.str} {array.shape};".encode())
-        sha.update(np.ascontiguousarray(array).data)
-    return sha.hexdigest()
-
-
-def to_bytes(kind: str, model: Mapping[str, Any], tensors: Tensors) -> bytes:
+def to_bytes(kind: str, model: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
     """The bytes of a file: the same for the same model."""
+    import json
+
     description = {"format": FORMAT, "tinyrs": build_info()["version"], "kind": kind, "model": model}
-    # As JSON returns it: tuples are lists.
-    description = json.loads(json.dumps(description, allow_nan=False))
-    description["sha256"] = _digest(description, tensors)
-    headers = [((name, a.dtype.str, a.shape), a.tobytes()) for name, a in sorted(tensors.items())]
-    return write_safetensors(headers, {KEY: json.dumps(description, sort_keys=True, allow_nan=False)})
+    tensors = {name: Tensor(a.dtype.name, a.shape, a.tobytes()) for name, a in arrays.items()}
+    try:
+        sha = digest(json.dumps(description, allow_nan=False), tensors)
+    except ValueError as error:  # half of a surrogate pair in a name, as `surrogateescape` leaves it
+        raise ValueError(f"model: expected numbers and text that JSON can hold, got {error}") from None
+    return write_safetensors(tensors, {KEY: json.dumps(description | {"sha256": sha}, sort_keys=True)})
 
 
-def from_bytes(data: bytes | mmap.mmap) -> tuple[str, Fields, dict[str, npt.NDArray[Any]]]:
-    """Kind, model and tensors; the tensors are views of `data`.
+def from_bytes(data: bytes) -> tuple[str, Fields, Tensors]:
+    """Kind, model and tensors, which hold on to `data`.
 
     Raises
     ------
     ValueError
         If it is no model file, was damaged, or is of a newer format.
     """
-    raw = np.frombuffer(data, dtype=np.uint8)
     try:
-        metadata, headers = read_safetensors(raw)
+        metadata, tensors = read_safetensors(data)
     except ValueError as error:
         raise ValueError(f"model file: {error}") from None
     if KEY not in metadata:
         refuse("metadata", f"an entry {KEY!r}", sorted(metadata))
     try:
-        description = json.loads(metadata[KEY], parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+        fields = Fields("", parse_json(metadata[KEY]))
+    except ValueError as error:
+        if str(error).startswith("model file: "):
+            raise
         raise ValueError(f"model file: {KEY}: expected JSON, got {error}") from None
-    fields = Fields("", description)
     version = fields.whole("format", least=1)
     if version > FORMAT:
         by = fields.values.get("tinyrs")
@@ -160,12 +153,7 @@ def from_bytes(data: bytes | mmap.mmap) -> tuple[str, Fields, dict[str, npt.NDAr
             f"model file: format: expected at most {FORMAT}, got {version}: "
             f"written by tinyrs {by}, this is {build_info()['version']}"
         )
-    tensors = {
-        name: raw[start : start + np.dtype(dtype).itemsize * math.prod(shape)].view(dtype).reshape(shape)
-        for (name, dtype, shape), start in headers
-    }
-    sha = fields.get("sha256", str)
-    if sha != _digest({k: v for k, v in description.items() if k != "sha256"}, tensors):
+    if fields.get("sha256", str) != digest(metadata[KEY], tensors):
         raise ValueError(
             "model file: sha256: expected that of the contents, got another: the file is damaged"
         )
@@ -174,16 +162,19 @@ def from_bytes(data: bytes | mmap.mmap) -> tuple[str, Fields, dict[str, npt.NDAr
 
 def write(path: str | os.PathLike[str], data: bytes) -> None:
     """Writes a file whole or not at all."""
+    from tinyrs.files import writing
+
     with writing(path) as file:
         file.write(data)
 
 
-def read(path: str | os.PathLike[str]) -> mmap.mmap:
-    """A file's bytes, mapped into memory."""
+def read(path: str | os.PathLike[str]) -> bytes:
+    """A file's bytes. It is not mapped into memory: who cuts a mapped file short ends the process."""
     with open(path, "rb") as file:
-        if os.fstat(file.fileno()).st_size == 0:
-            raise ValueError(f"model file: expected a safetensors file, got the empty file {str(path)!r}")
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        data = file.read()
+    if not data:
+        raise ValueError(f"model file: expected a safetensors file, got the empty file {str(path)!r}")
+    return data
 
 
 # A network by itself.
@@ -220,9 +211,9 @@ def restore_network(model: Fields, tensors: Tensors) -> Network:
     options = {name: read(model, name) for name, read in OPTIONS.items()}
     dtype = {"f32": "float32", "f64": "float64"}.get(options["precision"], "float32")
 
-    def layer(i: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    def layer(i: int) -> tuple[Tensor, Tensor]:
         weight = tensor(tensors, f"layers.{i}.weight", [dtype], (-1, -1))
-        return weight, tensor(tensors, f"layers.{i}.bias", [dtype], (len(weight),))
+        return weight, tensor(tensors, f"layers.{i}.bias", [dtype], weight.shape[:1])
 
     # Not more layers than there are tensors, whatever the file says.
     layers = (layer(i) for i in range(model.whole("n_layers", least=1, below=len(tensors) + 1)))

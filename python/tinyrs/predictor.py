@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import copy
-import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
-
 from tinyrs import model_file
-from tinyrs._tinyrs import Network
-from tinyrs.export.model import Model
-from tinyrs.model_file import Fields, Tensors, refuse, tensor
-from tinyrs.preprocessing import CategoryColumn, NumberColumn, Preprocessor
-from tinyrs.tables import Table, is_frame, is_sparse
+from tinyrs._tinyrs import Network, Tensor
+from tinyrs.columns import CategoryColumn, NumberColumn, Preprocessor, is_frame, is_missing, is_sparse
+from tinyrs.labels import Labels
+from tinyrs.model_file import Fields, refuse, tensor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from tinyrs.export.model import Model
+    from tinyrs.model_file import Tensors
+else:
+    from tinyrs._lazy import np
 
 # Rows that a file holds with their outputs, for `verify`.
 SELF_TEST_ROWS = 8
-# The Python type of the labels of each dtype that a file may name; strings are as wide as the longest.
-LABELS: dict[str, type] = {
-    np.dtype(name).str: kind
-    for kind, names in {bool: "?", int: "bhilqBHILQ", float: "efd", str: "U"}.items()
-    for name in names
-}
+NAN = float("nan")
 
 
 class Predictor:
@@ -33,7 +32,8 @@ class Predictor:
     `TinyClassifier.predictor` and `tinyrs.load` give it.
 
     It needs nothing but NumPy (and narwhals, for data frames), does not change, and can be used by several
-    threads at once.
+    threads at once. `tinyrs.load`, `predict_one` and `predict_proba_one` do without NumPy: a process that
+    uses nothing else never imports it.
 
     Attributes
     ----------
@@ -56,28 +56,35 @@ class Predictor:
         self,
         network: Network,
         preprocessor: Preprocessor | None,
-        classes: npt.NDArray[Any],
+        classes: npt.NDArray[Any] | Labels,
         *,
         multilabel: bool = False,
         feature_names: Sequence[str] | None = None,
         training: Mapping[str, Any] | None = None,
     ) -> None:
-        self._network = copy.copy(network)
+        self._network = network.__copy__()
         self.preprocessor = preprocessor
-        self.classes_ = classes.copy()
-        self.classes_.flags.writeable = False
+        self._classes = classes if isinstance(classes, Labels) else _frozen(classes.copy())
+        self._values: list[Any] = classes.values if isinstance(classes, Labels) else classes.tolist()
         self.multilabel = multilabel
         self.n_features_in_ = network.layer_sizes[0] if preprocessor is None else preprocessor.n_columns
         self.feature_names_in_ = None if feature_names is None else tuple(feature_names)
         self.training = dict(training or {})
         # What every prediction needs, looked up once.
-        self._forward = Network.forward if preprocessor is None else preprocessor.transformer.forward
+        transformer = Network if preprocessor is None else preprocessor.transformer
+        self._forward, self._forward_one = transformer.forward, transformer.forward_one
         self._numbers_only = preprocessor is None or not preprocessor.categories
-        self._self_test: tuple[npt.NDArray[np.float64], npt.NDArray[Any]] | None = None
+        self._self_test: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def classes_(self) -> npt.NDArray[Any]:
+        if isinstance(self._classes, Labels):
+            self._classes = _frozen(self._classes.array())
+        return self._classes
 
     @property
     def network(self) -> Network:
-        return copy.copy(self._network)
+        return self._network.__copy__()
 
     def predict_proba(
         self, X: Any, *, out: npt.NDArray[Any] | None = None, n_threads: int | None = None
@@ -115,6 +122,61 @@ class Predictor:
         labels: npt.NDArray[Any] = p > 0.5 if self.multilabel else self.classes_[p.argmax(axis=-1)]
         return labels.astype(int) if self.multilabel else labels
 
+    def predict_proba_one(self, X: Mapping[str, Any] | Sequence[Any]) -> dict[Any, float]:
+        """The probability of each class, of each label for several labels, for one row: the numbers of
+        `predict_proba`, without arrays and without NumPy, as a request handler wants them.
+
+        Parameters
+        ----------
+        X : mapping or sequence
+            A value a column: by the columns' names, as a JSON object has them, or in their order. NaN or None
+            where one is missing.
+
+        Returns
+        -------
+        dict of label to float
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the columns do not fit, or a value that should be a number is none or infinite.
+        """
+        return dict(zip(self._values, self._outputs_of_one(X), strict=True))
+
+    def predict_one(self, X: Mapping[str, Any] | Sequence[Any]) -> Any:
+        """The most probable class of one row, which is as for `predict_proba_one`; for several labels the
+        list of those that are more probable than not."""
+        p = self._outputs_of_one(X)
+        if self.multilabel:
+            return [label for label, probability in zip(self._values, p, strict=True) if probability > 0.5]
+        return self._values[p.index(max(p))]
+
+    def _outputs_of_one(self, X: Mapping[str, Any] | Sequence[Any]) -> list[float]:
+        row = self._in_order(X) if hasattr(X, "keys") else X
+        if not self._numbers_only:
+            assert self.preprocessor is not None
+            row = self.preprocessor.encode_one(row)
+        try:
+            return self._forward_one(self._network, row)
+        except TypeError:  # None, or no number at all
+            return self._forward_one(self._network, [NAN if is_missing(value) else value for value in row])
+
+    def _in_order(self, X: Any) -> list[Any]:
+        """The values of a mapping in the order of the columns."""
+        names = self.feature_names_in_
+        if names is None:
+            got = type(X).__name__
+            raise TypeError(f"X: expected a sequence, since the columns have no names, got a {got}")
+        if len(X) == len(names):
+            try:
+                return [X[name] for name in names]
+            except KeyError:
+                pass
+        missing, extra = [name for name in names if name not in X], sorted(set(X) - set(names), key=str)
+        raise ValueError(
+            f"X: expected the columns of the training set, got a row without {missing} and with {extra}"
+        )
+
     def _encode(self, X: Any) -> npt.NDArray[Any]:
         if is_sparse(X) and self.preprocessor is None:
             csr: npt.NDArray[Any] = X.tocsr()  # or as good as one
@@ -130,6 +192,8 @@ class Predictor:
     def _encode_rows(self, X: Any) -> npt.NDArray[Any]:
         if self.preprocessor is not None:
             return self.preprocessor.encode(X, self.feature_names_in_)
+        from tinyrs.tables import Table
+
         table = Table.read(X, self.feature_names_in_)
         return np.column_stack([table.numbers(column) for column in range(len(table.columns))])
 
@@ -138,7 +202,7 @@ class Predictor:
         the model was saved; 0 for a predictor that comes from no file."""
         if self._self_test is None:
             return 0.0
-        rows, outputs = self._self_test
+        rows, outputs = map(np.asarray, self._self_test)
         return float(np.abs(self._forward(self._network, rows) - outputs).max())
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -194,12 +258,16 @@ class Predictor:
         OSError
             If the file cannot be written; what was there before is unharmed.
         """
+        from pathlib import Path
+
         from tinyrs.export import c
 
         text = c.to_text(self._model(), c.name_from(Path(path).stem) if name is None else name)
         model_file.write(path, text.encode())
 
     def _model(self) -> Model:
+        from tinyrs.export.model import Model
+
         return Model(self._network, self.preprocessor, self.classes_, self.multilabel, self.feature_names_in_)
 
     def to_bytes(self) -> bytes:
@@ -226,7 +294,7 @@ class Predictor:
             # None: the columns are the network's inputs.
             "categories": categories,
             "feature_names": self.feature_names_in_,
-            "classes": _describe_classes(self.classes_),
+            "classes": Labels.of(self.classes_).describe(),
             "multilabel": self.multilabel,
             "training": self.training,
         }
@@ -254,19 +322,14 @@ class Predictor:
         if names is not None and len(set(names)) != n_columns:
             refuse("model.feature_names", f"{n_columns} different names", names)
         network = model_file.restore_network(model.fields("network"), tensors)
-        classes = _restore_classes(model.fields("classes"))
-        outputs = network.layer_sizes[-1]
-        if len(classes) != outputs:
-            refuse(
-                "model.classes.values", f"{outputs} classes, as many as the network has outputs", len(classes)
-            )
+        classes, outputs = Labels.restore(model.fields("classes")), network.layer_sizes[-1]
+        if len(classes.values) != outputs:
+            expected = f"{outputs} classes, as many as the network has outputs"
+            refuse("model.classes.values", expected, len(classes.values))
         preprocessor, features = None, n_columns
         if model.values.get("categories") is not None:
             preprocessor = _restore_preprocessor(model, tensors, n_columns)
-            try:
-                features = preprocessor.transformer.n_features
-            except ValueError as error:
-                raise ValueError(f"model file: model: {error}") from None
+            features = preprocessor.transformer.n_features
         if features != network.layer_sizes[0]:
             refuse("model.network", f"{features} inputs, as many as the columns give", network.layer_sizes[0])
         predictor = cls(
@@ -278,12 +341,11 @@ class Predictor:
             training=model.get("training", dict, "an object"),
         )
         rows = tensor(tensors, "self_test.rows", ["float64"], (-1, n_columns))
-        expected = tensor(tensors, "self_test.outputs", ["float32", "float64"], (len(rows), outputs))
+        answers = tensor(tensors, "self_test.outputs", ["float32", "float64"], (rows.shape[0], outputs))
         # Without preprocessing a number may not be missing either.
-        wrong = np.isinf(rows) if preprocessor is not None else ~np.isfinite(rows)
-        if wrong.any() or not np.isfinite(expected).all():
+        if not (rows.is_finite(missing=preprocessor is not None) and answers.is_finite()):
             refuse("self_test", "finite numbers", "others")
-        predictor._self_test = rows.copy(), expected.copy()
+        predictor._self_test = rows.copy(), answers.copy()
         return predictor
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -292,9 +354,14 @@ class Predictor:
     def __repr__(self) -> str:
         sizes = "-".join(map(str, self._network.layer_sizes))
         return (
-            f"<tinyrs.Predictor of {len(self.classes_)} classes from {self.n_features_in_} columns: "
+            f"<tinyrs.Predictor of {len(self._values)} classes from {self.n_features_in_} columns: "
             f"{sizes}, {self._network.precision}>"
         )
+
+
+def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    array.flags.writeable = False
+    return array
 
 
 def _as_array(X: Any) -> npt.NDArray[Any]:
@@ -303,36 +370,12 @@ def _as_array(X: Any) -> npt.NDArray[Any]:
     return array if array.dtype.kind in "biuf" else np.asarray(X, dtype=object)
 
 
-def _describe_classes(classes: npt.NDArray[Any]) -> dict[str, Any]:
-    values = classes.tolist()
-    name = "<U0" if classes.dtype.kind == "U" else classes.dtype.newbyteorder("=").str
-    if classes.dtype == object and all(type(value) in LABELS.values() for value in values):
-        name = "object"
-    elif name not in LABELS:
-        raise ValueError(f"classes: expected strings, numbers or booleans to save, got dtype {classes.dtype}")
-    return {"dtype": name, "values": values}
-
-
-def _restore_classes(fields: Fields) -> npt.NDArray[Any]:
-    name, values = fields.get("dtype", str), fields.get("values", list, "a list")
-    allowed = set(LABELS.values()) if name == "object" else {LABELS.get(name)}
-    if not values or not all(type(value) in allowed for value in values):
-        refuse(f"{fields.path}.values", f"values of dtype {name!r}", values)
-    try:
-        classes = np.array(values, dtype=name)
-    except OverflowError as error:
-        refuse(fields.path, f"values of dtype {name!r}", error)
-    if len(set(classes.tolist())) != len(values):
-        refuse(f"{fields.path}.values", "different classes", values)
-    return classes
-
-
 def _restore_preprocessor(model: Fields, tensors: Tensors, n_columns: int) -> Preprocessor:
     column = tensor(tensors, "numbers.column", ["int64"], (-1,))
     centre = tensor(tensors, "numbers.centre", ["float64"], column.shape)
     scale = tensor(tensors, "numbers.scale", ["float64"], column.shape)
     flagged = tensor(tensors, "numbers.flagged", ["bool"], column.shape)
-    if flagged.view(np.uint8).max(initial=0) > 1:
+    if any(byte > 1 for byte in flagged.tobytes()):
         refuse("numbers.flagged", "zeros and ones", "others")
     numbers = [
         NumberColumn(*values)
@@ -348,7 +391,10 @@ def _restore_preprocessor(model: Fields, tensors: Tensors, n_columns: int) -> Pr
     places = [n.column for n in numbers] + [c.column for c in categories]
     if sorted(places) != list(range(n_columns)):
         refuse("model", f"each of {n_columns} columns once", sorted(places))
-    return Preprocessor(n_columns, tuple(numbers), tuple(categories))
+    try:
+        return Preprocessor(n_columns, tuple(numbers), tuple(categories))
+    except ValueError as error:
+        raise ValueError(f"model file: model: {error}") from None
 
 
 def loads(data: bytes) -> Predictor | Network:

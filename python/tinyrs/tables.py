@@ -9,28 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tinyrs.columns import is_frame, is_missing
+
 Numbers = npt.NDArray[np.float64]
 Objects = npt.NDArray[np.object_]
-
-
-def is_frame(X: Any) -> bool:
-    """Whether it is a data frame: of pandas or polars, or a table of pyarrow."""
-    return hasattr(X, "columns") or hasattr(X, "column_names")
-
-
-def is_sparse(X: Any) -> bool:
-    """Whether it is a sparse matrix or array of SciPy."""
-    return hasattr(X, "tocsr")
-
-
-def is_missing(value: object) -> bool:
-    """Whether it stands for nothing: None, NaN, NaT, pandas.NA."""
-    if value is None:
-        return True
-    try:
-        return bool(value != value)
-    except (TypeError, ValueError):  # pandas.NA is neither
-        return True
 
 
 @dataclass(frozen=True)

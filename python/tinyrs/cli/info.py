@@ -7,7 +7,7 @@ from typing import Any
 
 import tinyrs
 from tinyrs.cli.shell import CliError, Parser, say
-from tinyrs.preprocessing import MISSING
+from tinyrs.columns import MISSING
 
 
 def parser() -> Parser:

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 from tinyrs.cli.columns import Numbers, Place, numbers, texts
 from tinyrs.cli.data import Source
 from tinyrs.cli.shell import CliError, suggestion
+from tinyrs.columns import MISSING, CategoryColumn
 from tinyrs.predictor import Predictor, load
-from tinyrs.preprocessing import MISSING, CategoryColumn
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -100,7 +100,7 @@ def _columns(predictor: Predictor, source: Source, target: str | None) -> Sequen
     return names
 
 
-# What the name of a category was made of: see `tinyrs.preprocessing`. Text in a file stands for any of them.
+# What the name of a category was made of: see `tinyrs.columns`. Text in a file stands for any of them.
 _VALUES: dict[str, Callable[[str], object]] = {
     "s": str,
     "i": int,

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from tinyrs._tinyrs import build_info
+from tinyrs.columns import MISSING, CategoryColumn
 from tinyrs.export import c_templates as text
 from tinyrs.export.model import Layer, Model
-from tinyrs.preprocessing import MISSING, CategoryColumn
 
 Fill = Callable[..., str]  # a template's text, with these values beside those of the model
 ON_A_LINE = 6

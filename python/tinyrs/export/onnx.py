@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyrs._tinyrs import build_info
+from tinyrs.columns import CategoryColumn
 from tinyrs.export.model import Model
-from tinyrs.preprocessing import CategoryColumn
 
 try:
     import onnx

@@ -98,6 +98,24 @@ pub fn as_slice<'a, T: Element>(array: &'a Bound<PyArrayDyn<T>>) -> &'a [T] {
     unsafe { std::slice::from_raw_parts(array.data(), array.len()) }
 }
 
+/// The numbers of an iterable, one row.
+///
+/// # Errors
+/// TypeError if it is none, or holds something else.
+pub fn as_row<T: Scalar>(argument: &str, value: &Bound<PyAny>) -> PyResult<Vec<T>> {
+    let not_a_row =
+        |got: String| PyTypeError::new_err(format!("{argument}: expected a row of real numbers, got {got}"));
+    let items = value.try_iter().map_err(|_| not_a_row(value.get_type().to_string()))?;
+    let number = |(place, item): (usize, PyResult<Bound<PyAny>>)| {
+        let item = item?;
+        match item.extract::<f64>() {
+            Ok(number) => Ok(T::from_f64(number)),
+            Err(_) => Err(not_a_row(format!("{} in column {place}", item.repr()?))),
+        }
+    };
+    items.enumerate().map(number).collect()
+}
+
 /// A shape as Python writes it.
 pub fn tuple(shape: &[usize]) -> String {
     match shape {

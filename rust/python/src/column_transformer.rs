@@ -2,10 +2,11 @@
 
 use numpy::{Element, PyArrayDyn};
 use pyo3::prelude::*;
+use pyo3::types::PyList;
 use tinyrs_core::{CategoryColumn, Dispatch, Matrix, MatrixMut, NumberColumn, Scalar};
 
 use crate::errors::to_python;
-use crate::network::{AnyNetwork, Network};
+use crate::network::{AnyNetwork, Network, with_network};
 use crate::options::unknown_precision;
 use crate::passes::{self, About, Keywords, with_about};
 
@@ -115,6 +116,30 @@ impl ColumnTransformer {
             (AnyNetwork::F64(network), true) => self.forward_of::<f32, f64>(network, X, keywords),
             (AnyNetwork::F64(network), false) => self.forward_of::<f64, f64>(network, X, keywords),
         }
+    }
+
+    /// The outputs of a network for one row of Python's numbers, as Python's numbers: the bits of `forward`, without NumPy.
+    ///
+    /// Parameters
+    /// ----------
+    /// network : Network
+    ///     One of n_features inputs.
+    /// X : iterable of float
+    ///     n_columns of them, NaN where one is missing.
+    ///
+    /// Returns
+    /// -------
+    /// list of float
+    ///
+    /// Raises
+    /// ------
+    /// ValueError, TypeError
+    ///     If they are too few or too many, or one is infinite or no real number.
+    #[expect(non_snake_case, reason = "the name of the Python argument")]
+    fn forward_one<'py>(&self, network: &Bound<'py, Network>, X: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
+        with_network!(&*network.get().current(), network => with_about(network, |about| {
+            passes::run_one(X, about, |x: Matrix<f64>, out, n_threads| self.0.forward(network, x, out, n_threads))
+        }))
     }
 }
 

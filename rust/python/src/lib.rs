@@ -3,6 +3,7 @@
 mod arrays;
 mod checkpoint;
 mod column_transformer;
+mod description;
 mod errors;
 mod gradients;
 mod network;
@@ -29,11 +30,13 @@ mod _tinyrs {
     #[pymodule_export]
     use crate::column_transformer::ColumnTransformer;
     #[pymodule_export]
+    use crate::description::parse_json;
+    #[pymodule_export]
     use crate::network::Network;
     #[pymodule_export]
     use crate::optimizer::Optimizer;
     #[pymodule_export]
-    use crate::safetensors::{read_safetensors, write_safetensors};
+    use crate::safetensors::{Tensor, digest, read_safetensors, write_safetensors};
 
     /// An instruction set that cannot be had is an error at import, not at the first pass.
     #[pymodule_init]

@@ -14,7 +14,7 @@ use crate::errors::to_python;
 use crate::gradients::{self, Data, loss_of};
 use crate::options::{Options, random_seed, rate_factors, seed_of, sizes, unknown_precision};
 use crate::parameters::{copies_of, network_of, set_parameters};
-use crate::passes::{self, Keywords};
+use crate::passes::{self, Keywords, with_about};
 use crate::training;
 
 /// A `#[pyclass]` cannot be generic.
@@ -28,11 +28,12 @@ pub enum AnyNetwork {
 macro_rules! with_network {
     ($any:expr, $network:ident => $body:expr) => {
         match $any {
-            AnyNetwork::F32($network) => $body,
-            AnyNetwork::F64($network) => $body,
+            $crate::network::AnyNetwork::F32($network) => $body,
+            $crate::network::AnyNetwork::F64($network) => $body,
         }
     };
 }
+pub(crate) use with_network;
 
 /// A multi-layer perceptron: activation(W x + b) * activation_scale for each hidden layer, and an output.
 ///
@@ -178,6 +179,28 @@ impl Network {
         n_threads: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         with_network!(&*self.current(), network => passes::forward(network, X, Keywords { out, n_threads }))
+    }
+
+    /// The outputs for one row of Python's numbers, as Python's numbers: the bits of `forward`, without NumPy.
+    ///
+    /// Parameters
+    /// ----------
+    /// X : iterable of float
+    ///     As many as the network has inputs, all finite.
+    ///
+    /// Returns
+    /// -------
+    /// list of float
+    ///
+    /// Raises
+    /// ------
+    /// ValueError, TypeError
+    ///     If they are too few or too many, or one is NaN, infinite or no real number.
+    #[expect(non_snake_case, reason = "the name of the Python argument")]
+    fn forward_one<'py>(&self, X: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
+        with_network!(&*self.current(), network => with_about(network, |about| {
+            passes::run_one(X, about, |x, out, n_threads| network.forward(x, out, n_threads))
+        }))
     }
 
     /// What `forward` does with a batch, in words: the kernel, the blocks, the threads, the GIL, and why.

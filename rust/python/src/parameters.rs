@@ -8,6 +8,7 @@ use tinyrs_core::{Config, Dispatch, Layer, Matrix, Network};
 
 use crate::arrays::{as_array, as_slice, tuple};
 use crate::errors::to_python;
+use crate::safetensors::Tensor;
 
 /// Copies of all of them.
 pub fn copies_of<'py, T: Dispatch + Element>(py: Python<'py>, layers: &[Layer<T>]) -> PyResult<Bound<'py, PyList>> {
@@ -19,28 +20,58 @@ pub fn copies_of<'py, T: Dispatch + Element>(py: Python<'py>, layers: &[Layer<T>
     Ok(list)
 }
 
-/// The arrays of one (W, b) pair, of the right type and rank.
-type Pair<'py, T> = (Bound<'py, PyArrayDyn<T>>, Bound<'py, PyArrayDyn<T>>);
+/// An array, or what a tensor holds: reading a model file takes no NumPy.
+enum Values<'py, T: Element> {
+    Array(Bound<'py, PyArrayDyn<T>>),
+    Tensor(Vec<T>, Vec<usize>),
+}
 
-fn pair<'py, T: Dispatch + Element>(index: usize, item: &Bound<'py, PyAny>) -> PyResult<Pair<'py, T>> {
+impl<'py, T: Dispatch + Element> Values<'py, T> {
+    fn new(argument: &str, value: &Bound<'py, PyAny>) -> PyResult<Self> {
+        match value.cast::<Tensor>() {
+            Ok(tensor) => Ok(Values::Tensor(tensor.get().to_vec(argument)?, tensor.get().dims().to_vec())),
+            Err(_) => as_array(argument, value).map(Values::Array),
+        }
+    }
+
+    fn shape(&self) -> &[usize] {
+        match self {
+            Values::Array(array) => array.shape(),
+            Values::Tensor(_, shape) => shape,
+        }
+    }
+
+    fn as_slice(&self) -> &[T] {
+        match self {
+            Values::Array(array) => as_slice(array),
+            Values::Tensor(elements, _) => elements,
+        }
+    }
+
+    fn as_matrix(&self) -> PyResult<Matrix<'_, T>> {
+        Matrix::new("W", self.as_slice(), self.shape()[0], self.shape()[1]).map_err(to_python)
+    }
+}
+
+/// One (W, b), of the right type and rank.
+fn pair<'py, T: Dispatch + Element>(
+    index: usize,
+    item: &Bound<'py, PyAny>,
+) -> PyResult<(Values<'py, T>, Values<'py, T>)> {
     let (weight, bias): (Bound<PyAny>, Bound<PyAny>) = item.extract().map_err(|_| {
         let got = item.get_type();
         PyTypeError::new_err(format!("parameters[{index}]: expected a pair (W, b), got {got}"))
     })?;
-    let array = |name: &str, value: &Bound<'py, PyAny>, rank: usize, expected: &str| {
+    let values = |name: &str, value: &Bound<'py, PyAny>, rank: usize, expected: &str| {
         let argument = format!("parameters[{index}].{name}");
-        let array = as_array::<T>(&argument, value)?;
-        if array.ndim() != rank {
-            let got = tuple(array.shape());
+        let values = Values::new(&argument, value)?;
+        if values.shape().len() != rank {
+            let got = tuple(values.shape());
             return Err(PyValueError::new_err(format!("{argument}: expected shape {expected}, got {got}")));
         }
-        Ok(array)
+        Ok(values)
     };
-    Ok((array("W", &weight, 2, "(outputs, inputs)")?, array("b", &bias, 1, "(outputs,)")?))
-}
-
-fn as_matrix<'a, T: Dispatch + Element>(weight: &'a Bound<PyArrayDyn<T>>) -> PyResult<Matrix<'a, T>> {
-    Matrix::new("W", as_slice(weight), weight.shape()[0], weight.shape()[1]).map_err(to_python)
+    Ok((values("W", &weight, 2, "(outputs, inputs)")?, values("b", &bias, 1, "(outputs,)")?))
 }
 
 fn iterate<'py>(
@@ -57,7 +88,7 @@ fn iterate<'py>(
 pub fn network_of<T: Dispatch + Element>(parameters: &Bound<PyAny>, config: Config) -> PyResult<Network<T>> {
     let layers = iterate(parameters)?.map(|(index, item)| {
         let (weight, bias) = pair::<T>(index, &item?)?;
-        Layer::new(&format!("parameters[{index}]"), as_matrix(&weight)?, as_slice(&bias)).map_err(to_python)
+        Layer::new(&format!("parameters[{index}]"), weight.as_matrix()?, bias.as_slice()).map_err(to_python)
     });
     Network::from_layers(layers.collect::<PyResult<_>>()?, config).map_err(to_python)
 }
@@ -68,6 +99,6 @@ pub fn set_parameters<T: Dispatch + Element>(
     set: impl FnOnce(&[(Matrix<T>, &[T])]) -> tinyrs_core::Result<()>,
 ) -> PyResult<()> {
     let pairs = iterate(parameters)?.map(|(index, item)| pair::<T>(index, &item?)).collect::<PyResult<Vec<_>>>()?;
-    let views = pairs.iter().map(|(weight, bias)| Ok((as_matrix(weight)?, as_slice(bias))));
+    let views = pairs.iter().map(|(weight, bias)| Ok((weight.as_matrix()?, bias.as_slice())));
     set(&views.collect::<PyResult<Vec<_>>>()?).map_err(to_python)
 }

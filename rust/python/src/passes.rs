@@ -3,9 +3,10 @@
 use numpy::{Element, PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::types::PyList;
 use tinyrs_core::{Dispatch, Layer, Matrix, MatrixMut, Network, Scalar, num_threads};
 
-use crate::arrays::{as_array, as_count, as_output, as_slice, tuple};
+use crate::arrays::{as_array, as_count, as_output, as_row, as_slice, tuple};
 use crate::errors::to_python;
 use crate::sparse::as_csr;
 
@@ -40,6 +41,23 @@ pub fn forward<'py, T: Dispatch + Element>(
         let pass = |out: &mut MatrixMut<T>, n_threads| network.forward_sparse(csr, out, n_threads);
         run_into(x.py(), keywords, (&shape, rows, about), &[] as &[T], pass)
     })
+}
+
+/// The outputs of one row of Python's numbers, as Python's numbers: `pass(X, out, n_threads)`. It needs no NumPy.
+pub fn run_one<'py, S: Scalar, T: Element + Scalar>(
+    x: &Bound<'py, PyAny>,
+    about: &About,
+    pass: impl Fn(Matrix<S>, &mut MatrixMut<T>, usize) -> tinyrs_core::Result<()> + Sync,
+) -> PyResult<Bound<'py, PyList>> {
+    let x_values: Vec<S> = as_row("X", x)?;
+    let mut y = vec![T::ZERO; about.outputs];
+    let matrix = Matrix::new("X", &x_values, 1, x_values.len()).map_err(to_python)?;
+    let mut out = MatrixMut::new("out", &mut y, 1, about.outputs).map_err(to_python)?;
+    let n_threads = num_threads(None);
+    let mut pass = || pass(matrix, &mut out, n_threads);
+    let outcome = if (about.is_short)(1, n_threads) { pass() } else { x.py().detach(pass) };
+    outcome.map_err(to_python)?;
+    PyList::new(x.py(), y.into_iter().map(Scalar::to_f64))
 }
 
 /// Calls `f` with what is known of a pass through `network`.
