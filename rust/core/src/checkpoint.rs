@@ -7,7 +7,7 @@ use crate::optimizer::{Moment, Optimizer, OptimizerConfig};
 use crate::scalar::Scalar;
 use crate::threads::Shared;
 use crate::training_config::{Monitor, TrainingConfig};
-use crate::workspace::{Aligned, zeros};
+use crate::workspace::Arena;
 
 /// What an epoch came to.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -34,10 +34,10 @@ pub struct Standing<'a, T: Scalar> {
     pub epochs: &'a [Epoch],
     /// The parameters.
     pub layers: &'a [Layer<T>],
-    /// Parameters and moments.
-    pub(crate) finished: &'a Copies<T>,
+    /// The optimizer's.
+    pub(crate) moments: &'a Arrays<T>,
     /// Parameters of the best epoch, where they are kept.
-    pub(crate) best: Option<&'a Copies<T>>,
+    pub(crate) best: Option<&'a Copies>,
     pub(crate) optimizer: OptimizerConfig,
     pub(crate) steps: u64,
 }
@@ -48,16 +48,15 @@ impl<T: Scalar> Standing<'_, T> {
     /// # Errors
     /// [`Error::OutOfMemory`].
     pub fn checkpoint(&self) -> Result<Checkpoint<T>> {
-        let mut best = None;
-        if let Some(copies) = self.best {
+        let best = self.best.map(|copies| {
             let mut layers = self.layers.to_vec();
-            for (layer, pair) in layers.iter_mut().zip(copies.0.chunks_exact(2)) {
-                layer.copy_from(&pair[0], &pair[1]);
-            }
-            best = Some(layers);
-        }
-        let pairs = self.finished.0[2 * self.layers.len()..].chunks_exact(2);
-        let mut first = pairs.map(|pair| Moment::new(&pair[0], &pair[1])).collect::<Result<Vec<_>>>()?;
+            copies.give_layers(&mut layers);
+            layers
+        });
+        // SAFETY: as `Arrays` says, and they are that long.
+        let moment =
+            |pair: &Arrays<T>| unsafe { Moment::new(pair[0].0.slice(0..pair[0].1), pair[1].0.slice(0..pair[1].1)) };
+        let mut first = self.moments.chunks_exact(2).map(moment).collect::<Result<Vec<_>>>()?;
         let second = first.split_off(self.layers.len());
         let optimizer = Optimizer::with_state(self.optimizer, self.steps, first, second)?;
         Ok(Checkpoint { epochs: self.epochs.to_vec(), layers: self.layers.to_vec(), best, optimizer })
@@ -125,35 +124,57 @@ impl Best {
     }
 }
 
-/// Copies of some arrays, to go back to.
-pub(crate) struct Copies<T: Scalar>(Vec<Aligned<T>>);
+/// The arrays that training changes, with their lengths: the parameters, a weight and a bias for each layer, then the
+/// optimizer's moments likewise. Between epochs nobody else uses them.
+pub(crate) type Arrays<T> = [(Shared<T>, usize)];
 
-impl<T: Scalar> Copies<T> {
-    pub(crate) fn of(arrays: &[(Shared<T>, usize)]) -> Result<Self> {
-        let mut copies = Copies(arrays.iter().map(|(_, len)| zeros("layer_sizes", *len)).collect::<Result<_>>()?);
-        copies.take(arrays);
-        Ok(copies)
+/// Copies of some arrays, to go back to.
+pub(crate) struct Copies(Arena);
+
+impl Copies {
+    /// Room for them, which holds any numbers yet.
+    pub(crate) fn new<T: Scalar>(arrays: &Arrays<T>) -> Result<Self> {
+        let len: usize = arrays.iter().map(|(_, len)| len).sum();
+        Arena::new("layer_sizes", len.saturating_mul(size_of::<T>())).map(Copies)
     }
 
-    pub(crate) fn take(&mut self, arrays: &[(Shared<T>, usize)]) {
-        for (copy, (array, len)) in self.0.iter_mut().zip(arrays) {
-            // SAFETY: between epochs nobody else uses the arrays, which are that long.
-            copy.copy_from_slice(unsafe { array.slice(0..*len) });
-        }
+    pub(crate) fn take<T: Scalar>(&mut self, arrays: &Arrays<T>) {
+        // SAFETY: as `Arrays` says, and they are that long.
+        self.fill(arrays.iter().map(|(array, len)| unsafe { &*array.slice(0..*len) }));
     }
 
     /// Copies of their weights and biases.
-    pub(crate) fn take_layers(&mut self, layers: &[Layer<T>]) {
-        for (pair, layer) in self.0.chunks_exact_mut(2).zip(layers) {
-            pair[0].copy_from_slice(layer.weight());
-            pair[1].copy_from_slice(layer.bias());
+    pub(crate) fn take_layers<T: Scalar>(&mut self, layers: &[Layer<T>]) {
+        self.fill(layers.iter().flat_map(|layer| [layer.weight(), layer.bias()]));
+    }
+
+    fn fill<'a, T: Scalar>(&mut self, arrays: impl Iterator<Item = &'a [T]>) {
+        let mut room = self.0.as_mut_slice();
+        for array in arrays {
+            let (copy, rest) = room.split_at_mut(array.len());
+            copy.copy_from_slice(array);
+            room = rest;
         }
     }
 
-    pub(crate) fn restore(&self, arrays: &[(Shared<T>, usize)]) {
-        for (copy, (array, len)) in self.0.iter().zip(arrays) {
+    pub(crate) fn restore<T: Scalar>(&self, arrays: &Arrays<T>) {
+        let mut copies = self.0.as_slice();
+        for (array, len) in arrays {
+            let (copy, rest) = copies.split_at(*len);
             // SAFETY: as above.
             unsafe { array.slice(0..*len) }.copy_from_slice(copy);
+            copies = rest;
+        }
+    }
+
+    /// Gives them to `layers`, whose parameters they are of.
+    fn give_layers<T: Scalar>(&self, layers: &mut [Layer<T>]) {
+        let mut copies = self.0.as_slice();
+        for layer in layers {
+            let (weight, rest) = copies.split_at(layer.weight().len());
+            let (bias, rest) = rest.split_at(layer.bias().len());
+            layer.copy_from(weight, bias);
+            copies = rest;
         }
     }
 }

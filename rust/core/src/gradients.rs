@@ -136,7 +136,8 @@ pub fn backward<T: Dispatch>(
                     let share = team.share(tape.outputs(l), 1);
                     for output in share.clone().step_by(STRIPE) {
                         let stripe = output..(output + STRIPE).min(share.end);
-                        tape.parameter_gradient(team, l, (stripe, output), block, start > 0);
+                        let to = tape.weight_gradient(l, output);
+                        tape.parameter_gradient(team, l, (stripe, to), block, start > 0);
                     }
                 }
             }

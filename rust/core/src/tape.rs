@@ -2,7 +2,8 @@
 //!
 //! Members of a team split the *rows* of a block for the passes, which need no barrier between layers then, and the
 //! *outputs* of each layer for the gradients, which sum over all rows. So a block has two phases, with a barrier behind
-//! each. All buffers are made once; a step allocates nothing.
+//! each; who is done with its share takes over what others have not begun. All buffers are made once; a step allocates
+//! nothing.
 
 use std::ops::Range;
 
@@ -118,6 +119,8 @@ pub(crate) struct Tape<T: Scalar> {
     layers: Vec<Record<T>>,
     /// For each member, a stripe of deltas (rows, up to [`STRIPE`]).
     stripes: Shared<T>,
+    /// For each member, the gradient of a stripe (up to [`STRIPE`], inputs of the widest layer).
+    passing: Shared<T>,
     rows: usize,
     /// Where the pointers point to.
     _memory: Arena,
@@ -132,8 +135,8 @@ impl<T: Scalar> Tape<T> {
         // Once to see how much it takes, then for good.
         let (_, len) = lay_out(network, parameters, purpose, std::ptr::null_mut());
         let mut memory = Arena::new("batch_size", len.saturating_mul(size_of::<T>()))?;
-        let ((input, layers, stripes), _) = lay_out(network, parameters, purpose, memory.start());
-        Ok(Tape { kernels: network.kernels(), input, layers, stripes, rows: purpose.rows, _memory: memory })
+        let ((input, layers, [stripes, passing]), _) = lay_out(network, parameters, purpose, memory.start());
+        Ok(Tape { kernels: network.kernels(), input, layers, stripes, passing, rows: purpose.rows, _memory: memory })
     }
 
     /// Rows of the largest block.
@@ -169,6 +172,18 @@ impl<T: Scalar> Tape<T> {
         let Record { inputs, gradient, .. } = &self.layers[l];
         // SAFETY: the caller's promise.
         unsafe { (gradient.weight.slice(output * inputs..(output + 1) * inputs), *gradient.bias.0.add(output)) }
+    }
+
+    /// Where the gradients by the weights of the outputs from `output` on of layer `l` are.
+    pub(crate) fn weight_gradient(&self, l: usize, output: usize) -> Shared<T> {
+        let layer = &self.layers[l];
+        layer.gradient.weight.at(output * layer.inputs)
+    }
+
+    /// Where a member may leave those of a stripe that it uses at once: they are in its cache.
+    pub(crate) fn passing_gradient(&self, team: &Team) -> Shared<T> {
+        let widest = self.layers.iter().map(|layer| layer.inputs).max().unwrap_or(0);
+        self.passing.at(team.index * widest * STRIPE)
     }
 
     /// Packs the weights of the outputs `share` of layer `l`.
@@ -290,8 +305,7 @@ impl<T: Scalar> Tape<T> {
     }
 
     /// The gradients of the outputs `stripe` of layer `l`, dW = dZ^T X and db = sum(dZ) over the first `rows` rows,
-    /// added to what is there if `accumulate`. That by the weights goes to the rows of the gradient from `to` on: those
-    /// of the same outputs, or others that are not needed any more.
+    /// added to what is there if `accumulate`. That by the weights goes to `to` (outputs of the stripe, inputs).
     ///
     /// dZ is copied first, which closes the gaps between its rows: the product of 784-512, in a throw-away loop, ran at
     /// 157 GFLOP/s so, at 134 without (batch 256, one thread of Emerald Rapids; see `RUN_APART` in `outer`). With both,
@@ -304,7 +318,7 @@ impl<T: Scalar> Tape<T> {
         &self,
         team: &Team,
         l: usize,
-        (stripe, to): (Range<usize>, usize),
+        (stripe, to): (Range<usize>, Shared<T>),
         rows: usize,
         accumulate: bool,
     ) {
@@ -323,19 +337,14 @@ impl<T: Scalar> Tape<T> {
                 Sizes { rows: stripe.len(), columns: layer.inputs, sum: rows },
                 Left { first: copy.first, stride: copy.stride, transposed: true },
                 Right { first: x.first, stride: x.stride, panel_stride: self.kernels.panel() },
-                Target {
-                    first: layer.gradient.weight.at(to * layer.inputs).0,
-                    stride: layer.inputs,
-                    padded: false,
-                    accumulate,
-                },
+                Target { first: to.0, stride: layer.inputs, padded: false, accumulate },
             );
         }
     }
 }
 
-/// The input of a tape, its layers, and its stripes.
-type Layout<T> = (Buffer<T>, Vec<Record<T>>, Shared<T>);
+/// The input of a tape, its layers, and its members' own buffers.
+type Layout<T> = (Buffer<T>, Vec<Record<T>>, [Shared<T>; 2]);
 
 /// The buffers of a tape one after the other from `start` on, and the elements they take.
 ///
@@ -386,6 +395,7 @@ fn lay_out<T: Scalar>(
             gradient: Parameters { weight: take(outputs * inputs), bias: take(outputs) },
         });
     }
-    let stripes = take(purpose.members.saturating_mul(rows * STRIPE));
-    ((input, layers, stripes), taken)
+    let widest = layers.iter().map(|layer| layer.inputs).max().unwrap_or(0);
+    let [stripes, passing] = [rows, widest].map(|n| take(purpose.members.saturating_mul(n * STRIPE)));
+    ((input, layers, [stripes, passing]), taken)
 }

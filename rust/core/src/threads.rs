@@ -8,8 +8,10 @@
 //! parent's threads, so it makes its own. One team runs at a time; a caller that finds the pool taken works alone
 //! rather than wait, which is right when several Python threads predict at once, and cannot deadlock.
 
+use std::cell::Cell;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, TryLockError};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -92,6 +94,9 @@ pub(crate) struct Team<'a> {
     /// How many members there are: what was asked for, or 1.
     pub size: usize,
     barrier: &'a Barrier,
+    /// What each member has not begun of the items of [`Team::for_each`], and how often that was called.
+    left: &'a [Left],
+    round: Cell<u16>,
 }
 
 /// Where nobody waits.
@@ -100,7 +105,7 @@ static ALONE: Barrier = Barrier::new();
 impl Team<'_> {
     /// A member that shares its work with nobody.
     pub(crate) fn alone() -> Self {
-        Team { index: 0, size: 1, barrier: &ALONE }
+        Team { index: 0, size: 1, barrier: &ALONE, left: &[], round: Cell::new(0) }
     }
 
     /// Returns when every member has called it; what they wrote before is then visible to all.
@@ -109,13 +114,70 @@ impl Team<'_> {
     }
 
     /// This member's share of `total` items, in multiples of `unit` but for the last.
-    pub fn share(&self, total: usize, unit: usize) -> std::ops::Range<usize> {
+    pub fn share(&self, total: usize, unit: usize) -> Range<usize> {
+        self.share_of(self.index, total, unit)
+    }
+
+    /// The share of member `index`.
+    pub fn share_of(&self, index: usize, total: usize, unit: usize) -> Range<usize> {
         if self.size == 1 {
             return 0..total;
         }
         let units = total.div_ceil(unit);
         let bound = |index: usize| (units * index / self.size * unit).min(total);
-        bound(self.index)..bound(self.index + 1)
+        bound(index)..bound(index + 1)
+    }
+
+    /// Calls `work(owner, item)` for items 0, 1, ... of this member, of which each member has `count(member)`; then for
+    /// those that others have not begun, from their ends. So who is held up, by a neighbour on its core say, holds the
+    /// others up by one item at most. All members call it with the same `count`, and meet at a barrier before the next
+    /// time.
+    pub fn for_each(&self, count: impl Fn(usize) -> usize, mut work: impl FnMut(usize, usize)) {
+        if self.size == 1 {
+            return (0..count(0)).for_each(|item| work(0, item));
+        }
+        let round = self.round.get().wrapping_add(1);
+        self.round.set(round);
+        let own = &self.left[self.index];
+        own.begin(round, count(self.index));
+        while let Some(item) = own.take(Left::FIRST) {
+            work(self.index, item);
+        }
+        for other in (1..self.size).map(|distance| (self.index + distance) % self.size) {
+            self.left[other].begin(round, count(other));
+            while let Some(item) = self.left[other].take(Left::LAST) {
+                work(other, item);
+            }
+        }
+    }
+}
+
+/// The items that a member has not begun: from `first` to before `end`, 24 bits each, below 16 bits of the round that they
+/// belong to. On a cache line of its own.
+#[repr(align(64))]
+struct Left(AtomicU64);
+
+impl Left {
+    /// How `take` changes first and end.
+    const FIRST: (u64, u64) = (1, 0);
+    const LAST: (u64, u64) = (0, 1);
+
+    /// Whoever comes first to a member's items in a new round says how many there are: it may be late itself.
+    fn begin(&self, round: u16, count: usize) {
+        let all = u64::from(round) << 48 | (count as u64) << 24;
+        let _ =
+            self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| (left >> 48 != all >> 48).then_some(all));
+    }
+
+    /// The first or the last item, if one is left.
+    fn take(&self, (from_first, from_end): (u64, u64)) -> Option<usize> {
+        let range = |left: u64| (left & 0xff_ffff, left >> 24 & 0xff_ffff);
+        let taken = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+            let (first, end) = range(left);
+            (first < end).then(|| left + from_first - (from_end << 24))
+        });
+        let (first, end) = range(taken.ok()?);
+        Some(if from_end == 0 { first } else { end - 1 } as usize)
     }
 }
 
@@ -201,7 +263,6 @@ fn process() -> &'static Process {
 /// Calls `f` on a team of `size` members, or of one if another team is at work or no threads can be had. A panic
 /// of any member is the caller's panic.
 pub(crate) fn run(size: usize, f: impl Fn(&Team) + Sync) {
-    let barrier = Barrier::new();
     let alone = || f(&Team::alone());
     if size == 1 {
         return alone();
@@ -217,9 +278,10 @@ pub(crate) fn run(size: usize, f: impl Fn(&Team) + Sync) {
     }
     let Some(pool) = pool.as_ref() else { return alone() };
     let callers_core = CallersCore::now();
+    let (barrier, left) = (Barrier::new(), (0..size).map(|_| Left(AtomicU64::new(0))).collect::<Vec<_>>());
     let member = |index| {
         barrier.guard(|| {
-            let team = Team { index, size, barrier: &barrier };
+            let team = Team { index, size, barrier: &barrier, left: &left, round: Cell::new(0) };
             f(&team);
             team.barrier();
         });
@@ -248,8 +310,11 @@ mod tests {
         let barrier = Barrier::new();
         for size in [1, 2, 3, 8] {
             for total in [0, 1, 15, 16, 17, 100, 1024] {
-                let shares: Vec<_> =
-                    (0..size).map(|index| Team { index, size, barrier: &barrier }.share(total, 16)).collect();
+                let shares: Vec<_> = (0..size)
+                    .map(|index| {
+                        Team { index, size, barrier: &barrier, left: &[], round: Cell::new(0) }.share(total, 16)
+                    })
+                    .collect();
                 assert_eq!(
                     shares.iter().flat_map(|share| share.clone()).collect::<Vec<_>>(),
                     (0..total).collect::<Vec<_>>()
@@ -257,6 +322,59 @@ mod tests {
                 assert!(shares.iter().all(|share| share.end == total || share.end % 16 == 0));
             }
         }
+    }
+
+    #[test]
+    fn every_item_is_done_once_whoever_does_it() {
+        for size in [1, 2, 3, 8] {
+            let counts = |round: usize, member: usize| (7 * member + round) % 5 + usize::from(member == 1) * 20;
+            let done: Vec<AtomicUsize> = (0..8 * 100).map(|_| AtomicUsize::new(0)).collect();
+            run(size, |team| {
+                for round in 1..300 {
+                    team.for_each(
+                        |member| counts(round, member),
+                        |owner, item| {
+                            let before = done[owner * 100 + item].fetch_add(1, Ordering::Relaxed);
+                            assert_eq!(before, round - 1, "the items of a round between two barriers");
+                        },
+                    );
+                    team.barrier();
+                    // For the items that this round had none of.
+                    if team.index == 0 {
+                        for (place, done) in done.iter().enumerate() {
+                            let (owner, item) = (place / 100, place % 100);
+                            let due = owner < team.size && item < counts(round, owner);
+                            assert_eq!(done.swap(round, Ordering::Relaxed), if due { round } else { round - 1 });
+                        }
+                    }
+                    team.barrier();
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn others_do_what_a_late_member_has_not_begun() {
+        let (arrived, waited) = (AtomicUsize::new(0), AtomicBool::new(false));
+        run(2, |team| {
+            if team.size == 1 {
+                return; // another test has the pool
+            }
+            if team.index == 1 {
+                while arrived.load(Ordering::Acquire) < 20 {
+                    std::thread::yield_now();
+                }
+                waited.store(true, Ordering::Relaxed);
+            }
+            team.for_each(
+                |_| 10,
+                |_, _| {
+                    arrived.fetch_add(1, Ordering::AcqRel);
+                },
+            );
+            team.barrier();
+            assert!(waited.load(Ordering::Relaxed) && arrived.load(Ordering::Relaxed) == 20);
+        });
     }
 
     #[test]

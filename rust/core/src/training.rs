@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use crate::checkpoint::{Best, Checkpoint, Copies, Epoch, Standing};
+use crate::checkpoint::{Arrays, Best, Checkpoint, Copies, Epoch, Standing};
 use crate::error::{Error, Result};
 use crate::held_out::HeldOut;
 use crate::layer::Layer;
@@ -123,7 +123,7 @@ pub fn fit<T: Dispatch>(
     };
     let (first, second) = (moments(&mut optimizer.first), moments(&mut optimizer.second));
     let pairs = [&parameters, &first, &second].into_iter().flat_map(|group| group.iter().zip(network.layers()));
-    let arrays: Arrays<T> =
+    let arrays: Vec<_> =
         pairs.flat_map(|(p, layer)| [(p.weight, layer.weight().len()), (p.bias, layer.bias().len())]).collect();
     let tape = Tape::new(network, &parameters, &purpose)?;
     let work = Work {
@@ -157,9 +157,6 @@ fn shared<T>((weight, bias): (&mut [T], &mut [T])) -> Parameters<T> {
     Parameters { weight: Shared(weight.as_mut_ptr()), bias: Shared(bias.as_mut_ptr()) }
 }
 
-/// The arrays that training changes, with their lengths: the parameters, then the optimizer's moments.
-type Arrays<T> = Vec<(Shared<T>, usize)>;
-
 /// One call of `fit`, as the members of the team see it.
 struct Run<'a, T: Scalar> {
     config: &'a TrainingConfig,
@@ -179,12 +176,15 @@ impl<T: Scalar> Run<'_, T> {
         hooks: &mut Hooks<T>,
     ) -> Result<Report> {
         let config = self.config;
-        let parameters = &arrays[..2 * layers.len()];
+        let (parameters, moments) = arrays.split_at(2 * layers.len());
         let mut order: Vec<u32> = (0..self.work.x.rows() as u32).collect();
         let mut scratch = vec![0; if config.shuffle { order.len() } else { 0 }];
-        let mut finished = Copies::of(arrays)?;
+        let mut finished = Copies::new(arrays)?;
         let keep_best = config.restore_best && held_out.is_some();
-        let mut kept = if keep_best { Some(Copies::of(parameters)?) } else { None };
+        let mut kept = if keep_best { Some(Copies::new(parameters)?) } else { None };
+        if let Some(kept) = &mut kept {
+            kept.take(parameters);
+        }
         let mut report = Report { epochs: Vec::new(), best_epoch: 0, stop: Stop::Finished };
         let mut best = Best { value: f64::INFINITY, epoch: 0, stale: 0 };
         if let Some(checkpoint) = resume {
@@ -203,6 +203,7 @@ impl<T: Scalar> Run<'_, T> {
                 break;
             }
             let start = Instant::now();
+            finished.take(arrays);
             if config.shuffle {
                 shuffle(config.seed, epoch as u32, &mut order, &mut scratch);
             }
@@ -212,7 +213,6 @@ impl<T: Scalar> Run<'_, T> {
                 finished.restore(arrays);
                 return Err(error);
             }
-            finished.take(arrays);
             *steps += end.steps as u64;
             let (validation_loss, validation_score) = held_out.as_ref().map(HeldOut::result).unzip();
             let seconds = start.elapsed().as_secs_f64();
@@ -235,7 +235,7 @@ impl<T: Scalar> Run<'_, T> {
             let standing = Standing {
                 epochs: &report.epochs,
                 layers,
-                finished: &finished,
+                moments,
                 best: kept.as_ref(),
                 optimizer: self.optimizer,
                 steps: *steps,

@@ -97,7 +97,7 @@ pub fn read<T: Precision>(
         epochs,
         layers: layers("parameters")?.unwrap_or_default(),
         best: layers("best")?,
-        optimizer: T::state(&optimizer.borrow().0).ok_or_else(expected)?,
+        optimizer: T::state(optimizer.borrow().0.clone()).map_err(|_| expected())?,
     };
     Ok((checkpoint, state.get_item("seed")?.extract()?))
 }

@@ -132,19 +132,19 @@ fn optimizer_of<'py, T: Precision>(
     let Some(Ok(optimizer)) = value.map(|value| value.cast::<Optimizer>()) else {
         return Ok((None, new(config)?));
     };
-    let mut inside = optimizer.borrow_mut();
-    let state = match &inside.0 {
-        AnyOptimizer::New(_) => new(config)?,
+    let (mut inside, fresh) = (optimizer.borrow_mut(), new(config)?);
+    let state = match std::mem::replace(&mut inside.0, AnyOptimizer::InUse(config)) {
+        AnyOptimizer::New(_) => fresh,
         AnyOptimizer::InUse(_) => {
             let message = "optimizer: expected one at rest, got one that another call of fit is using";
             return Err(PyRuntimeError::new_err(message));
         }
-        used => T::state(used).ok_or_else(|| {
+        used => T::state(used).map_err(|used| {
+            inside.0 = used;
             let message = format!("optimizer: expected one used with {} networks, or a new one", T::NAME);
             PyValueError::new_err(format!("{message}, got one of the other precision"))
         })?,
     };
-    inside.0 = AnyOptimizer::InUse(config);
     Ok((Some(optimizer.clone()), state))
 }
 
@@ -274,8 +274,8 @@ impl Watcher {
 
 /// A precision that networks and optimizers come in.
 pub trait Precision: Dispatch + Element {
-    /// A copy of the state, if it is of this precision.
-    fn state(any: &AnyOptimizer) -> Option<CoreOptimizer<Self>>;
+    /// The state, or what was given if that is of another precision.
+    fn state(any: AnyOptimizer) -> Result<CoreOptimizer<Self>, AnyOptimizer>;
     fn optimizer(optimizer: CoreOptimizer<Self>) -> AnyOptimizer;
     fn network(network: tinyrs_core::Network<Self>) -> AnyNetwork;
     fn network_mut(any: &mut AnyNetwork) -> Option<&mut tinyrs_core::Network<Self>>;
@@ -284,8 +284,8 @@ pub trait Precision: Dispatch + Element {
 macro_rules! precision {
     ($t:ty, $variant:ident) => {
         impl Precision for $t {
-            fn state(any: &AnyOptimizer) -> Option<CoreOptimizer<Self>> {
-                if let AnyOptimizer::$variant(optimizer) = any { Some(optimizer.clone()) } else { None }
+            fn state(any: AnyOptimizer) -> Result<CoreOptimizer<Self>, AnyOptimizer> {
+                if let AnyOptimizer::$variant(optimizer) = any { Ok(optimizer) } else { Err(any) }
             }
             fn optimizer(optimizer: CoreOptimizer<Self>) -> AnyOptimizer {
                 AnyOptimizer::$variant(optimizer)
