@@ -50,6 +50,27 @@ pub struct Epilogue<T> {
     pub(crate) stabilizer: Stabilizer<T>,
 }
 
+/// `$body`, compiled for each activation with `$known` for `$activation`, so that a loop in it does not ask for every register
+/// which one it is: 64-64-64-10 (batch 32) trained 1.05 times as fast, with the loss of labels apart in `loss` (Zen 4,
+/// medians of nine rounds in turn); passes alone gained nothing. Not a function of a closure, which would have no CPU
+/// features.
+macro_rules! for_activation {
+    ($activation:expr, $known:ident => $body:expr) => {
+        $crate::activation::for_activation!(
+            @ $activation, $known, $body, Sigmoid Tanh Relu LeakyRelu Selu Gelu Silu Identity
+        )
+    };
+    (@ $activation:expr, $known:ident, $body:expr, $($name:ident)*) => {
+        match $activation {
+            $($crate::activation::Activation::$name => {
+                const $known: $crate::activation::Activation = $crate::activation::Activation::$name;
+                $body
+            })*
+        }
+    };
+}
+pub(crate) use for_activation;
+
 /// The slope of leaky_relu below 0.
 const LEAK: f64 = 0.01;
 /// The two constants of selu, lambda and lambda * alpha.

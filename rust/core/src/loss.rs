@@ -179,6 +179,14 @@ impl<T: Scalar> Objective<'_, T> {
         kernels.exp(d);
         let sum: f64 = d.iter().map(|e| e.to_f64()).sum();
         let (log_sum, inverse, mut loss) = (sum.ln(), 1.0 / sum, 0.0);
+        if let (Targets::Labels(labels), 0.0) = (self.targets, self.label_smoothing) {
+            // One target is 1, the others 0.
+            let label = labels[index] as usize;
+            let of_label = factor * (d[label].to_f64() * inverse - 1.0);
+            d.iter_mut().for_each(|d| *d = T::from_f64(factor * (d.to_f64() * inverse)));
+            d[label] = T::from_f64(of_label);
+            return log_sum - (z[label].to_f64() - largest.to_f64());
+        }
         for (k, (d, z)) in d.iter_mut().zip(z).enumerate() {
             let t = self.target(index, k, outputs);
             if t != 0.0 {

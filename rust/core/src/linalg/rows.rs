@@ -3,7 +3,7 @@
 //! All of it works in place on [`Block`]s while they are in the cache. Nothing repairs a sum that overflowed, unlike
 //! `epilogue`: in training infinity and NaN shall reach the loss, where they are found.
 
-use crate::activation::{Activation, Epilogue, activate, bound, slope, slope_from_output};
+use crate::activation::{Activation, Epilogue, activate, bound, for_activation, slope, slope_from_output};
 use crate::random::mix;
 use crate::scalar::Scalar;
 use crate::simd::Lanes;
@@ -34,6 +34,22 @@ pub(crate) struct Dropout<T> {
 /// The blocks have the same rows and width, and nobody else uses them; `bias` has `width` elements.
 #[inline(always)]
 pub(super) unsafe fn activate_rows<T: ExpConstants, S: Lanes<T>>(
+    s: S,
+    bias: &[T],
+    epilogue: &Epilogue<T>,
+    values: Block<T>,
+    slopes: Option<Block<T>>,
+) {
+    for_activation!(epilogue.activation, ACTIVATION => {
+        let epilogue = Epilogue { activation: ACTIVATION, ..*epilogue };
+        // SAFETY: the caller's promise.
+        unsafe { activate_known(s, bias, &epilogue, values, slopes) }
+    });
+}
+
+/// [`activate_rows`], inlined where the activation is known.
+#[inline(always)]
+unsafe fn activate_known<T: ExpConstants, S: Lanes<T>>(
     s: S,
     bias: &[T],
     epilogue: &Epilogue<T>,
@@ -87,6 +103,20 @@ pub(crate) enum Slopes<T> {
 /// The blocks have the same rows and width; nobody else uses `d` or writes the other.
 #[inline(always)]
 pub(super) unsafe fn slope_rows<T: ExpConstants, S: Lanes<T>>(s: S, d: Block<T>, slopes: Slopes<T>) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match slopes {
+            Slopes::Kept(_) => slope_known(s, d, slopes),
+            Slopes::Output(activation, values) => for_activation!(activation, ACTIVATION => {
+                slope_known(s, d, Slopes::Output(ACTIVATION, values));
+            }),
+        }
+    }
+}
+
+/// [`slope_rows`], inlined where it is known where the slopes come from.
+#[inline(always)]
+unsafe fn slope_known<T: ExpConstants, S: Lanes<T>>(s: S, d: Block<T>, slopes: Slopes<T>) {
     let (Slopes::Kept(other) | Slopes::Output(_, other)) = slopes;
     let least = s.splat(T::MIN_POSITIVE / T::EPSILON);
     for row in 0..d.rows {
