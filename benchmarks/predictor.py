@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""What a deployed model costs: loading its file, one row, and a million beside scikit-learn's MLPClassifier.
+"""What a deployed model costs: loading its file, one row as an array and as a list, and a million beside
+scikit-learn's MLPClassifier.
 
     ./benchmarks/predictor.py
 
@@ -33,8 +34,14 @@ def main() -> None:
         path = Path(folder) / "model.safetensors"
         predictor.save(path)
         loads = np.array(timeit.repeat(lambda: tinyrs.load(path), number=20, repeat=7)) / 20
-    rows = np.array(timeit.repeat(lambda: predictor.predict_proba(X[0]), number=20_000, repeat=7)) / 20_000
-    print(f"load {np.median(loads) * 1e3:.2f} ms, one row {np.median(rows) * 1e6:.1f} us")
+    row = X[0].tolist()
+    array, one = (
+        np.median(timeit.repeat(ask, number=20_000, repeat=7)) / 20_000 * 1e6
+        for ask in (lambda: predictor.predict_proba(X[0]), lambda: predictor.predict_one(row))
+    )
+    print(
+        f"load {np.median(loads) * 1e3:.2f} ms, one row {array:.1f} us, as a list, to its label {one:.1f} us"
+    )
     many = rng.normal(size=(ROWS, 16))
     seconds: dict[str, list[float]] = {"tinyrs": [], "MLPClassifier": []}
     for _ in range(ROUNDS):

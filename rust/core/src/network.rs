@@ -42,7 +42,6 @@ impl Default for Config {
 }
 
 /// A multi-layer perceptron: `activation(W x + b) * activation_scale` a hidden layer, and an output.
-#[derive(Clone)]
 pub struct Network<T: Scalar> {
     layers: Vec<Layer<T>>,
     config: Config,
@@ -51,6 +50,13 @@ pub struct Network<T: Scalar> {
     kernels: &'static Kernels<T>,
     /// Made by the first pass after `layers` or `kernels` have changed.
     packed: OnceLock<Packed<T>>,
+}
+
+/// Without what the first pass makes: most copies are made to be changed.
+impl<T: Scalar> Clone for Network<T> {
+    fn clone(&self) -> Self {
+        self.with_layers(self.layers.clone())
+    }
 }
 
 impl<T: Scalar> Network<T> {
@@ -63,13 +69,19 @@ impl<T: Scalar> Network<T> {
         self.kernels
     }
 
-    /// Overwrites all parameters by those of layers of the same sizes.
+    /// The same network of other layers, of the same sizes.
     ///
     /// # Panics
     /// If a size differs.
-    pub fn copy_layers(&mut self, layers: &[Layer<T>]) {
-        for (mine, other) in self.layers_mut().iter_mut().zip(layers) {
-            mine.copy_from(other.weight(), other.bias());
+    pub fn with_layers(&self, layers: Vec<Layer<T>>) -> Self {
+        let sizes = |layers: &[Layer<T>]| layers.iter().map(|l| (l.inputs(), l.outputs())).collect::<Vec<_>>();
+        assert_eq!(sizes(&self.layers), sizes(&layers));
+        Network {
+            layers,
+            config: self.config.clone(),
+            epilogues: self.epilogues.clone(),
+            kernels: self.kernels,
+            packed: OnceLock::new(),
         }
     }
 
@@ -154,22 +166,22 @@ impl<T: Dispatch> Network<T> {
         Ok(self)
     }
 
-    /// Overwrites all parameters: one (W, b) a layer, in the shapes that the network has.
+    /// The same network with copies of other parameters: one (W, b) a layer, in the shapes that it has.
     ///
     /// # Errors
-    /// [`Error::Invalid`] or [`Error::NonFinite`]; the network is unchanged then.
-    pub fn set_parameters(&mut self, parameters: &[(Matrix<T>, &[T])]) -> Result<()> {
+    /// [`Error::Invalid`], [`Error::NonFinite`] or [`Error::OutOfMemory`].
+    pub fn with_parameters(&self, parameters: &[(Matrix<T>, &[T])]) -> Result<Self> {
         if parameters.len() != self.layers.len() {
             let expected = format!("{} (W, b) pairs, one a layer", self.layers.len());
             return Err(Error::invalid("parameters", expected, parameters.len()));
         }
+        let mut layers = Vec::new();
         for (index, (layer, (weight, bias))) in self.layers.iter().zip(parameters).enumerate() {
-            check_parameters(&format!("parameters[{index}]"), (layer.outputs(), layer.inputs()), *weight, bias)?;
+            let name = format!("parameters[{index}]");
+            check_parameters(&name, (layer.outputs(), layer.inputs()), *weight, bias)?;
+            layers.push(Layer::new(&name, *weight, bias)?);
         }
-        for (layer, (weight, bias)) in self.layers_mut().iter_mut().zip(parameters) {
-            layer.copy_from(weight.data(), bias);
-        }
-        Ok(())
+        Ok(self.with_layers(layers))
     }
 
     /// What the network computes beside its parameters.

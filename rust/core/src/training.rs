@@ -103,7 +103,7 @@ pub fn fit<T: Dispatch>(
         let keeps_best = config.restore_best && validation.is_some();
         checkpoint.check(network, config, keeps_best)?;
         *optimizer = checkpoint.optimizer.clone();
-        network.copy_layers(&checkpoint.layers);
+        *network = network.with_layers(checkpoint.layers.clone());
     }
     optimizer.prepare(network)?;
 

@@ -83,14 +83,13 @@ fn a_layer_checks_its_parameters() {
 }
 
 #[test]
-fn set_parameters_changes_all_or_nothing() {
-    let mut network = Network::<f32>::new(&[3, 40, 2], Config::default(), Init::GlorotUniform, 5).unwrap();
+fn other_parameters_are_checked_and_copied() {
+    let network = Network::<f32>::new(&[3, 40, 2], Config::default(), Init::GlorotUniform, 5).unwrap();
     let x = uniform::<f32>(2, 3);
     let before = forward(&network, &x, 1, 1);
     let (first, second) = (uniform::<f32>(6, 120), uniform::<f32>(7, 80));
     let first = (Matrix::new("W", &first, 40, 3).unwrap(), &[0.5; 40][..]);
     let second = (Matrix::new("W", &second, 2, 40).unwrap(), &[0.5; 2][..]);
-    // The first pair is right in each of these, and must not be kept.
     let nan = [f32::NAN; 80];
     for wrong in [
         &[first][..],
@@ -98,25 +97,21 @@ fn set_parameters_changes_all_or_nothing() {
         &[first, (second.0, &[0.5; 3])],
         &[first, (Matrix::new("W", &nan, 2, 40).unwrap(), second.1)],
     ] {
-        assert!(network.set_parameters(wrong).unwrap_err().to_string().starts_with("parameters"));
-        assert_eq!(forward(&network, &x, 1, 1), before);
+        assert!(network.with_parameters(wrong).err().unwrap().to_string().starts_with("parameters"));
     }
-    network.set_parameters(&[first, second]).unwrap();
-    let after = forward(&network, &x, 1, 1);
+    let other = network.with_parameters(&[first, second]).unwrap();
+    let after = forward(&other, &x, 1, 1);
     assert_ne!(after, before);
-    // What passes before have kept of the weights is made anew.
-    let layers = vec![Layer::new("0", first.0, first.1).unwrap(), Layer::new("1", second.0, second.1).unwrap()];
-    let other = Network::from_layers(layers, Config::default()).unwrap();
-    assert_eq!(after, forward(&other, &x, 1, 1));
-    for isa in available() {
-        let changed = network.clone().with_isa(isa).unwrap();
-        assert_eq!(forward(&changed, &x, 1, 1), forward(&other.clone().with_isa(isa).unwrap(), &x, 1, 1));
-    }
-    let untouched = Network::<f32>::new(&[3, 40, 2], Config::default(), Init::GlorotUniform, 5).unwrap();
-    network.copy_layers(untouched.layers());
     assert_eq!(forward(&network, &x, 1, 1), before);
-    network.set_parameters(&[first, second]).unwrap();
-    assert_eq!(network.layers()[1].weight(), second.0.data());
+    assert_eq!(other.layers()[1].weight(), second.0.data());
+    let layers = vec![Layer::new("0", first.0, first.1).unwrap(), Layer::new("1", second.0, second.1).unwrap()];
+    let same = Network::from_layers(layers, Config::default()).unwrap();
+    assert_eq!(after, forward(&same, &x, 1, 1));
+    for isa in available() {
+        let [other, same] = [&other, &same].map(|network| network.clone().with_isa(isa).unwrap());
+        assert_eq!(forward(&other, &x, 1, 1), forward(&same, &x, 1, 1));
+    }
+    assert_eq!(forward(&other.with_layers(network.layers().to_vec()), &x, 1, 1), before);
 }
 
 #[test]

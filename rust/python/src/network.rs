@@ -1,8 +1,10 @@
 //! The class `Network`: one core network of either precision behind one Python type.
 
+use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
+use arc_swap::{ArcSwap, Guard};
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -13,7 +15,7 @@ use crate::arrays::as_count;
 use crate::errors::to_python;
 use crate::gradients::{self, Data, loss_of};
 use crate::options::{Options, random_seed, rate_factors, seed_of, sizes, unknown_precision};
-use crate::parameters::{copies_of, network_of, set_parameters};
+use crate::parameters::{copies_of, network_of, with_parameters};
 use crate::passes::{self, Keywords, with_about};
 use crate::training;
 
@@ -68,8 +70,9 @@ pub(crate) use with_network;
 ///     If the parameters do not fit into memory.
 #[pyclass(module = "tinyrs", name = "Network", frozen)]
 pub struct Network {
-    /// What a pass takes with it when it releases the GIL: nobody has to wait for a pass to end.
-    network: Mutex<Arc<AnyNetwork>>,
+    /// What it is now. A pass reads it without a lock, and nobody has to wait for a pass to end: who changes the network
+    /// puts another one in its place.
+    network: ArcSwap<AnyNetwork>,
     /// Whether `fit` is at work on a copy that will take this one's place.
     is_training: AtomicBool,
 }
@@ -487,14 +490,12 @@ impl Network {
         if network.is_training.load(Ordering::Acquire) {
             return Err(in_training("parameters"));
         }
-        match network.precision() {
-            "f32" => set_parameters::<f32>(parameters, |pairs| {
-                network.change(|any| if let AnyNetwork::F32(core) = any { core.set_parameters(pairs) } else { Ok(()) })
-            }),
-            _ => set_parameters::<f64>(parameters, |pairs| {
-                network.change(|any| if let AnyNetwork::F64(core) = any { core.set_parameters(pairs) } else { Ok(()) })
-            }),
-        }
+        let changed = match &*network.current() {
+            AnyNetwork::F32(core) => AnyNetwork::F32(with_parameters(core, parameters)?),
+            AnyNetwork::F64(core) => AnyNetwork::F64(with_parameters(core, parameters)?),
+        };
+        network.replace(changed);
+        Ok(())
     }
 
     /// (inputs, hidden..., outputs)
@@ -596,6 +597,17 @@ impl Network {
     }
 }
 
+/// A network as it was when somebody asked.
+pub struct Current(Guard<Arc<AnyNetwork>>);
+
+impl Deref for Current {
+    type Target = AnyNetwork;
+
+    fn deref(&self) -> &AnyNetwork {
+        &self.0
+    }
+}
+
 /// Ends the network's training however `fit` ends.
 pub struct InTraining<'a>(&'a AtomicBool);
 
@@ -612,24 +624,19 @@ fn in_training(argument: &str) -> PyErr {
 
 impl From<AnyNetwork> for Network {
     fn from(network: AnyNetwork) -> Self {
-        Network { network: Mutex::new(Arc::new(network)), is_training: AtomicBool::new(false) }
+        Network { network: ArcSwap::from_pointee(network), is_training: AtomicBool::new(false) }
     }
 }
 
 impl Network {
     /// The network as it is now; what comes later does not change it.
-    pub(crate) fn current(&self) -> Arc<AnyNetwork> {
-        Arc::clone(&self.network.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Changes the network by `change`, which enters no Python: in place, or a copy of it where a pass is using it.
-    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut AnyNetwork) -> R) -> R {
-        change(Arc::make_mut(&mut self.network.lock().unwrap_or_else(PoisonError::into_inner)))
+    pub(crate) fn current(&self) -> Current {
+        Current(self.network.load())
     }
 
     /// Puts another network in this one's place.
     pub(crate) fn replace(&self, network: AnyNetwork) {
-        *self.network.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(network);
+        self.network.store(Arc::new(network));
     }
 
     /// Marks the network as being trained, as long as the result lives.

@@ -93,12 +93,9 @@ pub fn network_of<T: Dispatch + Element>(parameters: &Bound<PyAny>, config: Conf
     Network::from_layers(layers.collect::<PyResult<_>>()?, config).map_err(to_python)
 }
 
-/// Gives the arrays of `parameters` to `set`, which enters no Python.
-pub fn set_parameters<T: Dispatch + Element>(
-    parameters: &Bound<PyAny>,
-    set: impl FnOnce(&[(Matrix<T>, &[T])]) -> tinyrs_core::Result<()>,
-) -> PyResult<()> {
+/// The same network with other parameters.
+pub fn with_parameters<T: Dispatch + Element>(network: &Network<T>, parameters: &Bound<PyAny>) -> PyResult<Network<T>> {
     let pairs = iterate(parameters)?.map(|(index, item)| pair::<T>(index, &item?)).collect::<PyResult<Vec<_>>>()?;
     let views = pairs.iter().map(|(weight, bias)| Ok((weight.as_matrix()?, bias.as_slice())));
-    set(&views.collect::<PyResult<Vec<_>>>()?).map_err(to_python)
+    network.with_parameters(&views.collect::<PyResult<Vec<_>>>()?).map_err(to_python)
 }

@@ -246,11 +246,11 @@ impl Watcher {
                 saver.save(py, &self.network.bind(py).getattr("options")?, checkpoint)?;
             }
             let Some((epoch, layers)) = news.epoch else { return Ok(false) };
-            self.network.get().change(|network| {
-                if let Some(network) = T::network_mut(network) {
-                    network.copy_layers(&layers);
-                }
-            });
+            let network = self.network.get();
+            let current = T::core(&network.current()).map(|core| core.with_layers(layers));
+            if let Some(current) = current {
+                network.replace(T::network(current));
+            }
             let record = record(py, &epoch)?;
             if let Some(progress) = &self.progress {
                 progress.call_method1(py, "update", (&record,))?;
@@ -278,7 +278,7 @@ pub trait Precision: Dispatch + Element {
     fn state(any: AnyOptimizer) -> Result<CoreOptimizer<Self>, AnyOptimizer>;
     fn optimizer(optimizer: CoreOptimizer<Self>) -> AnyOptimizer;
     fn network(network: tinyrs_core::Network<Self>) -> AnyNetwork;
-    fn network_mut(any: &mut AnyNetwork) -> Option<&mut tinyrs_core::Network<Self>>;
+    fn core(any: &AnyNetwork) -> Option<&tinyrs_core::Network<Self>>;
 }
 
 macro_rules! precision {
@@ -293,7 +293,7 @@ macro_rules! precision {
             fn network(network: tinyrs_core::Network<Self>) -> AnyNetwork {
                 AnyNetwork::$variant(network)
             }
-            fn network_mut(any: &mut AnyNetwork) -> Option<&mut tinyrs_core::Network<Self>> {
+            fn core(any: &AnyNetwork) -> Option<&tinyrs_core::Network<Self>> {
                 if let AnyNetwork::$variant(network) = any { Some(network) } else { None }
             }
         }
