@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,26 +18,30 @@ SLOW = {"numpy", "typing", "dataclasses", "json", "hashlib", "functools", "re", 
 GOLDEN = Path(__file__).parent / "golden"
 
 
-def bare(code: str) -> str:
-    """What `code` prints in an interpreter without site-packages, where NumPy cannot be found."""
-    path = Path(tinyrs.__file__).parent.parent
-    code = (
-        f"import sys; sys.path = [{str(path)!r}, *[p for p in sys.path if 'site-packages' not in p]]\n{code}"
-    )
-    run = [sys.executable, "-S", "-c", code]
-    done = subprocess.run(run, check=True, capture_output=True, text=True)
-    return done.stdout.strip()
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """What code prints in an interpreter without site-packages, where there is tinyrs and no NumPy."""
+    folder = tmp_path_factory.mktemp("packages")
+    (folder / "tinyrs").symlink_to(Path(tinyrs.__file__).parent, target_is_directory=True)
+
+    def run(code: str) -> str:
+        code = f"import sys\nsys.path.append({str(folder)!r})\n{textwrap.dedent(code)}"
+        done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    return run
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
+def plain() -> Predictor:
     network = Network([3, 5, 2], output_activation="softmax", seed=1)
-    predictor = Predictor(network, None, np.array(["no", "yes"]), feature_names=["x", "y", "z"])
-    predictor.save(tmp_path_factory.mktemp("model") / "plain")
-    return predictor
+    return Predictor(network, None, np.array(["no", "yes"]), feature_names=["x", "y", "z"])
 
 
-def test_a_model_is_loaded_and_asked_without_numpy(plain: Predictor, tmp_path: Path) -> None:
+def test_a_model_is_loaded_and_asked_without_numpy(
+    bare: Callable[[str], str], plain: Predictor, tmp_path: Path
+) -> None:
     plain.save(tmp_path / "plain")
     plain.network.save(tmp_path / "network")
     code = f"""
@@ -49,7 +54,7 @@ def test_a_model_is_loaded_and_asked_without_numpy(plain: Predictor, tmp_path: P
     print(tinyrs.load({str(tmp_path / "network")!r}).forward_one((0.5, 1, -2.0)))
     print({SLOW!r} & set(sys.modules))
     """
-    probabilities, label, table, outputs, slow = bare(textwrap.dedent(code)).splitlines()
+    probabilities, label, table, outputs, slow = bare(code).splitlines()
     want = plain.predict_proba(np.array([0.5, 1, -2.0]))
     assert probabilities == repr(dict(zip(["no", "yes"], want.tolist(), strict=True)))
     assert label == f"{plain.predict(np.array([0.5, 1, -2.0]))} {plain!r}"
@@ -60,7 +65,7 @@ def test_a_model_is_loaded_and_asked_without_numpy(plain: Predictor, tmp_path: P
     assert slow == "set()"
 
 
-def test_what_needs_numpy_says_so(plain: Predictor, tmp_path: Path) -> None:
+def test_what_needs_numpy_says_so(bare: Callable[[str], str], plain: Predictor, tmp_path: Path) -> None:
     plain.save(tmp_path / "plain")
     code = f"""
     import tinyrs
@@ -69,4 +74,4 @@ def test_what_needs_numpy_says_so(plain: Predictor, tmp_path: Path) -> None:
     except ModuleNotFoundError as error:
         print(error)
     """
-    assert bare(textwrap.dedent(code)) == "No module named 'numpy'"
+    assert bare(code) == "No module named 'numpy'"

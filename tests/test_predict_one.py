@@ -45,12 +45,44 @@ def test_a_row_alone_is_predicted_as_in_a_table(predictor: Predictor, row: list[
     restored = loads(predictor.to_bytes())
     assert isinstance(restored, Predictor)
     for model in (predictor, restored):
-        for given in (row, tuple(row), dict(reversed(list(zip(COLUMNS, row, strict=True))))):
+        for given in (
+            row,
+            tuple(row),
+            iter(row),
+            pd.Series(row, COLUMNS, dtype=object),
+            dict(reversed(list(zip(COLUMNS, row, strict=True)))),
+        ):
             probabilities = model.predict_proba_one(given)
             assert list(probabilities) == predictor.classes_.tolist()
             assert list(probabilities.values()) == want.tolist()
-            assert model.predict_one(given) == predictor.predict(table)[0]
-            assert type(model.predict_one(given)) is str
+        assert model.predict_one(row) == predictor.predict(table)[0]
+        assert type(model.predict_one(row)) is str
+
+
+@pytest.mark.parametrize("values", [[0, 1, 2], [True, False], [0.5, 1.5], [1, "a", 2.5], ["7", "x"]], ids=str)
+@pytest.mark.parametrize("as_frame", [True, False])
+@pytest.mark.parametrize("n_values", [None, 300])
+def test_categories_of_any_type(values: list[Any], as_frame: bool, n_values: int | None) -> None:
+    rng = np.random.default_rng(0)
+    if n_values and all(type(value) is int for value in values):
+        values = list(range(n_values))  # more than have a code of their own
+    column = np.empty(600, dtype=object)
+    column[:] = [values[i % len(values)] for i in range(600)]
+    X: Any = np.empty((600, 2), dtype=object)
+    X[:, 0], X[:, 1] = rng.normal(size=600), column
+    y = np.arange(600) % len(values) % 5
+    if as_frame:
+        X = pd.DataFrame({"x": X[:, 0].astype(float), "c": column}).infer_objects()
+    options: dict[str, Any] = {"n_layers": 1, "width": 8, "max_iter": 2, "random_state": 0}
+    predictor = TinyClassifier(categorical_features=[1], **options).fit(X, y).predictor()
+    want = predictor.predict_proba(X[:8])
+    assert len(np.unique(want.round(6), axis=0)) > 1
+    for i in range(8):
+        x, value = (X["x"][i], X["c"][i]) if as_frame else X[i]
+        given = {"x": x, "c": value} if as_frame else [x, value]
+        assert list(predictor.predict_proba_one(given).values()) == want[i].tolist()
+        if not as_frame:
+            assert predictor.predict_proba(X[i]).tolist() == want[i].tolist()
 
 
 def test_labels_are_values_of_python() -> None:
@@ -89,6 +121,7 @@ def test_several_labels() -> None:
         ({"x": 1.0, "y": 2.0}, ValueError, r"got a row without \['colour'\] and with \[\]"),
         ({"x": 1.0, "y": 2.0, "color": "red"}, ValueError, r"without \['colour'\] and with \['color'\]"),
         (dict.fromkeys([*COLUMNS, "z"], 1.0), ValueError, r"a row without \[\] and with \['z'\]"),
+        (pd.Series({"x": 1.0, "w": [2]}), ValueError, r"without \['colour', 'y'\] and with \['w'\]"),
         (3.0, TypeError, "X: expected a row of values, got a float"),
     ],
 )  # fmt: skip

@@ -12,7 +12,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from tinyrs import Network
-from tinyrs.columns import Preprocessor, is_missing
+from tinyrs.columns import Preprocessor
+from tinyrs.kinds import is_missing
 from tinyrs.preprocessing import fit_categories, fit_columns, quantiles
 from tinyrs.tables import Table
 

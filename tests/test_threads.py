@@ -159,7 +159,14 @@ def test_threadpoolctl_limits_our_pool() -> None:
     assert [(info["num_threads"], info["version"]) for info in ours] == [(before, tinyrs.__version__)]
 
 
-@pytest.mark.parametrize("order", ["import tinyrs, threadpoolctl", "import threadpoolctl, tinyrs"])
+@pytest.mark.parametrize(
+    "order",
+    [
+        "import tinyrs, threadpoolctl",
+        "import threadpoolctl, tinyrs",
+        "import tinyrs, importlib.util; importlib.util.find_spec('threadpoolctl'); import threadpoolctl",
+    ],
+)
 def test_threadpoolctl_may_be_imported_before_or_after(order: str) -> None:
     code = f"""{order}
 with threadpoolctl.threadpool_limits(1):

@@ -478,3 +478,24 @@ def test_a_list_of_activations_is_one_for_each_hidden_layer() -> None:
         network([3, 4, 5, 2], activation=["tanh"] * 3)
     with pytest.raises(TypeError, match="activation: expected a name or a list of names"):
         network([3, 4, 2], activation=3)
+
+
+def test_an_optimizer_that_is_refused_keeps_its_state() -> None:
+    data: dict[str, Any] = {"X": np.ones((8, 4)), "y": np.zeros((8, 3))}
+    net, optimizer = network([4, 3], precision="f32"), tinyrs.Optimizer("adam")
+    net.fit(**data, optimizer=optimizer, epochs=2)
+    before = pickle.dumps(optimizer)
+    for other, message in [
+        (network([4, 3], precision="f64"), "optimizer: expected one used with f64 networks"),
+        (network([4, 5, 3], precision="f32"), "optimizer: expected"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            other.fit(**data, optimizer=optimizer)
+        assert pickle.dumps(optimizer) == before
+
+    def callback(_: Any) -> None:
+        network([4, 3], precision="f32").fit(**data, optimizer=optimizer)
+
+    with pytest.raises(RuntimeError, match="optimizer: expected one at rest"):
+        net.fit(**data, optimizer=optimizer, callback=callback)
+    assert repr(optimizer).endswith("after 3 steps")

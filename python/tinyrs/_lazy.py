@@ -2,7 +2,7 @@
 to its first prediction, and one row can be predicted without it.
 
 Nothing on that way may import it, nor typing, dataclasses or json, which together would double the time;
-`tests/test_cold_start.py` says if it does."""
+`tests/test_cold_start.py` says if it does. So the names in annotations there are for type checkers alone."""
 
 from __future__ import annotations
 

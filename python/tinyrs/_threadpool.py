@@ -46,10 +46,8 @@ class RegisterOnImport:
     def find_spec(cls, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         if name != "threadpoolctl":
             return None
-        from importlib.util import find_spec
-
-        sys.meta_path.remove(cls)
-        spec = find_spec(name)
+        finders = (getattr(finder, "find_spec", None) for finder in sys.meta_path if finder is not cls)
+        spec = next(filter(None, (find(name, path, target) for find in finders if find)), None)
         if spec is not None and spec.loader is not None:
             execute = spec.loader.exec_module
 
@@ -57,7 +55,7 @@ class RegisterOnImport:
                 execute(module)
                 register(module)
 
-            spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
+            spec.loader.exec_module = execute_and_register
         return spec
 
 

@@ -29,7 +29,8 @@ except ModuleNotFoundError as missing:
 from tinyrs._tinyrs import Network, Optimizer
 from tinyrs.best_epoch import METRICS, BestEpoch, Metric, rate_by, resting_epochs
 from tinyrs.calibration import divide_logits, fit_temperature
-from tinyrs.columns import Preprocessor, is_frame, is_sparse
+from tinyrs.columns import Preprocessor
+from tinyrs.kinds import is_frame, is_sparse
 from tinyrs.predictor import Predictor, loads
 from tinyrs.preprocessing import SparseScale, fit_preprocessor
 from tinyrs.sklearn_callbacks import CallbackSupportMixin, EpochTasks, with_callbacks

@@ -4,6 +4,7 @@ features of those. How it is learnt is in `tinyrs.preprocessing`."""
 from __future__ import annotations
 
 from tinyrs._tinyrs import ColumnTransformer, Network
+from tinyrs.kinds import is_missing, is_sparse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,30 +20,18 @@ else:
 MISSING = "\0missing"
 
 
-def is_missing(value: object) -> bool:
-    """Whether it stands for nothing: None, NaN, NaT, pandas.NA."""
-    if value is None:
-        return True
-    try:
-        return bool(value != value)
-    except (TypeError, ValueError):  # pandas.NA is neither
-        return True
-
-
-def is_frame(X: Any) -> bool:
-    """Whether it is a data frame: of pandas or polars, or a table of pyarrow."""
-    return hasattr(X, "columns") or hasattr(X, "column_names")
-
-
-def is_sparse(X: Any) -> bool:
-    """Whether it is a sparse matrix or array of SciPy."""
-    return hasattr(X, "tocsr")
-
-
 def name_of(value: object) -> str:
     """The name of a category. 1, 1.0 and True are different ones; None, NaN and NaT are the one that is
     missing."""
     return MISSING if is_missing(value) else f"{type(value).__name__[0]}:{value}"
+
+
+def _as_float(value: Any) -> Any:
+    """A float, if it can be one."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return value
 
 
 class _Record:
@@ -82,6 +71,8 @@ class CategoryColumn(_Record):
     def __init__(self, column: int, names: tuple[str, ...], buckets: int) -> None:
         self.column, self.names, self.buckets = column, names, buckets
         self._codes = {name: code for code, name in enumerate(names)}
+        # Such a column was one of numbers, which `Table` has as floats: 1 and True are 1.0 there.
+        self.of_numbers = all(name.startswith("f:") for name in names if name != MISSING)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return CategoryColumn, (self.column, self.names, self.buckets)
@@ -96,7 +87,7 @@ class CategoryColumn(_Record):
 
     def code(self, value: object) -> int:
         """The code of one value."""
-        name = name_of(value)
+        name = name_of(_as_float(value) if self.of_numbers else value)
         code = self._codes.get(name)
         if code is not None:
             return code
@@ -144,15 +135,15 @@ class Preprocessor(_Record):
         for number in self.numbers:
             encoded[:, number.column] = table.numbers(number.column)
         for category in self.categories:
-            encoded[:, category.column] = category.encode(table.objects(category.column))
+            column = category.column
+            encoded[:, column] = category.encode(
+                table.objects(column) if category.of_numbers else table.given(column)
+            )
         return encoded
 
     def encode_one(self, row: Sequence[Any]) -> list[Any]:
         """One row, a value a column, with the codes of its categories; numbers are as they were."""
-        try:
-            encoded = list(row)
-        except TypeError:
-            raise TypeError(f"X: expected a row of values, got a {type(row).__name__}") from None
+        encoded = list(row)
         if len(encoded) != self.n_columns:
             raise ValueError(f"X: expected {self.n_columns} columns, got {len(encoded)}")
         for category in self.categories:

@@ -70,6 +70,8 @@ class Labels:
 
 def _as_held(dtype: str, value: Any) -> Any:
     """What an array of this dtype makes of a value of its type. OverflowError if it has no room for it."""
+    if dtype == "object":
+        return value
     kind, size = dtype[1], dtype[2:]
     if kind == "f":
         code = {"2": "<e", "4": "<f", "8": "<d"}[size]

@@ -9,6 +9,8 @@ A file holds tensors and one entry of metadata, `tinyrs`: JSON with
     sha256    of all of the above and of the tensors: a flipped bit is found, wherever it is
 
 The checksum finds damage, not malice: whoever writes a file can compute it. So every field is checked too.
+It is of the compact JSON with sorted keys, numbers as they were written, and of the tensors (`digest`, in
+Rust); objects are nested at most 128 deep.
 """
 
 from __future__ import annotations
@@ -61,7 +63,10 @@ class Fields:
         value = self.values.get(name)
         # True is an int in Python, but not in JSON; and 1 is a float.
         if kind is float and type(value) is int:
-            value = float(value)
+            try:
+                value = float(value)
+            except OverflowError:
+                self._refuse(name, "a float", value)
         if type(value) is not kind:
             self._refuse(name, expected or f"a {kind.__name__}", value)
         return value
@@ -118,11 +123,12 @@ def to_bytes(kind: str, model: Mapping[str, Any], arrays: Mapping[str, npt.NDArr
     import json
 
     description = {"format": FORMAT, "tinyrs": build_info()["version"], "kind": kind, "model": model}
-    tensors = {name: Tensor(a.dtype.name, a.shape, a.tobytes()) for name, a in arrays.items()}
+    tensors = {name: Tensor(a.dtype.str, a.shape, a.tobytes()) for name, a in arrays.items()}
     try:
         sha = digest(json.dumps(description, allow_nan=False), tensors)
-    except ValueError as error:  # half of a surrogate pair in a name, as `surrogateescape` leaves it
-        raise ValueError(f"model: expected numbers and text that JSON can hold, got {error}") from None
+    except ValueError as error:
+        # NaN; or half of a surrogate pair in a name or a label, as `surrogateescape` leaves it.
+        raise ValueError(f"model: expected finite numbers and whole characters, got {error}") from None
     return write_safetensors(tensors, {KEY: json.dumps(description | {"sha256": sha}, sort_keys=True)})
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from tinyrs import model_file
 from tinyrs._tinyrs import Network, Tensor
-from tinyrs.columns import CategoryColumn, NumberColumn, Preprocessor, is_frame, is_missing, is_sparse
+from tinyrs.columns import CategoryColumn, NumberColumn, Preprocessor
+from tinyrs.kinds import is_frame, is_missing, is_sparse
 from tinyrs.labels import Labels
 from tinyrs.model_file import Fields, refuse, tensor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
     import numpy as np
@@ -122,13 +123,13 @@ class Predictor:
         labels: npt.NDArray[Any] = p > 0.5 if self.multilabel else self.classes_[p.argmax(axis=-1)]
         return labels.astype(int) if self.multilabel else labels
 
-    def predict_proba_one(self, X: Mapping[str, Any] | Sequence[Any]) -> dict[Any, float]:
+    def predict_proba_one(self, X: Mapping[str, Any] | Iterable[Any]) -> dict[Any, float]:
         """The probability of each class, of each label for several labels, for one row: the numbers of
         `predict_proba`, without arrays and without NumPy, as a request handler wants them.
 
         Parameters
         ----------
-        X : mapping or sequence
+        X : mapping or iterable
             A value a column: by the columns' names, as a JSON object has them, or in their order. NaN or None
             where one is missing.
 
@@ -143,7 +144,7 @@ class Predictor:
         """
         return dict(zip(self._values, self._outputs_of_one(X), strict=True))
 
-    def predict_one(self, X: Mapping[str, Any] | Sequence[Any]) -> Any:
+    def predict_one(self, X: Mapping[str, Any] | Iterable[Any]) -> Any:
         """The most probable class of one row, which is as for `predict_proba_one`; for several labels the
         list of those that are more probable than not."""
         p = self._outputs_of_one(X)
@@ -151,8 +152,11 @@ class Predictor:
             return [label for label, probability in zip(self._values, p, strict=True) if probability > 0.5]
         return self._values[p.index(max(p))]
 
-    def _outputs_of_one(self, X: Mapping[str, Any] | Sequence[Any]) -> list[float]:
-        row = self._in_order(X) if hasattr(X, "keys") else X
+    def _outputs_of_one(self, X: Mapping[str, Any] | Iterable[Any]) -> list[float]:
+        if hasattr(X, "keys"):
+            row: Any = self._in_order(X)
+        else:
+            row = X if isinstance(X, (list, tuple)) else _as_list(X)
         if not self._numbers_only:
             assert self.preprocessor is not None
             row = self.preprocessor.encode_one(row)
@@ -167,12 +171,14 @@ class Predictor:
         if names is None:
             got = type(X).__name__
             raise TypeError(f"X: expected a sequence, since the columns have no names, got a {got}")
-        if len(X) == len(names):
+        keys = list(X.keys())
+        if len(keys) == len(names):
             try:
                 return [X[name] for name in names]
             except KeyError:
                 pass
-        missing, extra = [name for name in names if name not in X], sorted(set(X) - set(names), key=str)
+        missing = [name for name in names if name not in keys]
+        extra = [key for key in keys if key not in names]
         raise ValueError(
             f"X: expected the columns of the training set, got a row without {missing} and with {extra}"
         )
@@ -359,6 +365,13 @@ class Predictor:
         )
 
 
+def _as_list(X: Any) -> list[Any]:
+    try:
+        return list(X)
+    except TypeError:
+        raise TypeError(f"X: expected a row of values, got a {type(X).__name__}") from None
+
+
 def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     array.flags.writeable = False
     return array
@@ -389,7 +402,7 @@ def _restore_preprocessor(model: Fields, tensors: Tensors, n_columns: int) -> Pr
         column_, buckets = fields.whole("column"), fields.whole("buckets", below=2**16)
         categories.append(CategoryColumn(column_, tuple(names), buckets))
     places = [n.column for n in numbers] + [c.column for c in categories]
-    if sorted(places) != list(range(n_columns)):
+    if len(places) != n_columns or sorted(places) != list(range(n_columns)):
         refuse("model", f"each of {n_columns} columns once", sorted(places))
     try:
         return Preprocessor(n_columns, tuple(numbers), tuple(categories))

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyrs._tinyrs import Network
-from tinyrs.columns import CategoryColumn, NumberColumn, Preprocessor, is_sparse, name_of
+from tinyrs.columns import CategoryColumn, NumberColumn, Preprocessor, name_of
+from tinyrs.kinds import is_sparse
 from tinyrs.tables import Numbers, Objects, SparseTable, Table
 
 Floats = npt.NDArray[np.floating[Any]]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tinyrs.columns import is_frame, is_missing
+from tinyrs.kinds import is_frame, is_missing
 
 Numbers = npt.NDArray[np.float64]
 Objects = npt.NDArray[np.object_]
@@ -21,6 +21,8 @@ class Table:
 
     columns: list[Numbers | Objects]
     n_rows: int
+    # The same as they were given, where that was an array of objects.
+    source: Objects | None = None
 
     @classmethod
     def read(cls, X: Any, names: Sequence[str] | None = None) -> Table:
@@ -36,7 +38,8 @@ class Table:
         if not is_frame(X):
             # Whole columns next to each other, so that each is a view.
             X = np.asfortranarray(X)
-            return cls([_array_column(column) for column in X.T], len(X))
+            columns = [_array_column(column) for column in X.T]
+            return cls(columns, len(X), X if X.dtype == object else None)
         try:
             import narwhals.stable.v1 as nw
         except ModuleNotFoundError:
@@ -53,7 +56,8 @@ class Table:
 
     def rows(self, rows: npt.NDArray[np.intp]) -> Table:
         """The table of these rows."""
-        return Table([column[rows] for column in self.columns], len(rows))
+        source = None if self.source is None else self.source[rows]
+        return Table([column[rows] for column in self.columns], len(rows), source)
 
     def numbers(self, column: int) -> Numbers:
         """That column as numbers (rows,), NaN where one is missing. ValueError where one is none."""
@@ -70,6 +74,11 @@ class Table:
     def objects(self, column: int) -> Objects:
         """That column as objects (rows,)."""
         return self.columns[column].astype(object)
+
+    def given(self, column: int) -> Objects:
+        """That column as objects (rows,), of the types that they came with: a few rows of a column of
+        this and that may happen to be all numbers."""
+        return self.objects(column) if self.source is None else self.source[:, column]
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,8 @@ pub fn loss_and_gradients<T: Dispatch>(
     let rows = samples.x.rows();
     let head = if loss.takes_logits() { Head::Logits } else { Head::Output };
     let members = plan::training_threads(network.n_parameters(), rows, n_threads);
-    let purpose = Purpose { members, rows: rows.min(BLOCK_ROWS), head, dropout: false, input_gradient: false };
+    let purpose =
+        Purpose { members, rows: rows.min(BLOCK_ROWS), head, dropout: false, input_gradient: false, passing: false };
     let tape = Tape::new(network, &parameters_of(network), &purpose)?;
     let mut losses = vec![0.0; purpose.rows];
     let work = Work {
@@ -101,7 +102,8 @@ pub fn backward<T: Dispatch>(
     let rows = x.rows();
     let members = plan::training_threads(network.n_parameters(), rows, n_threads);
     let tape_rows = rows.clamp(1, BLOCK_ROWS);
-    let purpose = Purpose { members, rows: tape_rows, head: Head::Output, dropout: false, input_gradient: true };
+    let purpose =
+        Purpose { members, rows: tape_rows, head: Head::Output, dropout: false, input_gradient: true, passing: false };
     let tape = Tape::new(network, &parameters_of(network), &purpose)?;
     let (kernels, n_layers) = (network.kernels(), network.layers().len());
     let through_softmax = network.config().output_activation == OutputActivation::Softmax;

@@ -45,7 +45,7 @@ impl<T> Buffer<T> {
     }
 }
 
-/// The parameters of a layer, read by all members and written by the one that owns the output.
+/// The parameters of a layer, read by all members and written by one at a time, each output by one of them.
 #[derive(Clone, Copy)]
 pub(crate) struct Parameters<T> {
     /// (outputs, inputs)
@@ -89,6 +89,17 @@ pub(crate) enum Head {
 /// threads of Zen 4, medians of 15 rounds). 96 and 144 were within 1.5 % (2 threads of Emerald Rapids).
 pub(crate) const STRIPE: usize = 48;
 
+/// Where a gradient that is used at once may be no longer than it is in the cache.
+#[derive(Clone, Copy)]
+struct Passing<T> {
+    first: Shared<T>,
+    /// Elements from one member's to the next.
+    stride: usize,
+}
+
+/// Bytes of a stripe's gradient from which on it has no place of its own: it would not stay in the cache either.
+const PASSING_BYTES: usize = 1 << 20;
+
 /// What a tape is made for.
 pub(crate) struct Purpose {
     /// Threads that use it.
@@ -100,6 +111,8 @@ pub(crate) struct Purpose {
     pub dropout: bool,
     /// Whether the gradient by the inputs is wanted.
     pub input_gradient: bool,
+    /// Whether gradients by the parameters are used at once, and need not be there at the end.
+    pub passing: bool,
 }
 
 /// Which hidden values a step drops.
@@ -119,8 +132,8 @@ pub(crate) struct Tape<T: Scalar> {
     layers: Vec<Record<T>>,
     /// For each member, a stripe of deltas (rows, up to [`STRIPE`]).
     stripes: Shared<T>,
-    /// For each member, the gradient of a stripe (up to [`STRIPE`], inputs of the widest layer).
-    passing: Shared<T>,
+    /// For each member, room for the gradient of a stripe (up to [`STRIPE`], inputs of the widest layer).
+    passing: Option<Passing<T>>,
     rows: usize,
     /// Where the pointers point to.
     _memory: Arena,
@@ -135,7 +148,7 @@ impl<T: Scalar> Tape<T> {
         // Once to see how much it takes, then for good.
         let (_, len) = lay_out(network, parameters, purpose, std::ptr::null_mut());
         let mut memory = Arena::new("batch_size", len.saturating_mul(size_of::<T>()))?;
-        let ((input, layers, [stripes, passing]), _) = lay_out(network, parameters, purpose, memory.start());
+        let ((input, layers, stripes, passing), _) = lay_out(network, parameters, purpose, memory.start());
         Ok(Tape { kernels: network.kernels(), input, layers, stripes, passing, rows: purpose.rows, _memory: memory })
     }
 
@@ -180,10 +193,9 @@ impl<T: Scalar> Tape<T> {
         layer.gradient.weight.at(output * layer.inputs)
     }
 
-    /// Where a member may leave those of a stripe that it uses at once: they are in its cache.
-    pub(crate) fn passing_gradient(&self, team: &Team) -> Shared<T> {
-        let widest = self.layers.iter().map(|layer| layer.inputs).max().unwrap_or(0);
-        self.passing.at(team.index * widest * STRIPE)
+    /// Where a member may leave those of a stripe that it uses at once, where that pays.
+    pub(crate) fn passing_gradient(&self, team: &Team) -> Option<Shared<T>> {
+        self.passing.map(|passing| passing.first.at(team.index * passing.stride))
     }
 
     /// Packs the weights of the outputs `share` of layer `l`.
@@ -344,7 +356,7 @@ impl<T: Scalar> Tape<T> {
 }
 
 /// The input of a tape, its layers, and its members' own buffers.
-type Layout<T> = (Buffer<T>, Vec<Record<T>>, [Shared<T>; 2]);
+type Layout<T> = (Buffer<T>, Vec<Record<T>>, Shared<T>, Option<Passing<T>>);
 
 /// The buffers of a tape one after the other from `start` on, and the elements they take.
 ///
@@ -395,7 +407,9 @@ fn lay_out<T: Scalar>(
             gradient: Parameters { weight: take(outputs * inputs), bias: take(outputs) },
         });
     }
-    let widest = layers.iter().map(|layer| layer.inputs).max().unwrap_or(0);
-    let [stripes, passing] = [rows, widest].map(|n| take(purpose.members.saturating_mul(n * STRIPE)));
-    ((input, layers, [stripes, passing]), taken)
+    let stripes = take(purpose.members.saturating_mul(rows * STRIPE));
+    let stride = layers.iter().map(|layer| layer.inputs).max().unwrap_or(0).saturating_mul(STRIPE);
+    let passes = purpose.passing && stride.saturating_mul(size_of::<T>()) <= PASSING_BYTES;
+    let passing = passes.then(|| Passing { first: take(purpose.members.saturating_mul(stride)), stride });
+    ((input, layers, stripes, passing), taken)
 }

@@ -164,6 +164,7 @@ impl Left {
 
     /// Whoever comes first to a member's items in a new round says how many there are: it may be late itself.
     fn begin(&self, round: u16, count: usize) {
+        debug_assert!(count < 1 << 24);
         let all = u64::from(round) << 48 | (count as u64) << 24;
         let _ =
             self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| (left >> 48 != all >> 48).then_some(all));
@@ -232,7 +233,13 @@ impl Barrier {
 /// The pool of one process.
 struct Process {
     pid: u32,
-    pool: Mutex<Option<ThreadPool>>,
+    pool: Mutex<Option<Pool>>,
+}
+
+struct Pool {
+    threads: ThreadPool,
+    /// One for each of the threads and for the caller.
+    left: Vec<Left>,
 }
 
 /// This process's pool, made anew after a fork. What the parent had is left alone: its lock may be held by a thread
@@ -273,15 +280,18 @@ pub(crate) fn run(size: usize, f: impl Fn(&Team) + Sync) {
         Err(TryLockError::WouldBlock) => return alone(),
     };
     let workers = size - 1;
-    if pool.as_ref().is_none_or(|pool| pool.current_num_threads() < workers) {
-        *pool = ThreadPoolBuilder::new().num_threads(workers).thread_name(|i| format!("tinyrs-{i}")).build().ok();
+    if pool.as_ref().is_none_or(|pool| pool.left.len() < size) {
+        let threads = ThreadPoolBuilder::new().num_threads(workers).thread_name(|i| format!("tinyrs-{i}")).build();
+        let left = (0..size).map(|_| Left(AtomicU64::new(0))).collect();
+        *pool = threads.ok().map(|threads| Pool { threads, left });
     }
-    let Some(pool) = pool.as_ref() else { return alone() };
+    let Some(Pool { threads: pool, left }) = pool.as_ref() else { return alone() };
+    left.iter().for_each(|left| left.0.store(0, Ordering::Relaxed));
     let callers_core = CallersCore::now();
-    let (barrier, left) = (Barrier::new(), (0..size).map(|_| Left(AtomicU64::new(0))).collect::<Vec<_>>());
+    let barrier = Barrier::new();
     let member = |index| {
         barrier.guard(|| {
-            let team = Team { index, size, barrier: &barrier, left: &left, round: Cell::new(0) };
+            let team = Team { index, size, barrier: &barrier, left, round: Cell::new(0) };
             f(&team);
             team.barrier();
         });
@@ -324,27 +334,40 @@ mod tests {
         }
     }
 
+    /// Runs `f` on a team of `size`, whenever other tests leave the pool alone.
+    fn run_all(size: usize, f: impl Fn(&Team) + Sync) {
+        let complete = AtomicBool::new(false);
+        while !complete.load(Ordering::Relaxed) {
+            run(size, |team| {
+                if team.size == size {
+                    complete.store(true, Ordering::Relaxed);
+                    f(team);
+                }
+            });
+            std::thread::yield_now();
+        }
+    }
+
     #[test]
     fn every_item_is_done_once_whoever_does_it() {
-        for size in [1, 2, 3, 8] {
-            let counts = |round: usize, member: usize| (7 * member + round) % 5 + usize::from(member == 1) * 20;
-            let done: Vec<AtomicUsize> = (0..8 * 100).map(|_| AtomicUsize::new(0)).collect();
-            run(size, |team| {
-                for round in 1..300 {
+        // More rounds than a round's 16 bits count, for a few items; and some for more.
+        for (size, rounds, most) in [(1, 300, 20), (2, 70_000, 2), (3, 300, 20), (8, 300, 20)] {
+            let count = |round: usize, member: usize| (7 * member + round) % 5 * most / 4;
+            let done: Vec<AtomicUsize> = (0..8 * 20).map(|_| AtomicUsize::new(0)).collect();
+            run_all(size, |team| {
+                for round in 1..=rounds {
                     team.for_each(
-                        |member| counts(round, member),
+                        |member| count(round, member),
                         |owner, item| {
-                            let before = done[owner * 100 + item].fetch_add(1, Ordering::Relaxed);
-                            assert_eq!(before, round - 1, "the items of a round between two barriers");
+                            done[owner * 20 + item].fetch_add(1, Ordering::Relaxed);
                         },
                     );
                     team.barrier();
-                    // For the items that this round had none of.
                     if team.index == 0 {
                         for (place, done) in done.iter().enumerate() {
-                            let (owner, item) = (place / 100, place % 100);
-                            let due = owner < team.size && item < counts(round, owner);
-                            assert_eq!(done.swap(round, Ordering::Relaxed), if due { round } else { round - 1 });
+                            let (owner, item) = (place / 20, place % 20);
+                            let due = owner < size && item < count(round, owner);
+                            assert_eq!(done.swap(0, Ordering::Relaxed), usize::from(due), "{size} {round} {place}");
                         }
                     }
                     team.barrier();
@@ -355,26 +378,22 @@ mod tests {
 
     #[test]
     fn others_do_what_a_late_member_has_not_begun() {
-        let (arrived, waited) = (AtomicUsize::new(0), AtomicBool::new(false));
-        run(2, |team| {
-            if team.size == 1 {
-                return; // another test has the pool
-            }
-            if team.index == 1 {
-                while arrived.load(Ordering::Acquire) < 20 {
-                    std::thread::yield_now();
-                }
-                waited.store(true, Ordering::Relaxed);
+        let (done, by_the_late) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        run_all(2, |team| {
+            // Until all is done by the other, or a minute has shown that it is not.
+            let start = std::time::Instant::now();
+            while team.index == 1 && done.load(Ordering::Acquire) < 20 && start.elapsed().as_secs() < 60 {
+                std::thread::yield_now();
             }
             team.for_each(
                 |_| 10,
                 |_, _| {
-                    arrived.fetch_add(1, Ordering::AcqRel);
+                    by_the_late.fetch_add(team.index, Ordering::Relaxed);
+                    done.fetch_add(1, Ordering::AcqRel);
                 },
             );
-            team.barrier();
-            assert!(waited.load(Ordering::Relaxed) && arrived.load(Ordering::Relaxed) == 20);
         });
+        assert_eq!((done.into_inner(), by_the_late.into_inner()), (20, 0));
     }
 
     #[test]

@@ -114,7 +114,8 @@ pub fn fit<T: Dispatch>(
     let head = if config.loss.takes_logits() { Head::Logits } else { Head::Output };
     let n_threads = plan::training_threads(network.n_parameters(), batch_size, config.n_threads);
     let dropout = config.dropout > 0.0;
-    let purpose = Purpose { members: n_threads, rows: tape_rows, head, dropout, input_gradient: false };
+    let passing = config.clip_norm.is_none();
+    let purpose = Purpose { members: n_threads, rows: tape_rows, head, dropout, input_gradient: false, passing };
     let outputs: usize = network.layers().iter().map(Layer::outputs).sum();
     let (mut losses, mut squares) = (vec![0.0; tape_rows], vec![0.0; outputs]);
     let parameters: Vec<_> = network.layers_mut().iter_mut().map(|layer| shared(layer.parameters_mut())).collect();

@@ -62,7 +62,7 @@ fn ask_for_huge_pages(start: *const u8, bytes: usize) {
 /// batch 256, took 7.9 ms, and 5.4 so (two threads of Zen 4).
 pub(crate) struct Arena(Option<Aligned<u64>>);
 
-/// What is kept at most, in all.
+/// What a process keeps at most, in all, for as long as it lives.
 const KEPT_BYTES: usize = 64 << 20;
 
 /// Those not in use, the last one given back last. Nobody waits for it: after a fork it may be locked for ever.
@@ -76,7 +76,9 @@ impl Arena {
     pub(crate) fn new(argument: &str, bytes: usize) -> Result<Self> {
         let len = bytes.div_ceil(size_of::<u64>());
         let kept = KEPT.try_lock().ok().and_then(|mut kept| {
-            let fitting = kept.iter().enumerate().filter(|(_, memory)| memory.len() >= len);
+            // Not a large one for little, which somebody else may ask for.
+            let fits = |memory: &Aligned<u64>| (len..=len.saturating_mul(4)).contains(&memory.len());
+            let fitting = kept.iter().enumerate().filter(|(_, memory)| fits(memory));
             let smallest = fitting.min_by_key(|(_, memory)| memory.len()).map(|(place, _)| place);
             smallest.map(|place| kept.remove(place))
         });
@@ -106,12 +108,12 @@ impl Arena {
 impl Drop for Arena {
     fn drop(&mut self) {
         let bytes = |memory: &Aligned<u64>| memory.len() * size_of::<u64>();
-        if let (Some(memory), Ok(mut kept)) = (self.0.take(), KEPT.try_lock())
-            && bytes(&memory) <= KEPT_BYTES
-        {
+        // Given back to the system when nobody waits for it.
+        let mut given_back = Vec::new();
+        if let (Some(memory), Ok(mut kept)) = (self.0.take(), KEPT.try_lock()) {
             kept.push(memory);
             while kept.iter().map(bytes).sum::<usize>() > KEPT_BYTES {
-                kept.remove(0);
+                given_back.push(kept.remove(0));
             }
         }
     }

@@ -38,7 +38,7 @@ const KINDS: [Kind; 4] = [
 ///
 /// Parameters
 /// ----------
-/// dtype : {"float32", "float64", "int64", "bool"}
+/// dtype : {"<f4", "<f8", "<i8", "|b1"}
 /// shape : sequence of int
 /// data : bytes
 ///     Its elements, row after row, little-endian.
@@ -60,7 +60,7 @@ pub struct Tensor {
 impl Tensor {
     #[new]
     fn new(dtype: &str, shape: Vec<usize>, data: PyBackedBytes) -> PyResult<Self> {
-        let kind = KINDS.iter().find(|kind| kind.name == dtype);
+        let kind = KINDS.iter().find(|kind| kind.code == dtype);
         let kind = kind.ok_or_else(|| PyValueError::new_err(format!("dtype: unknown dtype {dtype}")))?;
         let bytes = shape.iter().try_fold(kind.size, |product, n| product.checked_mul(*n));
         if bytes != Some(data.len()) {
@@ -104,13 +104,13 @@ impl Tensor {
 
     /// Whether all floats in it are finite; with `missing`, finite or NaN.
     #[pyo3(signature = (*, missing=false))]
-    fn is_finite(&self, missing: bool) -> bool {
+    fn is_finite(&self, py: Python, missing: bool) -> bool {
         let fine = |value: f64| value.is_finite() || (missing && value.is_nan());
-        match self.kind.dtype {
+        py.detach(|| match self.kind.dtype {
             Dtype::F32 => self.bytes().chunks_exact(4).all(|e| fine(f32::from_le_bytes(fixed(e)).into())),
             Dtype::F64 => self.bytes().chunks_exact(8).all(|e| fine(f64::from_le_bytes(fixed(e)))),
             _ => true,
-        }
+        })
     }
 
     /// The same in memory of its own, so that the file's can be given back.
@@ -119,7 +119,7 @@ impl Tensor {
         Tensor { kind: self.kind, shape: self.shape.clone(), file, place: 0..self.place.len() }
     }
 
-    /// What `numpy.asarray` asks for.
+    /// What `numpy.asarray` asks for. ValueError if it had to copy and may not.
     #[pyo3(signature = (dtype=None, copy=None))]
     fn __array__<'py>(
         &self,
@@ -128,9 +128,12 @@ impl Tensor {
         copy: Option<bool>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let make = py.import("numpy")?.getattr("ndarray")?;
-        let array = make.call1((self.shape(py)?, self.kind.name, &self.file, self.place.start))?;
+        let array = make.call1((self.shape(py)?, self.kind.code, &self.file, self.place.start))?;
         let array = match dtype {
-            Some(dtype) => array.call_method1("astype", (dtype,))?,
+            Some(dtype) if copy == Some(false) && !array.getattr("dtype")?.eq(dtype)? => {
+                return Err(PyValueError::new_err("copy: expected None or True for another dtype, got False"));
+            }
+            Some(dtype) => array.call_method1("astype", (dtype, "K", "unsafe", true, false))?,
             None => array,
         };
         if copy == Some(true) { array.call_method0("copy") } else { Ok(array) }
@@ -237,18 +240,20 @@ pub fn read_safetensors<'py>(data: &Bound<'py, PyBytes>) -> PyResult<(HashMap<St
 /// ValueError
 ///     If `description` is no JSON.
 #[pyfunction]
-pub fn digest(description: &str, tensors: Named) -> PyResult<String> {
+pub fn digest(py: Python, description: &str, tensors: Named) -> PyResult<String> {
     let mut description = parse(description)?;
     if let Some(fields) = description.as_object_mut() {
         fields.remove("sha256");
     }
-    let mut sha = Sha256::new_with_prefix(canonical(&description));
-    for (name, tensor) in &tensors {
-        let tensor = tensor.get();
-        sha.update(format!("{name} {} {};", tensor.kind.code, tuple(&tensor.shape)));
-        sha.update(tensor.bytes());
-    }
-    Ok(sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    let tensors: Vec<(&str, &Tensor)> = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.get())).collect();
+    Ok(py.detach(|| {
+        let mut sha = Sha256::new_with_prefix(canonical(&description));
+        for (name, tensor) in tensors {
+            sha.update(format!("{name} {} {};", tensor.kind.code, tuple(&tensor.shape)));
+            sha.update(tensor.bytes());
+        }
+        sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }))
 }
 
 fn refused(error: &safetensors::SafeTensorError) -> PyErr {
