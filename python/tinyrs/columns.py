@@ -30,7 +30,7 @@ def _as_float(value: Any) -> Any:
     """A float, if it can be one."""
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return value
 
 

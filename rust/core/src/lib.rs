@@ -19,7 +19,7 @@
 //!
 //! `network` (parameters, passes) uses `layer`, which uses `linalg` (products) and `activation`, which use `simd` (one
 //! lane type per instruction set), `matrix` and `scalar`. `plan` decides from shapes what a pass does; `threads` is
-//! the only user of rayon; `probe` measures what the machine can do. `column_transformer` makes features of a table's
+//! the only user of rayon, and has in `left` what members of a team have not begun; `probe` measures what the machine can do. `column_transformer` makes features of a table's
 //! rows.
 //!
 //! `checkpoint` is where training stands between two epochs. `training` (epochs, early stopping) uses `held_out` (the
@@ -46,6 +46,7 @@ mod gradients;
 mod held_out;
 mod init;
 mod layer;
+mod left;
 mod linalg;
 mod loss;
 mod matrix;

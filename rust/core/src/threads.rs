@@ -11,13 +11,14 @@
 use std::cell::Cell;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, TryLockError};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::affinity::CallersCore;
 use crate::error::{Error, Result};
+use crate::left::Left;
 
 /// The limit set by [`set_num_threads`]; 0 where none was set.
 static LIMIT: AtomicUsize = AtomicUsize::new(0);
@@ -140,45 +141,15 @@ impl Team<'_> {
         self.round.set(round);
         let own = &self.left[self.index];
         own.begin(round, count(self.index));
-        while let Some(item) = own.take(Left::FIRST) {
+        while let Some(item) = own.take_first() {
             work(self.index, item);
         }
         for other in (1..self.size).map(|distance| (self.index + distance) % self.size) {
             self.left[other].begin(round, count(other));
-            while let Some(item) = self.left[other].take(Left::LAST) {
+            while let Some(item) = self.left[other].take_last() {
                 work(other, item);
             }
         }
-    }
-}
-
-/// The items that a member has not begun: from `first` to before `end`, 24 bits each, below 16 bits of the round that they
-/// belong to. On a cache line of its own.
-#[repr(align(64))]
-struct Left(AtomicU64);
-
-impl Left {
-    /// How `take` changes first and end.
-    const FIRST: (u64, u64) = (1, 0);
-    const LAST: (u64, u64) = (0, 1);
-
-    /// Whoever comes first to a member's items in a new round says how many there are: it may be late itself.
-    fn begin(&self, round: u16, count: usize) {
-        debug_assert!(count < 1 << 24);
-        let all = u64::from(round) << 48 | (count as u64) << 24;
-        let _ =
-            self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| (left >> 48 != all >> 48).then_some(all));
-    }
-
-    /// The first or the last item, if one is left.
-    fn take(&self, (from_first, from_end): (u64, u64)) -> Option<usize> {
-        let range = |left: u64| (left & 0xff_ffff, left >> 24 & 0xff_ffff);
-        let taken = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-            let (first, end) = range(left);
-            (first < end).then(|| left + from_first - (from_end << 24))
-        });
-        let (first, end) = range(taken.ok()?);
-        Some(if from_end == 0 { first } else { end - 1 } as usize)
     }
 }
 
@@ -282,11 +253,11 @@ pub(crate) fn run(size: usize, f: impl Fn(&Team) + Sync) {
     let workers = size - 1;
     if pool.as_ref().is_none_or(|pool| pool.left.len() < size) {
         let threads = ThreadPoolBuilder::new().num_threads(workers).thread_name(|i| format!("tinyrs-{i}")).build();
-        let left = (0..size).map(|_| Left(AtomicU64::new(0))).collect();
+        let left = (0..size).map(|_| Left::default()).collect();
         *pool = threads.ok().map(|threads| Pool { threads, left });
     }
     let Some(Pool { threads: pool, left }) = pool.as_ref() else { return alone() };
-    left.iter().for_each(|left| left.0.store(0, Ordering::Relaxed));
+    left.iter().for_each(Left::forget);
     let callers_core = CallersCore::now();
     let barrier = Barrier::new();
     let member = |index| {
