@@ -147,11 +147,10 @@ def from_bytes(data: bytes) -> tuple[str, Fields, Tensors]:
     if KEY not in metadata:
         refuse("metadata", f"an entry {KEY!r}", sorted(metadata))
     try:
-        fields = Fields("", parse_json(metadata[KEY]))
+        description = parse_json(metadata[KEY])
     except ValueError as error:
-        if str(error).startswith("model file: "):
-            raise
         raise ValueError(f"model file: {KEY}: expected JSON, got {error}") from None
+    fields = Fields("", description)
     version = fields.whole("format", least=1)
     if version > FORMAT:
         by = fields.values.get("tinyrs")

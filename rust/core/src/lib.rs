@@ -19,8 +19,8 @@
 //!
 //! `network` (parameters, passes) uses `layer`, which uses `linalg` (products) and `activation`, which use `simd` (one
 //! lane type per instruction set), `matrix` and `scalar`. `plan` decides from shapes what a pass does; `threads` is
-//! the only user of rayon, and has in `left` what members of a team have not begun; `probe` measures what the machine can do. `column_transformer` makes features of a table's
-//! rows.
+//! the only user of rayon, whose teams meet at a `barrier` and have in `left` what members have not begun; `probe`
+//! measures what the machine can do. `column_transformer` makes features of a table's rows.
 //!
 //! `checkpoint` is where training stands between two epochs. `training` (epochs, early stopping) uses `held_out` (the
 //! validation set), `pace` (how many threads pay) and `step` (a batch on a team of threads), which uses `tape` (both passes
@@ -38,6 +38,7 @@
 
 mod activation;
 mod affinity;
+mod barrier;
 mod checkpoint;
 mod column_transformer;
 mod error;

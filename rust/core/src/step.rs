@@ -96,16 +96,11 @@ impl<T: Scalar> Work<'_, T> {
                 halt.store(true, Ordering::Relaxed);
             }
             let is_last = index + 1 == n_blocks;
-            let outputs = |member, l| team.share_of(member, self.tape.outputs(l), ROW_UNIT);
             team.for_each(
-                |member| (0..self.tape.n_layers()).map(|l| outputs(member, l).len().div_ceil(STRIPE)).sum(),
-                |member, mut item| {
-                    let mut l = 0;
-                    while item >= outputs(member, l).len().div_ceil(STRIPE) {
-                        item -= outputs(member, l).len().div_ceil(STRIPE);
-                        l += 1;
-                    }
-                    let stripe = part(outputs(member, l), item, STRIPE);
+                |member| self.stripes(team, member).count(),
+                |member, item| {
+                    let stripe = self.stripes(team, member).nth(item);
+                    let (l, stripe) = stripe.expect("an item of those counted");
                     // SAFETY: the caller's promise; items are different outputs, and each is updated with its gradient.
                     unsafe { self.stripe(team, (l, stripe), rows.len(), index > 0, batch, is_last) };
                 },
@@ -142,6 +137,15 @@ impl<T: Scalar> Work<'_, T> {
             }
             self.tape.backward(share, None);
         }
+    }
+
+    /// The stripes of a member's outputs, each with its layer.
+    fn stripes(&self, team: &Team, member: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
+        (0..self.tape.n_layers()).flat_map(move |l| {
+            let share = team.share_of(member, self.tape.outputs(l), ROW_UNIT);
+            let count = share.len().div_ceil(STRIPE);
+            (0..count).map(move |index| (l, part(share.clone(), index, STRIPE)))
+        })
     }
 
     /// The gradient of a stripe of outputs of a layer; then the squares of it where it is to be clipped, or the update,

@@ -10,13 +10,13 @@
 
 use std::cell::Cell;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, TryLockError};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::affinity::CallersCore;
+use crate::barrier::Barrier;
 use crate::error::{Error, Result};
 use crate::left::Left;
 
@@ -153,53 +153,10 @@ impl Team<'_> {
     }
 }
 
-/// Spins a little, since members finish a layer within microseconds of each other, then yields, since there may be
-/// more members than cores.
-struct Barrier {
-    arrived: AtomicUsize,
-    generation: AtomicUsize,
-    broken: AtomicBool,
-}
-
-/// About 3 us of spinning at 40 ns a round: longer than members of equal shares differ, short against a time slice.
-const SPINS: usize = 80;
-
 /// About 1 us after the last barrier, in which the workers leave the pool's scope. A caller that gets there first
 /// goes to sleep, is woken on the worker's core, and the next pass begins with both on it: 3 layers of 512 x 512 took
 /// 100 us a pass, and 21 with this.
 const PARTING_SPINS: usize = 30;
-
-impl Barrier {
-    const fn new() -> Self {
-        Barrier { arrived: AtomicUsize::new(0), generation: AtomicUsize::new(0), broken: AtomicBool::new(false) }
-    }
-
-    fn wait(&self, size: usize) {
-        if size == 1 {
-            return;
-        }
-        let generation = self.generation.load(Ordering::Acquire);
-        if self.arrived.fetch_add(1, Ordering::AcqRel) + 1 == size {
-            self.arrived.store(0, Ordering::Relaxed);
-            self.generation.store(generation.wrapping_add(1), Ordering::Release);
-            return;
-        }
-        let mut spins = 0;
-        while self.generation.load(Ordering::Acquire) == generation {
-            assert!(!self.broken.load(Ordering::Relaxed), "another thread of the same pass panicked");
-            spins += 1;
-            if spins < SPINS { std::hint::spin_loop() } else { std::thread::yield_now() }
-        }
-    }
-
-    /// Runs `f`; if it panics, the others do not wait for it.
-    fn guard(&self, f: impl FnOnce()) {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(f)) {
-            self.broken.store(true, Ordering::Relaxed);
-            resume_unwind(panic);
-        }
-    }
-}
 
 /// The pool of one process.
 struct Process {
@@ -284,6 +241,9 @@ pub(crate) fn run(size: usize, f: impl Fn(&Team) + Sync) {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::catch_unwind;
+    use std::sync::atomic::AtomicBool;
+
     use super::*;
 
     #[test]

@@ -1,5 +1,5 @@
 //! The JSON in a model file: to Python's objects, and to the text that its checksum is of. Python's module `json` would do,
-//! but importing it takes longer than everything else from the start of a process to its first prediction.
+//! but importing it takes longer than to load a model and ask it.
 
 use std::io;
 

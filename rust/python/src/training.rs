@@ -247,9 +247,8 @@ impl Watcher {
             }
             let Some((epoch, layers)) = news.epoch else { return Ok(false) };
             let network = self.network.get();
-            let current = T::core(&network.current()).map(|core| core.with_layers(layers));
-            if let Some(current) = current {
-                network.replace(T::network(current));
+            if let Some(core) = T::core(&network.current()) {
+                network.replace(T::network(core.with_layers(layers)));
             }
             let record = record(py, &epoch)?;
             if let Some(progress) = &self.progress {
