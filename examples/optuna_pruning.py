@@ -12,7 +12,7 @@ import optuna
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from tinyrs import TinyClassifier
-from tinyrs.training import Record
+from tinyrs.history import Record
 
 
 def main() -> None:

@@ -17,7 +17,8 @@ from typing import Any
 import atheris
 
 with atheris.instrument_imports(include=["tinyrs", "json"]):
-    from tinyrs import _tinyrs, model_file
+    from tinyrs import _tinyrs
+    from tinyrs.files import model_file
     from tinyrs.predictor import Predictor, loads
 
 GOLDEN = Path(__file__).parent / "golden/v1-predictor.safetensors"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss
 from tinyrs import TinyClassifier
-from tinyrs.best_epoch import BestEpoch, half_a_standard_error, resting_epochs
+from tinyrs.tuning.epoch_selection import BestEpoch, half_a_standard_error, resting_epochs
 
 
 class Counter:

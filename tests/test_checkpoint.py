@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 import tinyrs
-from tinyrs import History, Network, Optimizer, model_file
+from tinyrs import History, Network, Optimizer
+from tinyrs.files import model_file
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(300, 5))

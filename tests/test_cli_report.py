@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from conftest import Run, csv_text, flowers
 from PIL import Image
-from tinyrs.cli import charts
-from tinyrs.cli.charts import Series
-from tinyrs.cli.markup import Markup, tag
 from tinyrs.cli.metrics import Figures
+from tinyrs.cli.report import charts
+from tinyrs.cli.report.charts import Series
+from tinyrs.cli.report.markup import Markup, tag
 
 EVIL = ['<script>alert("1")</script>', "<img src=x onerror=alert(2)>", "]]> & &amp; \x01 ' \" </style></svg>"]
 VOID = {"meta", "img", "br"}

@@ -16,7 +16,7 @@ import tinyrs
 from conftest import Run, csv_text, flowers
 from pyarrow import parquet
 from tinyrs.cli import train as cli_train
-from tinyrs.cli.findings import Findings
+from tinyrs.cli.report.findings import Findings
 from tinyrs.cli.train import hold_out
 from tinyrs.predictor import Predictor
 

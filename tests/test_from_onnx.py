@@ -18,7 +18,7 @@ import pytest
 from onnx import TensorProto
 from onnx_graphs import ACTIVATIONS, RNG, Array, Builder, X, answer, layer
 from tinyrs import Network, Predictor, TinyClassifier, oracle
-from tinyrs.foreign.onnx import from_onnx
+from tinyrs.convert.onnx import from_onnx
 from tinyrs.oracle import activate, softmax
 
 

@@ -17,8 +17,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, Normalizer, RobustScaler, StandardScaler
-from tinyrs.foreign.onnx import from_onnx
-from tinyrs.foreign.sklearn import from_sklearn
+from tinyrs.convert.onnx import from_onnx
+from tinyrs.convert.sklearn import from_sklearn
 
 Array = npt.NDArray[Any]
 X = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import tinyrs
-from tinyrs.foreign.torch import from_torch
+from tinyrs.convert.torch import from_torch
 from tinyrs.oracle import activate, softmax
 
 Array = npt.NDArray[Any]

@@ -23,8 +23,9 @@ import pytest
 import tinyrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tinyrs import Network, Predictor, TinyClassifier, model_file
+from tinyrs import Network, Predictor, TinyClassifier
 from tinyrs._tinyrs import Tensor
+from tinyrs.files import model_file
 from tinyrs.predictor import loads
 
 GOLDEN = Path(__file__).parent / "golden"

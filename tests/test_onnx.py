@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_breast_cancer
 from tinyrs import Network, Predictor, TinyClassifier
-from tinyrs.columns import CategoryColumn, NumberColumn, Preprocessor
 from tinyrs.oracle import ACTIVATIONS
+from tinyrs.tabular.preprocessor import CategoryColumn, NumberColumn, Preprocessor
 
 QUICK: dict[str, Any] = {"n_layers": 2, "width": 24, "max_iter": 16, "random_state": 0}
 

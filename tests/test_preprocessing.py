@@ -12,10 +12,10 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from tinyrs import Network
-from tinyrs.columns import Preprocessor
-from tinyrs.kinds import is_missing
-from tinyrs.preprocessing import fit_categories, fit_columns, quantiles
-from tinyrs.tables import Table
+from tinyrs.tabular.fitting import fit_categories, fit_columns, quantiles
+from tinyrs.tabular.kinds import is_missing
+from tinyrs.tabular.preprocessor import Preprocessor
+from tinyrs.tabular.tables import Table
 
 
 def features(preprocessor: Preprocessor, encoded: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 import tinyrs
 from tinyrs import oracle
+from tinyrs.history import Record
 from tinyrs.oracle import Layer
-from tinyrs.training import Record
 
 DTYPES: dict[str, type[np.floating[Any]]] = {"f32": np.float32, "f64": np.float64}
 ALLOWED = [

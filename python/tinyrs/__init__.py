@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     from tinyrs.classifier import TinyClassifier as TinyClassifier
-    from tinyrs.foreign.onnx import from_onnx as from_onnx
-    from tinyrs.foreign.sklearn import from_sklearn as from_sklearn
-    from tinyrs.foreign.torch import from_torch as from_torch
+    from tinyrs.convert.onnx import from_onnx as from_onnx
+    from tinyrs.convert.sklearn import from_sklearn as from_sklearn
+    from tinyrs.convert.torch import from_torch as from_torch
+    from tinyrs.history import History as History
     from tinyrs.predictor import Predictor as Predictor
     from tinyrs.predictor import load as load
-    from tinyrs.training import History as History
 
 __version__: str = build_info()["version"]
 
@@ -53,12 +53,12 @@ __all__ = [
 
 # Imported when they are first asked for: `import tinyrs` is quick, see `tinyrs._lazy`.
 _LAZY = {
-    "History": "tinyrs.training",
+    "History": "tinyrs.history",
     "Predictor": "tinyrs.predictor",
     "TinyClassifier": "tinyrs.classifier",
-    "from_onnx": "tinyrs.foreign.onnx",
-    "from_sklearn": "tinyrs.foreign.sklearn",
-    "from_torch": "tinyrs.foreign.torch",
+    "from_onnx": "tinyrs.convert.onnx",
+    "from_sklearn": "tinyrs.convert.sklearn",
+    "from_torch": "tinyrs.convert.torch",
     "load": "tinyrs.predictor",
 }
 

@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import Self
 
-from tinyrs.training import History, Record
+from tinyrs.history import History, Record
 
 __all__ = [
-    "ColumnTransformer",
+    "FeatureEncoder",
     "Network",
     "Optimizer",
     "Tensor",
@@ -44,7 +44,7 @@ class _MachineLimits(TypedDict):
     fma_f64: float
 
 @final
-class ColumnTransformer:
+class FeatureEncoder:
     def __new__(
         cls,
         n_columns: int,

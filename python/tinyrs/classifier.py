@@ -27,15 +27,15 @@ except ModuleNotFoundError as missing:
     ) from missing
 
 from tinyrs._tinyrs import Network, Optimizer
-from tinyrs.best_epoch import METRICS, BestEpoch, Metric, rate_by, resting_epochs
-from tinyrs.calibration import divide_logits, fit_temperature
-from tinyrs.columns import Preprocessor
-from tinyrs.kinds import is_frame, is_sparse
+from tinyrs.history import History, Record
 from tinyrs.predictor import Predictor, loads
-from tinyrs.preprocessing import SparseScale, fit_preprocessor
-from tinyrs.sklearn_callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
-from tinyrs.tables import SparseTable, Table
-from tinyrs.training import History, Record
+from tinyrs.tabular.fitting import SparseScale, fit_preprocessor
+from tinyrs.tabular.kinds import is_frame, is_sparse
+from tinyrs.tabular.preprocessor import Preprocessor
+from tinyrs.tabular.tables import SparseTable, Table
+from tinyrs.tuning.calibration import divide_logits, fit_temperature
+from tinyrs.tuning.epoch_selection import METRICS, BestEpoch, Metric, rate_by, resting_epochs
+from tinyrs.tuning.sklearn_callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
 
 Floats = npt.NDArray[np.floating[Any]]
 

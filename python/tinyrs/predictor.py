@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from tinyrs import model_file
 from tinyrs._tinyrs import Network, Tensor
-from tinyrs.columns import CategoryColumn, NumberColumn, Preprocessor
-from tinyrs.kinds import is_frame, is_missing, is_sparse
-from tinyrs.labels import Labels
-from tinyrs.model_file import Fields, refuse, tensor
+from tinyrs.files import model_file
+from tinyrs.files.class_labels import Labels
+from tinyrs.files.model_file import Fields, refuse, tensor
+from tinyrs.tabular.kinds import is_frame, is_missing, is_sparse
+from tinyrs.tabular.preprocessor import CategoryColumn, NumberColumn, Preprocessor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tinyrs.export.model import Model
-    from tinyrs.model_file import Tensors
+    from tinyrs.files.model_file import Tensors
 else:
     from tinyrs._lazy import np
 
@@ -198,7 +198,7 @@ class Predictor:
     def _encode_rows(self, X: Any) -> npt.NDArray[Any]:
         if self.preprocessor is not None:
             return self.preprocessor.encode(X, self.feature_names_in_)
-        from tinyrs.tables import Table
+        from tinyrs.tabular.tables import Table
 
         table = Table.read(X, self.feature_names_in_)
         return np.column_stack([table.numbers(column) for column in range(len(table.columns))])

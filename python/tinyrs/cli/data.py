@@ -1,7 +1,8 @@
 """Tables, read by pyarrow a chunk at a time: CSV, Parquet, and NumPy's NPZ.
 
 A CSV file is read as text. What its columns are is decided once, in training, for the whole file (see
-`tinyrs.cli.columns`), and never guessed again: so "007" comes out of `predict` as it went in, and a column
+`tinyrs.cli.column_types`), and never guessed again: so "007" comes out of `predict` as it went in, and a
+column
 means the same in both files. pyarrow's own guess is made from the first block of a file.
 """
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 import tinyrs
-from tinyrs.cli.columns import Place, match_labels
+from tinyrs.cli.column_types import Place, match_labels
 from tinyrs.cli.data import numbered, open_table
 from tinyrs.cli.metrics import Counts, Figures
 from tinyrs.cli.scoring import Scorer, load_predictor

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tinyrs.cli.shell import CliError, counter, warn
-from tinyrs.model_file import Fields
+from tinyrs.files.model_file import Fields
 from tinyrs.predictor import Predictor
 
 Rows = npt.NDArray[np.float32]

@@ -7,7 +7,7 @@ from typing import Any
 
 import tinyrs
 from tinyrs.cli.shell import CliError, Parser, say
-from tinyrs.columns import MISSING
+from tinyrs.tabular.preprocessor import MISSING
 
 
 def parser() -> Parser:

@@ -11,11 +11,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tinyrs.cli.columns import Numbers, Place, numbers, texts
+from tinyrs.cli.column_types import Numbers, Place, numbers, texts
 from tinyrs.cli.data import Source
 from tinyrs.cli.shell import CliError, suggestion
-from tinyrs.columns import MISSING, CategoryColumn
 from tinyrs.predictor import Predictor, load
+from tinyrs.tabular.preprocessor import MISSING, CategoryColumn
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -100,7 +100,8 @@ def _columns(predictor: Predictor, source: Source, target: str | None) -> Sequen
     return names
 
 
-# What the name of a category was made of: see `tinyrs.columns`. Text in a file stands for any of them.
+# The Python type behind the prefix of a category name, see `tinyrs.tabular.preprocessor`. Text in a file matches
+# any of them.
 _VALUES: dict[str, Callable[[str], object]] = {
     "s": str,
     "i": int,

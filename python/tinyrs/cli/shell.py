@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NoReturn
 
-from tinyrs import files
+from tinyrs.files import atomic as files
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 STREAM = "-"

@@ -17,15 +17,15 @@ import pyarrow as pa
 import tinyrs
 from tinyrs.classifier import TinyClassifier, default_epochs
 from tinyrs.cli import evaluate
-from tinyrs.cli.columns import Place, Summary, learn_labels, understand
+from tinyrs.cli.column_types import Place, Summary, learn_labels, understand
 from tinyrs.cli.data import Source, open_table
 from tinyrs.cli.evaluate import Rows
-from tinyrs.cli.findings import Findings
 from tinyrs.cli.metrics import Counts
+from tinyrs.cli.report.findings import Findings
 from tinyrs.cli.scoring import Scorer
 from tinyrs.cli.shell import CliError, Parser, UsageError, check_folder, say, seconds, suggestion, whole
+from tinyrs.history import Record
 from tinyrs.predictor import Predictor
-from tinyrs.training import Record
 
 # One row in so many is kept from training, to say what the model is worth on rows that it never saw.
 HOLD_OUT = 10
@@ -137,7 +137,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     say(f"\non {figures.rows:,} rows that were not trained on ({what}):", quiet=quiet)
     say("\n".join([*figures.lines(), "", *figures.confusion_lines()]), quiet=quiet)
     if options.report is not None:
-        from tinyrs.cli import report
+        from tinyrs.cli.report import page as report
 
         report.write(options.report, options.data, findings)
     say("\n" + "\n".join(_next(options)), quiet=quiet)

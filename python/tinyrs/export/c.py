@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from tinyrs._tinyrs import build_info
-from tinyrs.columns import MISSING, CategoryColumn
 from tinyrs.export import c_templates as text
 from tinyrs.export.model import Layer, Model
+from tinyrs.tabular.preprocessor import MISSING, CategoryColumn
 
 Fill = Callable[..., str]  # a template's text, with these values beside those of the model
 ON_A_LINE = 6
@@ -161,7 +161,7 @@ def _bucket(model: Model, category: CategoryColumn) -> str:
 
 
 def _features(model: Model, name: str, fill: Fill) -> Iterator[str]:
-    """The function that does what `ColumnTransformer` does, and its constants."""
+    """The function that does what `FeatureEncoder` does, and its constants."""
     if model.preprocessor is None:
         yield fill(text.COPY)
         return

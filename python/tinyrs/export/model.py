@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyrs._tinyrs import Network
-from tinyrs.columns import MISSING, CategoryColumn, Preprocessor
+from tinyrs.tabular.preprocessor import MISSING, CategoryColumn, Preprocessor
 
 Layer = tuple[npt.NDArray[Any], npt.NDArray[Any], str, float]
 # What a category is given as: a text or a number; None for a missing one.
@@ -91,7 +91,7 @@ class Model:
         """
         known = [name for name in category.names if name != MISSING]
         texts = [name[2:] for name in known]
-        # Names are a type's first letter, a colon, and the text; see tinyrs.columns.
+        # Names are a type's first letter, a colon, and the text; see tinyrs.tabular.preprocessor.
         kinds = sorted({name[:2] for name in known})
         if len(set(texts)) < len(texts) or any(kind[1:] != ":" for kind in kinds):
             raise self.error(category.column, "expected categories that str() tells apart in an export")

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyrs._tinyrs import build_info
-from tinyrs.columns import CategoryColumn
 from tinyrs.export.model import Model
+from tinyrs.tabular.preprocessor import CategoryColumn
 
 try:
     import onnx
@@ -25,7 +25,7 @@ except ModuleNotFoundError as missing:
 
 # The oldest that compares strings (19) and has gelu (20); onnxruntime knows it since 1.17.
 OPSET, IR_VERSION = 20, 9
-FAR = 1e18  # as in column_transformer.rs
+FAR = 1e18  # as in feature_encoder.rs
 READY = {"tanh": "Tanh", "relu": "Relu", "sigmoid": "Sigmoid", "softmax": "Softmax"}
 # For float64 onnxruntime lacks the first two, and the constants of its Gelu are float32 (a difference of 2e-9
 # was measured): they are put together there.
@@ -139,7 +139,7 @@ def _type(model: Model) -> int:
 
 
 def _features(graph: _Graph, model: Model, columns: _Columns) -> str:
-    """What `ColumnTransformer` makes of the columns, in the network's precision: (rows, features)."""
+    """What `FeatureEncoder` makes of the columns, in the network's precision: (rows, features)."""
     if model.preprocessor is None:
         return columns.take(range(model.n_columns))
     blocks = []

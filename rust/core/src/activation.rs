@@ -1,12 +1,12 @@
 //! Activation functions by name, and their values on lanes.
 
-use crate::named::named;
 use crate::scalar::Scalar;
 use crate::simd::Lanes;
 use crate::simd::math::{self, ExpConstants};
 use crate::stabilizer::Stabilizer;
+use crate::string_enum::string_enum;
 
-named! {
+string_enum! {
     /// What a layer does to each of its sums.
     Activation("activation") {
         /// 1 / (1 + exp(clip(-x))), with the bounds of the stabilizer.
@@ -28,7 +28,7 @@ named! {
     }
 }
 
-named! {
+string_enum! {
     /// What the last layer does to its sums.
     OutputActivation("output_activation") {
         /// Nothing: logits, or the values of a regression.

@@ -27,9 +27,9 @@
 //! over a block of rows), `loss` and `optimizer`; `schedule`, `init` and `random` are small and by themselves.
 //!
 //! ```
-//! use tinyrs_core::{Config, Init, Matrix, MatrixMut, Network};
+//! use tinyrs_core::{NetworkConfig, Init, Matrix, MatrixMut, Network};
 //!
-//! let network = Network::<f32>::new(&[4, 16, 3], Config::default(), Init::GlorotUniform, 7)?;
+//! let network = Network::<f32>::new(&[4, 16, 3], NetworkConfig::default(), Init::GlorotUniform, 7)?;
 //! let (x, mut y) = ([0.1, 0.2, 0.3, 0.4], [0.0; 3]);
 //! network.forward(Matrix::new("x", &x, 1, 4)?, &mut MatrixMut::new("y", &mut y, 1, 3)?, 1)?;
 //! assert!(y.iter().any(|v| *v != 0.0));
@@ -37,64 +37,44 @@
 //! ```
 
 mod activation;
-mod affinity;
-mod barrier;
-mod checkpoint;
-mod column_transformer;
 mod error;
-mod forward;
-mod gradients;
-mod held_out;
-mod init;
-mod layer;
-mod left;
+mod hash;
 mod linalg;
-mod loss;
 mod matrix;
+mod memory;
 #[doc(hidden)]
 pub mod naive;
-mod named;
 mod network;
-mod optimizer;
-mod pace;
-mod packed;
-mod plan;
+mod parallel;
+mod preprocess;
 mod probe;
-mod random;
-mod samples;
 mod scalar;
-mod schedule;
 mod simd;
-mod sparse;
 mod stabilizer;
-mod step;
-mod tape;
-mod threads;
+mod string_enum;
 mod training;
-mod training_config;
-mod workspace;
 
 pub use activation::{Activation, OutputActivation};
-pub use checkpoint::{Checkpoint, Epoch, Standing};
-pub use column_transformer::{CategoryColumn, ColumnTransformer, NumberColumn};
 pub use error::{Error, Result};
-pub use gradients::{Gradients, backward, loss_and_gradients};
-pub use init::Init;
-pub use layer::Layer;
-pub use linalg::Dispatch;
+pub use linalg::kernels::Dispatch;
 pub use linalg::limits::ReadPattern;
-pub use loss::{Loss, Targets};
 pub use matrix::{Matrix, MatrixMut};
-pub use network::{Config, Network};
-pub use optimizer::{Algorithm, Moment, Optimizer, OptimizerConfig};
-pub use plan::Plan;
+pub use network::init::Init;
+pub use network::layer::Layer;
+pub use network::plan::Plan;
+pub use network::sparse::{Csr, Input};
+pub use network::{Network, NetworkConfig};
+pub use parallel::{num_threads, set_num_threads};
+pub use preprocess::feature_encoder::{CategoryColumn, FeatureEncoder, NumberColumn};
 pub use probe::{DEFAULT_WORKING_SET, MachineLimits, machine_limits};
-pub use samples::Samples;
 pub use scalar::Scalar;
-pub use schedule::Schedule;
 pub use simd::Isa;
-pub use sparse::{Csr, Input};
 pub use stabilizer::Stabilizer;
-pub use threads::{num_threads, set_num_threads};
-pub use training::{Hooks, Report, Stop, fit};
-pub use training_config::{Monitor, TrainingConfig};
+pub use training::checkpoint::{Checkpoint, Epoch, TrainingState};
+pub use training::config::{Monitor, TrainingConfig};
+pub use training::fit::{Hooks, StopReason, TrainingReport, fit};
+pub use training::gradients::{Gradients, backward, loss_and_gradients};
+pub use training::loss::{Loss, Targets};
+pub use training::optimizer::{Algorithm, Moment, Optimizer, OptimizerConfig};
+pub use training::samples::Samples;
+pub use training::schedule::Schedule;

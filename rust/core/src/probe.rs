@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use crate::error::Result;
 use crate::linalg::kernels::{Kernels, kernels};
 use crate::linalg::limits::ReadPattern;
+use crate::memory::zeros;
+use crate::parallel;
 use crate::scalar::Scalar;
 use crate::simd::{CACHE_LINE, Isa};
-use crate::threads;
-use crate::workspace::zeros;
 
 /// The best that was seen.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -75,7 +75,7 @@ fn read_bandwidth(kernels: &Kernels<f64>, n_threads: usize, working_set: usize) 
     let repeats = (64usize << 20).div_ceil(bytes);
     let seconds = |pattern| {
         let started = Instant::now();
-        threads::run(n_threads, |team| {
+        parallel::run(n_threads, |team| {
             let share = &data[team.share(len, unit)];
             for _ in 0..repeats {
                 black_box(kernels.read(black_box(share), pattern));
@@ -104,7 +104,7 @@ fn multiply_add_rate<T: Scalar>(kernels: &Kernels<T>, n_threads: usize) -> f64 {
     let timed = |rounds: usize| {
         let started = Instant::now();
         let operations = std::sync::atomic::AtomicUsize::new(0);
-        threads::run(n_threads, |_| {
+        parallel::run(n_threads, |_| {
             let (value, done) = kernels.multiply_add(black_box(rounds));
             black_box(value);
             operations.fetch_add(done, std::sync::atomic::Ordering::Relaxed);

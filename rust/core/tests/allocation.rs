@@ -4,8 +4,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tinyrs_core::{
-    Algorithm, Config, Hooks, Init, Loss, Matrix, Network, Optimizer, OptimizerConfig, OutputActivation, Samples,
-    Targets, TrainingConfig, fit,
+    Algorithm, Hooks, Init, Loss, Matrix, Network, NetworkConfig, Optimizer, OptimizerConfig, OutputActivation,
+    Samples, Targets, TrainingConfig, fit,
 };
 
 /// Counts what is allocated, by any thread.
@@ -36,7 +36,7 @@ fn allocations(steps: usize, n_threads: usize) -> usize {
     let labels: Vec<u32> = (0..rows as u32).map(|i| i % 3).collect();
     let samples =
         Samples { x: Matrix::new("X", &x, rows, 33).unwrap().into(), targets: Targets::Labels(&labels), weights: None };
-    let config = Config { output_activation: OutputActivation::Softmax, ..Config::default() };
+    let config = NetworkConfig { output_activation: OutputActivation::Softmax, ..NetworkConfig::default() };
     let mut network = Network::new(&[33, 65, 64, 3], config, Init::HeNormal, 1).unwrap();
     let mut optimizer = Optimizer::new(OptimizerConfig::new(Algorithm::Adam)).unwrap();
     let config = TrainingConfig {

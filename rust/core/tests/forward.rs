@@ -5,14 +5,19 @@ mod common;
 
 use common::{available, expected, first_wrong, forward, network, uniform};
 use tinyrs_core::{
-    Activation, Config, Dispatch, Error, Init, Isa, Layer, Matrix, MatrixMut, Network, OutputActivation,
+    Activation, Dispatch, Error, Init, Isa, Layer, Matrix, MatrixMut, Network, NetworkConfig, OutputActivation,
 };
 
 /// 1, primes, powers of two and one past: of a register, of the block of rows, of a cache line.
 const SIZES: [usize; 14] = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 67];
 
-fn config(activation: Activation, output_activation: OutputActivation) -> Config {
-    Config { activations: vec![activation], output_activation, activation_scale: 1.25, ..Config::default() }
+fn config(activation: Activation, output_activation: OutputActivation) -> NetworkConfig {
+    NetworkConfig {
+        activations: vec![activation],
+        output_activation,
+        activation_scale: 1.25,
+        ..NetworkConfig::default()
+    }
 }
 
 fn every_shape<T: Dispatch>() {
@@ -168,7 +173,7 @@ fn finite<T: Dispatch>() {
                         Layer::new("layer", Matrix::new("W", &weights, outputs, inputs).unwrap(), &vec![max; outputs])
                             .unwrap()
                     };
-                    let config = Config { activation_scale: 3.0, ..config(activation, output) };
+                    let config = NetworkConfig { activation_scale: 3.0, ..config(activation, output) };
                     let network = Network::from_layers(vec![layer(33, columns), layer(9, 33)], config).unwrap();
                     let network = network.with_isa(isa).unwrap();
                     for batch in [1, 20] {
@@ -194,7 +199,7 @@ fn a_sum_that_overflows_on_the_way_is_still_right() {
     for isa in available() {
         let weight = [max, max, -max, -max, max / 4.0];
         let layer = Layer::new("layer", Matrix::new("W", &weight, 1, 5).unwrap(), &[0.0]).unwrap();
-        let network = Network::from_layers(vec![layer], Config::default()).unwrap().with_isa(isa).unwrap();
+        let network = Network::from_layers(vec![layer], NetworkConfig::default()).unwrap().with_isa(isa).unwrap();
         for (x, want) in [([2.0; 5], max / 2.0), ([-2.0; 5], -max / 2.0), ([1e300; 5], max)] {
             let y = forward(&network, &x, 1, 1);
             assert!((y[0] - want).abs() <= 1e-15 * max, "{isa:?}: {} instead of {want}", y[0]);
@@ -204,7 +209,7 @@ fn a_sum_that_overflows_on_the_way_is_still_right() {
 
 #[test]
 fn bad_arguments_are_named_and_nothing_is_written() {
-    let network = Network::<f32>::new(&[4, 3], Config::default(), Init::GlorotUniform, 1).unwrap();
+    let network = Network::<f32>::new(&[4, 3], NetworkConfig::default(), Init::GlorotUniform, 1).unwrap();
     let forward = |x: &[f32], (rows, cols), (out_rows, out_cols): (usize, usize)| {
         let mut y = vec![7.0f32; out_rows * out_cols];
         let x = Matrix::new("X", x, rows, cols).unwrap();
@@ -239,6 +244,6 @@ fn bad_arguments_are_named_and_nothing_is_written() {
 
 #[test]
 fn an_empty_batch_gives_an_empty_result() {
-    let network = Network::<f64>::new(&[4, 3], Config::default(), Init::GlorotUniform, 1).unwrap();
+    let network = Network::<f64>::new(&[4, 3], NetworkConfig::default(), Init::GlorotUniform, 1).unwrap();
     assert!(forward(&network, &[], 0, 2).is_empty());
 }

@@ -5,8 +5,8 @@ mod common;
 
 use common::{available, forward, network, uniform};
 use tinyrs_core::{
-    Activation, Config, Dispatch, Input, Isa, Layer, Loss, Matrix, MatrixMut, Network, OutputActivation, Samples,
-    Targets, backward, loss_and_gradients, naive,
+    Activation, Dispatch, Input, Isa, Layer, Loss, Matrix, MatrixMut, Network, NetworkConfig, OutputActivation,
+    Samples, Targets, backward, loss_and_gradients, naive,
 };
 
 /// The loss as its definition says, from what `forward` returns.
@@ -85,7 +85,7 @@ fn values_for(loss: Loss, rows: usize, outputs: usize) -> Vec<f64> {
     }
 }
 
-fn check(sizes: &[usize], config: Config, loss: Loss, smoothing: f64, rows: usize, isa: Isa) {
+fn check(sizes: &[usize], config: NetworkConfig, loss: Loss, smoothing: f64, rows: usize, isa: Isa) {
     let network = network::<f64>(sizes, config.clone(), isa);
     let outputs = sizes[sizes.len() - 1];
     let (x, values) = (uniform::<f64>(5, rows * sizes[0]), values_for(loss, rows, outputs));
@@ -125,7 +125,8 @@ fn every_activation_output_and_loss_has_the_gradient_of_its_value() {
                 }
                 for activation_scale in [1.0, 0.75] {
                     let activations = vec![activation];
-                    let config = Config { activations, output_activation, activation_scale, ..Config::default() };
+                    let config =
+                        NetworkConfig { activations, output_activation, activation_scale, ..NetworkConfig::default() };
                     let smoothing = if loss == Loss::SquaredError { 0.0 } else { 0.1 };
                     check(&[5, 7, 4, 3], config, loss, smoothing, 11, Isa::active().unwrap());
                 }
@@ -149,7 +150,8 @@ fn every_shape_and_instruction_set_has_the_gradient_of_its_value() {
             (&[16, 16, 16], 16),
         ] {
             let activations = vec![Activation::Tanh];
-            let config = Config { activations, output_activation: OutputActivation::Softmax, ..Config::default() };
+            let config =
+                NetworkConfig { activations, output_activation: OutputActivation::Softmax, ..NetworkConfig::default() };
             check(sizes, config, Loss::CrossEntropy, 0.0, rows, isa);
         }
     }
@@ -158,13 +160,13 @@ fn every_shape_and_instruction_set_has_the_gradient_of_its_value() {
 #[test]
 fn layers_of_different_activations_have_the_gradient_of_their_value() {
     let activations = vec![Activation::Selu, Activation::Gelu, Activation::Relu];
-    let config = Config { activations, output_activation: OutputActivation::Same, ..Config::default() };
+    let config = NetworkConfig { activations, output_activation: OutputActivation::Same, ..NetworkConfig::default() };
     check(&[3, 5, 6, 7, 2], config, Loss::SquaredError, 0.0, 6, Isa::active().unwrap());
 }
 
 #[test]
 fn the_check_rejects_a_gradient_with_one_wrong_sign() {
-    let network = network::<f64>(&[4, 3, 2], Config::default(), Isa::active().unwrap());
+    let network = network::<f64>(&[4, 3, 2], NetworkConfig::default(), Isa::active().unwrap());
     let (x, y) = (uniform::<f64>(1, 20), uniform::<f64>(2, 10));
     let samples = Samples {
         x: Matrix::new("X", &x, 5, 4).unwrap().into(),
@@ -183,7 +185,7 @@ fn backward_gives_the_gradient_by_the_inputs_too() {
     for isa in available() {
         for &output_activation in OutputActivation::ALL {
             let activations = vec![Activation::Gelu];
-            let config = Config { activations, output_activation, ..Config::default() };
+            let config = NetworkConfig { activations, output_activation, ..NetworkConfig::default() };
             let network = network::<f64>(&[35, 33, 3], config, isa);
             let rows = 7;
             let (x, d_output) = (uniform::<f64>(1, rows * 35), uniform::<f64>(2, rows * 3));
@@ -214,7 +216,7 @@ fn backward_gives_the_gradient_by_the_inputs_too() {
 
 fn same_bits<T: Dispatch>(sizes: &[usize], rows: usize) {
     for isa in available() {
-        let network = network::<T>(sizes, Config::default(), isa);
+        let network = network::<T>(sizes, NetworkConfig::default(), isa);
         let (x, y) = (uniform::<T>(1, rows * sizes[0]), uniform::<T>(2, rows * sizes[sizes.len() - 1]));
         let samples = Samples {
             x: Matrix::new("X", &x, rows, sizes[0]).unwrap().into(),
@@ -240,7 +242,7 @@ fn the_bits_do_not_depend_on_threads() {
 
 #[test]
 fn several_blocks_of_rows_sum_to_one_gradient() {
-    let network = network::<f64>(&[5, 6, 2], Config::default(), Isa::active().unwrap());
+    let network = network::<f64>(&[5, 6, 2], NetworkConfig::default(), Isa::active().unwrap());
     let rows = 2500;
     let (x, y) = (uniform::<f64>(1, rows * 5), uniform::<f64>(2, rows * 2));
     let part = |from: usize, to: usize| {

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{available, forward, uniform};
-use tinyrs_core::{Activation, Config, Error, Init, Isa, Layer, Matrix, Network, OutputActivation, Scalar};
+use tinyrs_core::{Activation, Error, Init, Isa, Layer, Matrix, Network, NetworkConfig, OutputActivation, Scalar};
 
 fn layer(outputs: usize, inputs: usize) -> Layer<f32> {
     let weight = uniform::<f32>(1, outputs * inputs);
@@ -13,7 +13,7 @@ fn layer(outputs: usize, inputs: usize) -> Layer<f32> {
 #[test]
 fn a_seed_gives_the_same_network_and_another_seed_another() {
     let weights = |seed| {
-        Network::<f32>::new(&[7, 5, 2], Config::default(), Init::GlorotUniform, seed).unwrap().layers()[0]
+        Network::<f32>::new(&[7, 5, 2], NetworkConfig::default(), Init::GlorotUniform, seed).unwrap().layers()[0]
             .weight()
             .to_vec()
     };
@@ -27,7 +27,7 @@ const FIRST_OF_SEED_3: [f32; 3] = [0.34327346, 0.5798076, 0.58332];
 
 #[test]
 fn initial_weights_are_glorot_uniform() {
-    let network = Network::<f64>::new(&[300, 200], Config::default(), Init::GlorotUniform, 1).unwrap();
+    let network = Network::<f64>::new(&[300, 200], NetworkConfig::default(), Init::GlorotUniform, 1).unwrap();
     let (bound, weight) = ((6.0f64 / 500.0).sqrt(), network.layers()[0].weight());
     let mean = weight.iter().sum::<f64>() / weight.len() as f64;
     let variance = weight.iter().map(|w| w * w).sum::<f64>() / weight.len() as f64;
@@ -45,20 +45,22 @@ fn bad_sizes_and_options_are_named() {
         Err(error) => error.to_string(),
     };
     for sizes in [&[][..], &[3], &[3, 0, 2]] {
-        assert!(message(sizes, Config::default()).starts_with("layer_sizes: expected at least two sizes"));
+        assert!(message(sizes, NetworkConfig::default()).starts_with("layer_sizes: expected at least two sizes"));
     }
-    let default = Config::default;
-    assert!(message(&[2, 2], Config { epsilon_exp: -1.0, ..default() }).starts_with("epsilon_exp: "));
-    assert!(message(&[2, 2], Config { activation_scale: f64::NAN, ..default() }).starts_with("activation_scale: "));
+    let default = NetworkConfig::default;
+    assert!(message(&[2, 2], NetworkConfig { epsilon_exp: -1.0, ..default() }).starts_with("epsilon_exp: "));
+    assert!(
+        message(&[2, 2], NetworkConfig { activation_scale: f64::NAN, ..default() }).starts_with("activation_scale: ")
+    );
     // Fits an f64, not an f32.
-    assert!(message(&[2, 2], Config { activation_scale: 1e300, ..default() }).starts_with("activation_scale: "));
+    assert!(message(&[2, 2], NetworkConfig { activation_scale: 1e300, ..default() }).starts_with("activation_scale: "));
     let huge = Network::<f32>::new(&[1 << 40, 1 << 21], default(), Init::GlorotUniform, 0).err().unwrap();
     assert!(matches!(huge, Error::OutOfMemory { .. }), "{huge}");
 }
 
 #[test]
 fn layers_must_fit_each_other() {
-    let message = |layers| Network::from_layers(layers, Config::default()).err().unwrap().to_string();
+    let message = |layers| Network::from_layers(layers, NetworkConfig::default()).err().unwrap().to_string();
     assert!(message(vec![]).starts_with("parameters: expected at least one layer"));
     assert!(message(vec![layer(3, 4), layer(2, 5)]).starts_with("parameters[1].W: expected 3 columns"));
 }
@@ -84,7 +86,7 @@ fn a_layer_checks_its_parameters() {
 
 #[test]
 fn other_parameters_are_checked_and_copied() {
-    let network = Network::<f32>::new(&[3, 40, 2], Config::default(), Init::GlorotUniform, 5).unwrap();
+    let network = Network::<f32>::new(&[3, 40, 2], NetworkConfig::default(), Init::GlorotUniform, 5).unwrap();
     let x = uniform::<f32>(2, 3);
     let before = forward(&network, &x, 1, 1);
     let (first, second) = (uniform::<f32>(6, 120), uniform::<f32>(7, 80));
@@ -105,7 +107,7 @@ fn other_parameters_are_checked_and_copied() {
     assert_eq!(forward(&network, &x, 1, 1), before);
     assert_eq!(other.layers()[1].weight(), second.0.data());
     let layers = vec![Layer::new("0", first.0, first.1).unwrap(), Layer::new("1", second.0, second.1).unwrap()];
-    let same = Network::from_layers(layers, Config::default()).unwrap();
+    let same = Network::from_layers(layers, NetworkConfig::default()).unwrap();
     assert_eq!(after, forward(&same, &x, 1, 1));
     for isa in available() {
         let [other, same] = [&other, &same].map(|network| network.clone().with_isa(isa).unwrap());
@@ -116,7 +118,7 @@ fn other_parameters_are_checked_and_copied() {
 
 #[test]
 fn sizes_and_counts() {
-    let network = Network::<f64>::new(&[3, 4, 2], Config::default(), Init::GlorotUniform, 5).unwrap();
+    let network = Network::<f64>::new(&[3, 4, 2], NetworkConfig::default(), Init::GlorotUniform, 5).unwrap();
     assert_eq!(network.layer_sizes(), [3, 4, 2]);
     assert_eq!(network.n_parameters(), 3 * 4 + 4 + 4 * 2 + 2);
     assert_eq!(network.nbytes(), 8 * network.n_parameters());

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{available, network, uniform};
 use tinyrs_core::{
-    Activation, Algorithm, Checkpoint, Config, Dispatch, Epoch, Error, Hooks, Isa, Loss, Matrix, Monitor, Network,
-    Optimizer, OptimizerConfig, OutputActivation, Report, Samples, Schedule, Standing, Stop, Targets, TrainingConfig,
-    fit,
+    Activation, Algorithm, Checkpoint, Dispatch, Epoch, Error, Hooks, Isa, Loss, Matrix, Monitor, Network,
+    NetworkConfig, Optimizer, OptimizerConfig, OutputActivation, Samples, Schedule, StopReason, Targets,
+    TrainingConfig, TrainingReport, TrainingState, fit,
 };
 
 /// Rows around as many centres as there are classes; a class each.
@@ -34,10 +34,10 @@ impl<T: Dispatch> Clusters<T> {
 }
 
 fn classifier<T: Dispatch>(sizes: &[usize], isa: Isa) -> Network<T> {
-    let config = Config {
+    let config = NetworkConfig {
         activations: vec![Activation::Relu],
         output_activation: OutputActivation::Softmax,
-        ..Config::default()
+        ..NetworkConfig::default()
     };
     network(sizes, config, isa)
 }
@@ -59,9 +59,9 @@ fn train<T: Dispatch>(
     optimizer: &mut Optimizer<T>,
     samples: &Samples<T>,
     config: &TrainingConfig,
-) -> Result<Report, Error> {
+) -> Result<TrainingReport, Error> {
     let never = AtomicBool::new(false);
-    let mut hooks = Hooks { on_epoch: &mut |_: &Standing<T>| false, interrupt: &never };
+    let mut hooks = Hooks { on_epoch: &mut |_: &TrainingState<T>| false, interrupt: &never };
     fit(network, optimizer, (samples, None), config, None, &mut hooks)
 }
 
@@ -133,7 +133,7 @@ fn it_learns_with_every_optimizer_and_schedule() {
             let report = train(&mut network, &mut optimizer, &data.samples(), &config).unwrap();
             let (first, last) = (report.epochs[0].loss, report.epochs[24].loss);
             assert!(last < 0.3 && last < 0.5 * first, "{algorithm} {schedule}: {first} to {last}");
-            assert_eq!((report.stop, optimizer.steps()), (Stop::Finished, 25 * 19));
+            assert_eq!((report.stop, optimizer.steps()), (StopReason::Finished, 25 * 19));
         }
     }
 }
@@ -170,7 +170,7 @@ fn what_diverges_is_put_back_to_the_last_finished_epoch() {
     let (mut after, mut losses) = (Vec::new(), Vec::new());
     let config = TrainingConfig { learning_rate: 1e36, schedule: Schedule::WarmupCosine, ..config(100) };
     let never = AtomicBool::new(false);
-    let mut on_epoch = |standing: &Standing<f32>| {
+    let mut on_epoch = |standing: &TrainingState<f32>| {
         losses.push(standing.epochs[standing.epochs.len() - 1].loss);
         after = standing.layers.iter().flat_map(|layer| layer.weight().to_vec()).collect();
         false
@@ -194,7 +194,7 @@ fn an_interruption_leaves_the_last_finished_epoch() {
     let isa = Isa::active().unwrap();
     let (mut network, mut optimizer) = (classifier::<f32>(&[5, 8, 3], isa), adam());
     let interrupt = AtomicBool::new(false);
-    let mut on_epoch = |standing: &Standing<f32>| {
+    let mut on_epoch = |standing: &TrainingState<f32>| {
         interrupt.store(standing.epochs.len() == 2, Ordering::Relaxed);
         false
     };
@@ -220,7 +220,7 @@ fn a_held_out_set_tells_the_best_epoch_and_when_to_stop() {
         let (mut network, mut optimizer) = (classifier::<f64>(&[6, 64, 3], isa), adam());
         let never = AtomicBool::new(false);
         let mut seen = Vec::new();
-        let mut on_epoch = |standing: &Standing<f64>| {
+        let mut on_epoch = |standing: &TrainingState<f64>| {
             seen.push(standing.layers[0].weight().to_vec());
             false
         };
@@ -229,7 +229,7 @@ fn a_held_out_set_tells_the_best_epoch_and_when_to_stop() {
         let report =
             fit(&mut network, &mut optimizer, (&part(0, 300), Some(&part(300, 400))), &config, None, &mut hooks)
                 .unwrap();
-        assert_eq!(report.stop, Stop::Patience, "{monitor}");
+        assert_eq!(report.stop, StopReason::Patience, "{monitor}");
         let value = |epoch: &Epoch| match monitor {
             Monitor::Loss => epoch.validation_loss.unwrap(),
             Monitor::Score => -epoch.validation_score.unwrap(),
@@ -352,7 +352,7 @@ fn from_any_checkpoint_training_ends_with_the_same_bits() {
             // A resumed network may have begun anywhere.
             let (mut network, mut optimizer) = (classifier::<f32>(&[6, 16, 3], isa), fresh());
             let mut checkpoints = Vec::new();
-            let mut on_epoch = |standing: &Standing<f32>| {
+            let mut on_epoch = |standing: &TrainingState<f32>| {
                 checkpoints.push(standing.checkpoint().unwrap());
                 false
             };
@@ -368,7 +368,7 @@ fn from_any_checkpoint_training_ends_with_the_same_bits() {
             assert_eq!(run(Some(checkpoint)).0, want, "{algorithm} from epoch {}", checkpoint.epochs.len());
         }
         let mut other = classifier::<f32>(&[6, 17, 3], isa);
-        let mut hooks = Hooks { on_epoch: &mut |_: &Standing<f32>| false, interrupt: &never };
+        let mut hooks = Hooks { on_epoch: &mut |_: &TrainingState<f32>| false, interrupt: &never };
         let error = fit(&mut other, &mut fresh(), (&train, validation), config, Some(&checkpoints[0]), &mut hooks);
         assert_eq!(
             error.unwrap_err().to_string(),

@@ -1,4 +1,4 @@
-//! `fit`'s checkpoints as Python sees them; `tinyrs.checkpoint` writes and reads the files.
+//! `fit`'s checkpoints as Python sees them; `tinyrs.files.checkpoint` writes and reads the files.
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -36,7 +36,7 @@ impl Saver {
         let records = checkpoint.epochs.iter().map(|epoch| record(py, epoch)).collect::<PyResult<Vec<_>>>()?;
         state.set_item("records", records)?;
         state.set_item("settings", &self.settings)?;
-        py.import("tinyrs.checkpoint")?.call_method1("write", (&self.path, state)).map(drop)
+        py.import("tinyrs.files.checkpoint")?.call_method1("write", (&self.path, state)).map(drop)
     }
 }
 
@@ -78,7 +78,7 @@ pub fn read<T: Precision>(
     settings: &Bound<PyDict>,
     network: &CoreNetwork<T>,
 ) -> PyResult<(Checkpoint<T>, u64)> {
-    let state = path.py().import("tinyrs.checkpoint")?.call_method1("read", (path, settings))?;
+    let state = path.py().import("tinyrs.files.checkpoint")?.call_method1("read", (path, settings))?;
     let layers = |name: &str| -> PyResult<Option<Vec<Layer<T>>>> {
         let parameters = state.get_item(name)?;
         if parameters.is_none() {

@@ -2,7 +2,7 @@
 
 mod arrays;
 mod checkpoint;
-mod column_transformer;
+mod feature_encoder;
 mod description;
 mod errors;
 mod gradients;
@@ -28,7 +28,7 @@ mod _tinyrs {
     use crate::errors::to_python;
 
     #[pymodule_export]
-    use crate::column_transformer::ColumnTransformer;
+    use crate::feature_encoder::FeatureEncoder;
     #[pymodule_export]
     use crate::description::parse_json;
     #[pymodule_export]

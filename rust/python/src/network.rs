@@ -9,7 +9,7 @@ use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple, PyType};
-use tinyrs_core::{Config, Dispatch, Init, Monitor, Schedule, TrainingConfig, num_threads};
+use tinyrs_core::{Dispatch, Init, Monitor, NetworkConfig, Schedule, TrainingConfig, num_threads};
 
 use crate::arrays::as_count;
 use crate::errors::to_python;
@@ -556,7 +556,7 @@ impl Network {
             }
             _ => format!("{sizes:?}"),
         };
-        let (mine, default) = (self.options(py)?, Network::options_of(py, "f32", &Config::default())?);
+        let (mine, default) = (self.options(py)?, Network::options_of(py, "f32", &NetworkConfig::default())?);
         let mut text = format!("Network({sizes}");
         for (name, value) in mine {
             if name.to_string() == "precision" || !value.eq(default.get_item(&name)?)? {
@@ -585,14 +585,14 @@ impl Network {
     /// OSError
     ///     If it cannot be written; what was there before is unharmed.
     fn save(slf: &Bound<Self>, path: &Bound<PyAny>) -> PyResult<()> {
-        let model_file = slf.py().import("tinyrs.model_file")?;
+        let model_file = slf.py().import("tinyrs.files.model_file")?;
         let bytes = model_file.call_method1("network_to_bytes", (slf,))?;
         model_file.call_method1("write", (path, bytes)).map(drop)
     }
 
     /// The bytes of a file, and what reads them.
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyAny>,))> {
-        let bytes = slf.py().import("tinyrs.model_file")?.call_method1("network_to_bytes", (slf,))?;
+        let bytes = slf.py().import("tinyrs.files.model_file")?.call_method1("network_to_bytes", (slf,))?;
         Ok((slf.py().import("tinyrs.predictor")?.getattr("loads")?, (bytes,)))
     }
 }
@@ -650,11 +650,11 @@ impl Network {
         Ok(InTraining(&self.is_training))
     }
 
-    fn config(&self) -> Config {
+    fn config(&self) -> NetworkConfig {
         with_network!(&*self.current(), network => network.config().clone())
     }
 
-    fn options_of<'py>(py: Python<'py>, precision: &str, config: &Config) -> PyResult<Bound<'py, PyDict>> {
+    fn options_of<'py>(py: Python<'py>, precision: &str, config: &NetworkConfig) -> PyResult<Bound<'py, PyDict>> {
         let options = PyDict::new(py);
         let names: Vec<_> = config.activations.iter().map(|activation| activation.name()).collect();
         match names[..] {

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
-use tinyrs_core::{Activation, Config};
+use tinyrs_core::{Activation, NetworkConfig};
 
 use crate::arrays::as_count;
 use crate::errors::to_python;
@@ -20,9 +20,9 @@ pub struct Options<'a, 'py> {
 }
 
 impl Options<'_, '_> {
-    pub fn config(&self) -> PyResult<Config> {
-        Ok(Config {
-            activations: self.activation.map_or_else(|| Ok(Config::default().activations), activations)?,
+    pub fn config(&self) -> PyResult<NetworkConfig> {
+        Ok(NetworkConfig {
+            activations: self.activation.map_or_else(|| Ok(NetworkConfig::default().activations), activations)?,
             output_activation: self.output_activation.parse().map_err(to_python)?,
             activation_scale: self.activation_scale,
             epsilon_exp: self.epsilon_exp,

@@ -4,7 +4,7 @@ use numpy::{Element, PyArray1, PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
-use tinyrs_core::{Config, Dispatch, Layer, Matrix, Network};
+use tinyrs_core::{Dispatch, Layer, Matrix, Network, NetworkConfig};
 
 use crate::arrays::{as_array, as_slice, tuple};
 use crate::errors::to_python;
@@ -85,7 +85,7 @@ fn iterate<'py>(
 }
 
 /// The network that these make, taken one after the other.
-pub fn network_of<T: Dispatch + Element>(parameters: &Bound<PyAny>, config: Config) -> PyResult<Network<T>> {
+pub fn network_of<T: Dispatch + Element>(parameters: &Bound<PyAny>, config: NetworkConfig) -> PyResult<Network<T>> {
     let layers = iterate(parameters)?.map(|(index, item)| {
         let (weight, bias) = pair::<T>(index, &item?)?;
         Layer::new(&format!("parameters[{index}]"), weight.as_matrix()?, bias.as_slice()).map_err(to_python)

@@ -1,4 +1,4 @@
-//! The bytes of a safetensors file, written and read by the crate; what is in them is for `tinyrs.model_file` to say.
+//! The bytes of a safetensors file, written and read by the crate; what is in them is for `tinyrs.files.model_file` to say.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};

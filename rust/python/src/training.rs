@@ -15,8 +15,8 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyDict, PyList};
 use tinyrs_core::{
-    Algorithm, Checkpoint, Dispatch, Epoch, Hooks, Layer, Optimizer as CoreOptimizer, OptimizerConfig, Report,
-    Standing, TrainingConfig,
+    Algorithm, Checkpoint, Dispatch, Epoch, Hooks, Layer, Optimizer as CoreOptimizer, OptimizerConfig, TrainingConfig,
+    TrainingReport, TrainingState,
 };
 
 use crate::checkpoint::{self, Saver};
@@ -57,7 +57,7 @@ pub fn fit<'py>(network: &Bound<'py, Network>, request: &Request<'_, 'py>) -> Py
     for epoch in &report.epochs {
         records.append(record(py, epoch)?)?;
     }
-    py.import("tinyrs.training")?.getattr("History")?.call1((records, report.best_epoch, report.stop.name()))
+    py.import("tinyrs.history")?.getattr("History")?.call1((records, report.best_epoch, report.stop.name()))
 }
 
 /// An epoch as a dict.
@@ -80,7 +80,7 @@ fn trained<'py, T: Precision>(
     network: &Bound<'py, Network>,
     mut copy: tinyrs_core::Network<T>,
     request: &Request<'_, 'py>,
-) -> PyResult<Report> {
+) -> PyResult<TrainingReport> {
     let (py, mut config) = (network.py(), request.config.clone());
     let samples = OwnedSamples::new(&copy, &request.data, config.loss, "")?;
     let validation = request.validation.map(|pair| as_pair("validation", pair)).transpose()?;
@@ -173,7 +173,7 @@ impl Watcher {
             return Err(PyTypeError::new_err(format!("callback: expected a callable, got {got}")));
         }
         let progress = if request.progress {
-            let class = py.import("tinyrs.training")?.getattr("ProgressBar")?;
+            let class = py.import("tinyrs.history")?.getattr("ProgressBar")?;
             Some(class.call1((request.config.epochs,))?.unbind())
         } else {
             None
@@ -186,8 +186,8 @@ impl Watcher {
     fn watch<T: Precision>(
         &self,
         epochs: usize,
-        train: impl FnOnce(&mut Hooks<T>) -> tinyrs_core::Result<Report> + Send,
-    ) -> PyResult<Report> {
+        train: impl FnOnce(&mut Hooks<T>) -> tinyrs_core::Result<TrainingReport> + Send,
+    ) -> PyResult<TrainingReport> {
         let interrupt = AtomicBool::new(false);
         let (send_news, news) = sync_channel::<tinyrs_core::Result<News<T>>>(0);
         let (send_answer, answers) = sync_channel::<bool>(0);
@@ -196,7 +196,7 @@ impl Watcher {
         let result = thread::scope(|scope| {
             let interrupt = &interrupt;
             let worker = scope.spawn(move || {
-                let mut on_epoch = |standing: &Standing<T>| {
+                let mut on_epoch = |standing: &TrainingState<T>| {
                     let made = standing.epochs.len();
                     let is_due = self.saver.as_ref().is_some_and(|saver| saver.is_due(made, epochs));
                     if !is_curious && !is_due {

@@ -6,12 +6,12 @@ use super::dense::{self, Dense};
 use super::epilogue::{self, DenseRows};
 use super::gemm::Columns;
 use super::limits::{self, ReadPattern};
+use super::optimizer_update::{self, Slots, Update};
 use super::outer::{self, Left, Right, Sizes, Target};
 use super::pack;
 use super::rows::{self, Block, Dropout, Slopes};
 use crate::activation::Epilogue;
 use crate::error::{Error, Result};
-use crate::optimizer::{self, Slots, Update};
 use crate::scalar::Scalar;
 use crate::simd::math::ExpConstants;
 use crate::simd::{Isa, Lanes};
@@ -208,7 +208,7 @@ impl<T: Scalar> Kernels<T> {
         unsafe { (self.sum_of_squares)(values) }
     }
 
-    /// See [`optimizer::update`].
+    /// See [`optimizer_update::update`].
     pub(crate) fn update(&self, by: &Update<T>, slots: Slots<T>) {
         // SAFETY: as above.
         unsafe { (self.update)(by, slots) }
@@ -316,7 +316,7 @@ macro_rules! shells {
             $(#[target_feature(enable = $features)])?
             unsafe fn update<T: ExpConstants>(by: &Update<T>, slots: Slots<T>) where $token: Lanes<T> {
                 // SAFETY: as above.
-                optimizer::update(unsafe { <$token>::new() }, by, slots)
+                optimizer_update::update(unsafe { <$token>::new() }, by, slots)
             }
 
             pub(super) const fn table<T: ExpConstants>() -> Kernels<T> where $token: Lanes<T> {

@@ -8,11 +8,10 @@ pub(crate) mod gemm;
 pub(crate) mod gemv;
 pub(crate) mod kernels;
 pub(crate) mod limits;
+pub(crate) mod optimizer_update;
 pub(crate) mod outer;
 pub(crate) mod pack;
 pub(crate) mod rows;
 mod tile;
 #[cfg(test)]
 mod ulp_tests;
-
-pub use kernels::Dispatch;

@@ -4,7 +4,7 @@
 //! `epilogue`: in training infinity and NaN shall reach the loss, where they are found.
 
 use crate::activation::{Activation, Epilogue, activate, bound, for_activation, slope, slope_from_output};
-use crate::random::mix;
+use crate::hash::mix;
 use crate::scalar::Scalar;
 use crate::simd::Lanes;
 use crate::simd::math::ExpConstants;

@@ -5,8 +5,8 @@
 
 use astro_float::{BigFloat, Consts, RoundingMode};
 
-use super::Dispatch;
 use super::epilogue::DenseRows;
+use super::kernels::Dispatch;
 use super::kernels::{Kernels, kernels};
 use crate::activation::{Activation, Epilogue};
 use crate::scalar::Scalar;

@@ -3,7 +3,9 @@
 
 use rand_pcg::Pcg64;
 use rand_pcg::rand_core::Rng;
-use tinyrs_core::{Activation, Config, Dispatch, Isa, Layer, Matrix, MatrixMut, Network, OutputActivation, naive};
+use tinyrs_core::{
+    Activation, Dispatch, Isa, Layer, Matrix, MatrixMut, Network, NetworkConfig, OutputActivation, naive,
+};
 
 pub fn available() -> impl Iterator<Item = Isa> {
     Isa::ALL.into_iter().filter(|isa| isa.is_available())
@@ -15,7 +17,7 @@ pub fn uniform<T: Dispatch>(seed: u64, len: usize) -> Vec<T> {
     (0..len).map(|_| T::from_f64((generator.next_u64() >> 11) as f64 / (1u64 << 52) as f64 - 1.0)).collect()
 }
 
-pub fn network<T: Dispatch>(sizes: &[usize], config: Config, isa: Isa) -> Network<T> {
+pub fn network<T: Dispatch>(sizes: &[usize], config: NetworkConfig, isa: Isa) -> Network<T> {
     let layer = |(index, pair): (usize, &[usize])| {
         let weight = uniform::<T>(index as u64 + 1, pair[0] * pair[1]);
         let bias = uniform::<T>(index as u64 + 1001, pair[1]);

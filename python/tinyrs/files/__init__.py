@@ -1,0 +1,1 @@
+"""What is kept on disk: model files, checkpoints, class labels; each written whole or not at all."""

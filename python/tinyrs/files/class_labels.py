@@ -1,0 +1,83 @@
+"""The labels of classes, as a model file holds them."""
+
+from __future__ import annotations
+
+import struct
+
+from tinyrs.files.model_file import Fields, refuse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    import numpy as np
+    import numpy.typing as npt
+else:
+    from tinyrs._lazy import np
+
+# The Python type of the labels of each `dtype.str` that a file may name; strings are as wide as the longest.
+TYPES: dict[str, type] = {
+    "|b1": bool,
+    **dict.fromkeys(("|i1", "<i2", "<i4", "<i8", "|u1", "<u2", "<u4", "<u8"), int),
+    **dict.fromkeys(("<f2", "<f4", "<f8"), float),
+    "<U0": str,
+}
+
+
+class Labels:
+    """Labels by their values in Python, and the dtype that NumPy has for them."""
+
+    def __init__(self, dtype: str, values: list[Any]) -> None:
+        self.dtype, self.values = dtype, values
+
+    @classmethod
+    def of(cls, classes: npt.NDArray[Any]) -> Labels:
+        """Of an array (n_classes,). ValueError for what a file cannot hold."""
+        values = classes.tolist()
+        name = "<U0" if classes.dtype.kind == "U" else classes.dtype.newbyteorder("=").str
+        if classes.dtype == object and all(type(value) in TYPES.values() for value in values):
+            name = "object"
+        elif name not in TYPES:
+            raise ValueError(
+                f"classes: expected strings, numbers or booleans to save, got dtype {classes.dtype}"
+            )
+        return cls(name, values)
+
+    def array(self) -> npt.NDArray[Any]:
+        """(n_classes,)"""
+        return np.array(self.values, dtype=self.dtype)
+
+    @classmethod
+    def restore(cls, fields: Fields) -> Labels:
+        """What `describe` described; ValueError if they cannot be labels."""
+        name, values = fields.get("dtype", str), fields.get("values", list, "a list")
+        expected = f"values of dtype {name!r}"
+        allowed = set(TYPES.values()) if name == "object" else {TYPES.get(name)}
+        if not values or not all(type(value) in allowed for value in values):
+            refuse(f"{fields.path}.values", expected, values)
+        try:
+            values = [_as_held(name, value) for value in values]
+        except OverflowError as error:
+            refuse(fields.path, expected, error)
+        if len(set(values)) != len(values):
+            refuse(f"{fields.path}.values", "different classes", values)
+        return cls(name, values)
+
+    def describe(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"dtype": self.dtype, "values": self.values}
+
+
+def _as_held(dtype: str, value: Any) -> Any:
+    """What an array of this dtype makes of a value of its type. OverflowError if it has no room for it."""
+    if dtype == "object":
+        return value
+    kind, size = dtype[1], dtype[2:]
+    if kind == "f":
+        code = {"2": "<e", "4": "<f", "8": "<d"}[size]
+        (value,) = struct.unpack(code, struct.pack(code, value))
+    elif kind in "iu":
+        value.to_bytes(int(size), "little", signed=kind == "i")
+    elif kind == "U":
+        value = value.rstrip("\0")
+    return value

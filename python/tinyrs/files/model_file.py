@@ -1,0 +1,229 @@
+"""Model files: safetensors with a versioned description in JSON, checked before a byte of it is believed.
+
+A file holds tensors and one entry of metadata, `tinyrs`: JSON with
+
+    format    the version of this layout; a newer one than the program knows is refused
+    tinyrs    the version that wrote it
+    kind      "network", "checkpoint" or "predictor"
+    model     what the tensors mean; see below, `tinyrs.files.checkpoint` and `tinyrs.predictor`
+    sha256    of all of the above and of the tensors: a flipped bit is found, wherever it is
+
+The checksum finds damage, not malice: whoever writes a file can compute it. So every field is checked too.
+It is of the compact JSON with sorted keys, numbers as they were written, and of the tensors (`digest`, in
+Rust); objects are nested at most 128 deep.
+"""
+
+from __future__ import annotations
+
+from tinyrs._tinyrs import (
+    Network,
+    Tensor,
+    build_info,
+    digest,
+    parse_json,
+    read_safetensors,
+    write_safetensors,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any, NoReturn, TypeVar
+
+    import numpy.typing as npt
+
+    T = TypeVar("T")
+    Tensors = Mapping[str, Tensor]
+
+FORMAT = 1
+KEY = "tinyrs"
+
+
+class Fields:
+    """The fields of a JSON object from a file, each checked when it is asked for.
+
+    ValueError names the field, what was expected and what came.
+    """
+
+    def __init__(self, path: str, value: object) -> None:
+        self.path = path
+        if not isinstance(value, dict):
+            self._refuse("", "an object", value)
+        self.values: dict[str, Any] = value
+
+    def _refuse(self, name: str, expected: str, got: object) -> NoReturn:
+        refuse(self._path(name), expected, got)
+
+    def _path(self, name: str) -> str:
+        return ".".join(part for part in (self.path, name) if part)
+
+    def get(self, name: str, kind: type[T], expected: str = "") -> T:
+        """The field `name`, which must be there and of this type."""
+        value = self.values.get(name)
+        # True is an int in Python, but not in JSON; and 1 is a float.
+        if kind is float and type(value) is int:
+            try:
+                value = float(value)
+            except OverflowError:
+                self._refuse(name, "a float", value)
+        if type(value) is not kind:
+            self._refuse(name, expected or f"a {kind.__name__}", value)
+        return value
+
+    def whole(self, name: str, least: int = 0, below: int = 2**31) -> int:
+        """The field `name`: a whole number in [least, below)."""
+        value = self.get(name, int, "a whole number")
+        if not least <= value < below:
+            self._refuse(name, f"a whole number from {least} to {below - 1}", value)
+        return value
+
+    def strings(self, name: str) -> list[str]:
+        """The field `name`: a list of strings."""
+        values = self.get(name, list, "a list of strings")
+        if not all(type(value) is str for value in values):
+            self._refuse(name, "a list of strings", values)
+        return values
+
+    def objects(self, name: str) -> list[Fields]:
+        """The field `name`: a list of objects."""
+        values = self.get(name, list, "a list of objects")
+        return [Fields(f"{self._path(name)}[{i}]", value) for i, value in enumerate(values)]
+
+    def fields(self, name: str) -> Fields:
+        """The field `name`: an object."""
+        return Fields(self._path(name), self.values.get(name))
+
+
+def refuse(field: str, expected: str, got: object) -> NoReturn:
+    """ValueError for a field of a file."""
+    text = repr(got)
+    raise ValueError(
+        f"model file: {field}: expected {expected}, got {text if len(text) < 80 else text[:77] + '...'}"
+    )
+
+
+def tensor(tensors: Tensors, name: str, dtypes: Sequence[str], shape: tuple[int, ...]) -> Tensor:
+    """The tensor `name`, of one of these dtypes and of this shape; -1 stands for any size."""
+    found = tensors.get(name)
+    if found is None:
+        refuse(name, "a tensor", None)
+    fits = len(found.shape) == len(shape) and all(
+        want in (-1, got) for want, got in zip(shape, found.shape, strict=True)
+    )
+    if found.dtype not in dtypes or not fits:
+        sizes = ", ".join("any" if size == -1 else str(size) for size in shape)
+        got = f"{found.dtype} of shape {found.shape}"
+        raise ValueError(f"model file: {name}: expected {' or '.join(dtypes)} of shape ({sizes}), got {got}")
+    return found
+
+
+def to_bytes(kind: str, model: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """The bytes of a file: the same for the same model."""
+    import json
+
+    description = {"format": FORMAT, "tinyrs": build_info()["version"], "kind": kind, "model": model}
+    tensors = {name: Tensor(a.dtype.str, a.shape, a.tobytes()) for name, a in arrays.items()}
+    try:
+        sha = digest(json.dumps(description, allow_nan=False), tensors)
+    except ValueError as error:
+        # NaN; or half of a surrogate pair in a name or a label, as `surrogateescape` leaves it.
+        raise ValueError(f"model: expected finite numbers and whole characters, got {error}") from None
+    return write_safetensors(tensors, {KEY: json.dumps(description | {"sha256": sha}, sort_keys=True)})
+
+
+def from_bytes(data: bytes) -> tuple[str, Fields, Tensors]:
+    """Kind, model and tensors, which hold on to `data`.
+
+    Raises
+    ------
+    ValueError
+        If it is no model file, was damaged, or is of a newer format.
+    """
+    try:
+        metadata, tensors = read_safetensors(data)
+    except ValueError as error:
+        raise ValueError(f"model file: {error}") from None
+    if KEY not in metadata:
+        refuse("metadata", f"an entry {KEY!r}", sorted(metadata))
+    try:
+        description = parse_json(metadata[KEY])
+    except ValueError as error:
+        raise ValueError(f"model file: {KEY}: expected JSON, got {error}") from None
+    fields = Fields("", description)
+    version = fields.whole("format", least=1)
+    if version > FORMAT:
+        by = fields.values.get("tinyrs")
+        raise ValueError(
+            f"model file: format: expected at most {FORMAT}, got {version}: "
+            f"written by tinyrs {by}, this is {build_info()['version']}"
+        )
+    if fields.get("sha256", str) != digest(metadata[KEY], tensors):
+        raise ValueError(
+            "model file: sha256: expected that of the contents, got another: the file is damaged"
+        )
+    return fields.get("kind", str), fields.fields("model"), tensors
+
+
+def write(path: str | os.PathLike[str], data: bytes) -> None:
+    """Writes a file whole or not at all."""
+    from tinyrs.files.atomic import writing
+
+    with writing(path) as file:
+        file.write(data)
+
+
+def read(path: str | os.PathLike[str]) -> bytes:
+    """A file's bytes. It is not mapped into memory: who cuts a mapped file short ends the process."""
+    with open(path, "rb") as file:
+        data = file.read()
+    if not data:
+        raise ValueError(f"model file: expected a safetensors file, got the empty file {str(path)!r}")
+    return data
+
+
+# A network by itself.
+
+
+def network_to_bytes(network: Network) -> bytes:
+    """A file of this network."""
+    return to_bytes("network", *describe_network(network))
+
+
+def describe_network(network: Network) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+    """What `restore_network` makes the same network of."""
+    model = {**network.options, "n_layers": len(network.layer_sizes) - 1}
+    tensors = {}
+    for i, (weight, bias) in enumerate(network.parameters()):
+        tensors[f"layers.{i}.weight"], tensors[f"layers.{i}.bias"] = weight, bias
+    return model, tensors
+
+
+OPTIONS: dict[str, Callable[[Fields, str], Any]] = {
+    "activation": lambda fields, name: (
+        fields.get(name, str) if isinstance(fields.values.get(name), str) else fields.strings(name)
+    ),
+    "output_activation": lambda fields, name: fields.get(name, str),
+    "precision": lambda fields, name: fields.get(name, str),
+    "activation_scale": lambda fields, name: fields.get(name, float),
+    "epsilon_exp": lambda fields, name: fields.get(name, float),
+    "epsilon_square": lambda fields, name: fields.get(name, float),
+}
+
+
+def restore_network(model: Fields, tensors: Tensors) -> Network:
+    """The network that `describe_network` described; ValueError if it cannot be one."""
+    options = {name: read(model, name) for name, read in OPTIONS.items()}
+    dtype = {"f32": "float32", "f64": "float64"}.get(options["precision"], "float32")
+
+    def layer(i: int) -> tuple[Tensor, Tensor]:
+        weight = tensor(tensors, f"layers.{i}.weight", [dtype], (-1, -1))
+        return weight, tensor(tensors, f"layers.{i}.bias", [dtype], weight.shape[:1])
+
+    # Not more layers than there are tensors, whatever the file says.
+    layers = (layer(i) for i in range(model.whole("n_layers", least=1, below=len(tensors) + 1)))
+    try:
+        return Network.from_parameters(layers, **options)
+    except ValueError as error:
+        message = str(error)
+        raise error if message.startswith("model file: ") else ValueError(f"model file: {message}") from None

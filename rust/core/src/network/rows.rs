@@ -1,0 +1,69 @@
+//! Where the rows of a pass come from.
+
+use std::ops::Range;
+
+use crate::linalg::dense::Inputs;
+use crate::matrix::Matrix;
+use crate::parallel::{Shared, Team};
+use crate::scalar::Scalar;
+use crate::simd::CACHE_LINE;
+
+/// Where the rows of a pass come from: a matrix, or something that computes them.
+pub(crate) trait Rows<T>: Sync {
+    /// How many there are.
+    fn rows(&self) -> usize;
+    /// The features of each.
+    fn cols(&self) -> usize;
+    /// The elements of memory that reading `rows` rows takes.
+    fn room(&self, rows: usize) -> usize;
+    /// The features of `rows`, when all members of the team have called it.
+    ///
+    /// # Safety
+    /// `room` is as large as [`Rows::room`] says, and nobody uses it but the members in this call, and who reads the
+    /// result.
+    unsafe fn read<'a>(&'a self, team: &Team, rows: Range<usize>, room: &Shared<T>) -> Inputs<'a, T>;
+}
+
+/// Rows that are read where they are; unless they lie whole pages apart, where those of a tile would compete for the
+/// same few places of the first-level cache.
+impl<T: Scalar> Rows<T> for Matrix<'_, T> {
+    fn rows(&self) -> usize {
+        Matrix::rows(self)
+    }
+
+    fn cols(&self) -> usize {
+        Matrix::cols(self)
+    }
+
+    fn room(&self, rows: usize) -> usize {
+        let bytes = self.cols() * size_of::<T>();
+        let crowded = rows >= CROWD && bytes.is_multiple_of(4096) && bytes <= COPIED_BYTES;
+        if crowded { rows * spread::<T>(self.cols()) } else { 0 }
+    }
+
+    unsafe fn read<'a>(&'a self, team: &Team, rows: Range<usize>, room: &Shared<T>) -> Inputs<'a, T> {
+        let (n, cols) = (rows.len(), self.cols());
+        if self.room(n) == 0 {
+            return Inputs::contiguous(&self.data()[rows.start * cols..rows.end * cols], cols);
+        }
+        let stride = spread::<T>(cols);
+        for i in team.share(n, 1) {
+            // SAFETY: the caller's promise; the members' shares are disjoint, and nobody reads before the barrier.
+            unsafe { room.slice(i * stride..i * stride + cols) }.copy_from_slice(self.row(rows.start + i));
+        }
+        team.barrier();
+        // SAFETY: as above.
+        Inputs { data: unsafe { room.slice(0..n * stride) }, rows: n, cols, stride }
+    }
+}
+
+/// From how many rows on they may get in each other's way, as many as the smallest cache has places for a line.
+const CROWD: usize = 8;
+
+/// Longer rows are left where they are: a block of them would take megabytes, for a gain of 15 % at most.
+const COPIED_BYTES: usize = 32 << 10;
+
+/// Elements from one row to the next that keep rows of `cols` out of each other's way.
+fn spread<T>(cols: usize) -> usize {
+    cols + CACHE_LINE / size_of::<T>()
+}

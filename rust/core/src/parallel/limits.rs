@@ -1,0 +1,63 @@
+//! How many threads a pass may use.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::error::{Error, Result};
+
+/// The limit set by [`set_num_threads`]; 0 where none was set.
+static LIMIT: AtomicUsize = AtomicUsize::new(0);
+
+/// The most threads a pass may use: the least of `requested`, the number set by [`set_num_threads`], the
+/// environment variables `TINYRS_NUM_THREADS`, `RAYON_NUM_THREADS` and `OMP_NUM_THREADS` (read once), and what the
+/// affinity mask and the cgroup quota allow.
+pub fn num_threads(requested: Option<usize>) -> usize {
+    let set = match LIMIT.load(Ordering::Relaxed) {
+        0 => usize::MAX,
+        n => n,
+    };
+    requested.unwrap_or(usize::MAX).min(set).min(allowed()).max(1)
+}
+
+/// Sets the most threads that a pass may use from now on, in this process.
+///
+/// # Errors
+/// [`Error::Invalid`] if `n` is 0.
+pub fn set_num_threads(n: usize) -> Result<()> {
+    if n == 0 {
+        return Err(Error::invalid("n_threads", "a number of threads of at least 1", n));
+    }
+    LIMIT.store(n, Ordering::Relaxed);
+    Ok(())
+}
+
+/// What the environment and the machine allow. Asking the operating system reads files: done once.
+fn allowed() -> usize {
+    static ALLOWED: OnceLock<usize> = OnceLock::new();
+    *ALLOWED.get_or_init(|| {
+        let machine = std::thread::available_parallelism().map_or(1, |n| n.get());
+        ["TINYRS_NUM_THREADS", "RAYON_NUM_THREADS", "OMP_NUM_THREADS"]
+            .iter()
+            .filter_map(|name| positive(&std::env::var(name).ok()?))
+            .fold(machine, usize::min)
+    })
+}
+
+/// The number in `text`, the first of a list as OpenMP writes one ("4,2"); none if there is no positive number.
+fn positive(text: &str) -> Option<usize> {
+    text.split(',').next()?.trim().parse().ok().filter(|&n| n > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn environment_values_are_read_as_their_owners_write_them() {
+        assert_eq!(positive("4"), Some(4));
+        assert_eq!(positive(" 4,2 "), Some(4));
+        for nothing in ["", "0", "-1", "many"] {
+            assert_eq!(positive(nothing), None);
+        }
+    }
+}

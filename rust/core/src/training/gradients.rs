@@ -1,0 +1,168 @@
+//! Gradients by themselves: of a loss by the parameters, or of anything by the inputs and the parameters.
+
+use std::sync::atomic::AtomicBool;
+
+use crate::activation::OutputActivation;
+use crate::error::{Error, Result};
+use crate::linalg::kernels::Dispatch;
+use crate::matrix::{Matrix, MatrixMut};
+use crate::network::Network;
+use crate::network::layer::check_all_finite;
+use crate::network::plan;
+use crate::parallel::{self, Shared};
+use crate::scalar::Scalar;
+use crate::training::loss::{Loss, Objective, softmax_backward};
+use crate::training::samples::Samples;
+use crate::training::step::{BLOCK_ROWS, Batch, Work};
+use crate::training::tape::{Head, Parameters, Purpose, STRIPE, Tape};
+
+/// dLoss/dW (outputs, inputs) and dLoss/db (outputs,), a layer each.
+pub type Gradients<T> = Vec<(Vec<T>, Vec<T>)>;
+
+/// The loss of `samples` and its gradients by all parameters: the mean over the rows of their losses, weighted by
+/// weights / mean(weights).
+///
+/// # Errors
+/// [`Error::Invalid`], [`Error::NonFinite`] or [`Error::OutOfMemory`].
+pub fn loss_and_gradients<T: Dispatch>(
+    network: &Network<T>,
+    samples: &Samples<T>,
+    loss: Loss,
+    label_smoothing: f64,
+    n_threads: usize,
+) -> Result<(f64, Gradients<T>)> {
+    let objective = Objective {
+        loss,
+        output: network.config().output_activation,
+        label_smoothing,
+        targets: samples.targets,
+        square_bound: network.epilogue(0).stabilizer.square_bound(),
+    };
+    samples.check(network, &objective, ["X", "y"], n_threads)?;
+    let weights = samples.scaled_weights()?;
+    let rows = samples.x.rows();
+    let head = if loss.takes_logits() { Head::Logits } else { Head::Output };
+    let members = plan::training_threads(network.n_parameters(), rows, n_threads);
+    let purpose =
+        Purpose { members, rows: rows.min(BLOCK_ROWS), head, dropout: false, input_gradient: false, passing: false };
+    let tape = Tape::new(network, &parameters_of(network), &purpose)?;
+    let mut losses = vec![0.0; purpose.rows];
+    let work = Work {
+        kernels: network.kernels(),
+        tape: &tape,
+        x: samples.x,
+        objective,
+        weights: weights.as_deref(),
+        losses: Shared(losses.as_mut_ptr()),
+    };
+    let order: Vec<u32> = (0..rows as u32).collect();
+    let batch = Batch { rows: &order, drops: None, update: None, clip_norm: None };
+    let mut total = 0.0;
+    let (result, never) = (Shared(&raw mut total), AtomicBool::new(false));
+    parallel::run(members, |team| {
+        // SAFETY: all members do the same; the tape is this call's own, and parameters are only read.
+        unsafe {
+            work.pack_all(team);
+            let sum = work.batch(team, &batch, &never, &never);
+            if let (0, Some(sum)) = (team.index, sum) {
+                result.slice(0..1)[0] = sum;
+            }
+        }
+    });
+    Ok((total / rows as f64, gradients_of(network, &tape)))
+}
+
+/// From dLoss/dY at the inputs `x` to dLoss/dX, written to `dx`, and the gradients by all parameters. `d_output` is
+/// (batch, outputs), by what `forward` returns; `dx` is (batch, inputs).
+///
+/// # Errors
+/// [`Error::Invalid`], [`Error::NonFinite`] or [`Error::OutOfMemory`]; nothing is written then.
+pub fn backward<T: Dispatch>(
+    network: &Network<T>,
+    x: Matrix<T>,
+    d_output: Matrix<T>,
+    dx: &mut MatrixMut<T>,
+    n_threads: usize,
+) -> Result<Gradients<T>> {
+    let sizes = network.layer_sizes();
+    let (inputs, outputs) = (sizes[0], sizes[sizes.len() - 1]);
+    if x.cols() != inputs {
+        return Err(Error::invalid("X", format!("{inputs} features"), x.cols()));
+    }
+    for (argument, shape, expected) in [
+        ("d_output", (d_output.rows(), d_output.cols()), (x.rows(), outputs)),
+        ("dx", (dx.rows(), dx.cols()), (x.rows(), inputs)),
+    ] {
+        if shape != expected {
+            return Err(Error::invalid(argument, format!("shape {expected:?}"), format!("{shape:?}")));
+        }
+    }
+    check_all_finite(network.kernels(), "X", x, n_threads)?;
+    check_all_finite(network.kernels(), "d_output", d_output, n_threads)?;
+    let rows = x.rows();
+    let members = plan::training_threads(network.n_parameters(), rows, n_threads);
+    let tape_rows = rows.clamp(1, BLOCK_ROWS);
+    let purpose =
+        Purpose { members, rows: tape_rows, head: Head::Output, dropout: false, input_gradient: true, passing: false };
+    let tape = Tape::new(network, &parameters_of(network), &purpose)?;
+    let (kernels, n_layers) = (network.kernels(), network.layers().len());
+    let through_softmax = network.config().output_activation == OutputActivation::Softmax;
+    let dx = Shared(dx.data_mut().as_mut_ptr());
+    parallel::run(members, |team| {
+        for l in 0..n_layers {
+            // SAFETY: members have different outputs.
+            unsafe { tape.pack(l, team.share(tape.outputs(l), 1)) };
+        }
+        team.barrier();
+        // No rows are one empty block: their gradient is 0.
+        for start in (0..rows.max(1)).step_by(BLOCK_ROWS) {
+            let block = BLOCK_ROWS.min(rows - start);
+            let share = team.share(block, 1);
+            // SAFETY: members have different rows until the barrier, and different outputs after it.
+            unsafe {
+                for row in share.clone() {
+                    tape.set_input(row, &x.into(), start + row);
+                }
+                tape.forward(&share, None);
+                for row in share.clone() {
+                    let (out, d) = tape.output_row(row);
+                    d.copy_from_slice(d_output.row(start + row));
+                    if through_softmax {
+                        kernels.softmax(out);
+                        softmax_backward(out, d);
+                    }
+                }
+                tape.backward(&share, Some(dx.at(start * inputs)));
+                team.barrier();
+                for l in 0..n_layers {
+                    let share = team.share(tape.outputs(l), 1);
+                    for output in share.clone().step_by(STRIPE) {
+                        let stripe = output..(output + STRIPE).min(share.end);
+                        let to = tape.weight_gradient(l, output);
+                        tape.parameter_gradient(team, l, (stripe, to), block, start > 0);
+                    }
+                }
+            }
+            team.barrier();
+        }
+    });
+    Ok(gradients_of(network, &tape))
+}
+
+/// The parameters of a network, for reading.
+fn parameters_of<T: Scalar>(network: &Network<T>) -> Vec<Parameters<T>> {
+    let shared = |values: &[T]| Shared(values.as_ptr().cast_mut());
+    let layers = network.layers().iter();
+    layers.map(|layer| Parameters { weight: shared(layer.weight()), bias: shared(layer.bias()) }).collect()
+}
+
+fn gradients_of<T: Scalar>(network: &Network<T>, tape: &Tape<T>) -> Gradients<T> {
+    let layers = network.layers().iter().enumerate();
+    let copy = |(l, layer): (usize, &crate::network::layer::Layer<T>)| {
+        let gradient = tape.gradient(l);
+        // SAFETY: the gradients have the sizes of the parameters, and nobody writes them any more.
+        let copy = |values: Shared<T>, len: usize| unsafe { values.slice(0..len) }.to_vec();
+        (copy(gradient.weight, layer.weight().len()), copy(gradient.bias, layer.bias().len()))
+    };
+    layers.map(copy).collect()
+}

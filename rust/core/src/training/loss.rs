@@ -1,0 +1,257 @@
+//! Losses: the value of one row and its gradient, fused with the output where the two simplify each other.
+
+use crate::activation::OutputActivation;
+use crate::error::{Error, Result};
+use crate::linalg::kernels::Kernels;
+use crate::matrix::Matrix;
+use crate::network::layer::check_finite;
+use crate::scalar::Scalar;
+use crate::string_enum::string_enum;
+
+string_enum! {
+    /// What training makes small: the mean over the rows of their losses, each times its weight.
+    Loss("loss") {
+        /// sum_k t_k (ln sum_j exp(z_j) - z_k) for logits z and a distribution t over the classes.
+        CrossEntropy = "cross_entropy",
+        /// The mean over the outputs of max(z, 0) - z t + ln(1 + exp(-|z|)) for logits z and t in [0, 1].
+        BinaryCrossEntropy = "binary_cross_entropy",
+        /// The mean over the outputs of (y - t)^2, the difference bounded by the stabilizer.
+        SquaredError = "squared_error",
+    }
+}
+
+impl Loss {
+    /// The loss that goes with an output.
+    pub fn of_output(output: OutputActivation) -> Loss {
+        match output {
+            OutputActivation::Softmax => Loss::CrossEntropy,
+            OutputActivation::Sigmoid => Loss::BinaryCrossEntropy,
+            OutputActivation::Identity | OutputActivation::Same => Loss::SquaredError,
+        }
+    }
+
+    /// Whether the loss starts from the last layer's sums, whatever the output makes of them.
+    pub(crate) fn takes_logits(self) -> bool {
+        self != Loss::SquaredError
+    }
+
+    fn check_output(self, output: OutputActivation) -> Result<()> {
+        let fused = match self {
+            Loss::CrossEntropy => OutputActivation::Softmax,
+            Loss::BinaryCrossEntropy => OutputActivation::Sigmoid,
+            Loss::SquaredError => return Ok(()),
+        };
+        if output == fused || output == OutputActivation::Identity {
+            return Ok(());
+        }
+        let expected = format!(
+            "a loss for the output_activation {:?}, such as {:?}",
+            output.name(),
+            Loss::of_output(output).name()
+        );
+        Err(Error::invalid("loss", expected, format!("{:?}", self.name())))
+    }
+}
+
+/// What the outputs should be.
+#[derive(Debug, Clone, Copy)]
+pub enum Targets<'a, T> {
+    /// A class a row; for cross-entropy.
+    Labels(&'a [u32]),
+    /// (rows, outputs): probabilities of classes, labels in [0, 1], or values.
+    Values(Matrix<'a, T>),
+}
+
+impl<T: Scalar> Targets<'_, T> {
+    /// How many there are.
+    pub fn rows(&self) -> usize {
+        match self {
+            Targets::Labels(labels) => labels.len(),
+            Targets::Values(values) => values.rows(),
+        }
+    }
+}
+
+/// A loss and all that its value depends on but the outputs.
+#[derive(Clone, Copy)]
+pub(crate) struct Objective<'a, T> {
+    pub loss: Loss,
+    pub output: OutputActivation,
+    pub label_smoothing: f64,
+    pub targets: Targets<'a, T>,
+    pub square_bound: T,
+}
+
+impl<T: Scalar> Objective<'_, T> {
+    /// Checks the targets of `rows` rows and `outputs` outputs; `argument` is what an error calls them.
+    pub(crate) fn check(&self, argument: &str, rows: usize, outputs: usize) -> Result<()> {
+        self.loss.check_output(self.output)?;
+        if !(0.0..1.0).contains(&self.label_smoothing) {
+            return Err(Error::invalid("label_smoothing", "0 <= label_smoothing < 1", self.label_smoothing));
+        }
+        if self.loss == Loss::SquaredError && self.label_smoothing != 0.0 {
+            return Err(Error::invalid("label_smoothing", "0 with squared_error", self.label_smoothing));
+        }
+        if self.targets.rows() != rows {
+            let expected = format!("{rows} rows, as many as X");
+            return Err(Error::invalid(argument, expected, self.targets.rows()));
+        }
+        match self.targets {
+            Targets::Labels(labels) if self.loss == Loss::CrossEntropy => {
+                match labels.iter().position(|label| *label as usize >= outputs) {
+                    None => Ok(()),
+                    Some(row) => {
+                        let expected = format!("labels from 0 to {}", outputs - 1);
+                        Err(Error::invalid(argument, expected, format!("{} at row {row}", labels[row])))
+                    }
+                }
+            }
+            Targets::Labels(_) => {
+                Err(Error::invalid(argument, format!("({rows}, {outputs}) values for {}", self.loss), "integer labels"))
+            }
+            Targets::Values(values) if values.cols() != outputs => {
+                let expected = format!("shape ({rows}, {outputs})");
+                Err(Error::invalid(argument, expected, format!("({}, {})", values.rows(), values.cols())))
+            }
+            Targets::Values(values) => {
+                check_finite(argument, values)?;
+                self.check_probabilities(argument, values)
+            }
+        }
+    }
+
+    fn check_probabilities(&self, argument: &str, values: Matrix<T>) -> Result<()> {
+        if self.loss == Loss::SquaredError {
+            return Ok(());
+        }
+        let outside = |v: &T| !(T::ZERO..=T::ONE).contains(v);
+        if let Some(at) = values.data().iter().position(outside) {
+            let (row, column) = (at / values.cols(), at % values.cols());
+            let got = format!("{} at row {row}, column {column}", values.data()[at]);
+            return Err(Error::invalid(argument, "values from 0 to 1", got));
+        }
+        if self.loss == Loss::CrossEntropy {
+            for (row, t) in values.data().chunks(values.cols()).enumerate() {
+                let sum: f64 = t.iter().map(|t| t.to_f64()).sum();
+                if (sum - 1.0).abs() > 1e-3 {
+                    return Err(Error::invalid(argument, "rows that sum to 1", format!("{sum} at row {row}")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The loss of row `index` of the targets, and `d = factor * dLoss/dz`, where z is `out`: the last layer's sums, or
+    /// for the squared error the output y itself, with d then the gradient by y but for a softmax, which is included.
+    pub(crate) fn row(&self, kernels: &Kernels<T>, index: usize, out: &mut [T], factor: f64, d: &mut [T]) -> f64 {
+        match self.loss {
+            Loss::CrossEntropy => self.cross_entropy(kernels, index, out, factor, d),
+            Loss::BinaryCrossEntropy => self.binary_cross_entropy(kernels, index, out, factor, d),
+            Loss::SquaredError => {
+                let through_softmax = self.output == OutputActivation::Softmax;
+                if through_softmax {
+                    kernels.softmax(out);
+                }
+                let loss = self.squared_error(index, out, factor, d);
+                if through_softmax {
+                    softmax_backward(out, d);
+                }
+                loss
+            }
+        }
+    }
+
+    /// The target of element k of row `index`, after smoothing (Szegedy et al. 2016).
+    fn target(&self, index: usize, k: usize, outputs: usize) -> f64 {
+        let share = if self.loss == Loss::CrossEntropy { 1.0 / outputs as f64 } else { 0.5 };
+        let exact = match self.targets {
+            Targets::Labels(labels) => f64::from(u8::from(labels[index] as usize == k)),
+            Targets::Values(values) => values.row(index)[k].to_f64(),
+        };
+        (1.0 - self.label_smoothing) * exact + self.label_smoothing * share
+    }
+
+    fn cross_entropy(&self, kernels: &Kernels<T>, index: usize, z: &[T], factor: f64, d: &mut [T]) -> f64 {
+        let outputs = z.len();
+        // Less the largest: nothing overflows, and the sum is at least 1.
+        let largest = z.iter().copied().fold(-T::MAX, |m, v| if v > m { v } else { m });
+        d.iter_mut().zip(z).for_each(|(d, z)| *d = *z - largest);
+        kernels.exp(d);
+        let sum: f64 = d.iter().map(|e| e.to_f64()).sum();
+        let (log_sum, inverse, mut loss) = (sum.ln(), 1.0 / sum, 0.0);
+        if let (Targets::Labels(labels), 0.0) = (self.targets, self.label_smoothing) {
+            // One target is 1, the others 0.
+            let label = labels[index] as usize;
+            let of_label = factor * (d[label].to_f64() * inverse - 1.0);
+            d.iter_mut().for_each(|d| *d = T::from_f64(factor * (d.to_f64() * inverse)));
+            d[label] = T::from_f64(of_label);
+            return log_sum - (z[label].to_f64() - largest.to_f64());
+        }
+        for (k, (d, z)) in d.iter_mut().zip(z).enumerate() {
+            let t = self.target(index, k, outputs);
+            if t != 0.0 {
+                loss += t * (log_sum - (z.to_f64() - largest.to_f64()));
+            }
+            *d = T::from_f64(factor * (d.to_f64() * inverse - t));
+        }
+        loss
+    }
+
+    fn binary_cross_entropy(&self, kernels: &Kernels<T>, index: usize, z: &[T], factor: f64, d: &mut [T]) -> f64 {
+        let outputs = z.len();
+        d.iter_mut().zip(z).for_each(|(d, z)| *d = if *z > T::ZERO { -*z } else { *z });
+        kernels.exp(d);
+        let mut loss = 0.0;
+        for (k, (d, z)) in d.iter_mut().zip(z).enumerate() {
+            let (t, z, e) = (self.target(index, k, outputs), z.to_f64(), d.to_f64());
+            loss += z.max(0.0) - z * t + e.ln_1p();
+            let p = if z >= 0.0 { 1.0 / (1.0 + e) } else { e / (1.0 + e) };
+            *d = T::from_f64(factor / outputs as f64 * (p - t));
+        }
+        loss / outputs as f64
+    }
+
+    fn squared_error(&self, index: usize, y: &[T], factor: f64, d: &mut [T]) -> f64 {
+        let (outputs, bound) = (y.len() as f64, self.square_bound.to_f64());
+        let mut loss = 0.0;
+        for (k, (d, y_k)) in d.iter_mut().zip(y).enumerate() {
+            let difference = (y_k.to_f64() - self.target(index, k, y.len())).clamp(-bound, bound);
+            // Divided before it is added: the mean of what fits, fits.
+            loss += difference * (difference / outputs);
+            *d = T::from_f64(factor * 2.0 * difference / outputs);
+        }
+        loss
+    }
+
+    /// Whether the row is predicted right: the most probable class, or each label on its side of 1/2.
+    pub(crate) fn is_right(&self, index: usize, z: &[T]) -> bool {
+        match (self.loss, self.targets) {
+            (Loss::CrossEntropy, Targets::Labels(labels)) => argmax(z) == labels[index] as usize,
+            (Loss::CrossEntropy, Targets::Values(values)) => argmax(z) == argmax(values.row(index)),
+            (_, Targets::Values(values)) => {
+                let half = T::from_f64(0.5);
+                z.iter().zip(values.row(index)).all(|(z, t)| (*z > T::ZERO) == (*t > half))
+            }
+            (_, Targets::Labels(_)) => false,
+        }
+    }
+}
+
+/// The first of the largest.
+fn argmax<T: Scalar>(values: &[T]) -> usize {
+    let mut best = 0;
+    for (i, value) in values.iter().enumerate() {
+        if *value > values[best] {
+            best = i;
+        }
+    }
+    best
+}
+
+/// The gradient by the logits from that by the probabilities p = softmax(z): d_k = p_k (d_k - sum_j p_j d_j), in place.
+pub(crate) fn softmax_backward<T: Scalar>(p: &[T], d: &mut [T]) {
+    let mean: f64 = p.iter().zip(d.iter()).map(|(p, d)| p.to_f64() * d.to_f64()).sum();
+    for (d, p) in d.iter_mut().zip(p) {
+        *d = T::from_f64(p.to_f64() * (d.to_f64() - mean));
+    }
+}

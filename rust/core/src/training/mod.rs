@@ -1,0 +1,17 @@
+//! Training: losses, gradients, optimizers, and the loop over epochs.
+//!
+//! Uses `network` and everything below it; only `lib.rs` uses this folder. Start with `fit` (what a call of `fit` does), then
+//! `step` (one batch on a team of threads) and `tape` (forward and backward over a block of rows).
+
+pub(crate) mod checkpoint;
+pub(crate) mod config;
+pub(crate) mod fit;
+pub(crate) mod gradients;
+pub(crate) mod loss;
+pub(crate) mod optimizer;
+pub(crate) mod samples;
+pub(crate) mod schedule;
+mod step;
+mod tape;
+mod thread_tuner;
+mod validation;

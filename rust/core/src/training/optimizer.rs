@@ -1,0 +1,228 @@
+//! SGD, Adam and AdamW: one pass over each array of parameters, in place.
+
+use crate::error::{Error, Result};
+use crate::linalg::optimizer_update::{Rule, Update};
+use crate::memory::{Aligned, zeros};
+use crate::network::layer::{Layer, layer_sizes};
+use crate::scalar::Scalar;
+use crate::string_enum::string_enum;
+
+string_enum! {
+    /// The rule by which gradients change parameters.
+    Algorithm("optimizer") {
+        /// v = momentum v + g, w -= rate v; with Nesterov's step w -= rate (g + momentum v) (Sutskever et al. 2013, as
+        /// PyTorch writes it).
+        Sgd = "sgd",
+        /// Kingma and Ba 2015; weight decay is added to the gradient.
+        Adam = "adam",
+        /// Adam with weight decay apart from the gradient, W -= rate * decay * W (Loshchilov and Hutter 2019).
+        AdamW = "adamw",
+    }
+}
+
+/// An algorithm and its numbers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct OptimizerConfig {
+    /// Which rule.
+    pub algorithm: Algorithm,
+    /// Of SGD, in [0, 1).
+    pub momentum: f64,
+    /// Of SGD: look ahead by one step.
+    pub nesterov: bool,
+    /// Of Adam: what is kept of the mean of the gradient, in [0, 1).
+    pub beta1: f64,
+    /// Of Adam: what is kept of the mean of its square, in [0, 1).
+    pub beta2: f64,
+    /// Of Adam: added to the root of that mean, above 0.
+    pub epsilon: f64,
+}
+
+impl OptimizerConfig {
+    /// The usual numbers: momentum 0.9, betas 0.9 and 0.999, epsilon 1e-8.
+    pub fn new(algorithm: Algorithm) -> Self {
+        OptimizerConfig { algorithm, momentum: 0.9, nesterov: false, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }
+    }
+
+    /// Step number `step` (1, 2, ...) at learning rate `rate`.
+    pub(crate) fn step<T: Scalar>(&self, step: u64, rate: f64, weight_decay: f64, square_bound: T) -> Step<T> {
+        let t = T::from_f64;
+        let rule = match self.algorithm {
+            Algorithm::Sgd => Rule::Sgd { momentum: t(self.momentum), nesterov: self.nesterov },
+            Algorithm::Adam | Algorithm::AdamW => Rule::Adam {
+                beta1: t(self.beta1),
+                beta2: t(self.beta2),
+                rest1: t(1.0 - self.beta1),
+                rest2: t(1.0 - self.beta2),
+                correction1: t(1.0 / (1.0 - power(self.beta1, step))),
+                correction2: t(1.0 / (1.0 - power(self.beta2, step))),
+                epsilon: t(self.epsilon),
+                square_bound,
+            },
+        };
+        Step { rule, rate, weight_decay, decoupled: self.algorithm == Algorithm::AdamW, gradient_factor: 1.0 }
+    }
+
+    fn check(&self) -> Result<()> {
+        for (argument, value) in [("momentum", self.momentum), ("beta1", self.beta1), ("beta2", self.beta2)] {
+            if !(0.0..1.0).contains(&value) {
+                return Err(Error::invalid(argument, format!("0 <= {argument} < 1"), value));
+            }
+        }
+        // Below it 1 / epsilon overflows in f32.
+        if !(1e-30..f64::INFINITY).contains(&self.epsilon) {
+            return Err(Error::invalid("epsilon", "a number of at least 1e-30", self.epsilon));
+        }
+        Ok(())
+    }
+}
+
+/// What an optimizer remembers of one layer: a number for each weight and for each bias.
+#[derive(Debug, Clone)]
+pub struct Moment<T> {
+    /// As the weights lie, (outputs, inputs).
+    pub(crate) weight: Aligned<T>,
+    /// (outputs,)
+    pub(crate) bias: Aligned<T>,
+}
+
+impl<T: Scalar> Moment<T> {
+    /// A copy of these numbers.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn new(weight: &[T], bias: &[T]) -> Result<Self> {
+        let copy = |values: &[T]| -> Result<Aligned<T>> {
+            let mut copy = zeros("optimizer", values.len())?;
+            copy.copy_from_slice(values);
+            Ok(copy)
+        };
+        Ok(Moment { weight: copy(weight)?, bias: copy(bias)? })
+    }
+
+    /// Those of the weights (outputs, inputs), and of the biases (outputs,).
+    pub fn values(&self) -> (&[T], &[T]) {
+        (&self.weight, &self.bias)
+    }
+}
+
+/// An optimizer with its state, which later calls of `fit` go on with.
+#[derive(Debug, Clone)]
+pub struct Optimizer<T> {
+    config: OptimizerConfig,
+    /// Steps made so far.
+    pub(crate) steps: u64,
+    /// SGD's velocity or Adam's mean of the gradient, a layer each; empty before the first step.
+    pub(crate) first: Vec<Moment<T>>,
+    /// Adam's mean of the gradient's square; empty for SGD.
+    pub(crate) second: Vec<Moment<T>>,
+}
+
+impl<T: Scalar> Optimizer<T> {
+    /// An optimizer before its first step.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a number out of its range.
+    pub fn new(config: OptimizerConfig) -> Result<Self> {
+        config.check()?;
+        Ok(Optimizer { config, steps: 0, first: Vec::new(), second: Vec::new() })
+    }
+
+    /// An optimizer that goes on where another stopped: after `steps` steps, with these moments.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a number out of its range.
+    pub fn with_state(
+        config: OptimizerConfig,
+        steps: u64,
+        first: Vec<Moment<T>>,
+        second: Vec<Moment<T>>,
+    ) -> Result<Self> {
+        Ok(Optimizer { steps, first, second, ..Optimizer::new(config)? })
+    }
+
+    /// The algorithm and its numbers.
+    pub fn config(&self) -> &OptimizerConfig {
+        &self.config
+    }
+
+    /// Steps made so far.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// (SGD's velocity or Adam's mean of the gradient, Adam's mean of its square), a layer each.
+    pub fn moments(&self) -> (&[Moment<T>], &[Moment<T>]) {
+        (&self.first, &self.second)
+    }
+
+    /// Allocates the moments of `layers`, or checks that the existing ones have their shapes.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if they belong to a network of other sizes, [`Error::OutOfMemory`].
+    pub(crate) fn prepare(&mut self, layers: &[Layer<T>]) -> Result<()> {
+        let fresh = |wanted: bool| -> Result<Vec<Moment<T>>> {
+            let layers = if wanted { layers } else { &[] };
+            let moment = |layer: &Layer<T>| {
+                let zeros = |len| zeros("optimizer", len);
+                Ok(Moment { weight: zeros(layer.weight().len())?, bias: zeros(layer.bias().len())? })
+            };
+            layers.iter().map(moment).collect()
+        };
+        let adaptive = self.config.algorithm != Algorithm::Sgd;
+        if self.first.is_empty() && self.second.is_empty() {
+            (self.first, self.second) = (fresh(true)?, fresh(adaptive)?);
+        }
+        let fits = |moments: &[Moment<T>], wanted: bool| {
+            moments.len() == if wanted { layers.len() } else { 0 }
+                && moments.iter().zip(layers).all(|(moment, layer)| {
+                    moment.weight.len() == layer.weight().len() && moment.bias.len() == layer.bias().len()
+                })
+        };
+        if !fits(&self.first, true) || !fits(&self.second, adaptive) {
+            let expected = format!("one used with a network of {:?}, or a new one", layer_sizes(layers));
+            return Err(Error::invalid("optimizer", expected, "the state of another network"));
+        }
+        Ok(())
+    }
+}
+
+/// base^n by squaring: the same on every platform.
+fn power(mut base: f64, mut n: u64) -> f64 {
+    let mut result = 1.0;
+    while n > 0 {
+        if n % 2 == 1 {
+            result *= base;
+        }
+        base *= base;
+        n /= 2;
+    }
+    result
+}
+
+/// One step of an optimizer, for all parameters.
+#[derive(Clone, Copy)]
+pub(crate) struct Step<T> {
+    rule: Rule<T>,
+    rate: f64,
+    weight_decay: f64,
+    /// Whether weight decay goes past the gradient.
+    decoupled: bool,
+    /// What gradients are multiplied by, to clip them.
+    pub gradient_factor: f64,
+}
+
+impl<T: Scalar> Step<T> {
+    /// What it does to weights whose learning rate has this factor.
+    pub(crate) fn of_weights(&self, factor: f64) -> Update<T> {
+        let rate = self.rate * factor;
+        let (l2, shrink) =
+            if self.decoupled { (0.0, 1.0 - rate * self.weight_decay) } else { (self.weight_decay, 1.0) };
+        Update { l2: T::from_f64(l2), shrink: T::from_f64(shrink), ..self.of_biases(factor) }
+    }
+
+    /// What it does to biases, which do not decay.
+    pub(crate) fn of_biases(&self, factor: f64) -> Update<T> {
+        let (rate, gradient_factor) = (T::from_f64(self.rate * factor), T::from_f64(self.gradient_factor));
+        Update { rule: self.rule, rate, l2: T::ZERO, shrink: T::ONE, gradient_factor }
+    }
+}

@@ -1,0 +1,415 @@
+//! What the forward pass of training leaves behind for the backward pass, and both passes over a block of rows.
+//!
+//! Members of a team split the *rows* of a block for the passes, which need no barrier between layers then, and the
+//! *outputs* of each layer for the gradients, which sum over all rows. So a block has two phases, with a barrier behind
+//! each; who is done with its share takes over what others have not begun. All buffers are made once; a step allocates
+//! nothing.
+
+use std::ops::Range;
+
+use crate::activation::{Activation, Epilogue};
+use crate::error::Result;
+use crate::hash::{DROPOUT, key};
+use crate::linalg::kernels::Kernels;
+use crate::linalg::outer::{Left, Right, Sizes, Target};
+use crate::linalg::pack::{panels_len, row_stride};
+use crate::linalg::rows::{Block, Dropout, Slopes};
+use crate::memory::Arena;
+use crate::network::Network;
+use crate::network::sparse::Input;
+use crate::parallel::{Shared, Team};
+use crate::scalar::Scalar;
+use crate::simd::CACHE_LINE;
+
+/// A (rows, width) buffer whose rows have room for whole panels and do not all fall into the same sets of a cache.
+#[derive(Clone, Copy)]
+struct Buffer<T> {
+    first: Shared<T>,
+    stride: usize,
+    width: usize,
+}
+
+impl<T> Buffer<T> {
+    fn rows(&self, rows: &Range<usize>) -> Block<T> {
+        let first = self.first.at(rows.start * self.stride).0;
+        Block { first, stride: self.stride, rows: rows.len(), width: self.width }
+    }
+
+    /// Row `row` as a slice.
+    ///
+    /// # Safety
+    /// The row exists; nobody else uses it.
+    unsafe fn row<'a>(&self, row: usize) -> &'a mut [T] {
+        // SAFETY: the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.first.0.add(row * self.stride), self.width) }
+    }
+}
+
+/// The parameters of a layer, read by all members and written by one at a time, each output by one of them.
+#[derive(Clone, Copy)]
+pub(crate) struct Parameters<T> {
+    /// (outputs, inputs)
+    pub weight: Shared<T>,
+    /// (outputs,)
+    pub bias: Shared<T>,
+}
+
+/// One layer's part of the tape.
+struct Record<T> {
+    inputs: usize,
+    outputs: usize,
+    epilogue: Epilogue<T>,
+    parameters: Parameters<T>,
+    /// What the layer puts out.
+    values: Buffer<T>,
+    /// d(values)/d(sums), where the values do not tell it.
+    slopes: Option<Buffer<T>>,
+    /// dLoss/d(sums)
+    deltas: Buffer<T>,
+    /// W^T in panels.
+    forward: Shared<T>,
+    /// W in panels, where dLoss/d(inputs) is wanted.
+    backward: Option<Shared<T>>,
+    /// dLoss/dW (outputs, inputs) and dLoss/db (outputs,)
+    gradient: Parameters<T>,
+}
+
+/// What the last layer does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Head {
+    /// The plain sums: the loss starts from them.
+    Logits,
+    /// The network's output, but for a softmax.
+    Output,
+}
+
+/// Outputs whose gradient is computed, and used, before the next: whole tiles of the product, and whole registers of
+/// outputs to pack. With 24, 784-512-512-10 (batch 256) and 784-256-128-10 (200) trained at 0.99 of the speed,
+/// 64-64-64-10 (32) at 0.97, 784-64-64-10 (32) at 0.96 (the work of `benchmarks/training.py`, two builds in turn, 2
+/// threads of Zen 4, medians of 15 rounds). 96 and 144 were within 1.5 % (2 threads of Emerald Rapids).
+pub(crate) const STRIPE: usize = 48;
+
+/// Where a gradient that is used at once may be no longer than it is in the cache.
+#[derive(Clone, Copy)]
+struct Passing<T> {
+    first: Shared<T>,
+    /// Elements from one member's to the next.
+    stride: usize,
+}
+
+/// Bytes of a stripe's gradient from which on it has no place of its own: it would not stay in the cache either.
+const PASSING_BYTES: usize = 1 << 20;
+
+/// What a tape is made for.
+pub(crate) struct Purpose {
+    /// Threads that use it.
+    pub members: usize,
+    /// Rows of the largest block.
+    pub rows: usize,
+    pub head: Head,
+    /// Whether hidden values will be dropped.
+    pub dropout: bool,
+    /// Whether the gradient by the inputs is wanted.
+    pub input_gradient: bool,
+    /// Whether gradients by the parameters are used at once, and need not be there at the end.
+    pub passing: bool,
+}
+
+/// Which hidden values a step drops.
+#[derive(Clone, Copy)]
+pub(crate) struct Drops<T> {
+    pub seed: u64,
+    pub step: u32,
+    pub dropout: Dropout<T>,
+    /// Rows of the batch before this block.
+    pub rows_before: usize,
+}
+
+/// Buffers for blocks of rows through a network.
+pub(crate) struct Tape<T: Scalar> {
+    kernels: &'static Kernels<T>,
+    input: Buffer<T>,
+    layers: Vec<Record<T>>,
+    /// For each member, a stripe of deltas (rows, up to [`STRIPE`]).
+    stripes: Shared<T>,
+    /// For each member, room for the gradient of a stripe (up to [`STRIPE`], inputs of the widest layer).
+    passing: Option<Passing<T>>,
+    rows: usize,
+    /// Where the pointers point to.
+    _memory: Arena,
+}
+
+impl<T: Scalar> Tape<T> {
+    /// A tape for blocks of up to `purpose.rows` rows through `network`, whose parameters are at `parameters`.
+    ///
+    /// # Errors
+    /// [`crate::Error::OutOfMemory`].
+    pub(crate) fn new(network: &Network<T>, parameters: &[Parameters<T>], purpose: &Purpose) -> Result<Self> {
+        // Once to see how much it takes, then for good.
+        let (_, len) = lay_out(network, parameters, purpose, std::ptr::null_mut());
+        let mut memory = Arena::new("batch_size", len.saturating_mul(size_of::<T>()))?;
+        let ((input, layers, stripes, passing), _) = lay_out(network, parameters, purpose, memory.start());
+        Ok(Tape { kernels: network.kernels(), input, layers, stripes, passing, rows: purpose.rows, _memory: memory })
+    }
+
+    /// Rows of the largest block.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The number of layers.
+    pub(crate) fn n_layers(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// The inputs of layer `l`.
+    pub(crate) fn inputs(&self, l: usize) -> usize {
+        self.layers[l].inputs
+    }
+
+    /// The outputs of layer `l`.
+    pub(crate) fn outputs(&self, l: usize) -> usize {
+        self.layers[l].outputs
+    }
+
+    /// The gradient of layer `l` by its parameters.
+    pub(crate) fn gradient(&self, l: usize) -> Parameters<T> {
+        self.layers[l].gradient
+    }
+
+    /// The gradient of one output of layer `l`: by its weights and by its bias.
+    ///
+    /// # Safety
+    /// Nobody writes it.
+    pub(crate) unsafe fn gradient_of_output(&self, l: usize, output: usize) -> (&[T], T) {
+        let Record { inputs, gradient, .. } = &self.layers[l];
+        // SAFETY: the caller's promise.
+        unsafe { (gradient.weight.slice(output * inputs..(output + 1) * inputs), *gradient.bias.0.add(output)) }
+    }
+
+    /// Where the gradients by the weights of the outputs from `output` on of layer `l` are.
+    pub(crate) fn weight_gradient(&self, l: usize, output: usize) -> Shared<T> {
+        let layer = &self.layers[l];
+        layer.gradient.weight.at(output * layer.inputs)
+    }
+
+    /// Where a member may leave those of a stripe that it uses at once, where that pays.
+    pub(crate) fn passing_gradient(&self, team: &Team) -> Option<Shared<T>> {
+        self.passing.map(|passing| passing.first.at(team.index * passing.stride))
+    }
+
+    /// Packs the weights of the outputs `share` of layer `l`.
+    ///
+    /// # Safety
+    /// Nobody else packs these outputs, and nobody writes their weights or reads the panels meanwhile.
+    pub(crate) unsafe fn pack(&self, l: usize, share: Range<usize>) {
+        let Record { inputs, outputs, parameters, forward, backward, .. } = &self.layers[l];
+        let weight = parameters.weight.0.cast_const();
+        // SAFETY: the caller's promise; the panels were made for this layer.
+        unsafe {
+            self.kernels.pack_transposed(weight, *inputs, share.clone(), forward.0);
+            if let Some(backward) = backward {
+                self.kernels.pack(weight, (*inputs, *outputs), share, backward.0);
+            }
+        }
+    }
+
+    /// Copies row `index` of `x` to the input of row `row`.
+    ///
+    /// # Safety
+    /// Nobody else uses the row.
+    pub(crate) unsafe fn set_input(&self, row: usize, x: &Input<T>, index: usize) {
+        // SAFETY: the caller's promise.
+        x.copy_row(self.kernels, index, unsafe { self.input.row(row) });
+    }
+
+    /// The values of the last layer and its deltas, row `row`.
+    ///
+    /// # Safety
+    /// The row exists; nobody else uses it.
+    pub(crate) unsafe fn output_row<'a>(&self, row: usize) -> (&'a mut [T], &'a mut [T]) {
+        let last = &self.layers[self.layers.len() - 1];
+        // SAFETY: the caller's promise.
+        unsafe { (last.values.row(row), last.deltas.row(row)) }
+    }
+
+    /// All layers, for these rows.
+    ///
+    /// # Safety
+    /// Nobody else uses these rows of the tape or writes the panels.
+    pub(crate) unsafe fn forward(&self, rows: &Range<usize>, drops: Option<Drops<T>>) {
+        let mut input = self.input;
+        let last = self.layers.len() - 1;
+        for (l, layer) in self.layers.iter().enumerate() {
+            let sizes = Sizes { rows: rows.len(), columns: layer.outputs, sum: layer.inputs };
+            let x = input.rows(rows);
+            let values = layer.values.rows(rows);
+            let slopes = layer.slopes.map(|slopes| slopes.rows(rows));
+            let panel = self.kernels.panel();
+            // SAFETY: the caller's promise; buffers and panels were made for these sizes.
+            unsafe {
+                self.kernels.product(
+                    sizes,
+                    Left { first: x.first, stride: x.stride, transposed: false },
+                    Right { first: layer.forward.0, stride: panel, panel_stride: panel * layer.inputs },
+                    Target { first: values.first, stride: values.stride, padded: true, accumulate: false },
+                );
+                let bias = std::slice::from_raw_parts(layer.parameters.bias.0, layer.outputs);
+                self.kernels.activate_rows(bias, &layer.epilogue, values, slopes);
+                if let (Some(drops), Some(slopes), true) = (drops, layer.slopes, l < last) {
+                    for row in rows.clone() {
+                        let key = key(drops.seed, &[DROPOUT, drops.step, l as u32, (drops.rows_before + row) as u32]);
+                        self.kernels.drop_out(key, drops.dropout, layer.values.row(row), slopes.row(row));
+                    }
+                }
+            }
+            input = layer.values;
+        }
+    }
+
+    /// All layers backwards, for these rows. The deltas of the last layer are those by its values, or by its sums where
+    /// the tape's head is [`Head::Logits`]. Writes the gradient by the inputs to `dx` (rows, inputs) if there is one.
+    ///
+    /// # Safety
+    /// As [`Tape::forward`], which has been called for the rows.
+    pub(crate) unsafe fn backward(&self, rows: &Range<usize>, dx: Option<Shared<T>>) {
+        let last = self.layers.len() - 1;
+        // SAFETY: the caller's promise.
+        unsafe {
+            self.through_activation(last, rows);
+            for l in (1..=last).rev() {
+                let below = self.layers[l - 1].deltas.rows(rows);
+                self.input_gradient(l, rows, (below.first, below.stride, true));
+                self.through_activation(l - 1, rows);
+            }
+            if let Some(dx) = dx {
+                let width = self.input.width;
+                self.input_gradient(0, rows, (dx.at(rows.start * width).0, width, false));
+            }
+        }
+    }
+
+    /// dX = dZ W of layer `l`, to (first, stride, padded).
+    unsafe fn input_gradient(&self, l: usize, rows: &Range<usize>, (first, stride, padded): (*mut T, usize, bool)) {
+        let layer = &self.layers[l];
+        let Some(backward) = layer.backward else { return };
+        let (deltas, panel) = (layer.deltas.rows(rows), self.kernels.panel());
+        // SAFETY: the caller's promise; buffers and panels were made for these sizes.
+        unsafe {
+            self.kernels.product(
+                Sizes { rows: rows.len(), columns: layer.inputs, sum: layer.outputs },
+                Left { first: deltas.first, stride: deltas.stride, transposed: false },
+                Right { first: backward.0, stride: panel, panel_stride: panel * layer.outputs },
+                Target { first, stride, padded, accumulate: false },
+            );
+        }
+    }
+
+    /// The deltas of layer `l` by its values become those by its sums.
+    unsafe fn through_activation(&self, l: usize, rows: &Range<usize>) {
+        let layer = &self.layers[l];
+        let slopes = match layer.slopes {
+            Some(slopes) => Slopes::Kept(slopes.rows(rows)),
+            None => Slopes::Output(layer.epilogue.activation, layer.values.rows(rows)),
+        };
+        // SAFETY: the caller's promise; the buffers have the same sizes.
+        unsafe { self.kernels.slope_rows(layer.deltas.rows(rows), slopes) };
+    }
+
+    /// The gradients of the outputs `stripe` of layer `l`, dW = dZ^T X and db = sum(dZ) over the first `rows` rows,
+    /// added to what is there if `accumulate`. That by the weights goes to `to` (outputs of the stripe, inputs).
+    ///
+    /// dZ is copied first, which closes the gaps between its rows: the product of 784-512, in a throw-away loop, ran at
+    /// 157 GFLOP/s so, at 134 without (batch 256, one thread of Emerald Rapids; see `RUN_APART` in `outer`). With both,
+    /// 784-512-512-10 trained 1.10 times as fast on two threads, 784-256-128-10 1.05, small networks the same.
+    ///
+    /// # Safety
+    /// There are at most [`STRIPE`] outputs and no more members than the tape was made for; nobody writes the tape's rows
+    /// or else uses what is written.
+    pub(crate) unsafe fn parameter_gradient(
+        &self,
+        team: &Team,
+        l: usize,
+        (stripe, to): (Range<usize>, Shared<T>),
+        rows: usize,
+        accumulate: bool,
+    ) {
+        let layer = &self.layers[l];
+        let x = if l == 0 { self.input } else { self.layers[l - 1].values }.rows(&(0..rows));
+        let all = layer.deltas.rows(&(0..rows));
+        let deltas = Block { first: all.first.wrapping_add(stripe.start), width: stripe.len(), ..all };
+        let first = self.stripes.at(team.index * self.rows * STRIPE).0;
+        // Room for whole registers, which half a panel is a multiple of.
+        let copy = Block { first, stride: stripe.len().next_multiple_of(self.kernels.panel() / 2), ..deltas };
+        // SAFETY: the caller's promise; the rows of x have room for whole panels, and a stripe is the member's own.
+        unsafe {
+            let db = layer.gradient.bias.slice(stripe.clone());
+            self.kernels.copy_and_sum_columns(deltas, copy, accumulate, db);
+            self.kernels.product(
+                Sizes { rows: stripe.len(), columns: layer.inputs, sum: rows },
+                Left { first: copy.first, stride: copy.stride, transposed: true },
+                Right { first: x.first, stride: x.stride, panel_stride: self.kernels.panel() },
+                Target { first: to.0, stride: layer.inputs, padded: false, accumulate },
+            );
+        }
+    }
+}
+
+/// The input of a tape, its layers, and its members' own buffers.
+type Layout<T> = (Buffer<T>, Vec<Record<T>>, Shared<T>, Option<Passing<T>>);
+
+/// The buffers of a tape one after the other from `start` on, and the elements they take.
+///
+/// Their memory may hold any numbers. What stands behind the last column of a row, or of a panel, only ever reaches
+/// elements that are behind the last column themselves.
+fn lay_out<T: Scalar>(
+    network: &Network<T>,
+    parameters: &[Parameters<T>],
+    purpose: &Purpose,
+    start: *mut T,
+) -> (Layout<T>, usize) {
+    let (panel, rows) = (network.kernels().panel(), purpose.rows);
+    let mut taken = 0usize;
+    let mut take = |len: usize| {
+        let first = Shared(start.wrapping_add(taken));
+        // Each on a cache line of its own.
+        taken = taken.saturating_add(len.next_multiple_of(CACHE_LINE / size_of::<T>()));
+        first
+    };
+    let stride = |width: usize| row_stride::<T>(width, panel);
+    let mut buffer = |width: usize| Buffer { first: take(rows * stride(width)), stride: stride(width), width };
+    let input = buffer(network.layers()[0].inputs());
+    let mut layers = Vec::new();
+    for (l, layer) in network.layers().iter().enumerate() {
+        let (inputs, outputs, is_last) = (layer.inputs(), layer.outputs(), l + 1 == network.layers().len());
+        let epilogue = match purpose.head {
+            Head::Logits if is_last => {
+                Epilogue { activation: Activation::Identity, scale: T::ONE, ..*network.epilogue(l) }
+            }
+            _ => *network.epilogue(l),
+        };
+        let by_output = epilogue.scale == T::ONE && epilogue.activation.slope_from_output();
+        let keep_slopes = !by_output || (purpose.dropout && !is_last);
+        let mut buffer = |width: usize| Buffer { first: take(rows * stride(width)), stride: stride(width), width };
+        let (values, deltas) = (buffer(outputs), buffer(outputs));
+        let slopes = keep_slopes.then(|| buffer(outputs));
+        let wants_backward = l > 0 || purpose.input_gradient;
+        layers.push(Record {
+            inputs,
+            outputs,
+            epilogue,
+            parameters: parameters[l],
+            values,
+            slopes,
+            deltas,
+            forward: take(panels_len(inputs, outputs, panel)),
+            backward: wants_backward.then(|| take(panels_len(outputs, inputs, panel))),
+            gradient: Parameters { weight: take(outputs * inputs), bias: take(outputs) },
+        });
+    }
+    let stripes = take(purpose.members.saturating_mul(rows * STRIPE));
+    let stride = layers.iter().map(|layer| layer.inputs).max().unwrap_or(0).saturating_mul(STRIPE);
+    let passes = purpose.passing && stride.saturating_mul(size_of::<T>()) <= PASSING_BYTES;
+    let passing = passes.then(|| Passing { first: take(purpose.members.saturating_mul(stride)), stride });
+    ((input, layers, stripes, passing), taken)
+}
