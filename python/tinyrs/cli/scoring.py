@@ -100,8 +100,7 @@ def _columns(predictor: Predictor, source: Source, target: str | None) -> Sequen
     return names
 
 
-# The Python type behind the prefix of a category name, see `tinyrs.tabular.preprocessor`. Text in a file matches
-# any of them.
+# The Python type behind the prefix of a category name (`tinyrs.tabular.preprocessor`). Text matches any of them.
 _VALUES: dict[str, Callable[[str], object]] = {
     "s": str,
     "i": int,
