@@ -4,8 +4,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tinyrs_core::{
-    Algorithm, Hooks, Init, Loss, Matrix, Network, NetworkConfig, Optimizer, OptimizerConfig, OutputActivation,
-    Samples, Targets, TrainingConfig, fit,
+    Algorithm, FitData, Hooks, Init, Loss, Matrix, Network, NetworkConfig, Optimizer, OptimizerConfig,
+    OutputActivation, Samples, Targets, TrainingConfig, fit,
 };
 
 /// Counts what is allocated, by any thread.
@@ -50,7 +50,8 @@ fn allocations(steps: usize, n_threads: usize) -> usize {
     let never = AtomicBool::new(false);
     let before = ALLOCATIONS.load(Ordering::Relaxed);
     let mut hooks = Hooks { on_epoch: &mut |_| false, interrupt: &never };
-    fit(&mut network, &mut optimizer, (&samples, None), &config, None, &mut hooks).unwrap();
+    fit(&mut network, &mut optimizer, FitData { train: &samples, validation: None }, &config, None, &mut hooks)
+        .unwrap();
     ALLOCATIONS.load(Ordering::Relaxed) - before
 }
 

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{available, network, uniform};
 use tinyrs_core::{
-    Activation, Algorithm, Checkpoint, Dispatch, Epoch, Error, Hooks, Isa, Loss, Matrix, Monitor, Network,
-    NetworkConfig, Optimizer, OptimizerConfig, OutputActivation, Samples, Schedule, StopReason, Targets,
+    Activation, Algorithm, Checkpoint, Dispatch, EpochRecord, Error, FitData, Hooks, Isa, Loss, Matrix, Monitor,
+    Network, NetworkConfig, Optimizer, OptimizerConfig, OutputActivation, Samples, Schedule, StopReason, Targets,
     TrainingConfig, TrainingReport, TrainingState, fit,
 };
 
@@ -62,7 +62,7 @@ fn train<T: Dispatch>(
 ) -> Result<TrainingReport, Error> {
     let never = AtomicBool::new(false);
     let mut hooks = Hooks { on_epoch: &mut |_: &TrainingState<T>| false, interrupt: &never };
-    fit(network, optimizer, (samples, None), config, None, &mut hooks)
+    fit(network, optimizer, FitData { train: samples, validation: None }, config, None, &mut hooks)
 }
 
 fn bits<T: Dispatch>(network: &Network<T>) -> Vec<u64> {
@@ -170,13 +170,21 @@ fn what_diverges_is_put_back_to_the_last_finished_epoch() {
     let (mut after, mut losses) = (Vec::new(), Vec::new());
     let config = TrainingConfig { learning_rate: 1e36, schedule: Schedule::WarmupCosine, ..config(100) };
     let never = AtomicBool::new(false);
-    let mut on_epoch = |standing: &TrainingState<f32>| {
-        losses.push(standing.epochs[standing.epochs.len() - 1].loss);
-        after = standing.layers.iter().flat_map(|layer| layer.weight().to_vec()).collect();
+    let mut on_epoch = |state: &TrainingState<f32>| {
+        losses.push(state.epochs[state.epochs.len() - 1].loss);
+        after = state.layers.iter().flat_map(|layer| layer.weight().to_vec()).collect();
         false
     };
     let mut hooks = Hooks { on_epoch: &mut on_epoch, interrupt: &never };
-    let error = fit(&mut network, &mut optimizer, (&data.samples(), None), &config, None, &mut hooks).unwrap_err();
+    let error = fit(
+        &mut network,
+        &mut optimizer,
+        FitData { train: &data.samples(), validation: None },
+        &config,
+        None,
+        &mut hooks,
+    )
+    .unwrap_err();
     assert!(matches!(error, Error::Diverged { .. }), "{error}");
     let message = error.to_string();
     for part in ["epoch", "learning rate", "try a smaller learning_rate"] {
@@ -194,12 +202,20 @@ fn an_interruption_leaves_the_last_finished_epoch() {
     let isa = Isa::active().unwrap();
     let (mut network, mut optimizer) = (classifier::<f32>(&[5, 8, 3], isa), adam());
     let interrupt = AtomicBool::new(false);
-    let mut on_epoch = |standing: &TrainingState<f32>| {
-        interrupt.store(standing.epochs.len() == 2, Ordering::Relaxed);
+    let mut on_epoch = |state: &TrainingState<f32>| {
+        interrupt.store(state.epochs.len() == 2, Ordering::Relaxed);
         false
     };
     let mut hooks = Hooks { on_epoch: &mut on_epoch, interrupt: &interrupt };
-    let error = fit(&mut network, &mut optimizer, (&data.samples(), None), &config(9), None, &mut hooks).unwrap_err();
+    let error = fit(
+        &mut network,
+        &mut optimizer,
+        FitData { train: &data.samples(), validation: None },
+        &config(9),
+        None,
+        &mut hooks,
+    )
+    .unwrap_err();
     assert_eq!(error, Error::Interrupted);
     let mut two_epochs = classifier::<f32>(&[5, 8, 3], isa);
     train(&mut two_epochs, &mut adam(), &data.samples(), &config(2)).unwrap();
@@ -220,17 +236,23 @@ fn a_held_out_set_tells_the_best_epoch_and_when_to_stop() {
         let (mut network, mut optimizer) = (classifier::<f64>(&[6, 64, 3], isa), adam());
         let never = AtomicBool::new(false);
         let mut seen = Vec::new();
-        let mut on_epoch = |standing: &TrainingState<f64>| {
-            seen.push(standing.layers[0].weight().to_vec());
+        let mut on_epoch = |state: &TrainingState<f64>| {
+            seen.push(state.layers[0].weight().to_vec());
             false
         };
         let config = TrainingConfig { monitor, patience: Some(4), learning_rate: 0.02, ..config(300) };
         let mut hooks = Hooks { on_epoch: &mut on_epoch, interrupt: &never };
-        let report =
-            fit(&mut network, &mut optimizer, (&part(0, 300), Some(&part(300, 400))), &config, None, &mut hooks)
-                .unwrap();
+        let report = fit(
+            &mut network,
+            &mut optimizer,
+            FitData { train: &part(0, 300), validation: Some(&part(300, 400)) },
+            &config,
+            None,
+            &mut hooks,
+        )
+        .unwrap();
         assert_eq!(report.stop, StopReason::Patience, "{monitor}");
-        let value = |epoch: &Epoch| match monitor {
+        let value = |epoch: &EpochRecord| match monitor {
             Monitor::Loss => epoch.validation_loss.unwrap(),
             Monitor::Score => -epoch.validation_score.unwrap(),
         };
@@ -238,8 +260,8 @@ fn a_held_out_set_tells_the_best_epoch_and_when_to_stop() {
         assert_eq!(value(&report.epochs[report.best_epoch]), best);
         // The best epoch's parameters were put back, and its validation loss is that of the network.
         assert_eq!(network.layers()[0].weight(), seen[report.best_epoch]);
-        let held_out = part(300, 400);
-        let (loss, _) = tinyrs_core::loss_and_gradients(&network, &held_out, Loss::CrossEntropy, 0.0, 1).unwrap();
+        let validation = part(300, 400);
+        let (loss, _) = tinyrs_core::loss_and_gradients(&network, &validation, Loss::CrossEntropy, 0.0, 1).unwrap();
         assert!((loss - report.epochs[report.best_epoch].validation_loss.unwrap()).abs() < 1e-12);
         let y = common::forward(&network, &data.x[300 * 6..], 100, 1);
         let right =
@@ -337,7 +359,7 @@ fn from_any_checkpoint_training_ends_with_the_same_bits() {
         targets: Targets::Labels(&data.labels[from..to]),
         weights: None,
     };
-    let (train, held_out) = (part(0, 300), part(300, 400));
+    let (train, validation_set) = (part(0, 300), part(300, 400));
     let isa = Isa::active().unwrap();
     let never = AtomicBool::new(false);
     let plain = TrainingConfig { dropout: 0.2, schedule: Schedule::CosLog4, ..config(6) };
@@ -345,19 +367,21 @@ fn from_any_checkpoint_training_ends_with_the_same_bits() {
     for (algorithm, validation, config) in [
         (Algorithm::Sgd, None, &plain),
         (Algorithm::Adam, None, &plain),
-        (Algorithm::AdamW, Some(&held_out), &monitored),
+        (Algorithm::AdamW, Some(&validation_set), &monitored),
     ] {
         let fresh = || Optimizer::new(OptimizerConfig::new(algorithm)).unwrap();
         let run = |resume: Option<&Checkpoint<f32>>| {
             // A resumed network may have begun anywhere.
             let (mut network, mut optimizer) = (classifier::<f32>(&[6, 16, 3], isa), fresh());
             let mut checkpoints = Vec::new();
-            let mut on_epoch = |standing: &TrainingState<f32>| {
-                checkpoints.push(standing.checkpoint().unwrap());
+            let mut on_epoch = |state: &TrainingState<f32>| {
+                checkpoints.push(state.checkpoint().unwrap());
                 false
             };
             let mut hooks = Hooks { on_epoch: &mut on_epoch, interrupt: &never };
-            let report = fit(&mut network, &mut optimizer, (&train, validation), config, resume, &mut hooks).unwrap();
+            let report =
+                fit(&mut network, &mut optimizer, FitData { train: &train, validation }, config, resume, &mut hooks)
+                    .unwrap();
             let told: Vec<_> = report.epochs.iter().map(|e| (e.epoch, e.loss, e.validation_score)).collect();
             let outcome = (bits(&network), told, report.best_epoch, report.stop, optimizer.steps());
             (outcome, checkpoints)
@@ -369,15 +393,22 @@ fn from_any_checkpoint_training_ends_with_the_same_bits() {
         }
         let mut other = classifier::<f32>(&[6, 17, 3], isa);
         let mut hooks = Hooks { on_epoch: &mut |_: &TrainingState<f32>| false, interrupt: &never };
-        let error = fit(&mut other, &mut fresh(), (&train, validation), config, Some(&checkpoints[0]), &mut hooks);
+        let error = fit(
+            &mut other,
+            &mut fresh(),
+            FitData { train: &train, validation },
+            config,
+            Some(&checkpoints[0]),
+            &mut hooks,
+        );
         assert_eq!(
             error.unwrap_err().to_string(),
             "resume: expected a checkpoint of a network of [6, 17, 3], got layers of [(6, 16), (16, 3)]"
         );
-        let validation = if validation.is_some() { None } else { Some(&held_out) };
+        let validation = if validation.is_some() { None } else { Some(&validation_set) };
         let config = TrainingConfig { monitor: Monitor::Loss, ..config.clone() };
         let (mut network, resume) = (classifier::<f32>(&[6, 16, 3], isa), Some(&checkpoints[0]));
-        let error = fit(&mut network, &mut fresh(), (&train, validation), &config, resume, &mut hooks);
+        let error = fit(&mut network, &mut fresh(), FitData { train: &train, validation }, &config, resume, &mut hooks);
         assert!(error.unwrap_err().to_string().starts_with("resume: expected one with"), "{algorithm}");
     }
 }

@@ -3,7 +3,7 @@
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use tinyrs_core::{Checkpoint, Epoch, Layer, Network as CoreNetwork, OptimizerConfig, TrainingConfig};
+use tinyrs_core::{Checkpoint, EpochRecord, Layer, Network as CoreNetwork, OptimizerConfig, TrainingConfig};
 
 use crate::optimizer::{AnyOptimizer, Optimizer};
 use crate::parameters::{copies_of, network_of};
@@ -103,11 +103,11 @@ pub fn read<T: Precision>(
 }
 
 /// The inverse of [`record`].
-fn epoch_of(record: &Bound<PyAny>) -> PyResult<Epoch> {
+fn epoch_of(record: &Bound<PyAny>) -> PyResult<EpochRecord> {
     let number = |name: &str| record.get_item(name)?.extract::<f64>();
-    let held_out = record.contains("validation_loss")?;
-    let optional = |name: &str| if held_out { number(name).map(Some) } else { Ok(None) };
-    Ok(Epoch {
+    let has_validation = record.contains("validation_loss")?;
+    let optional = |name: &str| if has_validation { number(name).map(Some) } else { Ok(None) };
+    Ok(EpochRecord {
         epoch: record.get_item("epoch")?.extract()?,
         loss: number("loss")?,
         validation_loss: optional("validation_loss")?,

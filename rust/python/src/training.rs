@@ -15,8 +15,8 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyDict, PyList};
 use tinyrs_core::{
-    Algorithm, Checkpoint, Dispatch, Epoch, Hooks, Layer, Optimizer as CoreOptimizer, OptimizerConfig, TrainingConfig,
-    TrainingReport, TrainingState,
+    Algorithm, Checkpoint, Dispatch, EpochRecord, FitData, Hooks, Layer, Optimizer as CoreOptimizer, OptimizerConfig,
+    TrainingConfig, TrainingReport, TrainingState,
 };
 
 use crate::checkpoint::{self, Saver};
@@ -61,7 +61,7 @@ pub fn fit<'py>(network: &Bound<'py, Network>, request: &Request<'_, 'py>) -> Py
 }
 
 /// An epoch as a dict.
-pub fn record<'py>(py: Python<'py>, epoch: &Epoch) -> PyResult<Bound<'py, PyDict>> {
+pub fn record<'py>(py: Python<'py>, epoch: &EpochRecord) -> PyResult<Bound<'py, PyDict>> {
     let record = PyDict::new(py);
     record.set_item("epoch", epoch.epoch)?;
     record.set_item("loss", epoch.loss)?;
@@ -99,7 +99,7 @@ fn trained<'py, T: Precision>(
     let (optimizer, mut state) = optimizer_of::<T>(request.optimizer)?;
 
     let result = py.detach(|| {
-        let (data, resume) = ((&samples, validation.as_ref()), resume.as_ref());
+        let (data, resume) = (FitData { train: &samples, validation: validation.as_ref() }, resume.as_ref());
         watcher.watch(config.epochs, |hooks| tinyrs_core::fit(&mut copy, &mut state, data, &config, resume, hooks))
     });
     if let Some(optimizer) = optimizer {
@@ -159,7 +159,7 @@ struct Watcher {
 /// What the caller's thread is told of an epoch.
 struct News<T> {
     /// For a callback or a progress bar: what it came to, and the layers as they are then.
-    epoch: Option<(Epoch, Vec<Layer<T>>)>,
+    epoch: Option<(EpochRecord, Vec<Layer<T>>)>,
     checkpoint: Option<Checkpoint<T>>,
 }
 
@@ -196,14 +196,14 @@ impl Watcher {
         let result = thread::scope(|scope| {
             let interrupt = &interrupt;
             let worker = scope.spawn(move || {
-                let mut on_epoch = |standing: &TrainingState<T>| {
-                    let made = standing.epochs.len();
+                let mut on_epoch = |state: &TrainingState<T>| {
+                    let made = state.epochs.len();
                     let is_due = self.saver.as_ref().is_some_and(|saver| saver.is_due(made, epochs));
                     if !is_curious && !is_due {
                         return false;
                     }
-                    let checkpoint = is_due.then(|| standing.checkpoint()).transpose();
-                    let epoch = is_curious.then(|| (standing.epochs[made - 1], standing.layers.to_vec()));
+                    let checkpoint = is_due.then(|| state.checkpoint()).transpose();
+                    let epoch = is_curious.then(|| (state.epochs[made - 1], state.layers.to_vec()));
                     let news = checkpoint.map(|checkpoint| News { epoch, checkpoint });
                     // A caller that is gone wants no more.
                     send_news.send(news).is_err() || answers.recv() != Ok(false)

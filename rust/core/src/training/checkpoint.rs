@@ -11,7 +11,7 @@ use crate::training::optimizer::{Moment, Optimizer, OptimizerConfig};
 
 /// What an epoch came to.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Epoch {
+pub struct EpochRecord {
     /// Counted from 0.
     pub epoch: usize,
     /// The mean over the rows of their weighted losses, each as it was when its batch came by.
@@ -31,13 +31,13 @@ pub struct Epoch {
 /// Training as it stands after an epoch.
 pub struct TrainingState<'a, T: Scalar> {
     /// All epochs up to it.
-    pub epochs: &'a [Epoch],
+    pub epochs: &'a [EpochRecord],
     /// The parameters.
     pub layers: &'a [Layer<T>],
     /// The optimizer's.
     pub(crate) moments: &'a Arrays<T>,
     /// Parameters of the best epoch, where they are kept.
-    pub(crate) best: Option<&'a Copies>,
+    pub(crate) best: Option<&'a Snapshot>,
     pub(crate) optimizer: OptimizerConfig,
     pub(crate) steps: u64,
 }
@@ -67,7 +67,7 @@ impl<T: Scalar> TrainingState<'_, T> {
 #[derive(Debug, Clone)]
 pub struct Checkpoint<T> {
     /// What was made.
-    pub epochs: Vec<Epoch>,
+    pub epochs: Vec<EpochRecord>,
     /// The parameters.
     pub layers: Vec<Layer<T>>,
     /// The parameters of the best epoch, where they are kept.
@@ -100,22 +100,22 @@ impl<T: Scalar> Checkpoint<T> {
 }
 
 /// Which epoch was the best so far.
-pub(crate) struct Best {
+pub(crate) struct BestEpoch {
     /// The smaller the better.
     pub value: f64,
     pub epoch: usize,
     /// Epochs since then that were not better.
-    pub stale: usize,
+    pub epochs_without_improvement: usize,
 }
 
-impl Best {
+impl BestEpoch {
     /// Whether the epoch is the best.
-    pub(crate) fn update(&mut self, monitor: Monitor, record: &Epoch) -> bool {
+    pub(crate) fn update(&mut self, monitor: Monitor, record: &EpochRecord) -> bool {
         let value = match monitor {
             Monitor::Loss => record.validation_loss.unwrap_or(record.loss),
             Monitor::Score => -record.validation_score.unwrap_or(0.0),
         };
-        self.stale = if value < self.value { 0 } else { self.stale + 1 };
+        self.epochs_without_improvement = if value < self.value { 0 } else { self.epochs_without_improvement + 1 };
         let is_best = value < self.value || (value == self.value && monitor == Monitor::Score);
         if is_best {
             (self.value, self.epoch) = (value, record.epoch);
@@ -129,13 +129,13 @@ impl Best {
 pub(crate) type Arrays<T> = [(Shared<T>, usize)];
 
 /// Copies of some arrays, to go back to.
-pub(crate) struct Copies(Arena);
+pub(crate) struct Snapshot(Arena);
 
-impl Copies {
+impl Snapshot {
     /// Room for them, which holds any numbers yet.
     pub(crate) fn new<T: Scalar>(arrays: &Arrays<T>) -> Result<Self> {
         let len: usize = arrays.iter().map(|(_, len)| len).sum();
-        Arena::new("layer_sizes", len.saturating_mul(size_of::<T>())).map(Copies)
+        Arena::new("layer_sizes", len.saturating_mul(size_of::<T>())).map(Snapshot)
     }
 
     pub(crate) fn take<T: Scalar>(&mut self, arrays: &Arrays<T>) {

@@ -12,13 +12,13 @@ use crate::network::layer::Layer;
 use crate::network::plan;
 use crate::parallel::{self, Shared, Team};
 use crate::scalar::Scalar;
-use crate::training::checkpoint::{Arrays, Best, Checkpoint, Copies, Epoch, TrainingState};
+use crate::training::checkpoint::{Arrays, BestEpoch, Checkpoint, EpochRecord, Snapshot, TrainingState};
 use crate::training::config::TrainingConfig;
 use crate::training::loss::Objective;
 use crate::training::optimizer::{Moment, Optimizer, OptimizerConfig};
 use crate::training::samples::Samples;
-use crate::training::step::{BLOCK_ROWS, Batch, State, Work};
-use crate::training::tape::{Drops, Head, Parameters, Purpose, Tape};
+use crate::training::step::{BLOCK_ROWS, Batch, BatchRunner, OptimizerState};
+use crate::training::tape::{DropoutMask, Head, Parameters, Tape, TapeOptions};
 use crate::training::thread_tuner::ThreadTuner;
 use crate::training::validation::ValidationSet;
 
@@ -48,11 +48,20 @@ impl StopReason {
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainingReport {
     /// One a finished epoch.
-    pub epochs: Vec<Epoch>,
+    pub epochs: Vec<EpochRecord>,
     /// The epoch that was best by the monitor.
     pub best_epoch: usize,
     /// Why it ended.
     pub stop: StopReason,
+}
+
+/// The rows that [`fit`] trains and validates on.
+#[derive(Debug, Clone, Copy)]
+pub struct FitData<'a, T> {
+    /// Rows to learn from.
+    pub train: &'a Samples<'a, T>,
+    /// Rows that are evaluated after each epoch, if any.
+    pub validation: Option<&'a Samples<'a, T>>,
 }
 
 /// What `fit` lets the caller do meanwhile.
@@ -63,7 +72,7 @@ pub struct Hooks<'a, T: Scalar> {
     pub interrupt: &'a AtomicBool,
 }
 
-/// Trains `network` on the first of `data`, and validates on the second: from its present parameters, or from where
+/// Trains `network` on `data`: from its present parameters, or from where
 /// `resume` stands.
 ///
 /// The parameters have the same bits for any number of threads: each sum has an order of its own.
@@ -74,11 +83,12 @@ pub struct Hooks<'a, T: Scalar> {
 pub fn fit<T: Dispatch>(
     network: &mut Network<T>,
     optimizer: &mut Optimizer<T>,
-    (samples, validation): (&Samples<T>, Option<&Samples<T>>),
+    data: FitData<T>,
     config: &TrainingConfig,
     resume: Option<&Checkpoint<T>>,
     hooks: &mut Hooks<T>,
 ) -> Result<TrainingReport> {
+    let FitData { train: samples, validation } = data;
     let square_bound = network.epilogue(0).stabilizer.square_bound();
     let objective = |targets, label_smoothing| Objective {
         loss: config.loss,
@@ -114,8 +124,9 @@ pub fn fit<T: Dispatch>(
     let head = if config.loss.takes_logits() { Head::Logits } else { Head::Output };
     let n_threads = plan::training_threads(network.n_parameters(), batch_size, config.n_threads);
     let dropout = config.dropout > 0.0;
-    let passing = config.clip_norm.is_none();
-    let purpose = Purpose { members: n_threads, rows: tape_rows, head, dropout, input_gradient: false, passing };
+    let scratch_gradients = config.clip_norm.is_none();
+    let options =
+        TapeOptions { members: n_threads, rows: tape_rows, head, dropout, input_gradient: false, scratch_gradients };
     let outputs: usize = network.layers().iter().map(Layer::outputs).sum();
     let (mut losses, mut squares) = (vec![0.0; tape_rows], vec![0.0; outputs]);
     let parameters: Vec<_> = network.layers_mut().iter_mut().map(|layer| shared(layer.parameters_mut())).collect();
@@ -126,8 +137,8 @@ pub fn fit<T: Dispatch>(
     let pairs = [&parameters, &first, &second].into_iter().flat_map(|group| group.iter().zip(network.layers()));
     let arrays: Vec<_> =
         pairs.flat_map(|(p, layer)| [(p.weight, layer.weight().len()), (p.bias, layer.bias().len())]).collect();
-    let tape = Tape::new(network, &parameters, &purpose)?;
-    let work = Work {
+    let tape = Tape::new(network, &parameters, &options)?;
+    let work = BatchRunner {
         kernels: network.kernels(),
         tape: &tape,
         x: samples.x,
@@ -135,22 +146,23 @@ pub fn fit<T: Dispatch>(
         weights: weights.as_deref(),
         losses: Shared(losses.as_mut_ptr()),
     };
-    let run = Run {
+    let run = TrainingRun {
         config,
         optimizer: *optimizer.config(),
-        state: State {
+        state: OptimizerState {
             parameters,
             first,
             second,
-            rate_factors: config.learning_rate_factors.clone().unwrap_or_else(|| vec![(1.0, 1.0); n_layers]),
-            squares: Shared(squares.as_mut_ptr()),
+            learning_rate_factors: config.learning_rate_factors.clone().unwrap_or_else(|| vec![(1.0, 1.0); n_layers]),
+            gradient_squares: Shared(squares.as_mut_ptr()),
         },
         work,
         batch_size,
         n_threads,
     };
-    let held_out = validation.map(|(x, objective)| ValidationSet::new(Work { x, objective, weights: None, ..work }));
-    run.all_epochs(held_out, (network.layers(), &arrays), (&mut optimizer.steps, resume), hooks)
+    let validation =
+        validation.map(|(x, objective)| ValidationSet::new(BatchRunner { x, objective, weights: None, ..work }));
+    run.all_epochs(validation, (network.layers(), &arrays), (&mut optimizer.steps, resume), hooks)
 }
 
 /// Both arrays of a layer, for several threads.
@@ -159,19 +171,19 @@ fn shared<T>((weight, bias): (&mut [T], &mut [T])) -> Parameters<T> {
 }
 
 /// One call of `fit`, as the members of the team see it.
-struct Run<'a, T: Scalar> {
+struct TrainingRun<'a, T: Scalar> {
     config: &'a TrainingConfig,
     optimizer: OptimizerConfig,
-    state: State<T>,
-    work: Work<'a, T>,
+    state: OptimizerState<T>,
+    work: BatchRunner<'a, T>,
     batch_size: usize,
     n_threads: usize,
 }
 
-impl<T: Scalar> Run<'_, T> {
+impl<T: Scalar> TrainingRun<'_, T> {
     fn all_epochs(
         &self,
-        mut held_out: Option<ValidationSet<T>>,
+        mut validation: Option<ValidationSet<T>>,
         (layers, arrays): (&[Layer<T>], &Arrays<T>),
         (steps, resume): (&mut u64, Option<&Checkpoint<T>>),
         hooks: &mut Hooks<T>,
@@ -180,14 +192,14 @@ impl<T: Scalar> Run<'_, T> {
         let (parameters, moments) = arrays.split_at(2 * layers.len());
         let mut order: Vec<u32> = (0..self.work.x.rows() as u32).collect();
         let mut scratch = vec![0; if config.shuffle { order.len() } else { 0 }];
-        let mut finished = Copies::new(arrays)?;
-        let keep_best = config.restore_best && held_out.is_some();
-        let mut kept = if keep_best { Some(Copies::new(parameters)?) } else { None };
+        let mut finished = Snapshot::new(arrays)?;
+        let keep_best = config.restore_best && validation.is_some();
+        let mut kept = if keep_best { Some(Snapshot::new(parameters)?) } else { None };
         if let Some(kept) = &mut kept {
             kept.take(parameters);
         }
         let mut report = TrainingReport { epochs: Vec::new(), best_epoch: 0, stop: StopReason::Finished };
-        let mut best = Best { value: f64::INFINITY, epoch: 0, stale: 0 };
+        let mut best = BestEpoch { value: f64::INFINITY, epoch: 0, epochs_without_improvement: 0 };
         if let Some(checkpoint) = resume {
             report.epochs.clone_from(&checkpoint.epochs);
             for record in &report.epochs {
@@ -199,7 +211,7 @@ impl<T: Scalar> Run<'_, T> {
         }
         let mut pace = ThreadTuner::new(self.n_threads, config.epochs - report.epochs.len());
         for epoch in report.epochs.len()..config.epochs {
-            if config.patience.is_some_and(|patience| best.stale >= patience) {
+            if config.patience.is_some_and(|patience| best.epochs_without_improvement >= patience) {
                 report.stop = StopReason::Patience;
                 break;
             }
@@ -209,16 +221,16 @@ impl<T: Scalar> Run<'_, T> {
                 shuffle(config.seed, epoch as u32, &mut order, &mut scratch);
             }
             let turn = (epoch, pace.n_threads());
-            let end = self.epoch(turn, &order, *steps, held_out.as_mut(), hooks.interrupt);
+            let end = self.epoch(turn, &order, *steps, validation.as_mut(), hooks.interrupt);
             if let Err(error) = self.check_end(epoch, &end, parameters) {
                 finished.restore(arrays);
                 return Err(error);
             }
             *steps += end.steps as u64;
-            let (validation_loss, validation_score) = held_out.as_ref().map(ValidationSet::result).unzip();
+            let (validation_loss, validation_score) = validation.as_ref().map(ValidationSet::result).unzip();
             let seconds = start.elapsed().as_secs_f64();
             pace.note(seconds);
-            let record = Epoch {
+            let record = EpochRecord {
                 epoch,
                 loss: end.loss,
                 validation_loss,
@@ -233,7 +245,7 @@ impl<T: Scalar> Run<'_, T> {
             {
                 kept.take(parameters);
             }
-            let standing = TrainingState {
+            let state = TrainingState {
                 epochs: &report.epochs,
                 layers,
                 moments,
@@ -241,7 +253,7 @@ impl<T: Scalar> Run<'_, T> {
                 optimizer: self.optimizer,
                 steps: *steps,
             };
-            if (hooks.on_epoch)(&standing) {
+            if (hooks.on_epoch)(&state) {
                 report.stop = StopReason::Callback;
                 break;
             }
@@ -254,7 +266,7 @@ impl<T: Scalar> Run<'_, T> {
     }
 
     /// An epoch may only count if it was finished and all is finite.
-    fn check_end(&self, epoch: usize, end: &EpochEnd, parameters: &[(Shared<T>, usize)]) -> Result<()> {
+    fn check_end(&self, epoch: usize, end: &EpochOutcome, parameters: &[(Shared<T>, usize)]) -> Result<()> {
         if end.interrupted {
             return Err(Error::Interrupted);
         }
@@ -275,19 +287,19 @@ impl<T: Scalar> Run<'_, T> {
         (epoch, n_threads): (usize, usize),
         order: &[u32],
         steps_before: u64,
-        held_out: Option<&mut ValidationSet<T>>,
+        validation: Option<&mut ValidationSet<T>>,
         interrupt: &AtomicBool,
-    ) -> EpochEnd {
+    ) -> EpochOutcome {
         let n_batches = order.len().div_ceil(self.batch_size);
         let total = n_batches as f64 * self.config.epochs as f64;
-        let held_out = held_out.map(|held_out| {
-            let results = (Shared(held_out.losses.as_mut_ptr()), Shared(held_out.hits.as_mut_ptr()));
-            (&held_out.work, results)
+        let validation = validation.map(|validation| {
+            let results = (Shared(validation.losses.as_mut_ptr()), Shared(validation.correct.as_mut_ptr()));
+            (&validation.work, results)
         });
-        let mut end = EpochEnd::default();
+        let mut end = EpochOutcome::default();
         let (result, halt) = (Shared(&raw mut end), AtomicBool::new(false));
         parallel::run(n_threads, |team: &Team| {
-            let mut end = EpochEnd::default();
+            let mut end = EpochOutcome::default();
             // SAFETY: all members do the same, and nothing else uses what training changes meanwhile.
             unsafe {
                 self.work.pack_all(team);
@@ -306,11 +318,11 @@ impl<T: Scalar> Run<'_, T> {
                         break;
                     }
                 }
-                if let Some((work, (losses, hits))) = &held_out
+                if let Some((work, (losses, correct))) = &validation
                     && !end.interrupted
                     && !end.diverged
                 {
-                    end.interrupted = !work.evaluate(team, (*losses, *hits), interrupt, &halt);
+                    end.interrupted = !work.evaluate(team, (*losses, *correct), interrupt, &halt);
                 }
                 if team.index == 0 {
                     result.slice(0..1)[0] = end;
@@ -328,7 +340,7 @@ impl<T: Scalar> Run<'_, T> {
         let rate = config.learning_rate * config.schedule.factor(t);
         let weight_decay = config.weight_decay * config.weight_decay_schedule.factor(t);
         let dropout = config.dropout * config.dropout_schedule.factor(t);
-        let drops = (dropout > 0.0).then(|| Drops {
+        let dropout_mask = (dropout > 0.0).then(|| DropoutMask {
             seed: config.seed,
             step: step as u32,
             dropout: Dropout {
@@ -338,13 +350,13 @@ impl<T: Scalar> Run<'_, T> {
             rows_before: 0,
         });
         let update = self.optimizer.step(count, rate, weight_decay, self.work.objective.square_bound);
-        (Batch { rows, drops, update: Some((&self.state, update)), clip_norm: config.clip_norm }, rate)
+        (Batch { rows, dropout_mask, update: Some((&self.state, update)), clip_norm: config.clip_norm }, rate)
     }
 }
 
 /// Where an epoch ended.
 #[derive(Clone, Copy, Default)]
-struct EpochEnd {
+struct EpochOutcome {
     /// The mean of the rows' losses, each times its weight.
     loss: f64,
     steps: usize,

@@ -13,8 +13,8 @@ use crate::parallel::{self, Shared};
 use crate::scalar::Scalar;
 use crate::training::loss::{Loss, Objective, softmax_backward};
 use crate::training::samples::Samples;
-use crate::training::step::{BLOCK_ROWS, Batch, Work};
-use crate::training::tape::{Head, Parameters, Purpose, STRIPE, Tape};
+use crate::training::step::{BLOCK_ROWS, Batch, BatchRunner};
+use crate::training::tape::{Head, Parameters, STRIPE, Tape, TapeOptions};
 
 /// dLoss/dW (outputs, inputs) and dLoss/db (outputs,), a layer each.
 pub type Gradients<T> = Vec<(Vec<T>, Vec<T>)>;
@@ -43,11 +43,17 @@ pub fn loss_and_gradients<T: Dispatch>(
     let rows = samples.x.rows();
     let head = if loss.takes_logits() { Head::Logits } else { Head::Output };
     let members = plan::training_threads(network.n_parameters(), rows, n_threads);
-    let purpose =
-        Purpose { members, rows: rows.min(BLOCK_ROWS), head, dropout: false, input_gradient: false, passing: false };
-    let tape = Tape::new(network, &parameters_of(network), &purpose)?;
-    let mut losses = vec![0.0; purpose.rows];
-    let work = Work {
+    let options = TapeOptions {
+        members,
+        rows: rows.min(BLOCK_ROWS),
+        head,
+        dropout: false,
+        input_gradient: false,
+        scratch_gradients: false,
+    };
+    let tape = Tape::new(network, &parameters_of(network), &options)?;
+    let mut losses = vec![0.0; options.rows];
+    let work = BatchRunner {
         kernels: network.kernels(),
         tape: &tape,
         x: samples.x,
@@ -56,7 +62,7 @@ pub fn loss_and_gradients<T: Dispatch>(
         losses: Shared(losses.as_mut_ptr()),
     };
     let order: Vec<u32> = (0..rows as u32).collect();
-    let batch = Batch { rows: &order, drops: None, update: None, clip_norm: None };
+    let batch = Batch { rows: &order, dropout_mask: None, update: None, clip_norm: None };
     let mut total = 0.0;
     let (result, never) = (Shared(&raw mut total), AtomicBool::new(false));
     parallel::run(members, |team| {
@@ -102,9 +108,15 @@ pub fn backward<T: Dispatch>(
     let rows = x.rows();
     let members = plan::training_threads(network.n_parameters(), rows, n_threads);
     let tape_rows = rows.clamp(1, BLOCK_ROWS);
-    let purpose =
-        Purpose { members, rows: tape_rows, head: Head::Output, dropout: false, input_gradient: true, passing: false };
-    let tape = Tape::new(network, &parameters_of(network), &purpose)?;
+    let options = TapeOptions {
+        members,
+        rows: tape_rows,
+        head: Head::Output,
+        dropout: false,
+        input_gradient: true,
+        scratch_gradients: false,
+    };
+    let tape = Tape::new(network, &parameters_of(network), &options)?;
     let (kernels, n_layers) = (network.kernels(), network.layers().len());
     let through_softmax = network.config().output_activation == OutputActivation::Softmax;
     let dx = Shared(dx.data_mut().as_mut_ptr());

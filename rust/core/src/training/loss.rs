@@ -224,7 +224,7 @@ impl<T: Scalar> Objective<'_, T> {
     }
 
     /// Whether the row is predicted right: the most probable class, or each label on its side of 1/2.
-    pub(crate) fn is_right(&self, index: usize, z: &[T]) -> bool {
+    pub(crate) fn is_correct(&self, index: usize, z: &[T]) -> bool {
         match (self.loss, self.targets) {
             (Loss::CrossEntropy, Targets::Labels(labels)) => argmax(z) == labels[index] as usize,
             (Loss::CrossEntropy, Targets::Values(values)) => argmax(z) == argmax(values.row(index)),

@@ -44,7 +44,7 @@ impl OptimizerConfig {
     }
 
     /// Step number `step` (1, 2, ...) at learning rate `rate`.
-    pub(crate) fn step<T: Scalar>(&self, step: u64, rate: f64, weight_decay: f64, square_bound: T) -> Step<T> {
+    pub(crate) fn step<T: Scalar>(&self, step: u64, rate: f64, weight_decay: f64, square_bound: T) -> OptimizerStep<T> {
         let t = T::from_f64;
         let rule = match self.algorithm {
             Algorithm::Sgd => Rule::Sgd { momentum: t(self.momentum), nesterov: self.nesterov },
@@ -59,7 +59,7 @@ impl OptimizerConfig {
                 square_bound,
             },
         };
-        Step { rule, rate, weight_decay, decoupled: self.algorithm == Algorithm::AdamW, gradient_factor: 1.0 }
+        OptimizerStep { rule, rate, weight_decay, decoupled: self.algorithm == Algorithm::AdamW, gradient_factor: 1.0 }
     }
 
     fn check(&self) -> Result<()> {
@@ -201,7 +201,7 @@ fn power(mut base: f64, mut n: u64) -> f64 {
 
 /// One step of an optimizer, for all parameters.
 #[derive(Clone, Copy)]
-pub(crate) struct Step<T> {
+pub(crate) struct OptimizerStep<T> {
     rule: Rule<T>,
     rate: f64,
     weight_decay: f64,
@@ -211,17 +211,17 @@ pub(crate) struct Step<T> {
     pub gradient_factor: f64,
 }
 
-impl<T: Scalar> Step<T> {
+impl<T: Scalar> OptimizerStep<T> {
     /// What it does to weights whose learning rate has this factor.
-    pub(crate) fn of_weights(&self, factor: f64) -> Update<T> {
+    pub(crate) fn weight_update(&self, factor: f64) -> Update<T> {
         let rate = self.rate * factor;
         let (l2, shrink) =
             if self.decoupled { (0.0, 1.0 - rate * self.weight_decay) } else { (self.weight_decay, 1.0) };
-        Update { l2: T::from_f64(l2), shrink: T::from_f64(shrink), ..self.of_biases(factor) }
+        Update { l2: T::from_f64(l2), shrink: T::from_f64(shrink), ..self.bias_update(factor) }
     }
 
     /// What it does to biases, which do not decay.
-    pub(crate) fn of_biases(&self, factor: f64) -> Update<T> {
+    pub(crate) fn bias_update(&self, factor: f64) -> Update<T> {
         let (rate, gradient_factor) = (T::from_f64(self.rate * factor), T::from_f64(self.gradient_factor));
         Update { rule: self.rule, rate, l2: T::ZERO, shrink: T::ONE, gradient_factor }
     }

@@ -10,8 +10,8 @@ use crate::network::sparse::Input;
 use crate::parallel::{Shared, Team};
 use crate::scalar::Scalar;
 use crate::training::loss::Objective;
-use crate::training::optimizer::Step;
-use crate::training::tape::{Drops, Parameters, STRIPE, Tape};
+use crate::training::optimizer::OptimizerStep;
+use crate::training::tape::{DropoutMask, Parameters, STRIPE, Tape};
 
 /// Rows that go through the network together at most: a larger batch is several blocks whose gradients are added up.
 /// It bounds the memory of the tape, and how long an interruption waits.
@@ -31,7 +31,7 @@ fn part(range: Range<usize>, index: usize, len: usize) -> Range<usize> {
 
 /// What batches are made from, shared by all members of a team.
 #[derive(Clone, Copy)]
-pub(crate) struct Work<'a, T: Scalar> {
+pub(crate) struct BatchRunner<'a, T: Scalar> {
     pub kernels: &'static Kernels<T>,
     pub tape: &'a Tape<T>,
     pub x: Input<'a, T>,
@@ -43,27 +43,27 @@ pub(crate) struct Work<'a, T: Scalar> {
 }
 
 /// The optimizer's arrays.
-pub(crate) struct State<T> {
+pub(crate) struct OptimizerState<T> {
     pub parameters: Vec<Parameters<T>>,
     pub first: Vec<Parameters<T>>,
     pub second: Vec<Parameters<T>>,
     /// Factors of the learning rate, of weights and of biases.
-    pub rate_factors: Vec<(f64, f64)>,
+    pub learning_rate_factors: Vec<(f64, f64)>,
     /// The sum of squares of each output's gradient, all layers one after the other.
-    pub squares: Shared<f64>,
+    pub gradient_squares: Shared<f64>,
 }
 
 /// One batch and what is to be done with it.
 pub(crate) struct Batch<'a, T> {
     /// The rows of x.
     pub rows: &'a [u32],
-    pub drops: Option<Drops<T>>,
+    pub dropout_mask: Option<DropoutMask<T>>,
     /// None where only gradients are wanted.
-    pub update: Option<(&'a State<T>, Step<T>)>,
+    pub update: Option<(&'a OptimizerState<T>, OptimizerStep<T>)>,
     pub clip_norm: Option<f64>,
 }
 
-impl<T: Scalar> Work<'_, T> {
+impl<T: Scalar> BatchRunner<'_, T> {
     /// The members' part of a batch. Returns, to all, the sum of the rows' losses, each times its weight, or none if
     /// `interrupt` was set meanwhile; the batch is not finished then. `halt`, at first false, is how they agree on it.
     ///
@@ -121,13 +121,13 @@ impl<T: Scalar> Work<'_, T> {
 
     /// Forward, loss and backward for the rows `share` of a block.
     unsafe fn passes(&self, share: &Range<usize>, rows: &[u32], before: usize, batch: &Batch<T>) {
-        let drops = batch.drops.map(|drops| Drops { rows_before: before, ..drops });
+        let dropout_mask = batch.dropout_mask.map(|mask| DropoutMask { rows_before: before, ..mask });
         // SAFETY: the caller's promise: these rows are this member's.
         unsafe {
             for row in share.clone() {
                 self.tape.set_input(row, &self.x, rows[row] as usize);
             }
-            self.tape.forward(share, drops);
+            self.tape.forward(share, dropout_mask);
             for row in share.clone() {
                 let index = rows[row] as usize;
                 let weight = self.weights.map_or(1.0, |weights| weights[index]);
@@ -164,8 +164,8 @@ impl<T: Scalar> Work<'_, T> {
         // A gradient that is used at once goes where that of the stripe before was, which is in the cache. Each in its
         // own place, 784-512-512-10 trained at 0.98 of the speed, 784-256-128-10 at 0.99, on one thread at 0.97 and
         // 0.95 (measured as STRIPE was).
-        let passing = if at_once && !accumulate { self.tape.passing_gradient(team) } else { None };
-        let to = passing.unwrap_or_else(|| self.tape.weight_gradient(l, stripe.start));
+        let scratch = if at_once && !accumulate { self.tape.scratch_gradient(team) } else { None };
+        let to = scratch.unwrap_or_else(|| self.tape.weight_gradient(l, stripe.start));
         // SAFETY: the caller's promise: nobody else has these outputs.
         unsafe {
             self.tape.parameter_gradient(team, l, (stripe.clone(), to), rows, accumulate);
@@ -176,7 +176,7 @@ impl<T: Scalar> Work<'_, T> {
                     for output in stripe {
                         let (dw, db) = self.tape.gradient_of_output(l, output);
                         let squares = self.kernels.sum_of_squares(dw) + db.to_f64() * db.to_f64();
-                        state.squares.slice(before + output..before + output + 1)[0] = squares;
+                        state.gradient_squares.slice(before + output..before + output + 1)[0] = squares;
                     }
                 }
                 _ => {}
@@ -185,11 +185,17 @@ impl<T: Scalar> Work<'_, T> {
     }
 
     /// All of this member's outputs, once the norm of the whole gradient is known.
-    unsafe fn clipped_update(&self, team: &Team, state: &State<T>, mut step: Step<T>, clip_norm: f64) {
+    unsafe fn clipped_update(
+        &self,
+        team: &Team,
+        state: &OptimizerState<T>,
+        mut step: OptimizerStep<T>,
+        clip_norm: f64,
+    ) {
         let n_layers = self.tape.n_layers();
         let outputs: usize = (0..n_layers).map(|l| self.tape.outputs(l)).sum();
         // SAFETY: the caller's promise: all are written, and nobody writes them now. Each member sums in the same order.
-        let norm = unsafe { state.squares.slice(0..outputs) }.iter().sum::<f64>().sqrt();
+        let norm = unsafe { state.gradient_squares.slice(0..outputs) }.iter().sum::<f64>().sqrt();
         step.gradient_factor = clip_norm / norm.max(clip_norm);
         for l in 0..n_layers {
             // SAFETY: the caller's promise: these outputs are this member's.
@@ -202,11 +208,18 @@ impl<T: Scalar> Work<'_, T> {
 
     /// The optimizer's step for some outputs of a layer, whose gradient by the weights is at `of_weights`, and their weights
     /// into the panels.
-    unsafe fn update(&self, state: &State<T>, step: &Step<T>, l: usize, outputs: Range<usize>, of_weights: Shared<T>) {
+    unsafe fn update(
+        &self,
+        state: &OptimizerState<T>,
+        step: &OptimizerStep<T>,
+        l: usize,
+        outputs: Range<usize>,
+        of_weights: Shared<T>,
+    ) {
         let inputs = self.tape.inputs(l);
         let gradient = self.tape.gradient(l);
         let weights = outputs.start * inputs..outputs.end * inputs;
-        let (weight_factor, bias_factor) = state.rate_factors[l];
+        let (weight_factor, bias_factor) = state.learning_rate_factors[l];
         // SAFETY: the caller's promise: these outputs are this member's, in all arrays.
         unsafe {
             let slots = |range: Range<usize>, gradient: Shared<T>, of: fn(&Parameters<T>) -> Shared<T>| Slots {
@@ -216,8 +229,8 @@ impl<T: Scalar> Work<'_, T> {
                 second: state.second.get(l).map_or(&mut [], |second| of(second).slice(range)),
             };
             let of_biases = gradient.bias.at(outputs.start);
-            self.kernels.update(&step.of_weights(weight_factor), slots(weights, of_weights, |p| p.weight));
-            self.kernels.update(&step.of_biases(bias_factor), slots(outputs.clone(), of_biases, |p| p.bias));
+            self.kernels.update(&step.weight_update(weight_factor), slots(weights, of_weights, |p| p.weight));
+            self.kernels.update(&step.bias_update(bias_factor), slots(outputs.clone(), of_biases, |p| p.bias));
             self.tape.pack(l, outputs);
         }
     }
@@ -225,7 +238,7 @@ impl<T: Scalar> Work<'_, T> {
     /// Packs all weights, before the first batch.
     ///
     /// # Safety
-    /// As [`Work::batch`].
+    /// As [`BatchRunner::batch`].
     pub(crate) unsafe fn pack_all(&self, team: &Team) {
         for l in 0..self.tape.n_layers() {
             // SAFETY: members have different outputs.
@@ -234,15 +247,15 @@ impl<T: Scalar> Work<'_, T> {
         team.barrier();
     }
 
-    /// The loss of each row and whether it is predicted right, in `losses` and `hits`, without dropout or gradients.
-    /// Returns, to all, whether it was finished, as [`Work::batch`] does.
+    /// The loss of each row and whether it is predicted right, in `losses` and `correct`, without dropout or gradients.
+    /// Returns, to all, whether it was finished, as [`BatchRunner::batch`] does.
     ///
     /// # Safety
-    /// As [`Work::batch`]; both have as many elements as there are rows.
+    /// As [`BatchRunner::batch`]; both have as many elements as there are rows.
     pub(crate) unsafe fn evaluate(
         &self,
         team: &Team,
-        (losses, hits): (Shared<f64>, Shared<f64>),
+        (losses, correct): (Shared<f64>, Shared<f64>),
         interrupt: &AtomicBool,
         halt: &AtomicBool,
     ) -> bool {
@@ -258,7 +271,7 @@ impl<T: Scalar> Work<'_, T> {
                 for row in share {
                     let (out, d) = self.tape.output_row(row);
                     let index = start + row;
-                    hits.slice(index..index + 1)[0] = f64::from(u8::from(self.objective.is_right(index, out)));
+                    correct.slice(index..index + 1)[0] = f64::from(u8::from(self.objective.is_correct(index, out)));
                     losses.slice(index..index + 1)[0] = self.objective.row(self.kernels, index, out, 1.0, d);
                 }
             }

@@ -55,7 +55,7 @@ pub(crate) struct Parameters<T> {
 }
 
 /// One layer's part of the tape.
-struct Record<T> {
+struct LayerTape<T> {
     inputs: usize,
     outputs: usize,
     epilogue: Epilogue<T>,
@@ -91,17 +91,17 @@ pub(crate) const STRIPE: usize = 48;
 
 /// Where a gradient that is used at once may be no longer than it is in the cache.
 #[derive(Clone, Copy)]
-struct Passing<T> {
+struct ScratchGradients<T> {
     first: Shared<T>,
     /// Elements from one member's to the next.
     stride: usize,
 }
 
 /// Bytes of a stripe's gradient from which on it has no place of its own: it would not stay in the cache either.
-const PASSING_BYTES: usize = 1 << 20;
+const MAX_SCRATCH_GRADIENT_BYTES: usize = 1 << 20;
 
 /// What a tape is made for.
-pub(crate) struct Purpose {
+pub(crate) struct TapeOptions {
     /// Threads that use it.
     pub members: usize,
     /// Rows of the largest block.
@@ -112,12 +112,12 @@ pub(crate) struct Purpose {
     /// Whether the gradient by the inputs is wanted.
     pub input_gradient: bool,
     /// Whether gradients by the parameters are used at once, and need not be there at the end.
-    pub passing: bool,
+    pub scratch_gradients: bool,
 }
 
 /// Which hidden values a step drops.
 #[derive(Clone, Copy)]
-pub(crate) struct Drops<T> {
+pub(crate) struct DropoutMask<T> {
     pub seed: u64,
     pub step: u32,
     pub dropout: Dropout<T>,
@@ -129,27 +129,35 @@ pub(crate) struct Drops<T> {
 pub(crate) struct Tape<T: Scalar> {
     kernels: &'static Kernels<T>,
     input: Buffer<T>,
-    layers: Vec<Record<T>>,
+    layers: Vec<LayerTape<T>>,
     /// For each member, a stripe of deltas (rows, up to [`STRIPE`]).
     stripes: Shared<T>,
     /// For each member, room for the gradient of a stripe (up to [`STRIPE`], inputs of the widest layer).
-    passing: Option<Passing<T>>,
+    scratch_gradients: Option<ScratchGradients<T>>,
     rows: usize,
     /// Where the pointers point to.
     _memory: Arena,
 }
 
 impl<T: Scalar> Tape<T> {
-    /// A tape for blocks of up to `purpose.rows` rows through `network`, whose parameters are at `parameters`.
+    /// A tape for blocks of up to `options.rows` rows through `network`, whose parameters are at `parameters`.
     ///
     /// # Errors
     /// [`crate::Error::OutOfMemory`].
-    pub(crate) fn new(network: &Network<T>, parameters: &[Parameters<T>], purpose: &Purpose) -> Result<Self> {
+    pub(crate) fn new(network: &Network<T>, parameters: &[Parameters<T>], options: &TapeOptions) -> Result<Self> {
         // Once to see how much it takes, then for good.
-        let (_, len) = lay_out(network, parameters, purpose, std::ptr::null_mut());
+        let (_, len) = lay_out(network, parameters, options, std::ptr::null_mut());
         let mut memory = Arena::new("batch_size", len.saturating_mul(size_of::<T>()))?;
-        let ((input, layers, stripes, passing), _) = lay_out(network, parameters, purpose, memory.start());
-        Ok(Tape { kernels: network.kernels(), input, layers, stripes, passing, rows: purpose.rows, _memory: memory })
+        let ((input, layers, stripes, scratch_gradients), _) = lay_out(network, parameters, options, memory.start());
+        Ok(Tape {
+            kernels: network.kernels(),
+            input,
+            layers,
+            stripes,
+            scratch_gradients,
+            rows: options.rows,
+            _memory: memory,
+        })
     }
 
     /// Rows of the largest block.
@@ -182,7 +190,7 @@ impl<T: Scalar> Tape<T> {
     /// # Safety
     /// Nobody writes it.
     pub(crate) unsafe fn gradient_of_output(&self, l: usize, output: usize) -> (&[T], T) {
-        let Record { inputs, gradient, .. } = &self.layers[l];
+        let LayerTape { inputs, gradient, .. } = &self.layers[l];
         // SAFETY: the caller's promise.
         unsafe { (gradient.weight.slice(output * inputs..(output + 1) * inputs), *gradient.bias.0.add(output)) }
     }
@@ -194,8 +202,8 @@ impl<T: Scalar> Tape<T> {
     }
 
     /// Where a member may leave those of a stripe that it uses at once, where that pays.
-    pub(crate) fn passing_gradient(&self, team: &Team) -> Option<Shared<T>> {
-        self.passing.map(|passing| passing.first.at(team.index * passing.stride))
+    pub(crate) fn scratch_gradient(&self, team: &Team) -> Option<Shared<T>> {
+        self.scratch_gradients.map(|scratch| scratch.first.at(team.index * scratch.stride))
     }
 
     /// Packs the weights of the outputs `share` of layer `l`.
@@ -203,7 +211,7 @@ impl<T: Scalar> Tape<T> {
     /// # Safety
     /// Nobody else packs these outputs, and nobody writes their weights or reads the panels meanwhile.
     pub(crate) unsafe fn pack(&self, l: usize, share: Range<usize>) {
-        let Record { inputs, outputs, parameters, forward, backward, .. } = &self.layers[l];
+        let LayerTape { inputs, outputs, parameters, forward, backward, .. } = &self.layers[l];
         let weight = parameters.weight.0.cast_const();
         // SAFETY: the caller's promise; the panels were made for this layer.
         unsafe {
@@ -237,7 +245,7 @@ impl<T: Scalar> Tape<T> {
     ///
     /// # Safety
     /// Nobody else uses these rows of the tape or writes the panels.
-    pub(crate) unsafe fn forward(&self, rows: &Range<usize>, drops: Option<Drops<T>>) {
+    pub(crate) unsafe fn forward(&self, rows: &Range<usize>, dropout_mask: Option<DropoutMask<T>>) {
         let mut input = self.input;
         let last = self.layers.len() - 1;
         for (l, layer) in self.layers.iter().enumerate() {
@@ -256,10 +264,10 @@ impl<T: Scalar> Tape<T> {
                 );
                 let bias = std::slice::from_raw_parts(layer.parameters.bias.0, layer.outputs);
                 self.kernels.activate_rows(bias, &layer.epilogue, values, slopes);
-                if let (Some(drops), Some(slopes), true) = (drops, layer.slopes, l < last) {
+                if let (Some(mask), Some(slopes), true) = (dropout_mask, layer.slopes, l < last) {
                     for row in rows.clone() {
-                        let key = key(drops.seed, &[DROPOUT, drops.step, l as u32, (drops.rows_before + row) as u32]);
-                        self.kernels.drop_out(key, drops.dropout, layer.values.row(row), slopes.row(row));
+                        let key = key(mask.seed, &[DROPOUT, mask.step, l as u32, (mask.rows_before + row) as u32]);
+                        self.kernels.drop_out(key, mask.dropout, layer.values.row(row), slopes.row(row));
                     }
                 }
             }
@@ -356,7 +364,7 @@ impl<T: Scalar> Tape<T> {
 }
 
 /// The input of a tape, its layers, and its members' own buffers.
-type Layout<T> = (Buffer<T>, Vec<Record<T>>, Shared<T>, Option<Passing<T>>);
+type Layout<T> = (Buffer<T>, Vec<LayerTape<T>>, Shared<T>, Option<ScratchGradients<T>>);
 
 /// The buffers of a tape one after the other from `start` on, and the elements they take.
 ///
@@ -365,10 +373,10 @@ type Layout<T> = (Buffer<T>, Vec<Record<T>>, Shared<T>, Option<Passing<T>>);
 fn lay_out<T: Scalar>(
     network: &Network<T>,
     parameters: &[Parameters<T>],
-    purpose: &Purpose,
+    options: &TapeOptions,
     start: *mut T,
 ) -> (Layout<T>, usize) {
-    let (panel, rows) = (network.kernels().panel(), purpose.rows);
+    let (panel, rows) = (network.kernels().panel(), options.rows);
     let mut taken = 0usize;
     let mut take = |len: usize| {
         let first = Shared(start.wrapping_add(taken));
@@ -382,19 +390,19 @@ fn lay_out<T: Scalar>(
     let mut layers = Vec::new();
     for (l, layer) in network.layers().iter().enumerate() {
         let (inputs, outputs, is_last) = (layer.inputs(), layer.outputs(), l + 1 == network.layers().len());
-        let epilogue = match purpose.head {
+        let epilogue = match options.head {
             Head::Logits if is_last => {
                 Epilogue { activation: Activation::Identity, scale: T::ONE, ..*network.epilogue(l) }
             }
             _ => *network.epilogue(l),
         };
         let by_output = epilogue.scale == T::ONE && epilogue.activation.slope_from_output();
-        let keep_slopes = !by_output || (purpose.dropout && !is_last);
+        let keep_slopes = !by_output || (options.dropout && !is_last);
         let mut buffer = |width: usize| Buffer { first: take(rows * stride(width)), stride: stride(width), width };
         let (values, deltas) = (buffer(outputs), buffer(outputs));
         let slopes = keep_slopes.then(|| buffer(outputs));
-        let wants_backward = l > 0 || purpose.input_gradient;
-        layers.push(Record {
+        let wants_backward = l > 0 || options.input_gradient;
+        layers.push(LayerTape {
             inputs,
             outputs,
             epilogue,
@@ -407,9 +415,10 @@ fn lay_out<T: Scalar>(
             gradient: Parameters { weight: take(outputs * inputs), bias: take(outputs) },
         });
     }
-    let stripes = take(purpose.members.saturating_mul(rows * STRIPE));
+    let stripes = take(options.members.saturating_mul(rows * STRIPE));
     let stride = layers.iter().map(|layer| layer.inputs).max().unwrap_or(0).saturating_mul(STRIPE);
-    let passes = purpose.passing && stride.saturating_mul(size_of::<T>()) <= PASSING_BYTES;
-    let passing = passes.then(|| Passing { first: take(purpose.members.saturating_mul(stride)), stride });
-    ((input, layers, stripes, passing), taken)
+    let passes = options.scratch_gradients && stride.saturating_mul(size_of::<T>()) <= MAX_SCRATCH_GRADIENT_BYTES;
+    let scratch_gradients =
+        passes.then(|| ScratchGradients { first: take(options.members.saturating_mul(stride)), stride });
+    ((input, layers, stripes, scratch_gradients), taken)
 }

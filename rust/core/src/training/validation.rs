@@ -2,19 +2,19 @@
 
 use crate::scalar::Scalar;
 use crate::training::loss::{Loss, Targets};
-use crate::training::step::Work;
+use crate::training::step::BatchRunner;
 
 /// The validation set, and its results after an epoch.
 pub(crate) struct ValidationSet<'a, T: Scalar> {
-    pub work: Work<'a, T>,
+    pub work: BatchRunner<'a, T>,
     pub losses: Vec<f64>,
-    pub hits: Vec<f64>,
+    pub correct: Vec<f64>,
     /// For the squared error: the mean loss if the mean target were predicted everywhere.
     total: f64,
 }
 
 impl<'a, T: Scalar> ValidationSet<'a, T> {
-    pub(crate) fn new(work: Work<'a, T>) -> Self {
+    pub(crate) fn new(work: BatchRunner<'a, T>) -> Self {
         let rows = work.x.rows();
         let mut total = 0.0;
         if let (Loss::SquaredError, Targets::Values(values)) = (work.objective.loss, work.objective.targets) {
@@ -24,7 +24,7 @@ impl<'a, T: Scalar> ValidationSet<'a, T> {
                 total += column().map(|v| (v - mean).powi(2)).sum::<f64>() / (rows * values.cols()) as f64;
             }
         }
-        ValidationSet { work, losses: vec![0.0; rows], hits: vec![0.0; rows], total }
+        ValidationSet { work, losses: vec![0.0; rows], correct: vec![0.0; rows], total }
     }
 
     /// (loss, score)
@@ -35,7 +35,7 @@ impl<'a, T: Scalar> ValidationSet<'a, T> {
             Loss::SquaredError if self.total > 0.0 => 1.0 - loss / self.total,
             // As scikit-learn has it: constant targets are met or not.
             Loss::SquaredError => f64::from(u8::from(loss == 0.0)),
-            _ => mean(&self.hits),
+            _ => mean(&self.correct),
         };
         (loss, score)
     }
