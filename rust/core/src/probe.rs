@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::linalg::kernels::{Kernels, kernels};
 use crate::linalg::limits::ReadPattern;
 use crate::memory::zeros;
-use crate::parallel;
+use crate::parallel::with_team;
 use crate::scalar::Scalar;
 use crate::simd::{CACHE_LINE, Isa};
 
@@ -75,11 +75,13 @@ fn read_bandwidth(kernels: &Kernels<f64>, n_threads: usize, working_set: usize) 
     let repeats = (64usize << 20).div_ceil(bytes);
     let seconds = |pattern| {
         let started = Instant::now();
-        parallel::run(n_threads, |team| {
-            let share = &data[team.share(len, unit)];
-            for _ in 0..repeats {
-                black_box(kernels.read(black_box(share), pattern));
-            }
+        with_team(n_threads, |team| {
+            team.open();
+            team.for_each_range(len, unit, 1, |_, share| {
+                for _ in 0..repeats {
+                    black_box(kernels.read(black_box(&data[share.clone()]), pattern));
+                }
+            });
         });
         started.elapsed().as_secs_f64()
     };
@@ -104,10 +106,13 @@ fn multiply_add_rate<T: Scalar>(kernels: &Kernels<T>, n_threads: usize) -> f64 {
     let timed = |rounds: usize| {
         let started = Instant::now();
         let operations = std::sync::atomic::AtomicUsize::new(0);
-        parallel::run(n_threads, |_| {
-            let (value, done) = kernels.multiply_add(black_box(rounds));
-            black_box(value);
-            operations.fetch_add(done, std::sync::atomic::Ordering::Relaxed);
+        with_team(n_threads, |team| {
+            team.open();
+            team.for_each(n_threads, |_, _| {
+                let (value, done) = kernels.multiply_add(black_box(rounds));
+                black_box(value);
+                operations.fetch_add(done, std::sync::atomic::Ordering::Relaxed);
+            });
         });
         (operations.into_inner() as f64, started.elapsed().as_secs_f64())
     };

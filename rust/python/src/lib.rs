@@ -2,9 +2,9 @@
 
 mod arrays;
 mod checkpoint;
-mod feature_encoder;
 mod description;
 mod errors;
+mod feature_encoder;
 mod gradients;
 mod network;
 mod optimizer;
@@ -28,9 +28,9 @@ mod _tinyrs {
     use crate::errors::to_python;
 
     #[pymodule_export]
-    use crate::feature_encoder::FeatureEncoder;
-    #[pymodule_export]
     use crate::description::parse_json;
+    #[pymodule_export]
+    use crate::feature_encoder::FeatureEncoder;
     #[pymodule_export]
     use crate::network::Network;
     #[pymodule_export]

@@ -1,7 +1,6 @@
 //! The forward pass: of one row or of a batch, block by block through all layers.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::activation::OutputActivation;
 use crate::error::{Error, Result};
@@ -17,8 +16,11 @@ use crate::network::packed_weights::PackedWeights;
 use crate::network::plan::{Plan, Shape, Split};
 use crate::network::rows::Rows;
 use crate::network::sparse::Csr;
-use crate::parallel::{self, Shared, Team};
+use crate::parallel::{Shared, Team, with_team};
 use crate::simd::CACHE_LINE;
+
+/// Pieces of each thread's share of a layer's outputs: another thread takes over those that a late one has not begun.
+const OUTPUT_PIECES: usize = 1;
 
 impl<T: Dispatch> Network<T> {
     /// Y = f(X): `x` is (batch, inputs), `out` (batch, outputs). At most `n_threads` threads are used, fewer where
@@ -90,27 +92,22 @@ impl<T: Dispatch> Network<T> {
         let block = plan.block();
         let hidden = block * self.stride(self.hidden_width());
         let size = (2 * hidden + x.room(block)).next_multiple_of(unit);
-        let desks = if plan.split() == Split::Rows { plan.n_threads() } else { 1 };
-        with_scratch("X", desks * size, |scratch: &mut [T]| {
+        // With shared outputs one block is in work at a time, with shared rows one for each thread.
+        let n_blocks_at_once = if plan.split() == Split::Rows { plan.n_threads() } else { 1 };
+        with_scratch("X", n_blocks_at_once * size, |scratch: &mut [T]| {
             let (scratch, out) = (Shared(scratch.as_mut_ptr()), Shared(out.as_mut_ptr()));
-            let next = AtomicUsize::new(0);
-            parallel::run(plan.n_threads(), |team| {
-                let (scratch, out) = (&scratch, &out);
-                let pass = |team: &Team, start: usize, desk: usize| {
-                    let desk = scratch.at(desk * size);
-                    let buffers = Buffers { hidden: [desk, desk.at(hidden)], room: desk.at(2 * hidden) };
-                    self.forward_rows_of(team, (x, start..(start + block).min(batch)), (&plan, packed), &buffers, out);
-                };
-                match plan.split() {
-                    Split::Outputs => (0..batch).step_by(block).for_each(|start| pass(team, start, 0)),
-                    Split::Rows => loop {
-                        let start = next.fetch_add(block, Ordering::Relaxed);
-                        if start >= batch {
-                            break;
-                        }
-                        pass(&Team::alone(), start, team.index);
-                    },
-                }
+            let pass = |team: &Team, index: usize, place: usize| {
+                let scratch = scratch.at(place * size);
+                let buffers = Buffers { hidden: [scratch, scratch.at(hidden)], room: scratch.at(2 * hidden) };
+                let rows = index * block..((index + 1) * block).min(batch);
+                self.forward_rows_of(team, (x, rows), (&plan, packed), &buffers, &out);
+            };
+            let n_blocks = batch.div_ceil(block);
+            with_team(plan.n_threads(), |team| {
+                team.adaptively(self.gate(batch), batch, || match plan.split() {
+                    Split::Outputs => (0..n_blocks).for_each(|index| pass(team, index, 0)),
+                    Split::Rows => team.for_each(n_blocks, |thread, index| pass(&Team::alone(), index, thread)),
+                });
             });
         })
     }
@@ -129,18 +126,17 @@ impl<T: Dispatch> Network<T> {
         // SAFETY: `room` is as large as was asked for, and free.
         let x = unsafe { x.read(team, rows.clone(), &buffers.room) };
         self.forward_block(team, x, plan, &buffers.hidden, &out);
-        // The block's outputs are whole, and the buffers free, when everybody is done with it.
-        team.barrier();
         if self.config().output_activation == OutputActivation::Softmax {
-            let share = team.share(rows.len(), 1);
-            // SAFETY: the members' shares are disjoint rows of `out`.
-            let out = unsafe { out.slice(share.start * outputs..share.end * outputs) };
-            out.chunks_exact_mut(outputs).for_each(|row| self.kernels().softmax(row));
+            team.for_each_range(rows.len(), 1, 1, |_, range| {
+                // SAFETY: ranges are disjoint rows of `out`, which holds the sums of all layers now.
+                let out = unsafe { out.slice(range.start * outputs..range.end * outputs) };
+                out.chunks_exact_mut(outputs).for_each(|row| self.kernels().softmax(row));
+            });
         }
     }
 
-    /// One member's part of a block. Layer l reads what l - 1 wrote to `hidden[(l - 1) % 2]` and writes its share of
-    /// the outputs to `hidden[l % 2]`, the last layer to `out`.
+    /// All layers for a block. Layer l reads what layer l - 1 wrote to `hidden[(l - 1) % 2]` and writes to `hidden[l % 2]`, the last
+    /// layer to `out`.
     fn forward_block(
         &self,
         team: &Team,
@@ -152,19 +148,19 @@ impl<T: Dispatch> Network<T> {
         let last = self.layers().len() - 1;
         for (l, layer) in self.layers().iter().enumerate() {
             let outputs = layer.outputs();
-            let share = team.share(outputs, self.kernels().panel());
             let (target, stride) = if l == last { (out, outputs) } else { (&hidden[l % 2], self.stride(outputs)) };
-            let columns = Columns { first: target.at(share.start).0, stride, width: share.len() };
             let kernel = plan.kernel(x.rows, outputs);
-            // SAFETY: each buffer holds a block of the widest hidden layer, `out` one of the last. Between two barriers
-            // a layer's input is only read, and its output is written by members in disjoint shares.
-            unsafe {
-                let layer = (layer, packed.panels(l), kernel);
-                dense_forward(self.kernels(), layer, share, x, self.epilogue(l), columns);
-            }
+            team.for_each_range(outputs, self.kernels().panel(), OUTPUT_PIECES, |_, range| {
+                let columns = Columns { first: target.at(range.start).0, stride, width: range.len() };
+                // SAFETY: each buffer holds a block of the widest hidden layer, `out` one of the last. A layer's input is only read
+                // while its output is written, and ranges are disjoint columns of the output.
+                unsafe {
+                    let layer = (layer, packed.panels(l), kernel);
+                    dense_forward(self.kernels(), layer, range, x, self.epilogue(l), columns);
+                }
+            });
             if l < last {
-                team.barrier();
-                // SAFETY: as above; the rows were written before the barrier.
+                // SAFETY: as above; the layer's output is complete.
                 let data = unsafe { std::slice::from_raw_parts(target.0, (x.rows - 1) * stride + outputs) };
                 x = Inputs { data, rows: x.rows, cols: outputs, stride };
             }

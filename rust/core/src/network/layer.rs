@@ -10,7 +10,7 @@ use crate::linalg::gemm::Columns;
 use crate::linalg::kernels::Kernels;
 use crate::matrix::Matrix;
 use crate::memory::{Aligned, zeros};
-use crate::parallel;
+use crate::parallel::with_team;
 use crate::scalar::Scalar;
 
 /// The parameters of a dense layer: W (outputs, inputs), row-major, and b (outputs,).
@@ -125,6 +125,9 @@ pub(crate) fn check_finite<T: Scalar>(argument: &str, values: Matrix<T>) -> Resu
 /// took one thread 5 % of an epoch on two.
 const MANY_BYTES: usize = 2 << 20;
 
+/// Pieces of each thread's share: another thread takes over those that a late one has not begun.
+const CHECKED_PIECES: usize = 8;
+
 /// [`check_finite`] on at most `n_threads` threads.
 pub(crate) fn check_all_finite<T: Scalar>(
     kernels: &Kernels<T>,
@@ -135,10 +138,13 @@ pub(crate) fn check_all_finite<T: Scalar>(
     let data = values.data();
     let n_threads = if size_of_val(data) < MANY_BYTES { 1 } else { n_threads };
     let all_finite = AtomicBool::new(true);
-    parallel::run(n_threads, |team| {
-        if !kernels.all_finite(&data[team.share(data.len(), 1)]) {
-            all_finite.store(false, Ordering::Relaxed);
-        }
+    with_team(n_threads, |team| {
+        team.open();
+        team.for_each_range(data.len(), 1, CHECKED_PIECES, |_, range| {
+            if !kernels.all_finite(&data[range]) {
+                all_finite.store(false, Ordering::Relaxed);
+            }
+        });
     });
     if all_finite.into_inner() { Ok(()) } else { check_finite(argument, values) }
 }

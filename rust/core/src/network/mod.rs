@@ -21,6 +21,7 @@ use crate::matrix::Matrix;
 use crate::network::init::Init;
 use crate::network::layer::{Layer, check_parameters, layer_sizes};
 use crate::network::packed_weights::PackedWeights;
+use crate::parallel::Gate;
 use crate::scalar::Scalar;
 use crate::simd::Isa;
 use crate::stabilizer::Stabilizer;
@@ -61,6 +62,8 @@ pub struct Network<T: Scalar> {
     kernels: &'static Kernels<T>,
     /// Made by the first pass after `layers` or `kernels` have changed.
     packed: OnceLock<PackedWeights<T>>,
+    /// Whether workers help with passes over batches of about 1, 2, 4, ... rows.
+    gates: [Gate; 16],
 }
 
 /// Without what the first pass makes: most copies are made to be changed.
@@ -93,6 +96,7 @@ impl<T: Scalar> Network<T> {
             epilogues: self.epilogues.clone(),
             kernels: self.kernels,
             packed: OnceLock::new(),
+            gates: Default::default(),
         }
     }
 
@@ -104,6 +108,11 @@ impl<T: Scalar> Network<T> {
     pub(crate) fn layers_mut(&mut self) -> &mut [Layer<T>] {
         self.packed.take();
         &mut self.layers
+    }
+
+    /// What has been learnt of workers in passes over about `batch` rows.
+    pub(crate) fn gate(&self, batch: usize) -> &Gate {
+        &self.gates[(batch.max(1).ilog2() as usize).min(self.gates.len() - 1)]
     }
 
     /// The panels of those layers of which `wanted` says so, every time the same.
@@ -164,7 +173,14 @@ impl<T: Dispatch> Network<T> {
     }
 
     fn assemble(layers: Vec<Layer<T>>, config: NetworkConfig, epilogues: Vec<Epilogue<T>>) -> Result<Self> {
-        Ok(Network { layers, config, epilogues, kernels: kernels(Isa::active()?)?, packed: OnceLock::new() })
+        Ok(Network {
+            layers,
+            config,
+            epilogues,
+            kernels: kernels(Isa::active()?)?,
+            packed: OnceLock::new(),
+            gates: Default::default(),
+        })
     }
 
     /// The same network on another instruction set than the one chosen at start-up.

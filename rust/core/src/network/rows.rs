@@ -16,11 +16,10 @@ pub(crate) trait Rows<T>: Sync {
     fn cols(&self) -> usize;
     /// The elements of memory that reading `rows` rows takes.
     fn room(&self, rows: usize) -> usize;
-    /// The features of `rows`, when all members of the team have called it.
+    /// The features of `rows`, which the threads of `team` may put into `room` together.
     ///
     /// # Safety
-    /// `room` is as large as [`Rows::room`] says, and nobody uses it but the members in this call, and who reads the
-    /// result.
+    /// `room` is as large as [`Rows::room`] says, and nothing else uses it while the result is alive.
     unsafe fn read<'a>(&'a self, team: &Team, rows: Range<usize>, room: &Shared<T>) -> Inputs<'a, T>;
 }
 
@@ -47,12 +46,13 @@ impl<T: Scalar> Rows<T> for Matrix<'_, T> {
             return Inputs::contiguous(&self.data()[rows.start * cols..rows.end * cols], cols);
         }
         let stride = spread::<T>(cols);
-        for i in team.share(n, 1) {
-            // SAFETY: the caller's promise; the members' shares are disjoint, and nobody reads before the barrier.
-            unsafe { room.slice(i * stride..i * stride + cols) }.copy_from_slice(self.row(rows.start + i));
-        }
-        team.barrier();
-        // SAFETY: as above.
+        team.for_each_range(n, 1, 1, |_, range| {
+            for i in range {
+                // SAFETY: the caller's promise; ranges are disjoint.
+                unsafe { room.slice(i * stride..i * stride + cols) }.copy_from_slice(self.row(rows.start + i));
+            }
+        });
+        // SAFETY: as above; nothing writes any more.
         Inputs { data: unsafe { room.slice(0..n * stride) }, rows: n, cols, stride }
     }
 }

@@ -93,12 +93,13 @@ impl<T: Scalar> Rows<T> for Csr<'_, T> {
     }
 
     unsafe fn read<'a>(&'a self, team: &Team, rows: Range<usize>, room: &Shared<T>) -> Inputs<'a, T> {
-        for row in team.share(rows.len(), 1) {
-            // SAFETY: the caller's promise; the members' shares are disjoint.
-            self.copy_row(rows.start + row, unsafe { room.slice(row * self.cols..(row + 1) * self.cols) });
-        }
-        team.barrier();
-        // SAFETY: as above; behind the barrier nobody writes.
+        team.for_each_range(rows.len(), 1, 1, |_, range| {
+            for row in range {
+                // SAFETY: the caller's promise; ranges are disjoint.
+                self.copy_row(rows.start + row, unsafe { room.slice(row * self.cols..(row + 1) * self.cols) });
+            }
+        });
+        // SAFETY: as above; nothing writes any more.
         unsafe { Inputs::contiguous(room.slice(0..rows.len() * self.cols), self.cols) }
     }
 }

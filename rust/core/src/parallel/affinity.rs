@@ -1,106 +1,103 @@
 //! Keeps the pool's workers off the core that the calling thread runs on.
 //!
-//! Linux likes to wake a thread on the core of the one that wakes it. Two members of a team that share a core take
-//! turns instead of working together, and the load balancer leaves them there for milliseconds: 30 layers of
-//! 1024 x 1024 took 3.7 ms instead of 2.9 where each ten passes followed a pause, and 3 layers of 512 x 512 took 109 us
-//! instead of 24 (2 cores, medians). Letting the members sleep at the barrier made it worse, 6.5 ms. Pinning each to a core of its own would get in the way of
-//! other processes that do the same; forbidding one core leaves the rest to the scheduler.
+//! Linux likes to wake a thread on the core of the thread that wakes it. Two threads of a team that share a core take turns instead
+//! of working together, and the load balancer can leave them there for milliseconds. Forbidding workers the caller's core leaves the
+//! rest to the scheduler; pinning each to one core would get in the way of other processes that do the same. The caller tells them,
+//! before it wakes them and only if it has moved since, so that no worker is stuck behind the caller.
+//!
+//! Measured: rust/core/TUNING.md, "Affinity".
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use std::cell::Cell;
     use std::mem::{size_of, zeroed};
+    use std::os::unix::thread::JoinHandleExt;
+    use std::thread::JoinHandle;
 
-    /// The core of the calling thread, and those that it may use.
-    #[derive(Clone, Copy)]
-    pub(crate) struct CallersCore {
-        pub(super) core: usize,
-        pub(super) allowed: libc::cpu_set_t,
-    }
+    /// The core that workers were last told to keep off.
+    #[derive(Default)]
+    pub(crate) struct ForbiddenCore(Option<usize>);
 
-    impl PartialEq for CallersCore {
-        fn eq(&self, other: &Self) -> bool {
-            // SAFETY: both sets are initialised.
-            self.core == other.core && unsafe { libc::CPU_EQUAL(&self.allowed, &other.allowed) }
-        }
-    }
-
-    impl CallersCore {
-        /// Where the calling thread is now; none if the system does not say.
-        pub(crate) fn now() -> Option<Self> {
-            // SAFETY: a set of bits may be zero; the call writes at most as many bytes as it is told.
-            let (mut allowed, core) = unsafe { (zeroed::<libc::cpu_set_t>(), libc::sched_getcpu()) };
-            // SAFETY: as above; 0 is the calling thread.
-            let failed = unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut allowed) } != 0;
-            (!failed && core >= 0).then_some(CallersCore { core: core as usize, allowed })
-        }
-
-        /// Called by a worker: from now on it runs on any core that the caller may use but this one. Nothing happens
-        /// if that leaves none, or if it is so already.
-        pub(crate) fn keep_off(&self) {
-            thread_local! {
-                static KEPT_OFF: Cell<Option<CallersCore>> = const { Cell::new(None) };
-            }
-            if KEPT_OFF.get().is_some_and(|other| other == *self) {
+    impl ForbiddenCore {
+        /// Lets `workers` run on any core that the calling thread may use except the one that it is on, even if they have not started
+        /// yet. Nothing happens if that leaves none, or if the caller has not moved since the last time.
+        pub(crate) fn update<'a>(&mut self, workers: impl Iterator<Item = &'a JoinHandle<()>>) {
+            // SAFETY: the call only returns a number, below 0 if it fails.
+            let core = usize::try_from(unsafe { libc::sched_getcpu() }).ok();
+            if core == self.0 {
                 return;
             }
-            // SAFETY: the set is initialised, and `core` came from the system: it is inside the set.
-            unsafe {
-                let mut others = self.allowed;
-                libc::CPU_CLR(self.core, &mut others);
-                if libc::CPU_COUNT(&others) > 0 {
-                    libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &others);
-                }
+            self.0 = core;
+            let Some(others) = core.and_then(other_cores) else { return };
+            for worker in workers {
+                // SAFETY: the set is initialised, and the handle has not been joined, so it names a thread.
+                unsafe { libc::pthread_setaffinity_np(worker.as_pthread_t(), size_of::<libc::cpu_set_t>(), &others) };
             }
-            KEPT_OFF.set(Some(*self));
+        }
+    }
+
+    /// The cores that the calling thread may use, without `core`; none if there are no others.
+    pub(super) fn other_cores(core: usize) -> Option<libc::cpu_set_t> {
+        let mut cores = allowed()?;
+        // SAFETY: the set is initialised, and `core` came from the system, so it is inside the set.
+        unsafe {
+            libc::CPU_CLR(core, &mut cores);
+            (libc::CPU_COUNT(&cores) > 0).then_some(cores)
+        }
+    }
+
+    /// The cores that the calling thread may use.
+    pub(super) fn allowed() -> Option<libc::cpu_set_t> {
+        // SAFETY: a set of bits may be zero; the call writes at most as many bytes as it is told, and 0 is the calling thread.
+        unsafe {
+            let mut allowed = zeroed::<libc::cpu_set_t>();
+            (libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut allowed) == 0).then_some(allowed)
         }
     }
 }
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
-    use super::CallersCore;
+    use std::sync::mpsc::channel;
 
-    fn allowed() -> libc::cpu_set_t {
-        CallersCore::now().unwrap().allowed
-    }
+    use super::ForbiddenCore;
+    use super::linux::allowed;
 
     #[test]
     fn a_worker_keeps_off_the_callers_core_and_the_caller_is_left_alone() {
-        let (before, caller) = (allowed(), CallersCore::now().unwrap());
-        let worker = std::thread::scope(|scope| {
-            scope
-                .spawn(|| {
-                    caller.keep_off();
-                    allowed()
-                })
-                .join()
-                .unwrap()
+        let before = allowed().unwrap();
+        let (told, is_told) = channel();
+        let (report, reported) = channel();
+        let thread = std::thread::spawn(move || {
+            is_told.recv().unwrap();
+            report.send(allowed().unwrap()).unwrap();
         });
-        // SAFETY: initialised sets, and a core that the system has named.
+        let mut forbidden = ForbiddenCore::default();
+        forbidden.update([&thread].into_iter());
+        told.send(()).unwrap();
+        let worker = reported.recv().unwrap();
+        thread.join().unwrap();
+        // SAFETY: initialised sets.
         unsafe {
             let count = libc::CPU_COUNT(&before);
-            assert_eq!(libc::CPU_ISSET(caller.core, &worker), count == 1);
             assert_eq!(libc::CPU_COUNT(&worker), (count - 1).max(1));
+            assert!(
+                (0..libc::CPU_SETSIZE as usize)
+                    .all(|core| !libc::CPU_ISSET(core, &worker) || libc::CPU_ISSET(core, &before))
+            );
+            assert!(libc::CPU_EQUAL(&allowed().unwrap(), &before));
         }
-        // SAFETY: initialised sets.
-        assert!(unsafe { libc::CPU_EQUAL(&allowed(), &before) });
     }
 }
 
 #[cfg(target_os = "linux")]
-pub(crate) use linux::CallersCore;
+pub(crate) use linux::ForbiddenCore;
 
 /// Elsewhere the scheduler is left to itself.
 #[cfg(not(target_os = "linux"))]
-#[derive(Clone, Copy)]
-pub(crate) struct CallersCore;
+#[derive(Default)]
+pub(crate) struct ForbiddenCore;
 
 #[cfg(not(target_os = "linux"))]
-impl CallersCore {
-    pub(crate) fn now() -> Option<Self> {
-        None
-    }
-
-    pub(crate) fn keep_off(&self) {}
+impl ForbiddenCore {
+    pub(crate) fn update<'a>(&mut self, _workers: impl Iterator<Item = &'a std::thread::JoinHandle<()>>) {}
 }

@@ -32,7 +32,7 @@ pub fn set_num_threads(n: usize) -> Result<()> {
 }
 
 /// What the environment and the machine allow. Asking the operating system reads files: done once.
-fn allowed() -> usize {
+pub(super) fn allowed() -> usize {
     static ALLOWED: OnceLock<usize> = OnceLock::new();
     *ALLOWED.get_or_init(|| {
         let machine = std::thread::available_parallelism().map_or(1, |n| n.get());

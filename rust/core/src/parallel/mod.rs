@@ -1,15 +1,19 @@
-//! Threads: how many a pass may use, the pool, and how the threads of one pass work together.
+//! Threads: how many a pass may use, the workers that help, and when helping pays.
 //!
-//! The only folder that knows rayon; it uses nothing of the crate but `error`. Start with `team`: `run` calls a closure on
-//! every thread of a team, `Team` is one thread's view of it.
+//! The only folder that knows rayon and `fork`; it uses nothing of the crate but `error`. Start with `team`: a pass asks for a
+//! `Team` and hands it pieces of work. `phase` is the lock-free protocol by which workers claim pieces, `pool` keeps the
+//! workers, `adaptive` learns when to call them, `limits` decides how many threads are allowed.
 
+mod adaptive;
 mod affinity;
-mod barrier;
 mod limits;
+mod phase;
+mod pool;
 mod shared;
+mod sync;
 mod team;
-mod work_queue;
 
+pub(crate) use adaptive::Gate;
 pub use limits::{num_threads, set_num_threads};
 pub(crate) use shared::Shared;
-pub(crate) use team::{Team, run};
+pub(crate) use team::{Team, share, with_team};

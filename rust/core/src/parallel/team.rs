@@ -1,308 +1,393 @@
-//! The one place that knows rayon, thread counts and fork.
+//! A team: the calling thread, and the workers that help it if they are awake in time.
 //!
-//! A pass enters the pool once: [`run`] gives every member of a team the same closure, and the members meet at a
-//! barrier between layers. Waking rayon for each 20 us layer would cost more than the layer. The calling thread is
-//! a member, so a team of two wakes one worker.
+//! The caller runs a pass from its beginning to its end, and hands out the pieces of work in it: [`Team::for_each`] returns when
+//! all of them are done, by whichever thread. With one thread the same code is a plain loop.
 //!
-//! The pool is private, made at first use, and belongs to one process: after `fork` the child has none of the
-//! parent's threads, so it makes its own. One team runs at a time; a caller that finds the pool taken works alone
-//! rather than wait, which is right when several Python threads predict at once, and cannot deadlock.
+//! One team with workers is open at a time in a process. A second caller works alone, which is right when several Python threads
+//! predict at once, and cannot deadlock.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ops::Range;
-use std::sync::atomic::{AtomicPtr, Ordering};
-use std::sync::{Mutex, TryLockError};
+use std::sync::MutexGuard;
+use std::time::{Duration, Instant};
 
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use super::adaptive::Gate;
+use super::limits::allowed;
+use super::phase::Help;
+use super::pool::{Pool, process};
 
-use super::affinity::CallersCore;
-use super::barrier::Barrier;
-use super::work_queue::Left;
-
-/// One member's view of the team that runs a pass.
+/// See the module's documentation.
 pub(crate) struct Team<'a> {
-    /// 0 is the calling thread.
-    pub index: usize,
-    /// How many members there are: what was asked for, or 1.
-    pub size: usize,
-    barrier: &'a Barrier,
-    /// What each member has not begun of the items of [`Team::for_each`], and how often that was called.
-    left: &'a [Left],
-    round: Cell<u16>,
+    /// None if the caller works alone in any case.
+    pool: Option<RefCell<MutexGuard<'a, Option<Pool>>>>,
+    /// Threads of the open team; 1 while the caller works alone.
+    n_threads: Cell<usize>,
+    /// Threads that a team may have.
+    most: usize,
+    /// What workers have done in the present pass.
+    help: Cell<Help>,
 }
 
-/// Where nobody waits.
-static ALONE: Barrier = Barrier::new();
+/// Calls `f` with a team of up to `n_threads` threads, which works alone until [`Team::open`] or [`Team::adaptively`] lets workers help.
+/// Other callers that are inside `with_team` at the same time count: together they have at most as many threads as the machine
+/// allows this process.
+pub(crate) fn with_team<R>(n_threads: usize, f: impl FnOnce(&Team) -> R) -> R {
+    if n_threads == 1 {
+        return f(&Team::alone());
+    }
+    let process = process();
+    let (_caller, others) = process.enter();
+    let n_threads = if others == 0 { n_threads } else { n_threads.min(allowed().saturating_sub(others)).max(1) };
+    let pool = if n_threads == 1 { None } else { process.pool(n_threads) };
+    let most = pool.as_deref().and_then(Option::as_ref).map_or(1, |pool| pool.n_threads().min(n_threads));
+    f(&Team {
+        pool: pool.map(RefCell::new),
+        n_threads: Cell::new(1),
+        most,
+        help: Cell::new(Help { n_items: 0, waited: Duration::ZERO }),
+    })
+}
 
 impl Team<'_> {
-    /// A member that shares its work with nobody.
-    pub(crate) fn alone() -> Self {
-        Team { index: 0, size: 1, barrier: &ALONE, left: &[], round: Cell::new(0) }
-    }
-
-    /// Returns when every member has called it; what they wrote before is then visible to all.
-    pub fn barrier(&self) {
-        self.barrier.wait(self.size);
-    }
-
-    /// This member's share of `total` items, in multiples of `unit` but for the last.
-    pub fn share(&self, total: usize, unit: usize) -> Range<usize> {
-        self.share_of(self.index, total, unit)
-    }
-
-    /// The share of member `index`.
-    pub fn share_of(&self, index: usize, total: usize, unit: usize) -> Range<usize> {
-        if self.size == 1 {
-            return 0..total;
-        }
-        let units = total.div_ceil(unit);
-        let bound = |index: usize| (units * index / self.size * unit).min(total);
-        bound(index)..bound(index + 1)
-    }
-
-    /// Calls `work(owner, item)` for items 0, 1, ... of this member, of which each member has `count(member)`; then for
-    /// those that others have not begun, from their ends. So who is held up, by a neighbour on its core say, holds the
-    /// others up by one item at most. All members call it with the same `count`, and meet at a barrier before the next
-    /// time.
-    pub fn for_each(&self, count: impl Fn(usize) -> usize, mut work: impl FnMut(usize, usize)) {
-        if self.size == 1 {
-            return (0..count(0)).for_each(|item| work(0, item));
-        }
-        let round = self.round.get().wrapping_add(1);
-        self.round.set(round);
-        let own = &self.left[self.index];
-        own.begin(round, count(self.index));
-        while let Some(item) = own.take_first() {
-            work(self.index, item);
-        }
-        for other in (1..self.size).map(|distance| (self.index + distance) % self.size) {
-            self.left[other].begin(round, count(other));
-            while let Some(item) = self.left[other].take_last() {
-                work(other, item);
-            }
+    /// The calling thread alone.
+    pub(crate) const fn alone() -> Self {
+        Team {
+            pool: None,
+            n_threads: Cell::new(1),
+            most: 1,
+            help: Cell::new(Help { n_items: 0, waited: Duration::ZERO }),
         }
     }
-}
 
-/// About 1 us after the last barrier, in which the workers leave the pool's scope. A caller that gets there first
-/// goes to sleep, is woken on the worker's core, and the next pass begins with both on it: 3 layers of 512 x 512 took
-/// 100 us a pass, and 21 with this.
-const PARTING_SPINS: usize = 30;
+    /// The threads that may do the next piece of work: 1 while the caller works alone.
+    pub(crate) fn n_threads(&self) -> usize {
+        self.n_threads.get()
+    }
 
-/// The pool of one process.
-struct Process {
-    pid: u32,
-    pool: Mutex<Option<Pool>>,
-}
-
-struct Pool {
-    threads: ThreadPool,
-    /// One for each of the threads and for the caller.
-    left: Vec<Left>,
-}
-
-/// This process's pool, made anew after a fork. What the parent had is left alone: its lock may be held by a thread
-/// that does not exist here.
-fn process() -> &'static Process {
-    static CURRENT: AtomicPtr<Process> = AtomicPtr::new(std::ptr::null_mut());
-    let pid = std::process::id();
-    let mut current = CURRENT.load(Ordering::Acquire);
-    loop {
-        // SAFETY: null, or a leaked box that nothing frees.
-        match unsafe { current.as_ref() } {
-            Some(process) if process.pid == pid => return process,
-            _ => {}
-        }
-        let new = Box::into_raw(Box::new(Process { pid, pool: Mutex::new(None) }));
-        match CURRENT.compare_exchange(current, new, Ordering::AcqRel, Ordering::Acquire) {
-            // SAFETY: just leaked, and nothing frees it from now on.
-            Ok(_) => return unsafe { &*new },
-            Err(other) => {
-                // SAFETY: made above and shared with nobody.
-                drop(unsafe { Box::from_raw(new) });
-                current = other;
-            }
+    /// Lets workers help from now on.
+    pub(crate) fn open(&self) {
+        if self.n_threads.get() < self.most
+            && let Some(pool) = &self.pool
+            && let Some(pool) = pool.borrow_mut().as_mut()
+        {
+            pool.open(self.most);
+            self.n_threads.set(self.most);
         }
     }
-}
 
-/// Calls `f` on a team of `size` members, or of one if another team is at work or no threads can be had. A panic
-/// of any member is the caller's panic.
-pub(crate) fn run(size: usize, f: impl Fn(&Team) + Sync) {
-    let alone = || f(&Team::alone());
-    if size == 1 {
-        return alone();
+    /// From now on the caller works alone.
+    pub(crate) fn close(&self) {
+        if self.n_threads.replace(1) > 1
+            && let Some(pool) = &self.pool
+            && let Some(pool) = pool.borrow().as_ref()
+        {
+            pool.close();
+        }
     }
-    let mut pool = match process().pool.try_lock() {
-        Ok(pool) => pool,
-        Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-        Err(TryLockError::WouldBlock) => return alone(),
-    };
-    let workers = size - 1;
-    if pool.as_ref().is_none_or(|pool| pool.left.len() < size) {
-        let threads = ThreadPoolBuilder::new().num_threads(workers).thread_name(|i| format!("tinyrs-{i}")).build();
-        let left = (0..size).map(|_| Left::default()).collect();
-        *pool = threads.ok().map(|threads| Pool { threads, left });
-    }
-    let Some(Pool { threads: pool, left }) = pool.as_ref() else { return alone() };
-    left.iter().for_each(Left::forget);
-    let callers_core = CallersCore::now();
-    let barrier = Barrier::new();
-    let member = |index| {
-        barrier.guard(|| {
-            let team = Team { index, size, barrier: &barrier, left, round: Cell::new(0) };
-            f(&team);
-            team.barrier();
+
+    /// Calls `f`, a pass over `rows` rows: with workers unless `gate` has found that they do not make such a pass faster.
+    pub(crate) fn adaptively<R>(&self, gate: &Gate, rows: usize, f: impl FnOnce() -> R) -> R {
+        if self.most == 1 {
+            return f();
+        }
+        let start = Instant::now();
+        let helped = gate.wants_help(start);
+        if helped {
+            self.open()
+        } else {
+            self.close()
+        }
+        let is_first = self.pool.as_ref().is_some_and(|pool| match pool.borrow_mut().as_mut() {
+            Some(pool) => helped && std::mem::take(&mut pool.is_new),
+            None => false,
         });
-    };
-    pool.in_place_scope(|scope| {
-        scope.spawn_broadcast(|_, context| {
-            // A pool made for a larger team has workers to spare.
-            if context.index() < workers {
-                if let Some(core) = callers_core {
-                    core.keep_off();
+        self.help.set(Help::default());
+        let result = f();
+        // The first pass of a pool waits for threads to be made.
+        if !is_first {
+            let help = helped.then(|| self.help.get());
+            gate.record(help, rows, start, Instant::now());
+        }
+        result
+    }
+
+    /// Calls `work(thread, owner, item)` for the items 0, 1, ... of every owner below [`Team::n_threads`], of which owner `o` has
+    /// `count(o)`. A thread does its own items first, in order, then takes those that others have not begun, from the end.
+    pub(crate) fn for_each_owned(&self, count: impl Fn(usize) -> usize, work: impl Fn(usize, usize, usize) + Sync) {
+        let n_threads = self.n_threads.get();
+        match &self.pool {
+            Some(pool) if n_threads > 1 => {
+                if let Some(pool) = pool.borrow().as_ref() {
+                    let mut help = self.help.get();
+                    help += pool.run(n_threads, count, &work);
+                    self.help.set(help);
                 }
-                member(context.index() + 1);
             }
-        });
-        member(0);
-        (0..PARTING_SPINS).for_each(|_| std::hint::spin_loop());
-    });
+            _ => (0..count(0)).for_each(|item| work(0, 0, item)),
+        }
+    }
+
+    /// Calls `work(thread, item)` for every item below `n_items`.
+    pub(crate) fn for_each(&self, n_items: usize, work: impl Fn(usize, usize) + Sync) {
+        if n_items <= 1 {
+            return (0..n_items).for_each(|item| work(0, item));
+        }
+        let n_threads = self.n_threads();
+        let share = move |owner| share(owner, n_threads, n_items, 1);
+        self.for_each_owned(|owner| share(owner).len(), |thread, owner, item| work(thread, share(owner).start + item));
+    }
+
+    /// Calls `work(thread, range)` for ranges that cover `0..total` together: each thread's share in `pieces` pieces, whose bounds are
+    /// multiples of `unit`. One range if the caller works alone.
+    pub(crate) fn for_each_range(
+        &self,
+        total: usize,
+        unit: usize,
+        pieces: usize,
+        work: impl Fn(usize, Range<usize>) + Sync,
+    ) {
+        match self.n_threads() {
+            1 => work(0, 0..total),
+            n_threads => {
+                let n = (n_threads * pieces).min(total.div_ceil(unit));
+                self.for_each(n, |thread, index| work(thread, share(index, n, total, unit)));
+            }
+        }
+    }
+}
+
+impl Drop for Team<'_> {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Part `index` of `n` parts of `total` items, which start and end on multiples of `unit` except for the end of the last.
+pub(crate) fn share(index: usize, n: usize, total: usize, unit: usize) -> Range<usize> {
+    let units = total.div_ceil(unit);
+    let bound = |index: usize| (units * index / n * unit).min(total);
+    bound(index)..bound(index + 1)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::panic::catch_unwind;
-    use std::sync::atomic::{AtomicBool, AtomicUsize};
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     use super::*;
 
-    #[test]
-    fn shares_cover_everything_once_and_end_on_units() {
-        let barrier = Barrier::new();
-        for size in [1, 2, 3, 8] {
-            for total in [0, 1, 15, 16, 17, 100, 1024] {
-                let shares: Vec<_> = (0..size)
-                    .map(|index| {
-                        Team { index, size, barrier: &barrier, left: &[], round: Cell::new(0) }.share(total, 16)
-                    })
-                    .collect();
-                assert_eq!(
-                    shares.iter().flat_map(|share| share.clone()).collect::<Vec<_>>(),
-                    (0..total).collect::<Vec<_>>()
-                );
-                assert!(shares.iter().all(|share| share.end == total || share.end % 16 == 0));
-            }
-        }
-    }
-
-    /// Runs `f` on a team of `size`, whenever other tests leave the pool alone.
-    fn run_all(size: usize, f: impl Fn(&Team) + Sync) {
-        let complete = AtomicBool::new(false);
-        while !complete.load(Ordering::Relaxed) {
-            run(size, |team| {
-                if team.size == size {
-                    complete.store(true, Ordering::Relaxed);
-                    f(team);
-                }
+    /// Runs `f` with an open team of `n_threads`, as soon as other tests leave the pool alone.
+    fn with_open_team<R>(n_threads: usize, f: impl Fn(&Team) -> R) -> R {
+        loop {
+            let result = with_team(n_threads, |team| {
+                team.open();
+                (team.n_threads() == n_threads.max(1)).then(|| f(team))
             });
+            if let Some(result) = result {
+                return result;
+            }
             std::thread::yield_now();
         }
     }
 
     #[test]
-    fn every_item_is_done_once_whoever_does_it() {
-        // More rounds than a round's 16 bits count, for a few items; and some for more.
-        for (size, rounds, most) in [(1, 300, 20), (2, 70_000, 2), (3, 300, 20), (8, 300, 20)] {
-            let count = |round: usize, member: usize| (7 * member + round) % 5 * most / 4;
+    fn shares_cover_everything_once_and_end_on_units() {
+        for n in [1, 2, 3, 8] {
+            for total in [0, 1, 15, 16, 17, 100, 1024] {
+                let shares: Vec<_> = (0..n).map(|index| share(index, n, total, 16)).collect();
+                assert!(shares.iter().cloned().flatten().eq(0..total));
+                assert!(shares.iter().all(|share| share.end == total || share.end % 16 == 0));
+            }
+        }
+    }
+
+    #[test]
+    fn every_item_is_done_once_whichever_thread_does_it() {
+        for n_threads in [1, 2, 3, 8] {
+            let count = |round: usize, owner: usize| (7 * owner + round) % 5 * 4;
             let done: Vec<AtomicUsize> = (0..8 * 20).map(|_| AtomicUsize::new(0)).collect();
-            run_all(size, |team| {
-                for round in 1..=rounds {
-                    team.for_each(
-                        |member| count(round, member),
-                        |owner, item| {
+            with_open_team(n_threads, |team| {
+                for round in 0..2000 {
+                    team.for_each_owned(
+                        |owner| count(round, owner),
+                        |thread, owner, item| {
+                            assert!(thread < n_threads);
                             done[owner * 20 + item].fetch_add(1, Ordering::Relaxed);
                         },
                     );
-                    team.barrier();
-                    if team.index == 0 {
-                        for (place, done) in done.iter().enumerate() {
-                            let (owner, item) = (place / 20, place % 20);
-                            let due = owner < size && item < count(round, owner);
-                            assert_eq!(done.swap(0, Ordering::Relaxed), usize::from(due), "{size} {round} {place}");
-                        }
+                    for (place, done) in done.iter().enumerate() {
+                        let (owner, item) = (place / 20, place % 20);
+                        let due = owner < n_threads && item < count(round, owner);
+                        assert_eq!(done.swap(0, Ordering::Relaxed), usize::from(due), "{n_threads} {round} {place}");
                     }
-                    team.barrier();
                 }
             });
         }
     }
 
     #[test]
-    fn others_do_what_a_late_member_has_not_begun() {
-        let (done, by_the_late) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        run_all(2, |team| {
-            // Until all is done by the other, or a minute has shown that it is not.
-            let start = std::time::Instant::now();
-            while team.index == 1 && done.load(Ordering::Acquire) < 20 && start.elapsed().as_secs() < 60 {
-                std::thread::yield_now();
-            }
-            team.for_each(
-                |_| 10,
-                |_, _| {
-                    by_the_late.fetch_add(team.index, Ordering::Relaxed);
-                    done.fetch_add(1, Ordering::AcqRel);
-                },
-            );
-        });
-        assert_eq!((done.into_inner(), by_the_late.into_inner()), (20, 0));
-    }
-
-    #[test]
-    fn a_barrier_keeps_members_in_step() {
-        for size in [1, 2, 3, 8] {
-            let steps: Vec<AtomicUsize> = (0..size).map(|_| AtomicUsize::new(0)).collect();
-            run(size, |team| {
-                for step in 1..200 {
-                    steps[team.index].store(step, Ordering::Relaxed);
-                    team.barrier();
-                    for other in &steps[..team.size] {
-                        assert!(other.load(Ordering::Relaxed) >= step);
-                    }
-                    team.barrier();
-                }
-            });
-        }
-    }
-
-    #[test]
-    fn a_panic_of_one_member_reaches_the_caller_and_the_pool_survives() {
-        for culprit in [0, 1] {
-            let result = catch_unwind(|| {
-                run(2, |team| {
-                    assert!(team.size == 2 && team.index != culprit, "planted");
-                    team.barrier();
+    fn ranges_cover_everything_once() {
+        for (n_threads, total, unit, pieces) in
+            [(1, 100, 16, 2), (2, 100, 16, 2), (3, 5, 16, 4), (3, 0, 1, 1), (2, 1000, 1, 8)]
+        {
+            let done: Vec<AtomicUsize> = (0..total).map(|_| AtomicUsize::new(0)).collect();
+            with_open_team(n_threads, |team| {
+                team.for_each_range(total, unit, pieces, |_, range| {
+                    assert!(range.start % unit == 0 && (range.end % unit == 0 || range.end == total));
+                    range.for_each(|i| _ = done[i].fetch_add(1, Ordering::Relaxed));
                 });
             });
-            assert!(result.is_err());
+            assert!(done.iter().all(|done| done.load(Ordering::Relaxed) == 1));
         }
-        let members = AtomicUsize::new(0);
-        run(2, |_| {
-            members.fetch_add(1, Ordering::Relaxed);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_worker_that_does_not_come() {
+        // The first item keeps the worker busy for the length of the test; the caller does all later phases.
+        let (is_held, release) = (AtomicBool::new(false), AtomicBool::new(false));
+        let start = Instant::now();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_held.load(Ordering::Acquire) && start.elapsed() < Duration::from_secs(60) {
+                    std::thread::yield_now();
+                }
+                release.store(true, Ordering::Release);
+            });
+            with_open_team(2, |team| {
+                team.for_each_owned(
+                    |_| 100,
+                    |thread, _, _| {
+                        if thread == 1 {
+                            is_held.store(true, Ordering::Release);
+                        }
+                        // Until the worker holds an item, or a minute has shown that it never will.
+                        while !release.load(Ordering::Acquire) && start.elapsed() < Duration::from_secs(60) {
+                            std::thread::yield_now();
+                        }
+                    },
+                );
+            });
         });
-        assert!(members.into_inner() >= 1);
+        assert!(release.into_inner());
+    }
+
+    #[test]
+    fn work_goes_on_without_workers_that_are_never_scheduled() {
+        // Workers are invited, and the team is closed again before they can have started; thousands of times.
+        let done = AtomicUsize::new(0);
+        for _ in 0..5000 {
+            with_open_team(2, |team| {
+                team.for_each(2, |_, _| _ = done.fetch_add(1, Ordering::Relaxed));
+            });
+        }
+        assert_eq!(done.into_inner(), 10_000);
+    }
+
+    #[test]
+    fn a_panic_on_any_thread_reaches_the_caller_and_the_pool_survives() {
+        for culprit in [0, 1] {
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                with_open_team(2, |team| {
+                    let has_come = AtomicBool::new(false);
+                    team.for_each_owned(
+                        |_| 50,
+                        |thread, _, _| {
+                            assert!(thread != culprit, "planted");
+                            has_come.store(true, Ordering::Relaxed);
+                            while culprit == 1 && thread == 0 && !has_come.load(Ordering::Relaxed) {
+                                std::thread::yield_now();
+                            }
+                            std::thread::sleep(Duration::from_millis(1));
+                        },
+                    );
+                });
+            }));
+            let message = *result.expect_err("planted").downcast::<&str>().expect("a message");
+            assert_eq!(message, "planted", "thread {culprit}");
+        }
+        let done = AtomicUsize::new(0);
+        with_open_team(2, |team| team.for_each(10, |_, _| _ = done.fetch_add(1, Ordering::Relaxed)));
+        assert_eq!(done.into_inner(), 10);
     }
 
     #[test]
     fn callers_at_the_same_time_all_finish() {
+        let done = AtomicUsize::new(0);
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
-                    for _ in 0..100 {
-                        run(3, |team| team.barrier());
+                    for _ in 0..500 {
+                        with_team(3, |team| {
+                            team.open();
+                            team.for_each(7, |_, _| _ = done.fetch_add(1, Ordering::Relaxed));
+                        });
                     }
                 });
             }
         });
+        assert_eq!(done.into_inner(), 4 * 500 * 7);
+    }
+
+    #[test]
+    fn a_team_inside_a_team_works_alone() {
+        let done = AtomicUsize::new(0);
+        with_open_team(2, |team| {
+            team.for_each(4, |_, _| {
+                with_team(2, |inner| {
+                    inner.open();
+                    inner.for_each(3, |_, _| _ = done.fetch_add(1, Ordering::Relaxed));
+                });
+            });
+        });
+        assert_eq!(done.into_inner(), 12);
+    }
+
+    #[test]
+    fn a_pass_inside_another_rayon_pool_does_not_run_foreign_jobs() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("threads");
+        let (depth, deepest) = (thread_local_depth(), AtomicUsize::new(0));
+        pool.scope(|scope| {
+            for _ in 0..200 {
+                scope.spawn(|_| {
+                    depth.with(|depth| {
+                        depth.set(depth.get() + 1);
+                        deepest.fetch_max(depth.get(), Ordering::Relaxed);
+                        with_team(2, |team| {
+                            team.open();
+                            team.for_each(4, |_, _| std::thread::sleep(Duration::from_micros(20)));
+                        });
+                        depth.set(depth.get() - 1);
+                    });
+                });
+            }
+        });
+        assert_eq!(deepest.into_inner(), 1, "a thread that waits for its pass must not begin another");
+    }
+
+    fn thread_local_depth() -> &'static std::thread::LocalKey<Cell<usize>> {
+        thread_local! {
+            static DEPTH: Cell<usize> = const { Cell::new(0) };
+        }
+        &DEPTH
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn idle_workers_use_no_processor_time() {
+        with_open_team(2, |team| team.for_each(4, |_, _| {}));
+        // SAFETY: plain system calls on memory of this function.
+        let process_time = || unsafe {
+            let mut time = std::mem::zeroed::<libc::timespec>();
+            libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time);
+            time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
+        };
+        // Other tests run meanwhile, so this looks for one quiet interval rather than at a fixed one.
+        let quiet = (0..200).any(|_| {
+            std::thread::sleep(Duration::from_millis(20));
+            let before = process_time();
+            std::thread::sleep(Duration::from_millis(50));
+            process_time() - before < 2e-3
+        });
+        assert!(quiet, "a worker spins while no team is open");
     }
 }

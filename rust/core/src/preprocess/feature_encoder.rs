@@ -193,14 +193,13 @@ impl<S: Scalar, T: Scalar> Rows<T> for Transformed<'_, S> {
     unsafe fn read<'a>(&'a self, team: &Team, rows: Range<usize>, room: &Shared<T>) -> Inputs<'a, T> {
         let (columns, features) = (self.transformer.columns, self.transformer.features);
         let x = &self.x.data()[rows.start * columns..rows.end * columns];
-        let share = team.share(rows.len(), 1);
-        // SAFETY: the caller's promise; the members' shares are disjoint, and nobody reads before the barrier.
-        unsafe {
-            let out = room.slice(share.start * features..share.end * features);
-            self.transformer.transform_rows(&x[share.start * columns..share.end * columns], out);
-            team.barrier();
-            Inputs::contiguous(room.slice(0..rows.len() * features), features)
-        }
+        team.for_each_range(rows.len(), 1, 1, |_, range| {
+            // SAFETY: the caller's promise; ranges are disjoint.
+            let out = unsafe { room.slice(range.start * features..range.end * features) };
+            self.transformer.transform_rows(&x[range.start * columns..range.end * columns], out);
+        });
+        // SAFETY: as above; nothing writes any more.
+        unsafe { Inputs::contiguous(room.slice(0..rows.len() * features), features) }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::linalg::rows::Dropout;
 use crate::network::Network;
 use crate::network::layer::Layer;
 use crate::network::plan;
-use crate::parallel::{self, Shared, Team};
+use crate::parallel::{Gate, Shared, with_team};
 use crate::scalar::Scalar;
 use crate::training::checkpoint::{Arrays, BestEpoch, Checkpoint, EpochRecord, Snapshot, TrainingState};
 use crate::training::config::TrainingConfig;
@@ -19,7 +19,6 @@ use crate::training::optimizer::{Moment, Optimizer, OptimizerConfig};
 use crate::training::samples::Samples;
 use crate::training::step::{BLOCK_ROWS, Batch, BatchRunner, OptimizerState};
 use crate::training::tape::{DropoutMask, Head, Parameters, Tape, TapeOptions};
-use crate::training::thread_tuner::ThreadTuner;
 use crate::training::validation::ValidationSet;
 
 /// Why training ended.
@@ -209,7 +208,7 @@ impl<T: Scalar> TrainingRun<'_, T> {
                 kept.take_layers(layers);
             }
         }
-        let mut pace = ThreadTuner::new(self.n_threads, config.epochs - report.epochs.len());
+        let gate = Gate::default();
         for epoch in report.epochs.len()..config.epochs {
             if config.patience.is_some_and(|patience| best.epochs_without_improvement >= patience) {
                 report.stop = StopReason::Patience;
@@ -220,8 +219,7 @@ impl<T: Scalar> TrainingRun<'_, T> {
             if config.shuffle {
                 shuffle(config.seed, epoch as u32, &mut order, &mut scratch);
             }
-            let turn = (epoch, pace.n_threads());
-            let end = self.epoch(turn, &order, *steps, validation.as_mut(), hooks.interrupt);
+            let end = self.epoch((epoch, &gate), &order, *steps, validation.as_mut(), hooks.interrupt);
             if let Err(error) = self.check_end(epoch, &end, parameters) {
                 finished.restore(arrays);
                 return Err(error);
@@ -229,7 +227,6 @@ impl<T: Scalar> TrainingRun<'_, T> {
             *steps += end.steps as u64;
             let (validation_loss, validation_score) = validation.as_ref().map(ValidationSet::result).unzip();
             let seconds = start.elapsed().as_secs_f64();
-            pace.note(seconds);
             let record = EpochRecord {
                 epoch,
                 loss: end.loss,
@@ -284,7 +281,7 @@ impl<T: Scalar> TrainingRun<'_, T> {
     /// All batches, then the validation set. Enters the pool once.
     fn epoch(
         &self,
-        (epoch, n_threads): (usize, usize),
+        (epoch, gate): (usize, &Gate),
         order: &[u32],
         steps_before: u64,
         validation: Option<&mut ValidationSet<T>>,
@@ -297,36 +294,29 @@ impl<T: Scalar> TrainingRun<'_, T> {
             (&validation.work, results)
         });
         let mut end = EpochOutcome::default();
-        let (result, halt) = (Shared(&raw mut end), AtomicBool::new(false));
-        parallel::run(n_threads, |team: &Team| {
-            let mut end = EpochOutcome::default();
-            // SAFETY: all members do the same, and nothing else uses what training changes meanwhile.
-            unsafe {
-                self.work.pack_all(team);
-                for (index, rows) in order.chunks(self.batch_size).enumerate() {
-                    let step = epoch * n_batches + index;
-                    let (batch, learning_rate) = self.batch(rows, (step, total), steps_before + index as u64 + 1);
-                    (end.steps, end.learning_rate) = (index + 1, learning_rate);
-                    match self.work.batch(team, &batch, interrupt, &halt) {
-                        Some(loss) => {
-                            end.loss += loss / order.len() as f64;
-                            end.diverged = !T::from_f64(loss / rows.len() as f64).is_finite();
-                        }
-                        None => end.interrupted = true,
+        with_team(self.n_threads, |team| {
+            // SAFETY: nothing else uses what training changes meanwhile.
+            unsafe { self.work.pack_all(team) };
+            for (index, rows) in order.chunks(self.batch_size).enumerate() {
+                let step = epoch * n_batches + index;
+                let (batch, learning_rate) = self.batch(rows, (step, total), steps_before + index as u64 + 1);
+                (end.steps, end.learning_rate) = (index + 1, learning_rate);
+                // SAFETY: as above.
+                let loss = team.adaptively(gate, rows.len(), || unsafe { self.work.batch(team, &batch, interrupt) });
+                match loss {
+                    Some(loss) => {
+                        end.loss += loss / order.len() as f64;
+                        end.diverged = !T::from_f64(loss / rows.len() as f64).is_finite();
                     }
-                    if end.interrupted || end.diverged {
-                        break;
-                    }
+                    None => end.interrupted = true,
                 }
-                if let Some((work, (losses, correct))) = &validation
-                    && !end.interrupted
-                    && !end.diverged
-                {
-                    end.interrupted = !work.evaluate(team, (*losses, *correct), interrupt, &halt);
+                if end.interrupted || end.diverged {
+                    return;
                 }
-                if team.index == 0 {
-                    result.slice(0..1)[0] = end;
-                }
+            }
+            if let Some((work, (losses, correct))) = &validation {
+                // SAFETY: as above.
+                end.interrupted = !unsafe { work.evaluate(team, (*losses, *correct), interrupt) };
             }
         });
         end

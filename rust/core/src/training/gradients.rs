@@ -9,7 +9,7 @@ use crate::matrix::{Matrix, MatrixMut};
 use crate::network::Network;
 use crate::network::layer::check_all_finite;
 use crate::network::plan;
-use crate::parallel::{self, Shared};
+use crate::parallel::{Shared, with_team};
 use crate::scalar::Scalar;
 use crate::training::loss::{Loss, Objective, softmax_backward};
 use crate::training::samples::Samples;
@@ -63,18 +63,15 @@ pub fn loss_and_gradients<T: Dispatch>(
     };
     let order: Vec<u32> = (0..rows as u32).collect();
     let batch = Batch { rows: &order, dropout_mask: None, update: None, clip_norm: None };
-    let mut total = 0.0;
-    let (result, never) = (Shared(&raw mut total), AtomicBool::new(false));
-    parallel::run(members, |team| {
-        // SAFETY: all members do the same; the tape is this call's own, and parameters are only read.
+    let total = with_team(members, |team| {
+        team.open();
+        // SAFETY: the tape is this call's, and the parameters are only read.
         unsafe {
             work.pack_all(team);
-            let sum = work.batch(team, &batch, &never, &never);
-            if let (0, Some(sum)) = (team.index, sum) {
-                result.slice(0..1)[0] = sum;
-            }
+            work.batch(team, &batch, &AtomicBool::new(false))
         }
     });
+    let total = total.expect("nothing interrupts it");
     Ok((total / rows as f64, gradients_of(network, &tape)))
 }
 
@@ -120,42 +117,42 @@ pub fn backward<T: Dispatch>(
     let (kernels, n_layers) = (network.kernels(), network.layers().len());
     let through_softmax = network.config().output_activation == OutputActivation::Softmax;
     let dx = Shared(dx.data_mut().as_mut_ptr());
-    parallel::run(members, |team| {
+    with_team(members, |team| {
+        team.open();
         for l in 0..n_layers {
-            // SAFETY: members have different outputs.
-            unsafe { tape.pack(l, team.share(tape.outputs(l), 1)) };
+            // SAFETY: ranges are different outputs.
+            team.for_each_range(tape.outputs(l), 1, 1, |_, outputs| unsafe { tape.pack(l, outputs) });
         }
-        team.barrier();
         // No rows are one empty block: their gradient is 0.
         for start in (0..rows.max(1)).step_by(BLOCK_ROWS) {
             let block = BLOCK_ROWS.min(rows - start);
-            let share = team.share(block, 1);
-            // SAFETY: members have different rows until the barrier, and different outputs after it.
-            unsafe {
-                for row in share.clone() {
-                    tape.set_input(row, &x.into(), start + row);
-                }
-                tape.forward(&share, None);
-                for row in share.clone() {
-                    let (out, d) = tape.output_row(row);
-                    d.copy_from_slice(d_output.row(start + row));
-                    if through_softmax {
-                        kernels.softmax(out);
-                        softmax_backward(out, d);
+            team.for_each_range(block, 1, 1, |_, range| {
+                // SAFETY: ranges are different rows.
+                unsafe {
+                    for row in range.clone() {
+                        tape.set_input(row, &x.into(), start + row);
                     }
-                }
-                tape.backward(&share, Some(dx.at(start * inputs)));
-                team.barrier();
-                for l in 0..n_layers {
-                    let share = team.share(tape.outputs(l), 1);
-                    for output in share.clone().step_by(STRIPE) {
-                        let stripe = output..(output + STRIPE).min(share.end);
-                        let to = tape.weight_gradient(l, output);
-                        tape.parameter_gradient(team, l, (stripe, to), block, start > 0);
+                    tape.forward(&range, None);
+                    for row in range.clone() {
+                        let (out, d) = tape.output_row(row);
+                        d.copy_from_slice(d_output.row(start + row));
+                        if through_softmax {
+                            kernels.softmax(out);
+                            softmax_backward(out, d);
+                        }
                     }
+                    tape.backward(&range, Some(dx.at(start * inputs)));
                 }
+            });
+            for l in 0..n_layers {
+                let outputs = tape.outputs(l);
+                team.for_each(outputs.div_ceil(STRIPE), |thread, index| {
+                    let stripe = index * STRIPE..((index + 1) * STRIPE).min(outputs);
+                    let to = tape.weight_gradient(l, stripe.start);
+                    // SAFETY: stripes are different outputs, and the rows are complete.
+                    unsafe { tape.parameter_gradient(thread, l, (stripe, to), block, start > 0) };
+                });
             }
-            team.barrier();
         }
     });
     Ok(gradients_of(network, &tape))

@@ -13,5 +13,4 @@ pub(crate) mod samples;
 pub(crate) mod schedule;
 mod step;
 mod tape;
-mod thread_tuner;
 mod validation;

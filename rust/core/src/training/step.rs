@@ -7,7 +7,7 @@ use crate::linalg::kernels::Kernels;
 use crate::linalg::optimizer_update::Slots;
 use crate::linalg::outer::ROW_UNIT;
 use crate::network::sparse::Input;
-use crate::parallel::{Shared, Team};
+use crate::parallel::{Shared, Team, share};
 use crate::scalar::Scalar;
 use crate::training::loss::Objective;
 use crate::training::optimizer::OptimizerStep;
@@ -64,56 +64,43 @@ pub(crate) struct Batch<'a, T> {
 }
 
 impl<T: Scalar> BatchRunner<'_, T> {
-    /// The members' part of a batch. Returns, to all, the sum of the rows' losses, each times its weight, or none if
-    /// `interrupt` was set meanwhile; the batch is not finished then. `halt`, at first false, is how they agree on it.
+    /// Does a batch. Returns the sum of the rows' losses, each times its weight, or none if `interrupt` was set meanwhile; the batch
+    /// is not finished then.
     ///
     /// # Safety
-    /// All members of a team call it with the same arguments, and nobody else uses the tape, its parameters or the
-    /// optimizer's arrays; the weights have been packed.
-    pub(crate) unsafe fn batch(
-        &self,
-        team: &Team,
-        batch: &Batch<T>,
-        interrupt: &AtomicBool,
-        halt: &AtomicBool,
-    ) -> Option<f64> {
+    /// Nothing else uses the tape, its parameters or the optimizer's arrays; the weights have been packed.
+    pub(crate) unsafe fn batch(&self, team: &Team, batch: &Batch<T>, interrupt: &AtomicBool) -> Option<f64> {
         let block_rows = self.tape.rows();
         let n_blocks = batch.rows.len().div_ceil(block_rows);
-        let mut total = 0.0;
+        let (n_threads, mut total) = (team.n_threads(), 0.0);
         for (index, rows) in batch.rows.chunks(block_rows).enumerate() {
-            let shares = |member| team.share_of(member, rows.len(), ROW_UNIT);
-            team.for_each(
-                |member| shares(member).len().div_ceil(CHUNK_ROWS),
-                // SAFETY: the caller's promise; items are different rows, and members meet before they need each other's.
-                |member, item| unsafe {
-                    let chunk = part(shares(member), item, CHUNK_ROWS);
+            let shares = |owner| share(owner, n_threads, rows.len(), ROW_UNIT);
+            team.for_each_owned(
+                |owner| shares(owner).len().div_ceil(CHUNK_ROWS),
+                // SAFETY: the caller's promise; items are different rows.
+                |_, owner, item| unsafe {
+                    let chunk = part(shares(owner), item, CHUNK_ROWS);
                     self.passes(&chunk, rows, index * block_rows, batch);
                 },
             );
-            team.barrier();
-            // SAFETY: nobody writes the losses until the next barrier.
+            // SAFETY: nothing writes the losses until the next block.
             total += unsafe { self.losses.slice(0..rows.len()) }.iter().sum::<f64>();
-            if team.index == 0 && interrupt.load(Ordering::Relaxed) {
-                halt.store(true, Ordering::Relaxed);
+            if interrupt.load(Ordering::Relaxed) {
+                return None;
             }
             let is_last = index + 1 == n_blocks;
-            team.for_each(
-                |member| self.stripes(team, member).count(),
-                |member, item| {
-                    let stripe = self.stripes(team, member).nth(item);
+            team.for_each_owned(
+                |owner| self.stripes(n_threads, owner).count(),
+                |thread, owner, item| {
+                    let stripe = self.stripes(n_threads, owner).nth(item);
                     let (l, stripe) = stripe.expect("an item of those counted");
                     // SAFETY: the caller's promise; items are different outputs, and each is updated with its gradient.
-                    unsafe { self.stripe(team, (l, stripe), rows.len(), index > 0, batch, is_last) };
+                    unsafe { self.stripe(thread, (l, stripe), rows.len(), index > 0, batch, is_last) };
                 },
             );
             if let (true, Some((state, step)), Some(norm)) = (is_last, &batch.update, batch.clip_norm) {
-                team.barrier();
-                // SAFETY: as above; behind the barrier all squares are there.
+                // SAFETY: as above; all squares are there.
                 unsafe { self.clipped_update(team, state, *step, norm) };
-            }
-            team.barrier();
-            if halt.load(Ordering::Relaxed) {
-                return None;
             }
         }
         Some(total)
@@ -141,9 +128,9 @@ impl<T: Scalar> BatchRunner<'_, T> {
     }
 
     /// The stripes of a member's outputs, each with its layer.
-    fn stripes(&self, team: &Team, member: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
+    fn stripes(&self, n_threads: usize, owner: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
         (0..self.tape.n_layers()).flat_map(move |l| {
-            let share = team.share_of(member, self.tape.outputs(l), ROW_UNIT);
+            let share = share(owner, n_threads, self.tape.outputs(l), ROW_UNIT);
             let count = share.len().div_ceil(STRIPE);
             (0..count).map(move |index| (l, part(share.clone(), index, STRIPE)))
         })
@@ -153,7 +140,7 @@ impl<T: Scalar> BatchRunner<'_, T> {
     /// while both are in the cache.
     unsafe fn stripe(
         &self,
-        team: &Team,
+        thread: usize,
         (l, stripe): (usize, Range<usize>),
         rows: usize,
         accumulate: bool,
@@ -164,11 +151,11 @@ impl<T: Scalar> BatchRunner<'_, T> {
         // A gradient that is used at once goes where that of the stripe before was, which is in the cache. Each in its
         // own place, 784-512-512-10 trained at 0.98 of the speed, 784-256-128-10 at 0.99, on one thread at 0.97 and
         // 0.95 (measured as STRIPE was).
-        let scratch = if at_once && !accumulate { self.tape.scratch_gradient(team) } else { None };
+        let scratch = if at_once && !accumulate { self.tape.scratch_gradient(thread) } else { None };
         let to = scratch.unwrap_or_else(|| self.tape.weight_gradient(l, stripe.start));
         // SAFETY: the caller's promise: nobody else has these outputs.
         unsafe {
-            self.tape.parameter_gradient(team, l, (stripe.clone(), to), rows, accumulate);
+            self.tape.parameter_gradient(thread, l, (stripe.clone(), to), rows, accumulate);
             match &batch.update {
                 Some((state, step)) if at_once => self.update(state, step, l, stripe, to),
                 Some((state, _)) if is_last => {
@@ -198,11 +185,11 @@ impl<T: Scalar> BatchRunner<'_, T> {
         let norm = unsafe { state.gradient_squares.slice(0..outputs) }.iter().sum::<f64>().sqrt();
         step.gradient_factor = clip_norm / norm.max(clip_norm);
         for l in 0..n_layers {
-            // SAFETY: the caller's promise: these outputs are this member's.
-            unsafe {
-                let outputs = team.share(self.tape.outputs(l), ROW_UNIT);
-                self.update(state, &step, l, outputs.clone(), self.tape.weight_gradient(l, outputs.start));
-            }
+            team.for_each_range(self.tape.outputs(l), ROW_UNIT, 1, |_, outputs| {
+                let gradient = self.tape.weight_gradient(l, outputs.start);
+                // SAFETY: the caller's promise; ranges are different outputs.
+                unsafe { self.update(state, &step, l, outputs, gradient) };
+            });
         }
     }
 
@@ -241,14 +228,13 @@ impl<T: Scalar> BatchRunner<'_, T> {
     /// As [`BatchRunner::batch`].
     pub(crate) unsafe fn pack_all(&self, team: &Team) {
         for l in 0..self.tape.n_layers() {
-            // SAFETY: members have different outputs.
-            unsafe { self.tape.pack(l, team.share(self.tape.outputs(l), ROW_UNIT)) };
+            // SAFETY: the caller's promise; ranges are different outputs.
+            team.for_each_range(self.tape.outputs(l), ROW_UNIT, 1, |_, outputs| unsafe { self.tape.pack(l, outputs) });
         }
-        team.barrier();
     }
 
     /// The loss of each row and whether it is predicted right, in `losses` and `correct`, without dropout or gradients.
-    /// Returns, to all, whether it was finished, as [`BatchRunner::batch`] does.
+    /// Returns whether it was finished, as [`BatchRunner::batch`] does.
     ///
     /// # Safety
     /// As [`BatchRunner::batch`]; both have as many elements as there are rows.
@@ -257,31 +243,26 @@ impl<T: Scalar> BatchRunner<'_, T> {
         team: &Team,
         (losses, correct): (Shared<f64>, Shared<f64>),
         interrupt: &AtomicBool,
-        halt: &AtomicBool,
     ) -> bool {
         let rows = self.x.rows();
         for start in (0..rows).step_by(self.tape.rows()) {
-            let share = team.share(self.tape.rows().min(rows - start), ROW_UNIT);
-            // SAFETY: the caller's promise; members have different rows.
-            unsafe {
-                for row in share.clone() {
-                    self.tape.set_input(row, &self.x, start + row);
+            let block = self.tape.rows().min(rows - start);
+            team.for_each_range(block, ROW_UNIT, block.div_ceil(CHUNK_ROWS * team.n_threads()), |_, range| {
+                // SAFETY: the caller's promise; ranges are different rows.
+                unsafe {
+                    for row in range.clone() {
+                        self.tape.set_input(row, &self.x, start + row);
+                    }
+                    self.tape.forward(&range, None);
+                    for row in range {
+                        let (out, d) = self.tape.output_row(row);
+                        let index = start + row;
+                        correct.slice(index..index + 1)[0] = f64::from(u8::from(self.objective.is_correct(index, out)));
+                        losses.slice(index..index + 1)[0] = self.objective.row(self.kernels, index, out, 1.0, d);
+                    }
                 }
-                self.tape.forward(&share, None);
-                for row in share {
-                    let (out, d) = self.tape.output_row(row);
-                    let index = start + row;
-                    correct.slice(index..index + 1)[0] = f64::from(u8::from(self.objective.is_correct(index, out)));
-                    losses.slice(index..index + 1)[0] = self.objective.row(self.kernels, index, out, 1.0, d);
-                }
-            }
-            // The shares of the last block are others; and none may halt before all have seen the block before.
-            team.barrier();
-            if team.index == 0 && interrupt.load(Ordering::Relaxed) {
-                halt.store(true, Ordering::Relaxed);
-            }
-            team.barrier();
-            if halt.load(Ordering::Relaxed) {
+            });
+            if interrupt.load(Ordering::Relaxed) {
                 return false;
             }
         }

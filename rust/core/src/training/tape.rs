@@ -17,7 +17,7 @@ use crate::linalg::rows::{Block, Dropout, Slopes};
 use crate::memory::Arena;
 use crate::network::Network;
 use crate::network::sparse::Input;
-use crate::parallel::{Shared, Team};
+use crate::parallel::Shared;
 use crate::scalar::Scalar;
 use crate::simd::CACHE_LINE;
 
@@ -202,8 +202,8 @@ impl<T: Scalar> Tape<T> {
     }
 
     /// Where a member may leave those of a stripe that it uses at once, where that pays.
-    pub(crate) fn scratch_gradient(&self, team: &Team) -> Option<Shared<T>> {
-        self.scratch_gradients.map(|scratch| scratch.first.at(team.index * scratch.stride))
+    pub(crate) fn scratch_gradient(&self, thread: usize) -> Option<Shared<T>> {
+        self.scratch_gradients.map(|scratch| scratch.first.at(thread * scratch.stride))
     }
 
     /// Packs the weights of the outputs `share` of layer `l`.
@@ -336,7 +336,7 @@ impl<T: Scalar> Tape<T> {
     /// or else uses what is written.
     pub(crate) unsafe fn parameter_gradient(
         &self,
-        team: &Team,
+        thread: usize,
         l: usize,
         (stripe, to): (Range<usize>, Shared<T>),
         rows: usize,
@@ -346,7 +346,7 @@ impl<T: Scalar> Tape<T> {
         let x = if l == 0 { self.input } else { self.layers[l - 1].values }.rows(&(0..rows));
         let all = layer.deltas.rows(&(0..rows));
         let deltas = Block { first: all.first.wrapping_add(stripe.start), width: stripe.len(), ..all };
-        let first = self.stripes.at(team.index * self.rows * STRIPE).0;
+        let first = self.stripes.at(thread * self.rows * STRIPE).0;
         // Room for whole registers, which half a panel is a multiple of.
         let copy = Block { first, stride: stripe.len().next_multiple_of(self.kernels.panel() / 2), ..deltas };
         // SAFETY: the caller's promise; the rows of x have room for whole panels, and a stripe is the member's own.
