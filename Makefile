@@ -21,13 +21,16 @@ endif
 WHEEL_LIMIT := 3000000
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev bench peers test test-rust test-python test-oldest test-exhaustive test-neon report-browser fuzz interop lint format wheel smoke clean
+.PHONY: help venv dev bench bench-core peers test test-rust test-python test-oldest test-exhaustive test-neon report-browser fuzz interop lint format wheel smoke clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 bench: dev ## build, then run the headline benchmark
 	$(PY) quick_benchmark.py -p f32 -n 50 -l 100 -d 1024 -a sigmoid
+
+bench-core: ## time the workloads that the core's constants were chosen on (BENCH=forward_batch: those alone; rust/core/TUNING.md)
+	cargo bench -p tinyrs-core --bench tuning -- $(BENCH)
 
 peers: dev ## build, then compare with other libraries (a quarter of an hour; PEERS_FLAGS=--quick: 2 minutes)
 	$(PY) -m pip install --quiet 'tinyrs[peers]'
