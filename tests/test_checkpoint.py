@@ -148,7 +148,7 @@ def test_a_killed_training_ends_with_the_same_bits(tmp_path: Path) -> None:
         ({"optimizer": "sgd"}, "resume: expected the optimizer of the checkpoint, "),
         (
             {"validation": VALIDATION},
-            "resume: expected one with the best epoch's parameters, got one without",
+            "resume: expected a checkpoint with the best epoch's parameters, got one without",
         ),
         ({"checkpoint_every": 0}, "checkpoint_every: expected an integer of at least 1, got 0"),
     ],

@@ -403,12 +403,12 @@ fn from_any_checkpoint_training_ends_with_the_same_bits() {
         );
         assert_eq!(
             error.unwrap_err().to_string(),
-            "resume: expected a checkpoint of a network of [6, 17, 3], got layers of [(6, 16), (16, 3)]"
+            "resume: expected a checkpoint of a network of sizes [6, 17, 3], got one of sizes [6, 16, 3]"
         );
         let validation = if validation.is_some() { None } else { Some(&validation_set) };
         let config = TrainingConfig { monitor: Monitor::Loss, ..config.clone() };
         let (mut network, resume) = (classifier::<f32>(&[6, 16, 3], isa), Some(&checkpoints[0]));
         let error = fit(&mut network, &mut fresh(), FitData { train: &train, validation }, &config, resume, &mut hooks);
-        assert!(error.unwrap_err().to_string().starts_with("resume: expected one with"), "{algorithm}");
+        assert!(error.unwrap_err().to_string().starts_with("resume: expected a checkpoint with"), "{algorithm}");
     }
 }

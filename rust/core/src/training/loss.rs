@@ -2,8 +2,9 @@
 
 use crate::activation::OutputActivation;
 use crate::error::{Error, Result};
-use crate::linalg::kernels::Kernels;
+use crate::linalg::kernels::{Dispatch, Kernels};
 use crate::matrix::Matrix;
+use crate::network::Network;
 use crate::network::layer::check_finite;
 use crate::scalar::Scalar;
 use crate::string_enum::string_enum;
@@ -80,6 +81,19 @@ pub(crate) struct Objective<'a, T> {
     pub label_smoothing: f64,
     pub targets: Targets<'a, T>,
     pub square_bound: T,
+}
+
+impl<'a, T: Dispatch> Objective<'a, T> {
+    /// The objective of training `network` towards `targets`.
+    pub(crate) fn new(network: &Network<T>, targets: Targets<'a, T>, loss: Loss, label_smoothing: f64) -> Self {
+        Objective {
+            loss,
+            output: network.config().output_activation,
+            label_smoothing,
+            targets,
+            square_bound: network.epilogue(0).stabilizer.square_bound(),
+        }
+    }
 }
 
 impl<T: Scalar> Objective<'_, T> {

@@ -5,12 +5,15 @@
 
 pub(crate) mod checkpoint;
 pub(crate) mod config;
+pub(crate) mod epochs;
 pub(crate) mod fit;
 pub(crate) mod gradients;
 pub(crate) mod loss;
 pub(crate) mod optimizer;
+pub(crate) mod report;
 pub(crate) mod samples;
 pub(crate) mod schedule;
+mod snapshot;
 mod step;
 mod tape;
 mod validation;

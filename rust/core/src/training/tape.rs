@@ -119,7 +119,8 @@ pub(crate) struct TapeOptions {
 #[derive(Clone, Copy)]
 pub(crate) struct DropoutMask<T> {
     pub seed: u64,
-    pub step: u32,
+    /// The index of the batch since the start of training.
+    pub batch_index: u32,
     pub dropout: Dropout<T>,
     /// Rows of the batch before this block.
     pub rows_before: usize,
@@ -266,7 +267,8 @@ impl<T: Scalar> Tape<T> {
                 self.kernels.activate_rows(bias, &layer.epilogue, values, slopes);
                 if let (Some(mask), Some(slopes), true) = (dropout_mask, layer.slopes, l < last) {
                     for row in rows.clone() {
-                        let key = key(mask.seed, &[DROPOUT, mask.step, l as u32, (mask.rows_before + row) as u32]);
+                        let key =
+                            key(mask.seed, &[DROPOUT, mask.batch_index, l as u32, (mask.rows_before + row) as u32]);
                         self.kernels.drop_out(key, mask.dropout, layer.values.row(row), slopes.row(row));
                     }
                 }
