@@ -235,5 +235,5 @@ def test_an_instruction_set_that_this_cpu_lacks_is_an_error_at_import(name: str)
     code = f"import os; os.environ['TINYRS_ISA'] = {name!r}; import tinyrs"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 1
-    assert "ValueError: TINYRS_ISA: expected one that this CPU has (scalar" in result.stderr
+    assert "ValueError: TINYRS_ISA: expected an instruction set of this CPU (scalar" in result.stderr
     assert result.stderr.rstrip().endswith(f"got {name}")

@@ -190,7 +190,7 @@ def test_explain_plan_says_what_a_pass_does() -> None:
     isa = tinyrs.build_info()["isa"]
     kernel, blocks, threads, gil = small.explain_plan(1).splitlines()
     assert kernel.startswith(
-        f"kernel: outer on {isa}, from weights that are packed, since 18.8 KiB are at most "
+        f"kernel: packed gemm on {isa}, from weights that are packed, since 18.8 KiB are at most "
     )
     assert kernel.endswith(" 8 neighbouring rows at a time")
     assert blocks == "blocks: one row through all layers"

@@ -132,11 +132,11 @@ def test_the_checker_rejects_one_wrong_sign_and_zeros() -> None:
 
 @pytest.mark.parametrize("activation", oracle.ACTIVATIONS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_slopes_are_finite_and_at_zero_as_agreed(activation: str, dtype: type[np.floating]) -> None:
+def test_derivatives_are_finite_and_at_zero_as_agreed(activation: str, dtype: type[np.floating]) -> None:
     largest = float(np.finfo(dtype).max)
     z = np.array([-largest, -1e5, 0, 1e5, largest], dtype)
     with np.errstate(over="ignore"):
-        y, dy = oracle.activate(z, activation), oracle.slope(z, activation)
+        y, dy = oracle.activate(z, activation), oracle.derivative(z, activation)
     assert y.dtype == dy.dtype == dtype
     assert np.isfinite(y).all()
     assert np.isfinite(dy).all()
@@ -229,7 +229,7 @@ def test_what_does_not_go_together_is_refused() -> None:
     with pytest.raises(ValueError, match=r"schedule: expected one of constant, .* got 'linear'"):
         oracle.schedule("linear", 0.5)
     with pytest.raises(ValueError, match=r"activation: expected one of sigmoid, .* got 'swish'"):
-        oracle.slope(np.zeros(1), "swish")
+        oracle.derivative(np.zeros(1), "swish")
     with pytest.raises(ValueError, match="dropout: expected 0 <= p < 1, got 1"):
         fit_blobs(random_layers([2, 2]), dropout=1.0)
 

@@ -9,7 +9,7 @@ one sample x of shape (inputs,), or a batch of them of shape (batch, inputs), a 
 
 and learning is to go back along the same way with d, the gradient of a loss, in steps downhill:
 
-    dz = d * slope(z)                 output_backward at the end, slope between layers
+    dz = d * derivative(z)            output_backward at the end, derivative between layers
     dW = sum of dz x, db = sum of dz  layers_backward, over the samples of a batch
     d = W^T dz                        and on to the layer before
     W -= rate * step(dW)              Optimizer.update, for each batch of `fit`
@@ -176,8 +176,8 @@ def activate(z: Array, activation: str, scale: float = 1.0, epsilon_exp: float =
     return saturate(value * value.dtype.type(scale), value.dtype)
 
 
-def slope(z: Array, activation: str, scale: float = 1.0, epsilon_exp: float = 4e-6) -> Array:
-    """d(activation(z) * scale) / dz; at a kink, z = 0, the slope on its left.
+def derivative(z: Array, activation: str, scale: float = 1.0, epsilon_exp: float = 4e-6) -> Array:
+    """d(activation(z) * scale) / dz; at a kink, z = 0, the derivative on its left.
 
     Raises ValueError for a name that is not in ACTIVATIONS.
     """
@@ -233,13 +233,13 @@ def output_backward(
     if output_activation == "identity":
         return d
     if output_activation == "same":
-        return d * slope(z, activation, scale, epsilon_exp)
+        return d * derivative(z, activation, scale, epsilon_exp)
     if output_activation == "softmax":
         p = softmax(z)  # dp_i / dz_j = p_i (1 if i = j else 0) - p_i p_j
         mean: Array = (d * p).sum(axis=-1, keepdims=True)
         return p * (d - mean)
     if output_activation == "sigmoid":
-        return d * slope(z, "sigmoid", epsilon_exp=epsilon_exp)
+        return d * derivative(z, "sigmoid", epsilon_exp=epsilon_exp)
     raise unknown("output_activation", OUTPUT_ACTIVATIONS, output_activation)
 
 
@@ -340,7 +340,7 @@ def layers_backward(
             d = dz @ weight
             if masks is not None:
                 d = d * masks[number - 1]
-            dz = d * slope(z, hidden_activation(activation, number - 1), scale, epsilon_exp)
+            dz = d * derivative(z, hidden_activation(activation, number - 1), scale, epsilon_exp)
     return dz, gradients[::-1]
 
 

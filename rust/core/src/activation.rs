@@ -1,25 +1,25 @@
-//! Activation functions by name, and their values on lanes.
+//! Activation functions: their names, values and derivatives. A new one needs a variant and an arm in [`activate`], and one
+//! in [`derivative`] or [`derivative_from_output`].
 
-use crate::scalar::Scalar;
 use crate::simd::Lanes;
 use crate::simd::math::{self, ExpConstants};
 use crate::stabilizer::Stabilizer;
 use crate::string_enum::string_enum;
 
 string_enum! {
-    /// What a layer does to each of its sums.
+    /// The function that a layer applies to each of its sums.
     Activation("activation") {
-        /// 1 / (1 + exp(clip(-x))), with the bounds of the stabilizer.
+        /// 1 / (1 + exp(clip(-x))), clipped to the bounds of the [`Stabilizer`].
         Sigmoid = "sigmoid",
         /// tanh(x)
         Tanh = "tanh",
         /// max(0, x)
         Relu = "relu",
-        /// x where x > 0, else 0.01 x (Maas et al. 2013)
+        /// x if x > 0, else 0.01 x (Maas et al. 2013)
         LeakyRelu = "leaky_relu",
-        /// 1.0507 x where x > 0, else 1.0507 * 1.6733 (exp(x) - 1) (Klambauer et al. 2017)
+        /// 1.0507 x if x > 0, else 1.0507 * 1.6733 (exp(x) - 1) (Klambauer et al. 2017)
         Selu = "selu",
-        /// x * sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3): the tanh form (Hendrycks and Gimpel 2016)
+        /// x * sigmoid(2 u) with u = sqrt(2 / pi) (x + 0.044715 x^3): the tanh form (Hendrycks and Gimpel 2016)
         Gelu = "gelu",
         /// x * sigmoid(x) (Elfwing et al. 2017)
         Silu = "silu",
@@ -29,20 +29,20 @@ string_enum! {
 }
 
 string_enum! {
-    /// What the last layer does to its sums.
+    /// The function that the last layer applies to its sums.
     OutputActivation("output_activation") {
-        /// Nothing: logits, or the values of a regression.
+        /// x: logits, or the values of a regression
         Identity = "identity",
-        /// What the hidden layers do, activation and scale.
+        /// Activation and scale, as in a hidden layer
         Same = "same",
-        /// exp(x_i) / sum_j exp(x_j): probabilities of classes.
+        /// exp(x_i) / sum_j exp(x_j): the probabilities of classes
         Softmax = "softmax",
-        /// 1 / (1 + exp(clip(-x))): a probability for each of several labels.
+        /// 1 / (1 + exp(clip(-x))): a probability for each label
         Sigmoid = "sigmoid",
     }
 }
 
-/// What is done to a sum once it is known: `activation(sum + bias) * scale`.
+/// How a layer's sums become its outputs: `activation(sum + bias) * scale`.
 #[derive(Debug, Clone, Copy)]
 pub struct Epilogue<T> {
     pub(crate) activation: Activation,
@@ -50,10 +50,10 @@ pub struct Epilogue<T> {
     pub(crate) stabilizer: Stabilizer<T>,
 }
 
-/// `$body`, compiled for each activation with `$known` for `$activation`, so that a loop in it does not ask for every register
-/// which one it is: 64-64-64-10 (batch 32) trained 1.05 times as fast, with the loss of labels apart in `loss` (Zen 4,
-/// medians of nine rounds in turn); passes alone gained nothing. Not a function of a closure, which would have no CPU
-/// features.
+/// Compiles `$body` once for each activation, with the constant `$known` equal to `$activation`, so that loops in it do not
+/// branch on the activation for every register. Measured: `rust/core/TUNING.md`, "Known activations".
+///
+/// A macro, because closures do not inherit `target_feature`.
 macro_rules! for_activation {
     ($activation:expr, $known:ident => $body:expr) => {
         $crate::activation::for_activation!(
@@ -71,14 +71,14 @@ macro_rules! for_activation {
 }
 pub(crate) use for_activation;
 
-/// The slope of leaky_relu below 0.
+/// The derivative of leaky_relu below 0.
 const LEAK: f64 = 0.01;
-/// The two constants of selu, lambda and lambda * alpha.
+/// The constants of selu: lambda and lambda * alpha.
 const SELU: (f64, f64) = (1.050_700_987_355_480_5, 1.050_700_987_355_480_5 * 1.673_263_242_354_377_2);
-/// The two constants of gelu, 2 sqrt(2 / pi) and the factor of the cube.
+/// The constants of gelu: 2 sqrt(2 / pi) and the factor of the cube.
 const GELU: (f64, f64) = (1.595_769_121_605_730_7, 0.044715);
 
-/// `activation(v) * scale` for finite v; finite.
+/// `activation(v) * scale`; finite if v is.
 #[inline(always)]
 pub(crate) fn activate<T: ExpConstants, S: Lanes<T>>(s: S, epilogue: &Epilogue<T>, v: S::V) -> S::V {
     let (zero, stabilizer) = (s.splat(T::ZERO), &epilogue.stabilizer);
@@ -92,19 +92,19 @@ pub(crate) fn activate<T: ExpConstants, S: Lanes<T>>(s: S, epilogue: &Epilogue<T
         Activation::Silu => s.mul(v, sigmoid(s, stabilizer, v)),
         Activation::Identity => v,
     };
-    // A scale above 1 could overflow; this cannot.
+    // A scale above 1 can overflow.
     clip(s, s.mul(value, s.splat(epilogue.scale)))
 }
 
-/// The derivative of `activation(v) * scale` by v; finite.
+/// d(activation(v) * scale) / dv; finite if v is.
 #[inline(always)]
-pub(crate) fn slope<T: ExpConstants, S: Lanes<T>>(s: S, epilogue: &Epilogue<T>, v: S::V) -> S::V {
+pub(crate) fn derivative<T: ExpConstants, S: Lanes<T>>(s: S, epilogue: &Epilogue<T>, v: S::V) -> S::V {
     let (one, stabilizer) = (s.splat(T::ONE), &epilogue.stabilizer);
     let value = match epilogue.activation {
         Activation::Gelu => {
-            // g + v g (1 - g) 2 u', where the square cannot overflow and 0 times it is 0.
+            // g + v g (1 - g) 2 u'. The clamped square keeps u' finite, so that 0 times it is 0.
             let g = gelu_gate(s, stabilizer, v);
-            let square = squared(s, stabilizer, v);
+            let square = math::clamped_square(s, stabilizer.square_bound(), v);
             let inner = s.mul_add(square, s.splat(T::from_f64(3.0 * GELU.0 * GELU.1)), s.splat(T::from_f64(GELU.0)));
             s.mul_add(s.mul(s.mul(g, s.sub(one, g)), v), inner, g)
         }
@@ -112,18 +112,17 @@ pub(crate) fn slope<T: ExpConstants, S: Lanes<T>>(s: S, epilogue: &Epilogue<T>, 
             let g = sigmoid(s, stabilizer, v);
             s.mul(g, s.mul_add(v, s.sub(one, g), one))
         }
-        // The others know it from their output.
         _ => {
             let unscaled = Epilogue { scale: T::ONE, ..*epilogue };
-            slope_from_output(s, epilogue.activation, activate(s, &unscaled, v))
+            derivative_from_output(s, epilogue.activation, activate(s, &unscaled, v))
         }
     };
     clip(s, s.mul(value, s.splat(epilogue.scale)))
 }
 
-/// The derivative of the activation by its argument, written from its value `y`.
+/// d(activation(v)) / dv as a function of y = activation(v); see [`Activation::has_derivative_from_output`].
 #[inline(always)]
-pub(crate) fn slope_from_output<T: ExpConstants, S: Lanes<T>>(s: S, activation: Activation, y: S::V) -> S::V {
+pub(crate) fn derivative_from_output<T: ExpConstants, S: Lanes<T>>(s: S, activation: Activation, y: S::V) -> S::V {
     let (zero, one) = (s.splat(T::ZERO), s.splat(T::ONE));
     match activation {
         Activation::Sigmoid => s.mul(y, s.sub(one, y)),
@@ -139,8 +138,8 @@ pub(crate) fn slope_from_output<T: ExpConstants, S: Lanes<T>>(s: S, activation: 
 }
 
 impl Activation {
-    /// Whether the derivative can be written from the output: gelu and silu are not monotone.
-    pub(crate) fn slope_from_output(self) -> bool {
+    /// Whether the derivative is a function of the output. Those of gelu and silu are not, since they are not monotone.
+    pub(crate) fn has_derivative_from_output(self) -> bool {
         !matches!(self, Activation::Gelu | Activation::Silu)
     }
 }
@@ -160,28 +159,16 @@ fn selu<T: ExpConstants, S: Lanes<T>>(s: S, v: S::V) -> S::V {
     s.select_less(zero, v, s.mul(v, s.splat(T::from_f64(SELU.0))), below)
 }
 
-/// What gelu multiplies its argument with: sigmoid(2 u).
+/// The factor of gelu's argument, sigmoid(2 u).
 #[inline(always)]
 fn gelu_gate<T: ExpConstants, S: Lanes<T>>(s: S, stabilizer: &Stabilizer<T>, v: S::V) -> S::V {
-    let inner = s.mul_add(squared(s, stabilizer, v), s.splat(T::from_f64(GELU.1)), s.splat(T::ONE));
+    let inner =
+        s.mul_add(math::clamped_square(s, stabilizer.square_bound(), v), s.splat(T::from_f64(GELU.1)), s.splat(T::ONE));
     sigmoid(s, stabilizer, s.mul(s.mul(v, inner), s.splat(T::from_f64(GELU.0))))
-}
-
-/// v^2, finite.
-#[inline(always)]
-fn squared<T: ExpConstants, S: Lanes<T>>(s: S, stabilizer: &Stabilizer<T>, v: S::V) -> S::V {
-    let bounded = bound(s, stabilizer.square_bound(), v);
-    s.mul(bounded, bounded)
 }
 
 /// Infinity becomes the largest finite value.
 #[inline(always)]
 fn clip<T: ExpConstants, S: Lanes<T>>(s: S, v: S::V) -> S::V {
-    bound(s, T::MAX, v)
-}
-
-/// v within plus or minus `bound`; NaN stays NaN.
-#[inline(always)]
-pub(crate) fn bound<T: Scalar, S: Lanes<T>>(s: S, bound: T, v: S::V) -> S::V {
-    s.max(s.splat(-bound), s.min(s.splat(bound), v))
+    math::clamp_magnitude(s, T::MAX, v)
 }

@@ -57,7 +57,7 @@ mod training;
 pub use activation::{Activation, OutputActivation};
 pub use error::{Error, Result};
 pub use linalg::kernels::Dispatch;
-pub use linalg::limits::ReadPattern;
+pub use linalg::peaks::ReadPattern;
 pub use matrix::{Matrix, MatrixMut};
 pub use network::init::Init;
 pub use network::layer::Layer;

@@ -1,8 +1,8 @@
-//! The obvious loops, in f64, for tests only. Never optimised.
+//! The same functions as plain loops in f64: the reference of tests. Never optimized.
 
 use crate::activation::Activation;
 
-/// activation(W x + b) * scale; W is (outputs, inputs), row-major.
+/// activation(W x + b) * scale; W is (outputs, inputs), row-major, x (inputs,), b and the result (outputs,).
 pub fn dense(weight: &[f64], bias: &[f64], x: &[f64], activation: Activation, scale: f64) -> Vec<f64> {
     let mut out = Vec::new();
     for (j, b) in bias.iter().enumerate() {
@@ -15,7 +15,7 @@ pub fn dense(weight: &[f64], bias: &[f64], x: &[f64], activation: Activation, sc
     out
 }
 
-/// The value of an activation.
+/// activation(x)
 pub fn activate(activation: Activation, x: f64) -> f64 {
     match activation {
         Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
@@ -38,7 +38,7 @@ pub fn activate(activation: Activation, x: f64) -> f64 {
     }
 }
 
-/// exp(z_i) / sum_j exp(z_j).
+/// exp(z_i) / sum_j exp(z_j)
 pub fn softmax(z: &[f64]) -> Vec<f64> {
     let largest = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let e: Vec<f64> = z.iter().map(|v| (v - largest).exp()).collect();

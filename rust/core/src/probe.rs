@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::Result;
 use crate::linalg::kernels::{Kernels, kernels};
-use crate::linalg::limits::ReadPattern;
+use crate::linalg::peaks::ReadPattern;
 use crate::memory::zeros;
 use crate::parallel::with_team;
 use crate::scalar::Scalar;
@@ -79,7 +79,7 @@ fn read_bandwidth(kernels: &Kernels<f64>, n_threads: usize, working_set: usize) 
             team.open();
             team.for_each_range(len, unit, 1, |_, share| {
                 for _ in 0..repeats {
-                    black_box(kernels.read(black_box(&data[share.clone()]), pattern));
+                    black_box(kernels.read_memory(black_box(&data[share.clone()]), pattern));
                 }
             });
         });

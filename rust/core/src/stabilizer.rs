@@ -1,12 +1,12 @@
-//! The bounds that keep exp and squares finite, from the project that tinyrs grew out of.
+//! Bounds that keep exp and squares finite.
 
 use crate::error::{Error, Result};
 use crate::scalar::Scalar;
 
-/// Bounds for values about to be exponentiated or squared.
+/// The intervals to which arguments of exp and of squares are clipped.
 ///
-/// `exp` is bounded to [min + epsilon_exp, ln(max) - epsilon_exp] and a value to be squared to
-/// plus or minus (sqrt(max) - epsilon_square), where min and max are the least and largest finite values of `T`.
+/// With min and max the least and largest finite values of `T`, an argument of exp is clipped to
+/// [min + epsilon_exp, ln(max) - epsilon_exp], and the magnitude of a value that is squared to sqrt(max) - epsilon_square.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Stabilizer<T> {
     exp_low: T,
@@ -15,6 +15,8 @@ pub struct Stabilizer<T> {
 }
 
 impl<T: Scalar> Stabilizer<T> {
+    /// The intervals for these epsilons.
+    ///
     /// # Errors
     /// [`Error::Invalid`] unless both epsilons are finite, at least 0, and leave a bound above 0:
     /// `epsilon_exp` below ln(max), `epsilon_square` below sqrt(max).
@@ -35,12 +37,12 @@ impl<T: Scalar> Stabilizer<T> {
         })
     }
 
-    /// The bounds of a value about to be exponentiated, the lower one first.
+    /// The lower and the upper bound of an argument of exp.
     pub fn exp_bounds(&self) -> (T, T) {
         (self.exp_low, self.exp_high)
     }
 
-    /// The largest magnitude of a value about to be squared.
+    /// The largest magnitude of a value that is squared.
     pub fn square_bound(&self) -> T {
         self.square
     }
@@ -57,19 +59,19 @@ mod tests {
             let (top, square) = (high.to_f64().exp(), stabilizer.square_bound().to_f64().powi(2));
             assert!(low.is_finite() && low < T::ZERO);
             assert!(T::from_f64(top).is_finite() && T::from_f64(square).is_finite(), "{top} {square}");
-            // Not lower than asked, but for one rounding.
+            // The upper bound is as high as asked, up to one rounding.
             assert!(high.to_f64() >= (T::MAX.to_f64().ln() - epsilon) * (1.0 - 2.0 * T::EPSILON.to_f64()));
         }
     }
 
     #[test]
-    fn what_the_bounds_let_through_stays_finite() {
+    fn exp_and_squares_of_the_bounds_are_finite() {
         bounds_hold::<f32>();
         bounds_hold::<f64>();
     }
 
     #[test]
-    fn a_bad_epsilon_names_itself() {
+    fn an_epsilon_out_of_range_is_an_error_that_names_it() {
         for (exp, square, name) in
             [(-1.0, 0.0, "epsilon_exp"), (f64::NAN, 0.0, "epsilon_exp"), (0.0, 1e30, "epsilon_square")]
         {

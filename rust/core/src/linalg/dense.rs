@@ -1,86 +1,69 @@
-//! A layer's product and what follows it, for one row or for a batch.
+//! A dense layer's forward pass for one row or for a batch: the product, then the epilogue.
 
-use super::epilogue::{DenseRows, finish};
-use super::gemm::{Columns, gemm};
-use super::gemv::{Source, gemv};
-use super::outer::{Left, Right, Sizes, Target, panel, product};
+use super::epilogue::apply_epilogue;
+use super::gemm::gemm;
+use super::gemv::{WeightSource, gemv};
+use super::packed_gemm::{nr, packed_gemm};
+use super::view::{Lhs, Out, Rhs, View, ViewMut};
 use crate::activation::Epilogue;
 use crate::simd::Lanes;
 use crate::simd::math::ExpConstants;
 
-/// What multiplies the weights of a layer with a block of rows; `plan` chooses.
+/// The kernel that multiplies a layer's weights with its inputs; `network::plan` chooses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kernel {
-    /// One row, with weights that come from there.
-    Gemv(Source),
-    /// Several rows.
+    /// One row of inputs; weights as they are stored, in a cache or in memory.
+    Gemv(WeightSource),
+    /// Several rows of inputs; weights as they are stored.
     Gemm,
-    /// Any number of rows, with packed weights.
-    Outer,
+    /// Any number of rows; packed weights.
+    PackedGemm,
 }
 
-/// Rows of inputs: (rows, cols), `stride` elements from one row to the next.
-#[derive(Clone, Copy)]
-pub(crate) struct Inputs<'a, T> {
-    pub data: &'a [T],
-    pub rows: usize,
-    pub cols: usize,
-    pub stride: usize,
-}
-
-impl<'a, T> Inputs<'a, T> {
-    /// Rows without a gap.
-    pub(crate) fn contiguous(data: &'a [T], cols: usize) -> Self {
-        Inputs { data, rows: data.len() / cols, cols, stride: cols }
-    }
-
-    /// Row `i`.
-    #[inline(always)]
-    pub(super) fn row(&self, i: usize) -> &'a [T] {
-        &self.data[i * self.stride..][..self.cols]
-    }
-}
-
-/// The work of one thread on one layer: some rows of the weights, and the inputs to multiply them with.
+/// One thread's part of a layer: some of the outputs, for all rows of the input.
 pub(crate) struct Dense<'a, T> {
-    pub rows: DenseRows<'a, T>,
-    /// The same weights in panels, see `pack`; empty but for [`Kernel::Outer`].
+    /// The weights of these outputs, (outputs, inputs), without gaps between the rows.
+    pub weight: View<'a, T>,
+    /// The biases of these outputs.
+    pub bias: &'a [T],
+    /// The same weights in panels, see `pack`; only read by [`Kernel::PackedGemm`].
     pub panels: &'a [T],
-    pub x: Inputs<'a, T>,
+    /// (batch, inputs)
+    pub x: View<'a, T>,
     pub epilogue: &'a Epilogue<T>,
     pub kernel: Kernel,
 }
 
-/// `out[i][j] = activation(weight[j] . x[i] + bias[j]) * scale`
+/// `out[i][j] = activation(weight[j] . x[i] + bias[j]) * scale`; `out` is (batch, outputs).
 ///
 /// # Safety
-/// `out` has as many rows as x and as many columns as there are rows of weights, and nobody else uses them.
+/// All elements of `out` are writable, and nothing else accesses them meanwhile.
 #[inline(always)]
-pub(super) unsafe fn dense<T: ExpConstants, S: Lanes<T>>(s: S, work: &Dense<T>, out: Columns<T>) {
-    let Dense { rows, panels, x, .. } = *work;
-    assert!(rows.bias.len() == out.width && rows.weight.len() == out.width * x.cols);
-    // SAFETY: the caller's promise; one slice of a row is alive at a time.
+pub(super) unsafe fn dense<T: ExpConstants, S: Lanes<T>>(s: S, layer: &Dense<T>, out: ViewMut<T>) {
+    let Dense { weight, bias, panels, x, .. } = *layer;
+    assert!(weight.cols() == x.cols() && weight.rows() == out.cols());
+    assert!(bias.len() == out.cols() && x.rows() == out.rows());
+    // SAFETY: the caller's promise; only one row of `out` is borrowed at a time.
     unsafe {
-        match work.kernel {
+        match layer.kernel {
             Kernel::Gemv(source) => {
-                assert!(x.rows == 1);
-                gemv(s, rows.weight, x.row(0), source, out.row(0));
+                assert!(x.rows() == 1);
+                gemv(s, weight, x, source, out.row(0));
             }
-            Kernel::Gemm => gemm(s, rows.weight, x, out),
-            Kernel::Outer => {
-                let width = panel::<T, S>();
-                assert!(panels.len() >= out.width.next_multiple_of(width) * x.cols);
-                product(
+            Kernel::Gemm => gemm(s, weight, x, out),
+            Kernel::PackedGemm => {
+                let nr = nr::<T, S>();
+                assert!(panels.len() >= out.cols().next_multiple_of(nr) * x.cols());
+                packed_gemm(
                     s,
-                    Sizes { rows: x.rows, columns: out.width, sum: x.cols },
-                    Left { first: x.data.as_ptr(), stride: x.stride, transposed: false },
-                    Right { first: panels.as_ptr(), stride: width, panel_stride: width * x.cols },
-                    Target { first: out.first, stride: out.stride, padded: false, accumulate: false },
+                    Lhs { stored: x, transposed: false },
+                    Rhs::packed(panels.as_ptr(), nr, x.cols()),
+                    Out { matrix: out, padded: false, accumulate: false },
                 );
             }
         }
-        for i in 0..x.rows {
-            finish(s, rows, work.epilogue, x.row(i), out.row(i));
+        for i in 0..x.rows() {
+            apply_epilogue(s, weight, bias, layer.epilogue, x.row(i), out.row(i));
         }
     }
 }

@@ -1,38 +1,35 @@
-//! What follows a product while its sums are still in cache: bias, repair of overflow, activation, scale; softmax.
+//! What follows a product while its sums are in cache: bias, overflow repair, activation and scale; and softmax.
 
+use super::elementwise::exp;
+use super::view::View;
 use crate::activation::{Epilogue, activate};
 use crate::scalar::Scalar;
 use crate::simd::Lanes;
-use crate::simd::math::{self, ExpConstants};
+use crate::simd::math::ExpConstants;
 
-/// One layer's rows of weights (outputs, inputs), row-major, and their biases; all of them, or a thread's share.
-#[derive(Clone, Copy)]
-pub(crate) struct DenseRows<'a, T> {
-    pub weight: &'a [T],
-    pub bias: &'a [T],
-}
-
-/// `z[j] = activation(z[j] + bias[j]) * scale`, where `z[j]` is the product of row j with `x`.
+/// `z[j] = activation(z[j] + bias[j]) * scale` in place, where `z[j]` is `weight[j] . x`.
 ///
-/// A sum that overflowed is computed again, see [`saturating_sum`].
+/// A sum that is not finite is replaced by [`saturating_dot`]. It must have overflowed, because weights and inputs are
+/// finite.
 #[inline(always)]
-pub(crate) fn finish<T: ExpConstants, S: Lanes<T>>(
+pub(crate) fn apply_epilogue<T: ExpConstants, S: Lanes<T>>(
     s: S,
-    rows: DenseRows<T>,
+    weight: View<T>,
+    bias: &[T],
     epilogue: &Epilogue<T>,
     x: &[T],
     z: &mut [T],
 ) {
-    debug_assert_eq!(rows.bias.len(), z.len());
-    let (full, bias, out) = (z.len() / S::N * S::N, rows.bias.as_ptr(), z.as_mut_ptr());
+    debug_assert!(bias.len() == z.len() && weight.rows() == z.len());
+    let (full, biases, out) = (z.len() / S::N * S::N, bias.as_ptr(), z.as_mut_ptr());
     let mut j = 0;
     while j < full {
-        // SAFETY: j + N <= full <= the length of z and of bias.
+        // SAFETY: j + N <= full, which is at most the length of z and of bias.
         unsafe {
-            let mut v = s.add(s.load(out.add(j)), s.load(bias.add(j)));
+            let mut v = s.add(s.load(out.add(j)), s.load(biases.add(j)));
             if !s.all_finite(v) {
                 s.store(out.add(j), v);
-                repair(rows, x, j, &mut z[j..j + S::N]);
+                repair(weight, bias, x, j, &mut z[j..j + S::N]);
                 v = s.load(out.add(j));
             }
             s.store(out.add(j), activate(s, epilogue, v));
@@ -43,10 +40,10 @@ pub(crate) fn finish<T: ExpConstants, S: Lanes<T>>(
     if rest > 0 {
         // SAFETY: full + rest is the length of z and of bias.
         unsafe {
-            let mut v = s.add(s.load_first(out.add(full), rest), s.load_first(bias.add(full), rest));
+            let mut v = s.add(s.load_first(out.add(full), rest), s.load_first(biases.add(full), rest));
             if !s.all_finite(v) {
                 s.store_first(out.add(full), v, rest);
-                repair(rows, x, full, &mut z[full..]);
+                repair(weight, bias, x, full, &mut z[full..]);
                 v = s.load_first(out.add(full), rest);
             }
             s.store_first(out.add(full), activate(s, epilogue, v), rest);
@@ -54,20 +51,20 @@ pub(crate) fn finish<T: ExpConstants, S: Lanes<T>>(
     }
 }
 
-/// Replaces those of `sums` that are not finite; the first belongs to row `first`.
+/// Replaces the sums that are not finite; `sums[0]` belongs to output `first`.
 #[cold]
 #[inline(never)]
-fn repair<T: Scalar>(rows: DenseRows<T>, x: &[T], first: usize, sums: &mut [T]) {
-    for (row, sum) in (first..).zip(sums).filter(|(_, sum)| !sum.is_finite()) {
-        *sum = saturating_sum(&rows.weight[row * x.len()..][..x.len()], x, rows.bias[row]);
+fn repair<T: Scalar>(weight: View<T>, bias: &[T], x: &[T], first: usize, sums: &mut [T]) {
+    for (j, sum) in (first..).zip(sums).filter(|(_, sum)| !sum.is_finite()) {
+        *sum = saturating_dot(weight.row(j), x, bias[j]);
     }
 }
 
-/// w . x + b computed so that nothing overflows on the way, then bounded to the finite values of `T`.
+/// w . x + b without intermediate overflow, clamped to the finite values of `T`.
 ///
-/// Both operands are scaled by a power of two to magnitudes of at most 2, and the sum is scaled back. What is lost
-/// to underflow is far below one rounding of the sum, which is at least as large as what overflowed.
-fn saturating_sum<T: Scalar>(w: &[T], x: &[T], b: T) -> T {
+/// Both vectors are scaled by a power of two to magnitudes of at most 2, and the sum is scaled back. The scaling
+/// underflows only terms far below one rounding error of the sum.
+fn saturating_dot<T: Scalar>(w: &[T], x: &[T], b: T) -> T {
     let (w_exponent, x_exponent) = (exponent(w), exponent(x));
     let scaled = |value: T, exponent: i32| scale_by_power_of_two(value.to_f64(), -exponent);
     let mut sum = scale_by_power_of_two(scaled(b, w_exponent), -x_exponent);
@@ -78,13 +75,13 @@ fn saturating_sum<T: Scalar>(w: &[T], x: &[T], b: T) -> T {
     T::from_f64(sum.clamp(-T::MAX.to_f64(), T::MAX.to_f64()))
 }
 
-/// The largest binary exponent among `values`, 0 where all are zero.
+/// The largest binary exponent among `values`; 0 if all are zero.
 fn exponent<T: Scalar>(values: &[T]) -> i32 {
     let largest = values.iter().fold(0.0, |m: f64, v| m.max(v.to_f64().abs()));
     if largest > 0.0 { largest.log2().floor() as i32 } else { 0 }
 }
 
-/// value * 2^exponent, in halves so that a large exponent does not overflow before the product does.
+/// value * 2^exponent, in two factors so that 2^exponent itself cannot overflow.
 fn scale_by_power_of_two(value: f64, exponent: i32) -> f64 {
     let half = exponent / 2;
     value * 2f64.powi(half) * 2f64.powi(exponent - half)
@@ -103,31 +100,4 @@ pub(crate) fn softmax<T: ExpConstants, S: Lanes<T>>(s: S, z: &mut [T]) {
     for v in z {
         *v = *v / sum;
     }
-}
-
-/// exp of every element, in place.
-///
-/// Not as a loop over any function: a closure has no CPU features, so none of the instructions that it is made of were
-/// inlined into it, and a register took 290 ns.
-#[inline(always)]
-pub(crate) fn exp<T: ExpConstants, S: Lanes<T>>(s: S, z: &mut [T]) {
-    let mut chunks = z.chunks_exact_mut(S::N);
-    for chunk in &mut chunks {
-        // SAFETY: a chunk has N elements.
-        unsafe { s.store(chunk.as_mut_ptr(), math::exp(s, s.load(chunk.as_ptr()))) };
-    }
-    let rest = chunks.into_remainder();
-    if !rest.is_empty() {
-        // SAFETY: the remainder has fewer than N elements.
-        unsafe { s.store_first(rest.as_mut_ptr(), math::exp(s, s.load_first(rest.as_ptr(), rest.len())), rest.len()) };
-    }
-}
-
-/// Whether no element is infinite or NaN.
-#[inline(always)]
-pub(crate) fn all_finite<T: Scalar, S: Lanes<T>>(s: S, z: &[T]) -> bool {
-    let chunks = z.chunks_exact(S::N);
-    let rest = chunks.remainder().iter().all(|v| v.is_finite());
-    // SAFETY: a chunk has N elements.
-    chunks.fold(true, |finite, chunk| finite & unsafe { s.all_finite(s.load(chunk.as_ptr())) }) && rest
 }

@@ -1,86 +1,77 @@
-//! One row in: y = activation(W x + b) * scale, limited by how fast the weights can be read.
+//! The product of a layer's weights with one row. Its speed is that of reading the weights.
 //!
-//! Weights in memory are read as runs of rows side by side, each from front to back, asking ahead by
-//! [`PREFETCH_BYTES`]; the few of a narrow layer as blocks of eight neighbouring rows, which needs no asking. Other
-//! weights are packed, see `plan`.
-//!
-//! Measured on 100 layers of 1024 x 1024 f32 (2 cores of a Granite Rapids class VM, 2026-11-24, medians, interleaved;
-//! ms for 1 / 2 threads; in huge pages as `workspace` asks for, then in small ones):
-//!
-//! | rows side by side | huge | small |
-//! | --- | --- | --- |
-//! | one row, no prefetch | 30.7 / 16.6 | 32.4 / 16.4 |
-//! | 8 neighbouring rows, prefetching the next block | 27.4 / 14.2 | 28.5 / 14.9 |
-//! | 8 neighbouring rows, no prefetch | 26.8 / 13.9 | 27.5 / 14.2 |
-//! | 1 run, 3 KiB ahead | 22.1 / 12.0 | 29.8 / 15.4 |
-//! | 2 runs, 3 KiB ahead | 22.5 / 12.2 | 27.0 / 14.0 |
-//! | 4 runs, 3 KiB ahead | 23.8 / 12.4 | 25.2 / 13.4 |
-//! | 8 runs, 3 KiB ahead | 25.0 / 12.8 | 25.8 / 13.7 |
-//!
-//! Also lost: asking for a line four pages ahead to warm the TLB (10 % slower), and non-temporal prefetches (three
-//! times slower).
+//! Weights in memory are read as [`STREAMS`] streams of rows side by side, each from front to back, with a prefetch
+//! [`PREFETCH_BYTES`] ahead. Weights in a cache are read in groups of neighbouring rows, without prefetch.
+//! Measured against other numbers of streams and distances: `rust/core/TUNING.md`, "Row streams and prefetch".
 
-use super::tile::{Ahead, tile};
+use super::dot_tile::{PrefetchDistance, dot_tile};
+use super::view::View;
 use crate::scalar::Scalar;
-use crate::simd::{BLOCK, Lanes};
+use crate::simd::{Lanes, N_SUMS};
 
-/// Where the weights come from, which decides in what order they are read.
+/// Where the weights are, which decides the order in which they are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Source {
-    /// A cache.
+pub(crate) enum WeightSource {
+    /// In a cache.
     Cache,
-    /// Main memory.
+    /// In main memory.
     Memory,
 }
 
-/// Runs of rows side by side.
-pub(crate) const RUNS: usize = 2;
+/// Streams of rows that are read side by side from memory.
+pub(crate) const STREAMS: usize = 2;
 
-/// How far ahead of each read its run is asked for.
+/// Neighbouring rows that are read together from a cache: enough independent multiply-adds to hide their latency.
+pub(crate) const GROUP_ROWS: usize = N_SUMS;
+
+/// The prefetch distance of each stream.
 const PREFETCH_BYTES: usize = 3072;
 
-/// `out[j] = weight[j] . x`; weight is (outputs, inputs), x (inputs,), out (outputs,).
+/// `out[j] = weight[j] . x`; weight is (outputs, inputs) without gaps between its rows, x (1, inputs), out (outputs,).
 #[inline(always)]
-pub(super) fn gemv<T: Scalar, S: Lanes<T>>(s: S, weight: &[T], x: &[T], source: Source, out: &mut [T]) {
+pub(super) fn gemv<T: Scalar, S: Lanes<T>>(s: S, weight: View<T>, x: View<T>, source: WeightSource, out: &mut [T]) {
     match source {
-        Source::Cache => in_blocks(s, weight, x, out),
-        Source::Memory => in_runs(s, weight, x, out),
+        WeightSource::Cache => in_groups(s, weight, x, out),
+        WeightSource::Memory => in_streams(s, weight, x, out),
     }
 }
 
-/// Run by run: rows i, i + n, i + 2 n, ... together, where n is the length of a run.
+/// Rows i, i + n, i + 2 n, ... together, where n is the number of rows in a stream.
 #[inline(always)]
-fn in_runs<T: Scalar, S: Lanes<T>>(s: S, weight: &[T], x: &[T], out: &mut [T]) {
-    let length = out.len() / RUNS;
-    let ahead = Ahead(PREFETCH_BYTES / size_of::<T>());
+fn in_streams<T: Scalar, S: Lanes<T>>(s: S, weight: View<T>, x: View<T>, out: &mut [T]) {
+    assert!(weight.rows() == out.len());
+    let length = out.len() / STREAMS;
+    let distance = PrefetchDistance(PREFETCH_BYTES / size_of::<T>());
     for i in 0..length {
-        let [sums] = tile::<T, S, RUNS, 1, true>(s, (&weight[i * x.len()..], length * x.len()), (x, 0), x.len(), ahead);
-        for (run, sum) in sums.into_iter().enumerate().take(RUNS) {
-            out[run * length + i] = sum;
+        // SAFETY: rows i, i + length, ... of the weights exist, since i < length.
+        let rows = unsafe { View::new(weight.at(i, 0), STREAMS, weight.cols(), length * weight.stride()) };
+        let [sums] = dot_tile::<T, S, STREAMS, 1, true>(s, rows, x, distance);
+        for (stream, sum) in sums.into_iter().enumerate().take(STREAMS) {
+            out[stream * length + i] = sum;
         }
     }
-    in_blocks(s, &weight[RUNS * length * x.len()..], x, &mut out[RUNS * length..]);
+    in_groups(s, weight.rows_from(STREAMS * length), x, &mut out[STREAMS * length..]);
 }
 
-/// In blocks of neighbouring rows.
+/// In groups of neighbouring rows.
 #[inline(always)]
-fn in_blocks<T: Scalar, S: Lanes<T>>(s: S, weight: &[T], x: &[T], out: &mut [T]) {
+fn in_groups<T: Scalar, S: Lanes<T>>(s: S, weight: View<T>, x: View<T>, out: &mut [T]) {
     let mut row = 0;
     while row < out.len() {
-        let (block, rest) = (&weight[row * x.len()..], &mut out[row..]);
-        row += match rest.len() {
-            BLOCK.. => rows::<T, S, BLOCK>(s, block, x, rest),
-            4.. => rows::<T, S, 4>(s, block, x, rest),
-            2.. => rows::<T, S, 2>(s, block, x, rest),
-            _ => rows::<T, S, 1>(s, block, x, rest),
+        let (weight, out) = (weight.rows_from(row), &mut out[row..]);
+        row += match out.len() {
+            GROUP_ROWS.. => group::<T, S, GROUP_ROWS>(s, weight, x, out),
+            4.. => group::<T, S, 4>(s, weight, x, out),
+            2.. => group::<T, S, 2>(s, weight, x, out),
+            _ => group::<T, S, 1>(s, weight, x, out),
         };
     }
 }
 
 /// The first R rows; returns R.
 #[inline(always)]
-fn rows<T: Scalar, S: Lanes<T>, const R: usize>(s: S, weight: &[T], x: &[T], out: &mut [T]) -> usize {
-    let [sums] = tile::<T, S, R, 1, false>(s, (weight, x.len()), (x, 0), x.len(), Ahead(0));
+fn group<T: Scalar, S: Lanes<T>, const R: usize>(s: S, weight: View<T>, x: View<T>, out: &mut [T]) -> usize {
+    let [sums] = dot_tile::<T, S, R, 1, false>(s, weight, x, PrefetchDistance(0));
     out[..R].copy_from_slice(&sums[..R]);
     R
 }

@@ -3,13 +3,13 @@
 use std::ops::Range;
 
 use super::dense::{self, Dense};
-use super::epilogue::{self, DenseRows};
-use super::gemm::Columns;
-use super::limits::{self, ReadPattern};
-use super::optimizer_update::{self, Slots, Update};
-use super::outer::{self, Left, Right, Sizes, Target};
+use super::elementwise::{self, Derivatives, Dropout};
+use super::epilogue;
+use super::optimizer_update::{self, ParameterArrays, Update};
 use super::pack;
-use super::rows::{self, Block, Dropout, Slopes};
+use super::packed_gemm;
+use super::peaks::{self, ReadPattern};
+use super::view::{Lhs, Out, Rhs, View, ViewMut};
 use crate::activation::Epilogue;
 use crate::error::{Error, Result};
 use crate::scalar::Scalar;
@@ -20,33 +20,33 @@ use crate::simd::{Isa, Lanes};
 /// table is right: it is handed out by [`kernels`], which checks that the CPU has the instruction set.
 pub struct Kernels<T> {
     isa: Isa,
-    dense: unsafe fn(&Dense<T>, Columns<T>),
+    dense: unsafe fn(&Dense<T>, ViewMut<T>),
     #[cfg_attr(not(test), allow(dead_code, reason = "the ULP tests call the functions by themselves"))]
-    finish: Finish<T>,
+    apply_epilogue: ApplyEpilogue<T>,
     softmax: unsafe fn(&mut [T]),
-    product: unsafe fn(Sizes, Left<T>, Right<T>, Target<T>),
-    panel: usize,
+    packed_gemm: unsafe fn(Lhs<T>, Rhs<T>, Out<T>),
+    nr: usize,
     registers: usize,
     all_finite: unsafe fn(&[T]) -> bool,
-    read: unsafe fn(&[T], ReadPattern) -> T,
+    read_memory: unsafe fn(&[T], ReadPattern) -> T,
     multiply_add: unsafe fn(usize) -> (T, usize),
     exp: unsafe fn(&mut [T]),
-    pack_transposed: unsafe fn(*const T, usize, Range<usize>, *mut T),
-    pack: unsafe fn(*const T, (usize, usize), Range<usize>, *mut T),
-    activate_rows: ActivateRows<T>,
-    slope_rows: unsafe fn(Block<T>, Slopes<T>),
-    drop_out: unsafe fn(u32, Dropout<T>, &mut [T], &mut [T]),
-    copy_and_sum_columns: unsafe fn(Block<T>, Block<T>, bool, &mut [T]),
-    copy_normal: unsafe fn(&[T], &mut [T]),
+    pack_transposed: unsafe fn(View<T>, Range<usize>, *mut T),
+    pack: unsafe fn(View<T>, Range<usize>, *mut T),
+    activation_forward: ActivationForward<T>,
+    activation_backward: unsafe fn(ViewMut<T>, Derivatives<T>),
+    apply_dropout: unsafe fn(u32, Dropout<T>, &mut [T], &mut [T]),
+    copy_and_sum_columns: unsafe fn(ViewMut<T>, ViewMut<T>, bool, &mut [T]),
+    copy_without_denormals: unsafe fn(&[T], &mut [T]),
     sum_of_squares: unsafe fn(&[T]) -> f64,
-    update: unsafe fn(&Update<T>, Slots<T>),
+    optimizer_update: unsafe fn(&Update<T>, ParameterArrays<T>),
 }
 
-/// The type of [`epilogue::finish`] without its token.
-type Finish<T> = unsafe fn(DenseRows<T>, &Epilogue<T>, &[T], &mut [T]);
+/// The type of [`epilogue::apply_epilogue`] without its token.
+type ApplyEpilogue<T> = unsafe fn(View<T>, &[T], &Epilogue<T>, &[T], &mut [T]);
 
-/// The type of [`rows::activate_rows`] without its token.
-type ActivateRows<T> = unsafe fn(&[T], &Epilogue<T>, Block<T>, Option<Block<T>>);
+/// The type of [`elementwise::activation_forward`] without its token.
+type ActivationForward<T> = unsafe fn(&[T], &Epilogue<T>, ViewMut<T>, Option<ViewMut<T>>);
 
 /// The element types that have kernels.
 pub trait Dispatch: Scalar {
@@ -75,17 +75,17 @@ impl<T: Scalar> Kernels<T> {
     /// # Safety
     /// `out` has as many rows as the inputs and as many columns as there are rows of weights, and nobody else uses them.
     #[inline]
-    pub(crate) unsafe fn dense(&self, work: &Dense<T>, out: Columns<T>) {
+    pub(crate) unsafe fn dense(&self, work: &Dense<T>, out: ViewMut<T>) {
         // SAFETY: the caller's promise; and `kernels` has checked that the CPU has the instruction set of this table,
         // so in the methods below.
         unsafe { (self.dense)(work, out) }
     }
 
     #[cfg(test)]
-    /// See [`epilogue::finish`].
-    pub(crate) fn finish(&self, rows: DenseRows<T>, epilogue: &Epilogue<T>, x: &[T], z: &mut [T]) {
+    /// See [`epilogue::apply_epilogue`].
+    pub(crate) fn apply_epilogue(&self, weight: View<T>, bias: &[T], epilogue: &Epilogue<T>, x: &[T], z: &mut [T]) {
         // SAFETY: as above.
-        unsafe { (self.finish)(rows, epilogue, x, z) }
+        unsafe { (self.apply_epilogue)(weight, bias, epilogue, x, z) }
     }
 
     /// See [`epilogue::softmax`].
@@ -94,19 +94,19 @@ impl<T: Scalar> Kernels<T> {
         unsafe { (self.softmax)(z) }
     }
 
-    /// See [`outer::product`].
+    /// See [`packed_gemm::packed_gemm`].
     ///
     /// # Safety
     /// As there.
     #[inline]
-    pub(crate) unsafe fn product(&self, sizes: Sizes, a: Left<T>, b: Right<T>, c: Target<T>) {
+    pub(crate) unsafe fn packed_gemm(&self, lhs: Lhs<T>, rhs: Rhs<T>, out: Out<T>) {
         // SAFETY: the caller's promise, and as above.
-        unsafe { (self.product)(sizes, a, b, c) }
+        unsafe { (self.packed_gemm)(lhs, rhs, out) }
     }
 
-    /// Columns of a panel of B in [`Kernels::product`].
-    pub(crate) fn panel(&self) -> usize {
-        self.panel
+    /// Columns of a nr of B in [`Kernels::packed_gemm`].
+    pub(crate) fn nr(&self) -> usize {
+        self.nr
     }
 
     /// Vector registers of the instruction set.
@@ -121,13 +121,13 @@ impl<T: Scalar> Kernels<T> {
         unsafe { (self.all_finite)(z) }
     }
 
-    /// See [`limits::read`].
-    pub(crate) fn read(&self, data: &[T], pattern: ReadPattern) -> T {
+    /// See [`peaks::read_memory`].
+    pub(crate) fn read_memory(&self, data: &[T], pattern: ReadPattern) -> T {
         // SAFETY: as above.
-        unsafe { (self.read)(data, pattern) }
+        unsafe { (self.read_memory)(data, pattern) }
     }
 
-    /// See [`limits::multiply_add`].
+    /// See [`peaks::multiply_add`].
     pub(crate) fn multiply_add(&self, rounds: usize) -> (T, usize) {
         // SAFETY: as above.
         unsafe { (self.multiply_add)(rounds) }
@@ -143,75 +143,75 @@ impl<T: Scalar> Kernels<T> {
     ///
     /// # Safety
     /// As there.
-    pub(crate) unsafe fn pack_transposed(&self, weight: *const T, inputs: usize, outputs: Range<usize>, to: *mut T) {
+    pub(crate) unsafe fn pack_transposed(&self, weight: View<T>, outputs: Range<usize>, to: *mut T) {
         // SAFETY: the caller's promise, and as above.
-        unsafe { (self.pack_transposed)(weight, inputs, outputs, to) }
+        unsafe { (self.pack_transposed)(weight, outputs, to) }
     }
 
-    /// See [`pack::pack`]; the sizes are (inputs, outputs).
+    /// See [`pack::pack`].
     ///
     /// # Safety
     /// As there.
-    pub(crate) unsafe fn pack(&self, weight: *const T, sizes: (usize, usize), outputs: Range<usize>, to: *mut T) {
+    pub(crate) unsafe fn pack(&self, weight: View<T>, outputs: Range<usize>, to: *mut T) {
         // SAFETY: the caller's promise, and as above.
-        unsafe { (self.pack)(weight, sizes, outputs, to) }
+        unsafe { (self.pack)(weight, outputs, to) }
     }
 
-    /// See [`rows::activate_rows`].
+    /// See [`elementwise::activation_forward`].
     ///
     /// # Safety
     /// As there.
-    pub(crate) unsafe fn activate_rows(
+    pub(crate) unsafe fn activation_forward(
         &self,
         bias: &[T],
         epilogue: &Epilogue<T>,
-        values: Block<T>,
-        slopes: Option<Block<T>>,
+        values: ViewMut<T>,
+        derivatives: Option<ViewMut<T>>,
     ) {
         // SAFETY: the caller's promise, and as above.
-        unsafe { (self.activate_rows)(bias, epilogue, values, slopes) }
+        unsafe { (self.activation_forward)(bias, epilogue, values, derivatives) }
     }
 
-    /// See [`rows::slope_rows`].
+    /// See [`elementwise::activation_backward`].
     ///
     /// # Safety
     /// As there.
-    pub(crate) unsafe fn slope_rows(&self, d: Block<T>, slopes: Slopes<T>) {
+    pub(crate) unsafe fn activation_backward(&self, d: ViewMut<T>, derivatives: Derivatives<T>) {
         // SAFETY: the caller's promise, and as above.
-        unsafe { (self.slope_rows)(d, slopes) }
+        unsafe { (self.activation_backward)(d, derivatives) }
     }
 
-    /// See [`rows::drop_out`].
-    pub(crate) fn drop_out(&self, key: u32, dropout: Dropout<T>, values: &mut [T], slopes: &mut [T]) {
+    /// See [`elementwise::apply_dropout`].
+    pub(crate) fn apply_dropout(&self, key: u32, dropout: Dropout<T>, values: &mut [T], derivatives: &mut [T]) {
         // SAFETY: as above.
-        unsafe { (self.drop_out)(key, dropout, values, slopes) }
+        unsafe { (self.apply_dropout)(key, dropout, values, derivatives) }
     }
 
-    /// See [`rows::copy_and_sum_columns`].
+    /// See [`elementwise::copy_and_sum_columns`].
     ///
     /// # Safety
     /// As there.
-    pub(crate) unsafe fn copy_and_sum_columns(&self, d: Block<T>, to: Block<T>, accumulate: bool, sums: &mut [T]) {
+    pub(crate) unsafe fn copy_and_sum_columns(&self, d: ViewMut<T>, to: ViewMut<T>, accumulate: bool, sums: &mut [T]) {
         // SAFETY: the caller's promise, and as above.
         unsafe { (self.copy_and_sum_columns)(d, to, accumulate, sums) }
     }
 
-    /// See [`rows::copy_normal`].
-    pub(crate) fn copy_normal(&self, from: &[T], to: &mut [T]) {
+    /// See [`elementwise::copy_without_denormals`].
+    pub(crate) fn copy_without_denormals(&self, from: &[T], to: &mut [T]) {
         // SAFETY: as above.
-        unsafe { (self.copy_normal)(from, to) }
+        unsafe { (self.copy_without_denormals)(from, to) }
     }
 
-    /// See [`rows::sum_of_squares`].
+    /// See [`elementwise::sum_of_squares`].
     pub(crate) fn sum_of_squares(&self, values: &[T]) -> f64 {
         // SAFETY: as above.
         unsafe { (self.sum_of_squares)(values) }
     }
 
-    /// See [`optimizer_update::update`].
-    pub(crate) fn update(&self, by: &Update<T>, slots: Slots<T>) {
+    /// See [`optimizer_update::optimizer_update`].
+    pub(crate) fn optimizer_update(&self, update: &Update<T>, arrays: ParameterArrays<T>) {
         // SAFETY: as above.
-        unsafe { (self.update)(by, slots) }
+        unsafe { (self.optimizer_update)(update, arrays) }
     }
 }
 
@@ -224,7 +224,7 @@ macro_rules! shells {
             use super::*;
 
             $(#[target_feature(enable = $features)])?
-            unsafe fn dense<T: ExpConstants>(work: &Dense<T>, out: Columns<T>)
+            unsafe fn dense<T: ExpConstants>(work: &Dense<T>, out: ViewMut<T>)
             where
                 $token: Lanes<T>,
             {
@@ -232,16 +232,16 @@ macro_rules! shells {
                 unsafe { dense::dense(<$token>::new(), work, out) }
             }
             $(#[target_feature(enable = $features)])?
-            unsafe fn product<T: ExpConstants>(sizes: Sizes, a: Left<T>, b: Right<T>, c: Target<T>)
+            unsafe fn packed_gemm<T: ExpConstants>(lhs: Lhs<T>, rhs: Rhs<T>, out: Out<T>)
             where $token: Lanes<T> {
                 // SAFETY: as above, and the caller's promise.
-                unsafe { outer::product(<$token>::new(), sizes, a, b, c) }
+                unsafe { packed_gemm::packed_gemm(<$token>::new(), lhs, rhs, out) }
             }
             $(#[target_feature(enable = $features)])?
-            unsafe fn finish<T: ExpConstants>(rows: DenseRows<T>, epilogue: &Epilogue<T>, x: &[T], z: &mut [T])
+            unsafe fn apply_epilogue<T: ExpConstants>(weight: View<T>, bias: &[T], epilogue: &Epilogue<T>, x: &[T], z: &mut [T])
             where $token: Lanes<T> {
                 // SAFETY: as above.
-                epilogue::finish(unsafe { <$token>::new() }, rows, epilogue, x, z)
+                epilogue::apply_epilogue(unsafe { <$token>::new() }, weight, bias, epilogue, x, z)
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn softmax<T: ExpConstants>(z: &mut [T]) where $token: Lanes<T> {
@@ -251,81 +251,81 @@ macro_rules! shells {
             $(#[target_feature(enable = $features)])?
             unsafe fn all_finite<T: ExpConstants>(z: &[T]) -> bool where $token: Lanes<T> {
                 // SAFETY: as above.
-                epilogue::all_finite(unsafe { <$token>::new() }, z)
+                elementwise::all_finite(unsafe { <$token>::new() }, z)
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn exp<T: ExpConstants>(z: &mut [T]) where $token: Lanes<T> {
                 // SAFETY: as above.
-                epilogue::exp(unsafe { <$token>::new() }, z)
+                elementwise::exp(unsafe { <$token>::new() }, z)
             }
             $(#[target_feature(enable = $features)])?
-            unsafe fn read<T: ExpConstants>(data: &[T], pattern: ReadPattern) -> T where $token: Lanes<T> {
+            unsafe fn read_memory<T: ExpConstants>(data: &[T], pattern: ReadPattern) -> T where $token: Lanes<T> {
                 // SAFETY: as above.
-                limits::read(unsafe { <$token>::new() }, data, pattern)
+                peaks::read_memory(unsafe { <$token>::new() }, data, pattern)
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn multiply_add<T: ExpConstants>(rounds: usize) -> (T, usize) where $token: Lanes<T> {
                 // SAFETY: as above.
-                limits::multiply_add(unsafe { <$token>::new() }, rounds)
+                peaks::multiply_add(unsafe { <$token>::new() }, rounds)
             }
 
             $(#[target_feature(enable = $features)])?
             unsafe fn pack_transposed<T: ExpConstants>(
-                weight: *const T, inputs: usize, outputs: Range<usize>, to: *mut T,
+                weight: View<T>, outputs: Range<usize>, to: *mut T,
             ) where $token: Lanes<T> {
                 // SAFETY: as above, and the caller's promise.
-                unsafe { pack::pack_transposed(<$token>::new(), weight, inputs, outputs, to) }
+                unsafe { pack::pack_transposed(<$token>::new(), weight, outputs, to) }
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn pack<T: ExpConstants>(
-                weight: *const T, sizes: (usize, usize), outputs: Range<usize>, to: *mut T,
+                weight: View<T>, outputs: Range<usize>, to: *mut T,
             ) where $token: Lanes<T> {
                 // SAFETY: as above, and the caller's promise.
-                unsafe { pack::pack(<$token>::new(), weight, sizes, outputs, to) }
+                unsafe { pack::pack(<$token>::new(), weight, outputs, to) }
             }
             $(#[target_feature(enable = $features)])?
-            unsafe fn activate_rows<T: ExpConstants>(
-                bias: &[T], epilogue: &Epilogue<T>, values: Block<T>, slopes: Option<Block<T>>,
+            unsafe fn activation_forward<T: ExpConstants>(
+                bias: &[T], epilogue: &Epilogue<T>, values: ViewMut<T>, derivatives: Option<ViewMut<T>>,
             ) where $token: Lanes<T> {
                 // SAFETY: as above, and the caller's promise.
-                unsafe { rows::activate_rows(<$token>::new(), bias, epilogue, values, slopes) }
+                unsafe { elementwise::activation_forward(<$token>::new(), bias, epilogue, values, derivatives) }
             }
             $(#[target_feature(enable = $features)])?
-            unsafe fn slope_rows<T: ExpConstants>(d: Block<T>, slopes: Slopes<T>) where $token: Lanes<T> {
+            unsafe fn activation_backward<T: ExpConstants>(d: ViewMut<T>, derivatives: Derivatives<T>) where $token: Lanes<T> {
                 // SAFETY: as above, and the caller's promise.
-                unsafe { rows::slope_rows(<$token>::new(), d, slopes) }
+                unsafe { elementwise::activation_backward(<$token>::new(), d, derivatives) }
             }
             $(#[target_feature(enable = $features)])?
-            unsafe fn drop_out<T: ExpConstants>(key: u32, dropout: Dropout<T>, values: &mut [T], slopes: &mut [T]) {
-                rows::drop_out(key, dropout, values, slopes)
+            unsafe fn apply_dropout<T: ExpConstants>(key: u32, dropout: Dropout<T>, values: &mut [T], derivatives: &mut [T]) {
+                elementwise::apply_dropout(key, dropout, values, derivatives)
             }
             $(#[target_feature(enable = $features)])?
-            unsafe fn copy_and_sum_columns<T: ExpConstants>(d: Block<T>, to: Block<T>, accumulate: bool, sums: &mut [T])
+            unsafe fn copy_and_sum_columns<T: ExpConstants>(d: ViewMut<T>, to: ViewMut<T>, accumulate: bool, sums: &mut [T])
             where $token: Lanes<T> {
                 // SAFETY: as above, and the caller's promise.
-                unsafe { rows::copy_and_sum_columns(<$token>::new(), d, to, accumulate, sums) }
+                unsafe { elementwise::copy_and_sum_columns(<$token>::new(), d, to, accumulate, sums) }
             }
             $(#[target_feature(enable = $features)])?
-            unsafe fn copy_normal<T: ExpConstants>(from: &[T], to: &mut [T]) {
-                rows::copy_normal(from, to)
+            unsafe fn copy_without_denormals<T: ExpConstants>(from: &[T], to: &mut [T]) {
+                elementwise::copy_without_denormals(from, to)
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn sum_of_squares<T: ExpConstants>(values: &[T]) -> f64 {
-                rows::sum_of_squares(values)
+                elementwise::sum_of_squares(values)
             }
             $(#[target_feature(enable = $features)])?
-            unsafe fn update<T: ExpConstants>(by: &Update<T>, slots: Slots<T>) where $token: Lanes<T> {
+            unsafe fn optimizer_update<T: ExpConstants>(update: &Update<T>, arrays: ParameterArrays<T>) where $token: Lanes<T> {
                 // SAFETY: as above.
-                optimizer_update::update(unsafe { <$token>::new() }, by, slots)
+                optimizer_update::optimizer_update(unsafe { <$token>::new() }, update, arrays)
             }
 
             pub(super) const fn table<T: ExpConstants>() -> Kernels<T> where $token: Lanes<T> {
                 Kernels {
                     isa: $isa,
-                    panel: outer::panel::<T, $token>(),
+                    nr: packed_gemm::nr::<T, $token>(),
                     registers: <$token as Lanes<T>>::REGISTERS,
-                    dense, product, finish, softmax, all_finite, exp, read, multiply_add, pack_transposed, pack,
-                    activate_rows, slope_rows, drop_out, copy_and_sum_columns, copy_normal, sum_of_squares, update,
+                    dense, packed_gemm, apply_epilogue, softmax, all_finite, exp, read_memory, multiply_add, pack_transposed, pack,
+                    activation_forward, activation_backward, apply_dropout, copy_and_sum_columns, copy_without_denormals, sum_of_squares, optimizer_update,
                 }
             }
         }

@@ -1,17 +1,21 @@
-//! Products of weights with one row (`gemv`) or with a batch (`gemm`), with bias and activation applied while the
-//! sums are in cache; those of training (`outer`, from weights that `pack` lays out) and what lies between them (`rows`);
-//! and the table of kernels per instruction set.
+//! The arithmetic of a layer, generic over the element type and the instruction set (`simd`).
+//!
+//! Start with `dense`, a layer's forward pass: it chooses between `gemv` (one row), `gemm` (a batch) and `packed_gemm`
+//! (weights in the panels that `pack` makes), and applies the `epilogue` (bias and activation) while the sums are in
+//! cache. Training also uses `elementwise` and `optimizer_update`. `view` has the operands of all of them, and `kernels`
+//! runs a kernel on an instruction set. Everything here runs on the calling thread.
 
 pub(crate) mod dense;
+mod dot_tile;
+pub(crate) mod elementwise;
 pub(crate) mod epilogue;
 pub(crate) mod gemm;
 pub(crate) mod gemv;
 pub(crate) mod kernels;
-pub(crate) mod limits;
 pub(crate) mod optimizer_update;
-pub(crate) mod outer;
 pub(crate) mod pack;
-pub(crate) mod rows;
-mod tile;
+pub(crate) mod packed_gemm;
+pub(crate) mod peaks;
 #[cfg(test)]
 mod ulp_tests;
+pub(crate) mod view;

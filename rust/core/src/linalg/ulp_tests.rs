@@ -1,13 +1,12 @@
-//! exp, tanh and sigmoid against correctly rounded values: at most 2 ULP, on every instruction set of this CPU.
+//! The error of exp, tanh and sigmoid on every instruction set of this CPU: at most 2 ULP.
 //!
-//! For f32 the reference is the value in f64, which is closer to the truth than 2^-20 ULP of f32, over a sample of
-//! all inputs or, in the ignored test that `make test-exhaustive` runs, over every one. For f64 it is arbitrary precision.
+//! The reference of f32 is the value in f64, whose error is below 2^-20 ULP of f32, for a sample of all inputs. The ignored
+//! test, which `make test-exhaustive` runs, covers every f32. The reference of f64 is computed in arbitrary precision.
 
 use astro_float::{BigFloat, Consts, RoundingMode};
 
-use super::epilogue::DenseRows;
-use super::kernels::Dispatch;
-use super::kernels::{Kernels, kernels};
+use super::kernels::{Dispatch, Kernels, kernels};
+use super::view::View;
 use crate::activation::{Activation, Epilogue};
 use crate::scalar::Scalar;
 use crate::simd::Isa;
@@ -26,7 +25,7 @@ enum Function {
 impl Function {
     const ALL: [Function; 3] = [Function::Exp, Function::Tanh, Function::Sigmoid];
 
-    /// What the lanes make of `x`, in place. tanh and sigmoid the way a layer calls them: after a product of 0.
+    /// Applies the function to `x` in place: tanh and sigmoid as the epilogue of a layer whose weights are 0.
     fn apply<T: Dispatch>(self, kernels: &Kernels<T>, x: &mut [T]) {
         let activation = match self {
             Function::Exp => return kernels.exp(x),
@@ -36,10 +35,10 @@ impl Function {
         let stabilizer = Stabilizer::new(EPSILON, EPSILON).unwrap();
         let epilogue = Epilogue { activation, scale: T::ONE, stabilizer };
         let (bias, weight) = (vec![T::ZERO; x.len()], vec![T::ZERO; x.len()]);
-        kernels.finish(DenseRows { weight: &weight, bias: &bias }, &epilogue, &[T::ONE], x);
+        kernels.apply_epilogue(View::contiguous(&weight, x.len(), 1), &bias, &epilogue, &[T::ONE], x);
     }
 
-    /// The argument as the function sees it: the stabilizer bounds that of sigmoid.
+    /// `x` clipped as the function clips it: sigmoid to the bounds of the stabilizer.
     fn argument<T: Scalar>(self, x: T) -> f64 {
         let high = Stabilizer::<T>::new(EPSILON, EPSILON).unwrap().exp_bounds().1.to_f64();
         if self == Function::Sigmoid { x.to_f64().max(-high) } else { x.to_f64() }
@@ -54,17 +53,17 @@ impl Function {
     }
 }
 
-/// |got - want| in units of the last place of `want` as an f32; 0 where both are the same infinity.
+/// |got - want| in units in the last place of `want` as an f32; 0 if both are NaN or the same infinity.
 fn ulp_f32(got: f32, want: f64) -> f64 {
     if got == want as f32 || (got.is_nan() && want.is_nan()) {
         return 0.0;
     }
-    // The exponent of `want`, but for f32's subnormals, which share that of its least normal number.
+    // The exponent of `want`; subnormal f32 have that of the least normal one.
     let exponent = ((want.to_bits() >> 52 & 0x7ff) as i32 - 1023).max(-126);
     (f64::from(got) - want).abs() * 2f64.powi(23 - exponent)
 }
 
-/// The larger of two (error, where); NaN is the largest.
+/// The larger of two (error, input); NaN is the largest error.
 fn worse<T>(a: (f64, T), b: (f64, T)) -> (f64, T) {
     if b.0 > a.0 || b.0.is_nan() { b } else { a }
 }
@@ -73,7 +72,7 @@ fn available() -> Vec<Isa> {
     Isa::ALL.into_iter().filter(|isa| isa.is_available()).collect()
 }
 
-/// The largest error of each instruction set over every `stride`th f32 whose bits are in `range`.
+/// The largest error, and its input, of each instruction set over every `stride`th f32 with bits in `range`.
 fn worst_f32(function: Function, range: std::ops::Range<u64>, stride: u64) -> Vec<(f64, f32)> {
     const CHUNK: usize = 1 << 16;
     let mut worst = vec![(0.0, 0.0); available().len()];
@@ -97,7 +96,7 @@ fn worst_f32(function: Function, range: std::ops::Range<u64>, stride: u64) -> Ve
 fn check_f32(stride: u64) {
     const HALF: u64 = 1 << 31;
     for function in Function::ALL {
-        // The positive and the negative numbers, a thread each.
+        // Positive and negative numbers, one thread for each.
         let halves = std::thread::scope(|scope| {
             [0..HALF, HALF..2 * HALF]
                 .map(|range| scope.spawn(move || worst_f32(function, range, stride)))
@@ -116,12 +115,12 @@ fn report<T: std::fmt::LowerExp>(isa: Isa, precision: &str, function: Function, 
 
 #[test]
 fn sampled_f32() {
-    // A prime: no pattern of bits is always or never hit.
+    // A prime, so that no bit pattern is always or never sampled.
     check_f32(4099);
 }
 
 #[test]
-#[ignore = "every f32: minutes; `make test-exhaustive`"]
+#[ignore = "tests every f32, which takes minutes; run by `make test-exhaustive`"]
 fn exhaustive_f32() {
     check_f32(1);
 }
@@ -155,7 +154,7 @@ fn f64_against_arbitrary_precision() {
     }
 }
 
-/// As [`ulp_f32`], the difference taken in arbitrary precision.
+/// |got - want| in units in the last place of `want` as an f64.
 fn ulp_f64(got: f64, want: &BigFloat) -> f64 {
     const ROUND: RoundingMode = RoundingMode::ToEven;
     let to_f64 = |value: &BigFloat| value.to_string().parse::<f64>().unwrap();
@@ -163,7 +162,7 @@ fn ulp_f64(got: f64, want: &BigFloat) -> f64 {
     if got == nearest {
         return 0.0;
     }
-    // In units of the last place, exact for both (and astro-float 0.9 misreads subnormal numbers).
+    // Scaled to units in the last place, which is exact, because astro-float 0.9 misreads subnormal numbers.
     let shift = 52 - (nearest.abs().log2().floor() as i32).max(-1022);
     let (first, second) = (2f64.powi(shift / 2), 2f64.powi(shift - shift / 2));
     let big = |value: f64| BigFloat::from_f64(value, 192);
@@ -171,12 +170,12 @@ fn ulp_f64(got: f64, want: &BigFloat) -> f64 {
     to_f64(&big(got * first * second).sub(&want, 192, ROUND).abs())
 }
 
-/// Every magnitude, the places where the reduction or the result changes its regime, and both signs.
+/// Numbers of every magnitude and both signs, and the points where the reduction or the result changes its regime.
 fn f64_inputs() -> Vec<f64> {
     let mut inputs =
         vec![0.0, 1e-300, f64::MIN_POSITIVE, f64::MAX, 709.78, 709.7827, -708.4, -745.13, -745.14, -746.0, 19.0, 19.1];
     for i in 0..4000 {
-        // Uniform in the range of exp, of tanh, and in the exponent.
+        // Uniform in the ranges of exp and tanh, and uniform exponents.
         let t = i as f64 * 0.618_033_988_749_895 % 1.0;
         inputs.extend([t * 1454.0 - 745.0, t * 40.0, t * 2.0, t * 0.7, (t * 60.0 - 58.0).exp2()]);
     }
@@ -186,7 +185,7 @@ fn f64_inputs() -> Vec<f64> {
 }
 
 #[test]
-fn exp_of_what_is_not_finite() {
+fn exp_of_infinity_nan_and_out_of_range() {
     for isa in available() {
         let mut values = [f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 89.5, -105.0];
         kernels(isa).unwrap().exp(&mut values);
@@ -196,7 +195,7 @@ fn exp_of_what_is_not_finite() {
 }
 
 #[test]
-fn the_measure_of_error_sees_a_wrong_last_place() {
+fn the_error_measure_detects_a_wrong_last_place() {
     assert_eq!(ulp_f32(1.0 + 3.0 * f32::EPSILON, 1.0), 3.0);
     assert_eq!(ulp_f32(0.0, f64::from(f32::from_bits(3))), 3.0);
     assert_eq!(ulp_f64(1.0 + 3.0 * f64::EPSILON, &BigFloat::from_f64(1.0, 192)), 3.0);

@@ -4,10 +4,9 @@ use std::ops::Range;
 
 use crate::activation::OutputActivation;
 use crate::error::{Error, Result};
-use crate::linalg::dense::Inputs;
-use crate::linalg::gemm::Columns;
 use crate::linalg::kernels::Dispatch;
 use crate::linalg::pack::row_stride;
+use crate::linalg::view::{View, ViewMut};
 use crate::matrix::{Matrix, MatrixMut};
 use crate::memory::with_scratch;
 use crate::network::Network;
@@ -79,7 +78,7 @@ impl<T: Dispatch> Network<T> {
             narrowest: self.layers().iter().map(Layer::outputs).min().unwrap_or(0),
             isa: self.isa(),
             registers: self.kernels().registers(),
-            panel: self.kernels().panel(),
+            nr: self.kernels().nr(),
         };
         Plan::new(shape, n_threads)
     }
@@ -140,7 +139,7 @@ impl<T: Dispatch> Network<T> {
     fn forward_block(
         &self,
         team: &Team,
-        mut x: Inputs<T>,
+        mut x: View<T>,
         (plan, packed): (&Plan, &PackedWeights<T>),
         hidden: &[Shared<T>; 2],
         out: &Shared<T>,
@@ -149,9 +148,9 @@ impl<T: Dispatch> Network<T> {
         for (l, layer) in self.layers().iter().enumerate() {
             let outputs = layer.outputs();
             let (target, stride) = if l == last { (out, outputs) } else { (&hidden[l % 2], self.stride(outputs)) };
-            let kernel = plan.kernel(x.rows, outputs);
-            team.for_each_range(outputs, self.kernels().panel(), OUTPUT_PIECES, |_, range| {
-                let columns = Columns { first: target.at(range.start).0, stride, width: range.len() };
+            let kernel = plan.kernel(x.rows(), outputs);
+            team.for_each_range(outputs, self.kernels().nr(), OUTPUT_PIECES, |_, range| {
+                let columns = ViewMut::new(target.at(range.start).0, x.rows(), range.len(), stride);
                 // SAFETY: each buffer holds a block of the widest hidden layer, `out` one of the last. A layer's input is only read
                 // while its output is written, and ranges are disjoint columns of the output.
                 unsafe {
@@ -161,15 +160,14 @@ impl<T: Dispatch> Network<T> {
             });
             if l < last {
                 // SAFETY: as above; the layer's output is complete.
-                let data = unsafe { std::slice::from_raw_parts(target.0, (x.rows - 1) * stride + outputs) };
-                x = Inputs { data, rows: x.rows, cols: outputs, stride };
+                x = unsafe { View::new(target.0, x.rows(), outputs, stride) };
             }
         }
     }
 
     /// Elements from one row of hidden values to the next.
     fn stride(&self, width: usize) -> usize {
-        row_stride::<T>(width, self.kernels().panel())
+        row_stride::<T>(width, self.kernels().nr())
     }
 
     fn outputs(&self) -> usize {

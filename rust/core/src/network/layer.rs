@@ -4,10 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::activation::Epilogue;
 use crate::error::{Error, Result};
-use crate::linalg::dense::{Dense, Inputs, Kernel};
-use crate::linalg::epilogue::DenseRows;
-use crate::linalg::gemm::Columns;
+use crate::linalg::dense::{Dense, Kernel};
 use crate::linalg::kernels::Kernels;
+use crate::linalg::view::{View, ViewMut};
 use crate::matrix::Matrix;
 use crate::memory::{Aligned, zeros};
 use crate::parallel::with_team;
@@ -159,15 +158,13 @@ pub(crate) unsafe fn dense_forward<T: Scalar>(
     kernels: &Kernels<T>,
     (layer, panels, kernel): (&Layer<T>, &[T], Kernel),
     share: std::ops::Range<usize>,
-    x: Inputs<T>,
+    x: View<T>,
     epilogue: &Epilogue<T>,
-    out: Columns<T>,
+    out: ViewMut<T>,
 ) {
-    let rows = DenseRows {
-        weight: &layer.weight[share.start * layer.inputs..share.end * layer.inputs],
-        bias: &layer.bias[share.clone()],
-    };
-    let panels = if kernel == Kernel::Outer { &panels[share.start * layer.inputs..] } else { &[] };
+    let weight = &layer.weight[share.start * layer.inputs..share.end * layer.inputs];
+    let weight = View::contiguous(weight, share.len(), layer.inputs);
+    let panels = if kernel == Kernel::PackedGemm { &panels[share.start * layer.inputs..] } else { &[] };
     // SAFETY: the caller's promise.
-    unsafe { kernels.dense(&Dense { rows, panels, x, epilogue, kernel }, out) }
+    unsafe { kernels.dense(&Dense { weight, bias: &layer.bias[share], panels, x, epilogue, kernel }, out) }
 }

@@ -1,8 +1,9 @@
-//! The weights of a network a second time, in the panels that `linalg/outer.rs` reads.
+//! The weights of a network a second time, in the panels that `linalg/packed_gemm.rs` reads.
 
 use crate::error::Result;
 use crate::linalg::kernels::Kernels;
 use crate::linalg::pack::panels_len;
+use crate::linalg::view::View;
 use crate::memory::{Aligned, zeros};
 use crate::network::layer::Layer;
 use crate::scalar::Scalar;
@@ -22,9 +23,12 @@ impl<T: Scalar> PackedWeights<T> {
                 return zeros("network", 0);
             }
             let (inputs, outputs) = (layer.inputs(), layer.outputs());
-            let mut panels = zeros("network", panels_len(inputs, outputs, kernels.panel()))?;
+            let mut panels = zeros("network", panels_len(inputs, outputs, kernels.nr()))?;
             // SAFETY: the panels were made for this layer, and are nobody else's.
-            unsafe { kernels.pack_transposed(layer.weight().as_ptr(), inputs, 0..outputs, panels.as_mut_ptr()) };
+            unsafe {
+                let weight = View::contiguous(layer.weight(), outputs, inputs);
+                kernels.pack_transposed(weight, 0..outputs, panels.as_mut_ptr());
+            }
             Ok(panels)
         };
         layers.iter().map(pack).collect::<Result<_>>().map(PackedWeights)

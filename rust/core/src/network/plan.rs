@@ -4,9 +4,9 @@ use std::fmt;
 
 use crate::linalg::dense::Kernel;
 use crate::linalg::gemm::{TILE_BATCH_ROWS, tile_weight_rows};
-use crate::linalg::gemv::{RUNS, Source};
-use crate::linalg::outer::{ROW_UNIT, tile_rows};
-use crate::simd::{BLOCK, Isa};
+use crate::linalg::gemv::{GROUP_ROWS, STREAMS, WeightSource};
+use crate::linalg::packed_gemm::{ROW_UNIT, mr};
+use crate::simd::Isa;
 
 /// Below so many multiply-adds a pass is over, in about 20 us at the rate of one core, before anything could be gained by
 /// handing on what it holds: another thread is not awake yet, and taking Python's lock back can cost more than it gave.
@@ -33,7 +33,7 @@ pub(crate) struct Shape {
     /// Vector registers of `isa`.
     pub registers: usize,
     /// Columns of a panel of packed weights.
-    pub panel: usize,
+    pub nr: usize,
 }
 
 impl Shape {
@@ -113,15 +113,15 @@ impl Plan {
     /// Whether the weights of a layer of `outputs` are packed: for every batch or for none, since the two ways of
     /// summing differ in their last bits.
     pub(crate) fn is_packed(&self, outputs: usize) -> bool {
-        self.shape.is_packed() && outputs > self.shape.panel / 2
+        self.shape.is_packed() && outputs > self.shape.nr / 2
     }
 
     /// For a block of `rows` rows and a layer of `outputs`.
     pub(crate) fn kernel(&self, rows: usize, outputs: usize) -> Kernel {
         match rows {
-            _ if self.is_packed(outputs) => Kernel::Outer,
-            1 if self.shape.is_packed() => Kernel::Gemv(Source::Cache),
-            1 => Kernel::Gemv(Source::Memory),
+            _ if self.is_packed(outputs) => Kernel::PackedGemm,
+            1 if self.shape.is_packed() => Kernel::Gemv(WeightSource::Cache),
+            1 => Kernel::Gemv(WeightSource::Memory),
             _ => Kernel::Gemm,
         }
     }
@@ -165,27 +165,27 @@ fn batch_block(batch: usize, row_bytes: usize) -> usize {
 impl Plan {
     /// A kernel in words, and why it.
     fn describe(&self, f: &mut fmt::Formatter, kernel: Kernel) -> fmt::Result {
-        let Shape { nbytes, isa, registers, panel, .. } = self.shape;
+        let Shape { nbytes, isa, registers, nr, .. } = self.shape;
         match kernel {
-            Kernel::Outer => {
+            Kernel::PackedGemm => {
                 let (nbytes, most) = (bytes(nbytes), bytes(PACKED_BYTES));
                 write!(
                     f,
-                    "outer on {}, from weights that are packed, since {nbytes} are at most {most}: ",
+                    "packed gemm on {}, from weights that are packed, since {nbytes} are at most {most}: ",
                     isa.name()
                 )?;
                 match self.block {
-                    1 => write!(f, "{} outputs at a time", 2 * panel),
-                    _ => write!(f, "{} rows by {panel} outputs at a time", tile_rows(registers)),
+                    1 => write!(f, "{} outputs at a time", 2 * nr),
+                    _ => write!(f, "{} rows by {nr} outputs at a time", mr(registers)),
                 }
             }
             Kernel::Gemv(source) => {
                 write!(f, "gemv on {}, since a row reads each weight once: ", isa.name())?;
                 match source {
-                    Source::Cache => write!(f, "{BLOCK} neighbouring rows at a time"),
-                    Source::Memory => write!(
+                    WeightSource::Cache => write!(f, "{GROUP_ROWS} neighbouring rows at a time"),
+                    WeightSource::Memory => write!(
                         f,
-                        "{RUNS} runs of rows side by side, asked for ahead, since {} of weights are read from memory",
+                        "{STREAMS} runs of rows side by side, asked for ahead, since {} of weights are read from memory",
                         bytes(nbytes)
                     ),
                 }
@@ -203,12 +203,12 @@ impl Plan {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Plan { shape: Shape { batch, nbytes, row_bytes, widest, narrowest, panel, .. }, available, .. } = *self;
+        let Plan { shape: Shape { batch, nbytes, row_bytes, widest, narrowest, nr, .. }, available, .. } = *self;
         let (kernel, narrow) = (self.kernel(self.block, widest), self.kernel(self.block, narrowest));
         write!(f, "kernel: ")?;
         self.describe(f, kernel)?;
         if narrow != kernel {
-            write!(f, "; for layers of at most {} outputs ", panel / 2)?;
+            write!(f, "; for layers of at most {} outputs ", nr / 2)?;
             self.describe(f, narrow)?;
         }
         write!(f, "\nblocks: ")?;
@@ -290,7 +290,7 @@ mod tests {
             narrowest: width.min(10),
             isa: Isa::Scalar,
             registers: 16,
-            panel: 32,
+            nr: 32,
         };
         Plan::new(shape, available)
     }
@@ -311,21 +311,21 @@ mod tests {
 
     #[test]
     fn rows_follow_the_weights_to_where_they_are() {
-        for (layers, source) in [(1, Source::Cache), (10, Source::Cache), (60, Source::Memory)] {
+        for (layers, source) in [(1, WeightSource::Cache), (10, WeightSource::Cache), (60, WeightSource::Memory)] {
             assert_eq!(plan(layers, 1024, 1, 1).kernel(1, 10), Kernel::Gemv(source));
         }
         assert_eq!(plan(1, 256, 8, 1).kernel(8, 0), Kernel::Gemm);
         assert_eq!(plan(100, 1024, 8, 1).kernel(8, 1024), Kernel::Gemm);
         // The last block of a batch.
-        assert_eq!(plan(1, 256, 9, 1).kernel(1, 0), Kernel::Gemv(Source::Cache));
+        assert_eq!(plan(1, 256, 9, 1).kernel(1, 0), Kernel::Gemv(WeightSource::Cache));
     }
 
     #[test]
     fn what_is_packed_does_not_depend_on_the_batch() {
         for batch in [1, 2, 256] {
             let kernel = |layers, outputs| plan(layers, 1024, batch, 2).kernel(batch, outputs);
-            assert_eq!((kernel(10, 1024), kernel(10, 17)), (Kernel::Outer, Kernel::Outer));
-            assert!(kernel(10, 16) != Kernel::Outer && kernel(100, 1024) != Kernel::Outer);
+            assert_eq!((kernel(10, 1024), kernel(10, 17)), (Kernel::PackedGemm, Kernel::PackedGemm));
+            assert!(kernel(10, 16) != Kernel::PackedGemm && kernel(100, 1024) != Kernel::PackedGemm);
         }
     }
 
@@ -334,7 +334,7 @@ mod tests {
         let text = plan(3, 64, 1, 2).to_string();
         assert_eq!(
             text,
-            "kernel: outer on scalar, from weights that are packed, since 48.8 KiB are at most 96.0 MiB: 64 outputs \
+            "kernel: packed gemm on scalar, from weights that are packed, since 48.8 KiB are at most 96.0 MiB: 64 outputs \
              at a time; for layers of at most 16 outputs gemv on scalar, since a row reads each weight once: 8 \
              neighbouring rows at a time\n\
              blocks: one row through all layers\n\

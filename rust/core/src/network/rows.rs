@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::linalg::dense::Inputs;
+use crate::linalg::view::View;
 use crate::matrix::Matrix;
 use crate::parallel::{Shared, Team};
 use crate::scalar::Scalar;
@@ -20,7 +20,7 @@ pub(crate) trait Rows<T>: Sync {
     ///
     /// # Safety
     /// `room` is as large as [`Rows::room`] says, and nothing else uses it while the result is alive.
-    unsafe fn read<'a>(&'a self, team: &Team, rows: Range<usize>, room: &Shared<T>) -> Inputs<'a, T>;
+    unsafe fn read<'a>(&'a self, team: &Team, rows: Range<usize>, room: &Shared<T>) -> View<'a, T>;
 }
 
 /// Rows that are read where they are; unless they lie whole pages apart, where those of a tile would compete for the
@@ -40,10 +40,10 @@ impl<T: Scalar> Rows<T> for Matrix<'_, T> {
         if crowded { rows * spread::<T>(self.cols()) } else { 0 }
     }
 
-    unsafe fn read<'a>(&'a self, team: &Team, rows: Range<usize>, room: &Shared<T>) -> Inputs<'a, T> {
+    unsafe fn read<'a>(&'a self, team: &Team, rows: Range<usize>, room: &Shared<T>) -> View<'a, T> {
         let (n, cols) = (rows.len(), self.cols());
         if self.room(n) == 0 {
-            return Inputs::contiguous(&self.data()[rows.start * cols..rows.end * cols], cols);
+            return View::contiguous(&self.data()[rows.start * cols..rows.end * cols], n, cols);
         }
         let stride = spread::<T>(cols);
         team.for_each_range(n, 1, 1, |_, range| {
@@ -53,7 +53,7 @@ impl<T: Scalar> Rows<T> for Matrix<'_, T> {
             }
         });
         // SAFETY: as above; nothing writes any more.
-        Inputs { data: unsafe { room.slice(0..n * stride) }, rows: n, cols, stride }
+        unsafe { View::new(room.0, n, cols, stride) }
     }
 }
 

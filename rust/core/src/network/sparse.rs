@@ -4,8 +4,8 @@
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::linalg::dense::Inputs;
 use crate::linalg::kernels::Kernels;
+use crate::linalg::view::View;
 use crate::matrix::Matrix;
 use crate::network::layer::check_all_finite;
 use crate::network::rows::Rows;
@@ -92,7 +92,7 @@ impl<T: Scalar> Rows<T> for Csr<'_, T> {
         rows * self.cols
     }
 
-    unsafe fn read<'a>(&'a self, team: &Team, rows: Range<usize>, room: &Shared<T>) -> Inputs<'a, T> {
+    unsafe fn read<'a>(&'a self, team: &Team, rows: Range<usize>, room: &Shared<T>) -> View<'a, T> {
         team.for_each_range(rows.len(), 1, 1, |_, range| {
             for row in range {
                 // SAFETY: the caller's promise; ranges are disjoint.
@@ -100,7 +100,7 @@ impl<T: Scalar> Rows<T> for Csr<'_, T> {
             }
         });
         // SAFETY: as above; nothing writes any more.
-        unsafe { Inputs::contiguous(room.slice(0..rows.len() * self.cols), self.cols) }
+        unsafe { View::contiguous(room.slice(0..rows.len() * self.cols), rows.len(), self.cols) }
     }
 }
 
@@ -133,7 +133,7 @@ impl<T: Scalar> Input<'_, T> {
     /// Row `i` in full, denormals as 0.
     pub(crate) fn copy_row(&self, kernels: &Kernels<T>, i: usize, out: &mut [T]) {
         match self {
-            Input::Dense(x) => kernels.copy_normal(x.row(i), out),
+            Input::Dense(x) => kernels.copy_without_denormals(x.row(i), out),
             Input::Sparse(x) => x.copy_row(i, out),
         }
     }

@@ -8,8 +8,8 @@
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::linalg::dense::Inputs;
 use crate::linalg::kernels::Dispatch;
+use crate::linalg::view::View;
 use crate::matrix::{Matrix, MatrixMut};
 use crate::network::Network;
 use crate::network::rows::Rows;
@@ -190,7 +190,7 @@ impl<S: Scalar, T: Scalar> Rows<T> for Transformed<'_, S> {
         rows * self.transformer.features
     }
 
-    unsafe fn read<'a>(&'a self, team: &Team, rows: Range<usize>, room: &Shared<T>) -> Inputs<'a, T> {
+    unsafe fn read<'a>(&'a self, team: &Team, rows: Range<usize>, room: &Shared<T>) -> View<'a, T> {
         let (columns, features) = (self.transformer.columns, self.transformer.features);
         let x = &self.x.data()[rows.start * columns..rows.end * columns];
         team.for_each_range(rows.len(), 1, 1, |_, range| {
@@ -199,7 +199,7 @@ impl<S: Scalar, T: Scalar> Rows<T> for Transformed<'_, S> {
             self.transformer.transform_rows(&x[range.start * columns..range.end * columns], out);
         });
         // SAFETY: as above; nothing writes any more.
-        unsafe { Inputs::contiguous(room.slice(0..rows.len() * features), features) }
+        unsafe { View::contiguous(room.slice(0..rows.len() * features), rows.len(), features) }
     }
 }
 

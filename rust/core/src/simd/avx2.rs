@@ -1,30 +1,30 @@
-//! Lanes of AVX2 with FMA: 8 f32 or 4 f64.
+//! [`Lanes`] for AVX2 with FMA: 8 f32 or 4 f64.
 
 use std::arch::x86_64::*;
 
-use super::{BLOCK, Lanes};
+use super::{Lanes, N_SUMS};
 
-/// The proof that this CPU has AVX2 and FMA.
+/// Proves that this CPU has AVX2 and FMA.
 #[derive(Clone, Copy)]
 pub(crate) struct Avx2(());
 
 impl Avx2 {
     /// # Safety
-    /// The CPU has AVX2 and FMA, and the caller is compiled for them.
+    /// The CPU has AVX2 and FMA, and the calling function is compiled for them.
     #[inline(always)]
     pub(crate) unsafe fn new() -> Self {
         Avx2(())
     }
 }
 
-/// Ones before zeros: the eight words from `8 - n` on have their first `n` set.
+/// Ones, then zeros: of the eight words from `8 - n` on, the first n are set.
 static MASK: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
 
-/// The mask of the first `bytes / 4` words of a register.
+/// The mask of the first `words` 32-bit words of a register.
 #[inline(always)]
 unsafe fn first_words(words: usize) -> __m256i {
     debug_assert!(words <= 8);
-    // SAFETY: at most eight words, so eight words from 8 - words on are inside MASK.
+    // SAFETY: `words` is at most 8, so the eight words from 8 - words on are inside MASK.
     unsafe { _mm256_loadu_si256(MASK.as_ptr().add(8 - words).cast()) }
 }
 
@@ -33,8 +33,8 @@ macro_rules! avx2 {
      $and:ident $andnot:ident $or:ident $blend:ident, $cmp:ident $movemask:ident, $shift:ident $to_int:ident $from_int:ident,
      $maskload:ident $maskstore:ident, $sums:ident,
      $unpack_low:ident $unpack_high:ident $halves:ident) => {
-        // SAFETY of every block here: the token proves that the CPU has the instructions; for the memory
-        // operations the caller promises the elements, and none of them needs alignment.
+        // SAFETY of all blocks here: the token proves that the CPU has the instructions. The callers of loads and
+        // stores promise the elements, and no instruction needs alignment.
         impl Lanes<$t> for Avx2 {
             one_intrinsic_each!($t, $v, $($one)*);
             const N: usize = $n;
@@ -42,12 +42,12 @@ macro_rules! avx2 {
 
             #[inline(always)]
             unsafe fn load_first(self, p: *const $t, n: usize) -> $v {
-                // SAFETY: as above; a masked load does not touch the elements behind n.
+                // SAFETY: as above; a masked load does not read the elements after n.
                 unsafe { $maskload(p, first_words(n * $words)) }
             }
             #[inline(always)]
             unsafe fn store_first(self, p: *mut $t, v: $v, n: usize) {
-                // SAFETY: as above; a masked store does not touch the elements behind n.
+                // SAFETY: as above; a masked store does not write the elements after n.
                 unsafe { $maskstore(p, first_words(n * $words), v) }
             }
             #[inline(always)]
@@ -77,17 +77,17 @@ macro_rules! avx2 {
             }
             #[inline(always)]
             fn all_finite(self, a: $v) -> bool {
-                // SAFETY: as above. Ordered "at most": false for NaN.
+                // SAFETY: as above. The ordered comparison is false for NaN.
                 unsafe { $movemask($cmp::<_CMP_LE_OQ>(Lanes::<$t>::abs(self, a), $set1($t::MAX))) == (1 << $n) - 1 }
             }
             #[inline(always)]
-            fn sums(self, a: [$v; BLOCK]) -> [$t; BLOCK] {
+            fn horizontal_sums(self, a: [$v; N_SUMS]) -> [$t; N_SUMS] {
                 // SAFETY: as above.
                 unsafe { $sums(a) }
             }
             #[inline(always)]
             fn interleave(self, a: $v, b: $v) -> ($v, $v) {
-                // SAFETY: as above. The unpacking works on each half by itself.
+                // SAFETY: as above. Unpacking works within each 128-bit half.
                 unsafe {
                     let (low, high) = ($unpack_low(a, b), $unpack_high(a, b));
                     ($halves::<0x20>(low, high), $halves::<0x31>(low, high))
@@ -115,33 +115,33 @@ avx2!(f64, __m256d, lanes 4 of 2 words,
     _mm256_slli_epi64 _mm256_castpd_si256 _mm256_castsi256_pd, _mm256_maskload_pd _mm256_maskstore_pd, sums_f64,
     _mm256_unpacklo_pd _mm256_unpackhi_pd _mm256_permute2f128_pd);
 
-/// The sums of eight registers by a tree of pairwise adds: 37 instructions instead of eight times seven.
+/// The sums over the lanes of eight registers, as a tree of pairwise adds: 37 instructions instead of eight times seven.
 ///
 /// # Safety
 /// The CPU has AVX2.
 #[inline(always)]
-pub(super) unsafe fn sums_f32(a: [__m256; BLOCK]) -> [f32; BLOCK] {
-    // SAFETY: the caller's promise; the array is as large as the register.
+pub(super) unsafe fn sums_f32(a: [__m256; N_SUMS]) -> [f32; N_SUMS] {
+    // SAFETY: the caller's promise; the array has the size of the register.
     unsafe {
-        // [a0 a0 a1 a1 | a0 a0 a1 a1], then [a0 a1 a2 a3 | a0 a1 a2 a3]: two partial sums of each, one a half.
+        // [a0 a0 a1 a1 | a0 a0 a1 a1], then [a0 a1 a2 a3 | a0 a1 a2 a3]: two partial sums of each, one in each half.
         let low = _mm256_hadd_ps(_mm256_hadd_ps(a[0], a[1]), _mm256_hadd_ps(a[2], a[3]));
         let high = _mm256_hadd_ps(_mm256_hadd_ps(a[4], a[5]), _mm256_hadd_ps(a[6], a[7]));
         let halves = (_mm256_permute2f128_ps::<0x20>(low, high), _mm256_permute2f128_ps::<0x31>(low, high));
-        let mut out = [0.0; BLOCK];
+        let mut out = [0.0; N_SUMS];
         _mm256_storeu_ps(out.as_mut_ptr(), _mm256_add_ps(halves.0, halves.1));
         out
     }
 }
 
-/// As [`sums_f32`], four registers at a time.
+/// The same as [`sums_f32`], four registers at a time.
 ///
 /// # Safety
 /// The CPU has AVX2.
 #[inline(always)]
-pub(super) unsafe fn sums_f64(a: [__m256d; BLOCK]) -> [f64; BLOCK] {
-    let mut out = [0.0; BLOCK];
+pub(super) unsafe fn sums_f64(a: [__m256d; N_SUMS]) -> [f64; N_SUMS] {
+    let mut out = [0.0; N_SUMS];
     for i in [0, 4] {
-        // SAFETY: the caller's promise; four elements from 0 or 4 on are inside `out`.
+        // SAFETY: the caller's promise; `out` has four elements from i on.
         unsafe {
             let (low, high) = (_mm256_hadd_pd(a[i], a[i + 1]), _mm256_hadd_pd(a[i + 2], a[i + 3]));
             let halves = (_mm256_permute2f128_pd::<0x20>(low, high), _mm256_permute2f128_pd::<0x31>(low, high));

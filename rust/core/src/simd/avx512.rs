@@ -1,16 +1,16 @@
-//! Lanes of AVX-512 (F, DQ, BW, VL): 16 f32 or 8 f64.
+//! [`Lanes`] for AVX-512 (F, DQ, BW, VL): 16 f32 or 8 f64.
 
 use std::arch::x86_64::*;
 
-use super::{BLOCK, Lanes, avx2};
+use super::{Lanes, N_SUMS, avx2};
 
-/// The proof that this CPU has AVX-512 F, DQ, BW and VL, AVX2 and FMA.
+/// Proves that this CPU has AVX-512 F, DQ, BW and VL, AVX2 and FMA.
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512(());
 
 impl Avx512 {
     /// # Safety
-    /// The CPU has AVX-512 F, DQ, BW and VL, AVX2 and FMA, and the caller is compiled for them.
+    /// The CPU has AVX-512 F, DQ, BW and VL, AVX2 and FMA, and the calling function is compiled for them.
     #[inline(always)]
     pub(crate) unsafe fn new() -> Self {
         Avx512(())
@@ -22,8 +22,8 @@ macro_rules! avx512 {
      $and:ident $andnot:ident $or:ident $blend:ident, $abs:ident $cmp:ident, $shift:ident $to_int:ident $from_int:ident,
      $maskload:ident $maskstore:ident, $low:ident $high:ident $half_add:ident, $half_sums:ident,
      $place:ident $load_places:ident $permute:ident) => {
-        // SAFETY of every block here: the token proves that the CPU has the instructions; for the memory
-        // operations the caller promises the elements, and none of them needs alignment.
+        // SAFETY of all blocks here: the token proves that the CPU has the instructions. The callers of loads and
+        // stores promise the elements, and no instruction needs alignment.
         impl Lanes<$t> for Avx512 {
             one_intrinsic_each!($t, $v, $($one)*);
             const N: usize = $n;
@@ -31,12 +31,12 @@ macro_rules! avx512 {
 
             #[inline(always)]
             unsafe fn load_first(self, p: *const $t, n: usize) -> $v {
-                // SAFETY: as above; a masked load does not touch the elements behind n.
+                // SAFETY: as above; a masked load does not read the elements after n.
                 unsafe { $maskload((1 << n) - 1, p) }
             }
             #[inline(always)]
             unsafe fn store_first(self, p: *mut $t, v: $v, n: usize) {
-                // SAFETY: as above; a masked store does not touch the elements behind n.
+                // SAFETY: as above; a masked store does not write the elements after n.
                 unsafe { $maskstore(p, (1 << n) - 1, v) }
             }
             #[inline(always)]
@@ -66,17 +66,17 @@ macro_rules! avx512 {
             }
             #[inline(always)]
             fn all_finite(self, a: $v) -> bool {
-                // SAFETY: as above. Ordered "at most": false for NaN.
+                // SAFETY: as above. The ordered comparison is false for NaN.
                 unsafe { $cmp::<_CMP_LE_OQ>(Lanes::<$t>::abs(self, a), $set1($t::MAX)) == $mask::MAX }
             }
             #[inline(always)]
-            fn sums(self, a: [$v; BLOCK]) -> [$t; BLOCK] {
+            fn horizontal_sums(self, a: [$v; N_SUMS]) -> [$t; N_SUMS] {
                 // SAFETY: as above.
                 unsafe { avx2::$half_sums(a.map(|v| $half_add($low(v), $high::<1>(v)))) }
             }
             #[inline(always)]
             fn interleave(self, a: $v, b: $v) -> ($v, $v) {
-                // Element i of both results comes from a[i / 2], or from b, which counts on from N.
+                // Where each element of the results comes from: i / 2 for element i / 2 of a, plus N for that of b.
                 const PLACES: [[$place; $n]; 2] = {
                     let (mut places, mut i) = ([[0; $n]; 2], 0);
                     while i < 2 * $n {

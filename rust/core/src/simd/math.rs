@@ -1,35 +1,36 @@
-//! exp, tanh and the logistic function on lanes: at most 2 ULP from the correctly rounded value, for f32 and f64.
+//! exp, tanh and the logistic function on lanes, in f32 and f64: at most 2 ULP from the correctly rounded value.
 //!
-//! All three rest on one reduction, x = k ln 2 + r with |r| <= ln(2) / 2 (Cody and Waite 1980, ln 2 in two parts so
-//! that k times the larger is exact), and one polynomial for exp(r) - 1. Its coefficients are those of the Chebyshev
-//! approximation of (exp(r) - 1 - r) / r^2, whose error is 5e-10 for f32 and 5e-19 for f64, far under half an ULP.
+//! All three use one reduction, x = k ln 2 + r with |r| <= ln(2) / 2 (Cody and Waite 1980, ln 2 in two parts so that k
+//! times the larger is exact), and one polynomial for exp(r) - 1. Its coefficients are the Chebyshev approximation of
+//! (exp(r) - 1 - r) / r^2, with an error of 5e-10 for f32 and 5e-19 for f64, far below half an ULP.
 
 use super::Lanes;
 use crate::scalar::Scalar;
 
 /// The constants of one element type.
 pub(crate) trait ExpConstants: Scalar {
-    /// Adding 1.5 * 2^(mantissa bits) rounds a small number to an integer, which then stands in the low bits.
+    /// 1.5 * 2^(mantissa bits). Adding it to a small number rounds that to an integer, in the low bits of the sum.
     const ROUND: Self;
-    /// [`ExpConstants::ROUND`] plus the bias of the exponent.
+    /// [`ExpConstants::ROUND`] plus the exponent bias.
     const ROUND_BIASED: Self;
     const LOG2_E: Self;
-    /// ln 2 to so few bits that k times it is exact, and the rest.
+    /// ln 2 in few enough bits that k times it is exact.
     const LN2_HIGH: Self;
+    /// ln 2 - LN2_HIGH
     const LN2_LOW: Self;
-    /// Beyond it exp is infinite; small enough that 2^k can still be made in two steps.
+    /// Above it exp is infinite. Small enough that 2^k is the product of two powers in range.
     const EXP_MAX: Self;
     /// Below it exp rounds to 0.
     const EXP_MIN: Self;
-    /// From here on tanh rounds to 1.
+    /// From it on tanh rounds to 1.
     const TANH_ONE: Self;
-    /// (exp(r) - 1 - r) / r^2 in powers of r, the constant first.
+    /// The coefficients of (exp(r) - 1 - r) / r^2 in powers of r, the constant first.
     const POLYNOMIAL: &'static [Self];
-    /// (tanh(x) / x - 1) / x^2 in powers of x^2, the constant first, for |x| below 0.3.
+    /// The coefficients of (tanh(x) / x - 1) / x^2 in powers of x^2, the constant first, for |x| below 0.3.
     const TANH_POLYNOMIAL: &'static [Self];
 }
 
-#[expect(clippy::excessive_precision, reason = "the digits that were computed; the compiler rounds them")]
+#[expect(clippy::excessive_precision, reason = "all computed digits; the compiler rounds them")]
 impl ExpConstants for f32 {
     const ROUND: f32 = 12_582_912.0;
     const ROUND_BIASED: f32 = 12_582_912.0 + 127.0;
@@ -79,8 +80,8 @@ impl ExpConstants for f64 {
     ];
 }
 
-/// (k, r, c) with x = k ln 2 + r, and exp(r) = 1 + r + c: k as a float, c small and with the rounding of r undone.
-/// |x| is small enough that k fits an exponent.
+/// (k, r, c) with x = k ln 2 + r and exp(r) = 1 + r + c. k is a whole number as a float; c is small, and compensates for
+/// the rounding error of r. |x| must be small enough for 2^k to be finite.
 #[inline(always)]
 fn reduce<T: ExpConstants, S: Lanes<T>>(s: S, x: S::V) -> (S::V, S::V, S::V) {
     let k = s.sub(s.mul_add(x, s.splat(T::LOG2_E), s.splat(T::ROUND)), s.splat(T::ROUND));
@@ -101,22 +102,22 @@ fn polynomial<T: Scalar, S: Lanes<T>>(s: S, coefficients: &[T], x: S::V) -> S::V
     value
 }
 
-/// 2^k for an integer k whose power is a normal number.
+/// 2^k for a whole number k, if 2^k is a normal number.
 #[inline(always)]
 fn power_of_two<T: ExpConstants, S: Lanes<T>>(s: S, k: S::V) -> S::V {
     s.low_bits_to_exponent(s.add(k, s.splat(T::ROUND_BIASED)))
 }
 
-/// exp(x) to 0.6 ULP; 0 or a subnormal far below, infinite above ln(MAX), NaN for NaN.
+/// exp(x) to 0.6 ULP: subnormal or 0 far below 0, infinite above ln(MAX), NaN for NaN.
 #[inline(always)]
 pub(crate) fn exp<T: ExpConstants, S: Lanes<T>>(s: S, x: S::V) -> S::V {
     let x = s.max(s.splat(T::EXP_MIN), s.min(s.splat(T::EXP_MAX), x));
     let (k, r, c) = reduce(s, x);
-    // 1 + r + c, with what is lost in 1 + r (Dekker 1971: 1 is the larger).
+    // 1 + r + c, compensated for the rounding error of 1 + r (Dekker 1971).
     let sum = s.add(s.splat(T::ONE), r);
     let lost = s.add(s.sub(s.splat(T::ONE), sum), r);
     let mantissa = s.add(sum, s.add(lost, c));
-    // In two steps, so that a result near the largest or below the smallest normal number goes over no infinity or zero.
+    // 2^k as two factors, so that no intermediate value overflows near MAX or underflows below MIN_POSITIVE.
     let half = s.sub(s.mul_add(k, s.splat(T::from_f64(0.5)), s.splat(T::ROUND)), s.splat(T::ROUND));
     let (first, second) = (power_of_two(s, half), power_of_two(s, s.sub(k, half)));
     s.mul(s.mul(mantissa, first), second)
@@ -125,15 +126,15 @@ pub(crate) fn exp<T: ExpConstants, S: Lanes<T>>(s: S, x: S::V) -> S::V {
 /// exp(x) - 1 for x <= 0, without the cancellation near 0.
 #[inline(always)]
 pub(crate) fn expm1_of_negative<T: ExpConstants, S: Lanes<T>>(s: S, x: S::V) -> S::V {
-    // From twice TANH_ONE on it rounds to -1.
+    // Below -2 TANH_ONE the result rounds to -1.
     let (k, r, c) = reduce(s, s.max(s.splat(-(T::TANH_ONE + T::TANH_ONE)), x));
     let power = power_of_two(s, k);
     s.mul_add(power, s.add(r, c), s.sub(power, s.splat(T::ONE)))
 }
 
-/// tanh(x) = t / (t + 2) with t = exp(2 |x|) - 1, and the sign of x.
+/// tanh(x) = t / (t + 2) with t = exp(2 |x|) - 1, with the sign of x.
 ///
-/// Below 0.3 the roundings of t, t + 2 and the quotient add up to 2.3 ULP; there it is x + x^3 P(x^2).
+/// For |x| below 0.3 the rounding errors of t, t + 2 and the quotient add up to 2.3 ULP, so x + x^3 P(x^2) is used there.
 #[inline(always)]
 pub(crate) fn tanh<T: ExpConstants, S: Lanes<T>>(s: S, x: S::V) -> S::V {
     let magnitude = s.min(s.splat(T::TANH_ONE), s.abs(x));
@@ -146,15 +147,29 @@ pub(crate) fn tanh<T: ExpConstants, S: Lanes<T>>(s: S, x: S::V) -> S::V {
     s.copysign(s.select_less(magnitude, s.splat(T::from_f64(0.3)), small, large), x)
 }
 
-/// 1 / (1 + exp(z)), where the caller has bounded z = -x; as exp(-z) / (1 + exp(-z)) above 0, which rounds less.
+/// The logistic function of x = -z, 1 / (1 + exp(z)), for a z that the caller has clipped to finite exp. For z > 0 it is
+/// computed as exp(-z) / (1 + exp(-z)), which rounds less.
 #[inline(always)]
 pub(crate) fn logistic_of_negated<T: ExpConstants, S: Lanes<T>>(s: S, z: S::V) -> S::V {
     let (zero, one) = (s.splat(T::ZERO), s.splat(T::ONE));
     let e = exp(s, s.sub(zero, s.abs(z)));
     let denominator = s.add(one, e);
     let q = s.div(s.select_less(zero, z, e, one), denominator);
-    // What 1 + e lost, times -dq/d(denominator) = q / denominator: without it up to 2.0 ULP, with it 1.8.
+    // The rounding error of 1 + e, times -dq/d(denominator) = q / denominator: 1.8 ULP instead of 2.0.
     let lost = s.sub(e, s.sub(denominator, one));
     let inverse = s.select_less(zero, z, s.sub(one, q), q);
     s.sub(q, s.mul(s.mul(q, inverse), lost))
+}
+
+/// v clamped to plus or minus `bound`; NaN stays NaN.
+#[inline(always)]
+pub(crate) fn clamp_magnitude<T: Scalar, S: Lanes<T>>(s: S, bound: T, v: S::V) -> S::V {
+    s.max(s.splat(-bound), s.min(s.splat(bound), v))
+}
+
+/// v^2 with v clamped to plus or minus `bound`.
+#[inline(always)]
+pub(crate) fn clamped_square<T: Scalar, S: Lanes<T>>(s: S, bound: T, v: S::V) -> S::V {
+    let v = clamp_magnitude(s, bound, v);
+    s.mul(v, v)
 }

@@ -1,13 +1,14 @@
-//! One lane type per instruction set behind one trait, and the choice between them.
+//! Vector operations: one token type per instruction set, all implementing [`Lanes`], and the choice between them.
 //!
-//! A kernel is written once, as an `#[inline(always)]` function over [`Lanes`], and instantiated per instruction
-//! set by a thin `#[target_feature]` shell (`linalg/kernels.rs`). `core::arch` appears in this folder alone.
+//! A kernel is written once, as an `#[inline(always)]` function over [`Lanes`], and instantiated for each instruction set
+//! by a thin `#[target_feature]` shell (`linalg/kernels.rs`). Start with [`Lanes`] below, then `portable`, the same in plain
+//! Rust; `math` has exp and tanh. Only this folder uses `core::arch`; it depends on `scalar` and `error`.
 
 use std::sync::OnceLock;
 
 use crate::error::{Error, Result};
 
-/// The methods of [`Lanes`] that are one intrinsic each, the same for every instruction set but for its name.
+/// The methods of [`Lanes`] that are a single intrinsic on every instruction set.
 macro_rules! one_intrinsic_each {
     ($t:ident, $v:ident, $splat:ident $load:ident $store:ident $add:ident $sub:ident $mul:ident $div:ident $min:ident
      $max:ident $sqrt:ident) => {
@@ -15,17 +16,17 @@ macro_rules! one_intrinsic_each {
 
         #[inline(always)]
         fn splat(self, x: $t) -> $v {
-            // SAFETY: the token proves that the CPU has the instruction; so in the methods below.
+            // SAFETY: the token proves that the CPU has the instruction; likewise in the methods below.
             unsafe { $splat(x) }
         }
         #[inline(always)]
         unsafe fn load(self, p: *const $t) -> $v {
-            // SAFETY: the token, and the caller's promise; no alignment is needed.
+            // SAFETY: the token, and the caller's promise; the instruction needs no alignment.
             unsafe { $load(p) }
         }
         #[inline(always)]
         unsafe fn store(self, p: *mut $t, v: $v) {
-            // SAFETY: the token, and the caller's promise; no alignment is needed.
+            // SAFETY: the token, and the caller's promise; the instruction needs no alignment.
             unsafe { $store(p, v) }
         }
         #[inline(always)]
@@ -75,42 +76,51 @@ pub(crate) mod math;
 pub(crate) mod neon;
 pub(crate) mod portable;
 
-/// Bytes in a cache line: what one prefetch asks for, and the least that two threads should share.
+/// Bytes in a cache line, the unit of a prefetch. Buffers of different threads should not share one.
 pub(crate) const CACHE_LINE: usize = 64;
 
-/// Registers that are summed across together, and rows that a one-row product reads together from a cache: enough
-/// chains of multiply-adds to hide a latency of four cycles on two ports.
-pub(crate) const BLOCK: usize = 8;
+/// Registers that [`Lanes::horizontal_sums`] reduces together. As many chains of multiply-adds hide a latency of four cycles
+/// on two ports.
+pub(crate) const N_SUMS: usize = 8;
 
 /// The vector operations of one instruction set on elements of type `T`.
 ///
-/// The implementing token is zero-sized and can only be made (`unsafe`) where the CPU has the instruction set;
-/// holding one is the proof that makes the arithmetic methods safe to call.
+/// The implementing token is zero-sized. Its constructor is `unsafe` and requires a CPU with the instruction set, so holding
+/// a token makes the arithmetic methods safe to call.
 ///
-/// `min` and `max` return the second operand if either is NaN, so "bound first, value second" lets NaN through.
+/// `min` and `max` return the second operand if either is NaN, so min(bound, value) keeps NaN.
 pub(crate) trait Lanes<T>: Copy {
     /// A register of [`Lanes::N`] elements.
     type V: Copy;
     /// Elements in a register.
     const N: usize;
-    /// Registers there are.
+    /// Vector registers of the instruction set.
     const REGISTERS: usize;
 
+    /// x in every lane.
     fn splat(self, x: T) -> Self::V;
+    /// The N elements at `p`, of any alignment.
+    ///
     /// # Safety
     /// `p` is valid for reading [`Lanes::N`] elements.
     unsafe fn load(self, p: *const T) -> Self::V;
-    /// The first `n` elements, zero behind them.
+    /// The n elements at `p`, and zeros in the other lanes.
+    ///
     /// # Safety
     /// `p` is valid for reading `n < N` elements.
     unsafe fn load_first(self, p: *const T, n: usize) -> Self::V;
+    /// Stores all lanes at `p`, of any alignment.
+    ///
     /// # Safety
     /// `p` is valid for writing [`Lanes::N`] elements.
     unsafe fn store(self, p: *mut T, v: Self::V);
+    /// Stores the first n lanes at `p`.
+    ///
     /// # Safety
     /// `p` is valid for writing `n < N` elements.
     unsafe fn store_first(self, p: *mut T, v: Self::V, n: usize);
-    /// [`Lanes::load_first`] of up to N.
+    /// [`Lanes::load_first`] for n up to and including N.
+    ///
     /// # Safety
     /// `p` is valid for reading `n <= N` elements.
     #[inline(always)]
@@ -118,7 +128,8 @@ pub(crate) trait Lanes<T>: Copy {
         // SAFETY: the caller's promise.
         unsafe { if n == Self::N { self.load(p) } else { self.load_first(p, n) } }
     }
-    /// [`Lanes::store_first`] of up to N.
+    /// [`Lanes::store_first`] for n up to and including N.
+    ///
     /// # Safety
     /// `p` is valid for writing `n <= N` elements.
     #[inline(always)]
@@ -131,33 +142,34 @@ pub(crate) trait Lanes<T>: Copy {
     fn sub(self, a: Self::V, b: Self::V) -> Self::V;
     fn mul(self, a: Self::V, b: Self::V) -> Self::V;
     fn div(self, a: Self::V, b: Self::V) -> Self::V;
-    /// a * b + c, with one rounding where the instruction set can.
+    /// a * b + c; rounded once if the instruction set has a fused multiply-add.
     fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     fn min(self, a: Self::V, b: Self::V) -> Self::V;
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
     /// Correctly rounded.
     fn sqrt(self, a: Self::V) -> Self::V;
     fn abs(self, a: Self::V) -> Self::V;
-    /// x where a < b, else y.
+    /// x in the lanes where a < b, y in the others.
     fn select_less(self, a: Self::V, b: Self::V, x: Self::V, y: Self::V) -> Self::V;
     /// |magnitude| with the sign of `sign`.
     fn copysign(self, magnitude: Self::V, sign: Self::V) -> Self::V;
-    /// The bits of each element moved left by the width of the mantissa: an integer in the low bits becomes an exponent.
+    /// The bits of each lane shifted left by the width of the mantissa, so that an integer in the low bits becomes the
+    /// exponent.
     fn low_bits_to_exponent(self, a: Self::V) -> Self::V;
-    /// Whether each element is neither infinite nor NaN.
+    /// Whether no lane is infinite or NaN.
     fn all_finite(self, a: Self::V) -> bool;
-    /// The sum over the elements of each of the eight registers, in a fixed order per instruction set.
-    fn sums(self, a: [Self::V; BLOCK]) -> [T; BLOCK];
-    /// a[0], b[0], a[1], b[1], ...: the first N of them and the rest.
+    /// The sum over the lanes of each register. The order of summation is fixed for each instruction set.
+    fn horizontal_sums(self, a: [Self::V; N_SUMS]) -> [T; N_SUMS];
+    /// a[0], b[0], a[1], b[1], ... in two registers: the first N and the last N of them.
     fn interleave(self, a: Self::V, b: Self::V) -> (Self::V, Self::V);
-    /// Asks for the cache line at `p`; any address is allowed.
+    /// Prefetches the cache line at `p`, which may be any address.
     fn prefetch(self, p: *const T);
 }
 
-/// An instruction set that kernels exist for.
+/// An instruction set with its own kernels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Isa {
-    /// Portable Rust; what the compiler makes of it.
+    /// Plain Rust, compiled for the baseline of the target.
     Scalar,
     /// x86-64 with AVX2 and FMA.
     Avx2,
@@ -168,7 +180,7 @@ pub enum Isa {
 }
 
 impl Isa {
-    /// All of them, from the plainest to the widest.
+    /// All instruction sets, from the narrowest to the widest.
     pub const ALL: [Isa; 4] = [Isa::Scalar, Isa::Neon, Isa::Avx2, Isa::Avx512];
 
     /// Its name in `TINYRS_ISA`.
@@ -181,7 +193,7 @@ impl Isa {
         }
     }
 
-    /// Whether this CPU has it.
+    /// Whether this CPU has the instruction set.
     pub fn is_available(self) -> bool {
         match self {
             Isa::Scalar => true,
@@ -195,7 +207,7 @@ impl Isa {
                     && is_x86_feature_detected!("avx512bw")
                     && is_x86_feature_detected!("avx512vl")
             }
-            // Part of every 64-bit ARM.
+            // Every 64-bit ARM CPU has NEON.
             #[cfg(target_arch = "aarch64")]
             Isa::Neon => true,
             #[allow(unreachable_patterns, reason = "which arms exist depends on the architecture")]
@@ -203,11 +215,11 @@ impl Isa {
         }
     }
 
-    /// The instruction set in use: the widest that this CPU has, or the one that the environment variable
-    /// `TINYRS_ISA` names. Read once.
+    /// The instruction set in use: the one that the environment variable `TINYRS_ISA` names, which is read once, or else
+    /// the widest that this CPU has.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if `TINYRS_ISA` names none that is known, or one that this CPU lacks.
+    /// [`Error::Invalid`] if `TINYRS_ISA` is not the name of an instruction set that this CPU has.
     pub fn active() -> Result<Isa> {
         static ACTIVE: OnceLock<Result<Isa>> = OnceLock::new();
         ACTIVE.get_or_init(|| choose(std::env::var("TINYRS_ISA").ok().as_deref())).clone()
@@ -220,7 +232,7 @@ fn choose(wanted: Option<&str>) -> Result<Isa> {
         None | Some("") => Ok(available().next_back().unwrap_or(Isa::Scalar)),
         Some(name) => available().find(|isa| isa.name() == name).ok_or_else(|| {
             let names: Vec<_> = available().map(Isa::name).collect();
-            Error::invalid("TINYRS_ISA", format!("one that this CPU has ({})", names.join(", ")), name)
+            Error::invalid("TINYRS_ISA", format!("an instruction set of this CPU ({})", names.join(", ")), name)
         }),
     }
 }
@@ -230,7 +242,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_widest_is_the_default_and_a_name_forces_one() {
+    fn the_widest_is_the_default_and_a_name_selects_one() {
         assert_eq!(choose(None).unwrap(), Isa::ALL.into_iter().rfind(|isa| isa.is_available()).unwrap());
         assert_eq!(choose(Some("scalar")).unwrap(), Isa::Scalar);
         for isa in Isa::ALL {
@@ -239,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_is_an_error_that_lists_the_known_ones() {
+    fn an_unknown_name_is_an_error_that_lists_the_available_ones() {
         let message = choose(Some("mmx")).unwrap_err().to_string();
         assert!(message.contains("TINYRS_ISA") && message.contains("scalar") && message.contains("mmx"), "{message}");
     }

@@ -1,16 +1,16 @@
-//! Lanes of 64-bit ARM's NEON: 4 f32 or 2 f64.
+//! [`Lanes`] for NEON on 64-bit ARM: 4 f32 or 2 f64.
 
 use std::arch::aarch64::*;
 
-use super::{BLOCK, Lanes};
+use super::{Lanes, N_SUMS};
 
-/// The proof that this CPU has NEON, which every 64-bit ARM has.
+/// Proves that this CPU has NEON, as every 64-bit ARM CPU does.
 #[derive(Clone, Copy)]
 pub(crate) struct Neon(());
 
 impl Neon {
     /// # Safety
-    /// The CPU has NEON, and the caller is compiled for it.
+    /// The CPU has NEON, and the calling function is compiled for it.
     #[inline(always)]
     pub(crate) unsafe fn new() -> Self {
         Neon(())
@@ -21,8 +21,8 @@ macro_rules! neon {
     ($t:ident, $v:ident, lanes $n:literal, ($($one:ident)*), $fma:ident, $abs:ident, $select:ident $dup_bits:ident,
      $lt:ident $le:ident $all:ident, $shift:ident $to_int:ident $from_int:ident, $sum:ident,
      $zip_first:ident $zip_rest:ident) => {
-        // SAFETY of every block here: the token proves that the CPU has the instructions; for the memory
-        // operations the caller promises the elements, and none of them needs alignment.
+        // SAFETY of all blocks here: the token proves that the CPU has the instructions. The callers of loads and
+        // stores promise the elements, and no instruction needs alignment.
         impl Lanes<$t> for Neon {
             one_intrinsic_each!($t, $v, $($one)*);
             const N: usize = $n;
@@ -48,7 +48,7 @@ macro_rules! neon {
             }
             #[inline(always)]
             fn mul_add(self, a: $v, b: $v, c: $v) -> $v {
-                // SAFETY: as above. NEON's addend comes first.
+                // SAFETY: as above. The addend is the first argument.
                 unsafe { $fma(c, a, b) }
             }
             #[inline(always)]
@@ -63,7 +63,7 @@ macro_rules! neon {
             }
             #[inline(always)]
             fn copysign(self, magnitude: $v, sign: $v) -> $v {
-                // SAFETY: as above. Bit by bit: the sign bit from the one, the rest from the other.
+                // SAFETY: as above. A bitwise select: the sign bit from `sign`, the other bits from `magnitude`.
                 unsafe { $select($dup_bits($t::to_bits(-0.0)), sign, magnitude) }
             }
             #[inline(always)]
@@ -73,11 +73,11 @@ macro_rules! neon {
             }
             #[inline(always)]
             fn all_finite(self, a: $v) -> bool {
-                // SAFETY: as above. "At most" is false for NaN; all ones where it holds.
+                // SAFETY: as above. The comparison is false for NaN.
                 unsafe { $all($le(Lanes::<$t>::abs(self, a), Lanes::<$t>::splat(self, $t::MAX))) }
             }
             #[inline(always)]
-            fn sums(self, a: [$v; BLOCK]) -> [$t; BLOCK] {
+            fn horizontal_sums(self, a: [$v; N_SUMS]) -> [$t; N_SUMS] {
                 // SAFETY: as above.
                 a.map(|v| unsafe { $sum(v) })
             }
@@ -89,7 +89,7 @@ macro_rules! neon {
             #[inline(always)]
             fn prefetch(self, p: *const $t) {
                 // The intrinsic is not stable.
-                // SAFETY: a prefetch reads no register but its address and never faults.
+                // SAFETY: a prefetch only uses the address and never faults.
                 unsafe {
                     std::arch::asm!("prfm pldl1keep, [{p}]", p = in(reg) p,
                         options(nostack, readonly, preserves_flags));
@@ -101,13 +101,13 @@ macro_rules! neon {
 
 #[inline(always)]
 unsafe fn all_u32(mask: uint32x4_t) -> bool {
-    // SAFETY: only called with the token of `Neon`.
+    // SAFETY: only called by the methods of a `Neon` token.
     unsafe { vminvq_u32(mask) == u32::MAX }
 }
 
 #[inline(always)]
 unsafe fn all_u64(mask: uint64x2_t) -> bool {
-    // SAFETY: only called with the token of `Neon`.
+    // SAFETY: only called by the methods of a `Neon` token.
     unsafe { (vgetq_lane_u64::<0>(mask) & vgetq_lane_u64::<1>(mask)) == u64::MAX }
 }
 

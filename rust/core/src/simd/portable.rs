@@ -1,15 +1,16 @@
-//! Lanes in plain Rust: 128 bits as an array, which the compiler turns into whatever the baseline has.
-//! Multiply and add round twice here: a fused one is a library call on CPUs without the instruction.
+//! [`Lanes`] in plain Rust: arrays of 128 bits, which the compiler vectorizes for the baseline of the target.
+//!
+//! `mul_add` rounds twice, because a fused one is a library call on CPUs without the instruction.
 
-use super::{BLOCK, Lanes};
+use super::{Lanes, N_SUMS};
 
-/// Portable Rust; available everywhere.
+/// The token for plain Rust, which needs no instruction set.
 #[derive(Clone, Copy)]
 pub(crate) struct Portable;
 
 impl Portable {
     /// # Safety
-    /// None needed; unsafe to have the signature of the other tokens.
+    /// No requirements; `unsafe` to have the same signature as the other tokens.
     #[inline(always)]
     pub(crate) unsafe fn new() -> Self {
         Portable
@@ -29,7 +30,7 @@ macro_rules! portable {
             }
             #[inline(always)]
             unsafe fn load(self, p: *const $t) -> Self::V {
-                // SAFETY: the caller's promise; the array has the layout of its elements, read_unaligned needs no more.
+                // SAFETY: the caller's promise; an array has the layout of its elements, and the read needs no alignment.
                 unsafe { p.cast::<Self::V>().read_unaligned() }
             }
             #[inline(always)]
@@ -106,7 +107,7 @@ macro_rules! portable {
                 a.iter().all(|x| x.is_finite())
             }
             #[inline(always)]
-            fn sums(self, a: [Self::V; BLOCK]) -> [$t; BLOCK] {
+            fn horizontal_sums(self, a: [Self::V; N_SUMS]) -> [$t; N_SUMS] {
                 a.map(|v| v.iter().sum())
             }
             #[inline(always)]

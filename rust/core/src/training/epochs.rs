@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::hash::shuffle;
-use crate::linalg::rows::Dropout;
+use crate::linalg::elementwise::Dropout;
 use crate::network::layer::Layer;
 use crate::parallel::{Gate, Shared, with_team};
 use crate::scalar::Scalar;

@@ -51,10 +51,10 @@ impl OptimizerConfig {
             Algorithm::Adam | Algorithm::AdamW => Rule::Adam {
                 beta1: t(self.beta1),
                 beta2: t(self.beta2),
-                rest1: t(1.0 - self.beta1),
-                rest2: t(1.0 - self.beta2),
-                correction1: t(1.0 / (1.0 - power(self.beta1, step))),
-                correction2: t(1.0 / (1.0 - power(self.beta2, step))),
+                one_minus_beta1: t(1.0 - self.beta1),
+                one_minus_beta2: t(1.0 - self.beta2),
+                bias_correction1: t(1.0 / (1.0 - power(self.beta1, step))),
+                bias_correction2: t(1.0 / (1.0 - power(self.beta2, step))),
                 epsilon: t(self.epsilon),
                 square_bound,
             },
@@ -215,14 +215,14 @@ impl<T: Scalar> OptimizerStep<T> {
     /// What it does to weights whose learning rate has this factor.
     pub(crate) fn weight_update(&self, factor: f64) -> Update<T> {
         let rate = self.rate * factor;
-        let (l2, shrink) =
+        let (l2, decay_factor) =
             if self.decoupled { (0.0, 1.0 - rate * self.weight_decay) } else { (self.weight_decay, 1.0) };
-        Update { l2: T::from_f64(l2), shrink: T::from_f64(shrink), ..self.bias_update(factor) }
+        Update { l2: T::from_f64(l2), decay_factor: T::from_f64(decay_factor), ..self.bias_update(factor) }
     }
 
     /// What it does to biases, which do not decay.
     pub(crate) fn bias_update(&self, factor: f64) -> Update<T> {
-        let (rate, gradient_factor) = (T::from_f64(self.rate * factor), T::from_f64(self.gradient_factor));
-        Update { rule: self.rule, rate, l2: T::ZERO, shrink: T::ONE, gradient_factor }
+        let (learning_rate, gradient_factor) = (T::from_f64(self.rate * factor), T::from_f64(self.gradient_factor));
+        Update { rule: self.rule, learning_rate, l2: T::ZERO, decay_factor: T::ONE, gradient_factor }
     }
 }

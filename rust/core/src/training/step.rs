@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::linalg::kernels::Kernels;
-use crate::linalg::optimizer_update::Slots;
-use crate::linalg::outer::ROW_UNIT;
+use crate::linalg::optimizer_update::ParameterArrays;
+use crate::linalg::packed_gemm::ROW_UNIT;
 use crate::network::sparse::Input;
 use crate::parallel::{Shared, Team, share};
 use crate::scalar::Scalar;
@@ -209,15 +209,18 @@ impl<T: Scalar> BatchRunner<'_, T> {
         let (weight_factor, bias_factor) = state.learning_rate_factors[l];
         // SAFETY: the caller's promise: these outputs are this member's, in all arrays.
         unsafe {
-            let slots = |range: Range<usize>, gradient: Shared<T>, of: fn(&Parameters<T>) -> Shared<T>| Slots {
-                parameters: of(&state.parameters[l]).slice(range.clone()),
-                gradient: gradient.slice(0..range.len()),
-                first: of(&state.first[l]).slice(range.clone()),
-                second: state.second.get(l).map_or(&mut [], |second| of(second).slice(range)),
-            };
+            let arrays =
+                |range: Range<usize>, gradient: Shared<T>, of: fn(&Parameters<T>) -> Shared<T>| ParameterArrays {
+                    parameters: of(&state.parameters[l]).slice(range.clone()),
+                    gradient: gradient.slice(0..range.len()),
+                    first_moment: of(&state.first[l]).slice(range.clone()),
+                    second_moment: state.second.get(l).map_or(&mut [], |second| of(second).slice(range)),
+                };
             let of_biases = gradient.bias.at(outputs.start);
-            self.kernels.update(&step.weight_update(weight_factor), slots(weights, of_weights, |p| p.weight));
-            self.kernels.update(&step.bias_update(bias_factor), slots(outputs.clone(), of_biases, |p| p.bias));
+            self.kernels
+                .optimizer_update(&step.weight_update(weight_factor), arrays(weights, of_weights, |p| p.weight));
+            self.kernels
+                .optimizer_update(&step.bias_update(bias_factor), arrays(outputs.clone(), of_biases, |p| p.bias));
             self.tape.pack(l, outputs);
         }
     }

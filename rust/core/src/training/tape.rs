@@ -10,40 +10,16 @@ use std::ops::Range;
 use crate::activation::{Activation, Epilogue};
 use crate::error::Result;
 use crate::hash::{DROPOUT, key};
+use crate::linalg::elementwise::{Derivatives, Dropout};
 use crate::linalg::kernels::Kernels;
-use crate::linalg::outer::{Left, Right, Sizes, Target};
 use crate::linalg::pack::{panels_len, row_stride};
-use crate::linalg::rows::{Block, Dropout, Slopes};
+use crate::linalg::view::{Lhs, Out, Rhs, View, ViewMut};
 use crate::memory::Arena;
 use crate::network::Network;
 use crate::network::sparse::Input;
 use crate::parallel::Shared;
 use crate::scalar::Scalar;
 use crate::simd::CACHE_LINE;
-
-/// A (rows, width) buffer whose rows have room for whole panels and do not all fall into the same sets of a cache.
-#[derive(Clone, Copy)]
-struct Buffer<T> {
-    first: Shared<T>,
-    stride: usize,
-    width: usize,
-}
-
-impl<T> Buffer<T> {
-    fn rows(&self, rows: &Range<usize>) -> Block<T> {
-        let first = self.first.at(rows.start * self.stride).0;
-        Block { first, stride: self.stride, rows: rows.len(), width: self.width }
-    }
-
-    /// Row `row` as a slice.
-    ///
-    /// # Safety
-    /// The row exists; nobody else uses it.
-    unsafe fn row<'a>(&self, row: usize) -> &'a mut [T] {
-        // SAFETY: the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(self.first.0.add(row * self.stride), self.width) }
-    }
-}
 
 /// The parameters of a layer, read by all members and written by one at a time, each output by one of them.
 #[derive(Clone, Copy)]
@@ -61,11 +37,11 @@ struct LayerTape<T> {
     epilogue: Epilogue<T>,
     parameters: Parameters<T>,
     /// What the layer puts out.
-    values: Buffer<T>,
+    values: ViewMut<T>,
     /// d(values)/d(sums), where the values do not tell it.
-    slopes: Option<Buffer<T>>,
+    derivatives: Option<ViewMut<T>>,
     /// dLoss/d(sums)
-    deltas: Buffer<T>,
+    deltas: ViewMut<T>,
     /// W^T in panels.
     forward: Shared<T>,
     /// W in panels, where dLoss/d(inputs) is wanted.
@@ -126,10 +102,10 @@ pub(crate) struct DropoutMask<T> {
     pub rows_before: usize,
 }
 
-/// Buffers for blocks of rows through a network.
+/// Buffers for blocks of rows through a network. Their rows are [`row_stride`] elements apart.
 pub(crate) struct Tape<T: Scalar> {
     kernels: &'static Kernels<T>,
-    input: Buffer<T>,
+    input: ViewMut<T>,
     layers: Vec<LayerTape<T>>,
     /// For each member, a stripe of deltas (rows, up to [`STRIPE`]).
     stripes: Shared<T>,
@@ -213,12 +189,12 @@ impl<T: Scalar> Tape<T> {
     /// Nobody else packs these outputs, and nobody writes their weights or reads the panels meanwhile.
     pub(crate) unsafe fn pack(&self, l: usize, share: Range<usize>) {
         let LayerTape { inputs, outputs, parameters, forward, backward, .. } = &self.layers[l];
-        let weight = parameters.weight.0.cast_const();
         // SAFETY: the caller's promise; the panels were made for this layer.
         unsafe {
-            self.kernels.pack_transposed(weight, *inputs, share.clone(), forward.0);
+            let weight = View::new(parameters.weight.0, *outputs, *inputs, *inputs);
+            self.kernels.pack_transposed(weight, share.clone(), forward.0);
             if let Some(backward) = backward {
-                self.kernels.pack(weight, (*inputs, *outputs), share, backward.0);
+                self.kernels.pack(weight, share, backward.0);
             }
         }
     }
@@ -250,26 +226,22 @@ impl<T: Scalar> Tape<T> {
         let mut input = self.input;
         let last = self.layers.len() - 1;
         for (l, layer) in self.layers.iter().enumerate() {
-            let sizes = Sizes { rows: rows.len(), columns: layer.outputs, sum: layer.inputs };
-            let x = input.rows(rows);
-            let values = layer.values.rows(rows);
-            let slopes = layer.slopes.map(|slopes| slopes.rows(rows));
-            let panel = self.kernels.panel();
+            let (x, values) = (input.row_range(rows.clone()), layer.values.row_range(rows.clone()));
+            let derivatives = layer.derivatives.map(|derivatives| derivatives.row_range(rows.clone()));
             // SAFETY: the caller's promise; buffers and panels were made for these sizes.
             unsafe {
-                self.kernels.product(
-                    sizes,
-                    Left { first: x.first, stride: x.stride, transposed: false },
-                    Right { first: layer.forward.0, stride: panel, panel_stride: panel * layer.inputs },
-                    Target { first: values.first, stride: values.stride, padded: true, accumulate: false },
+                self.kernels.packed_gemm(
+                    Lhs { stored: x.as_view(), transposed: false },
+                    Rhs::packed(layer.forward.0, self.kernels.nr(), layer.inputs),
+                    Out { matrix: values, padded: true, accumulate: false },
                 );
                 let bias = std::slice::from_raw_parts(layer.parameters.bias.0, layer.outputs);
-                self.kernels.activate_rows(bias, &layer.epilogue, values, slopes);
-                if let (Some(mask), Some(slopes), true) = (dropout_mask, layer.slopes, l < last) {
+                self.kernels.activation_forward(bias, &layer.epilogue, values, derivatives);
+                if let (Some(mask), Some(derivatives), true) = (dropout_mask, layer.derivatives, l < last) {
                     for row in rows.clone() {
                         let key =
                             key(mask.seed, &[DROPOUT, mask.batch_index, l as u32, (mask.rows_before + row) as u32]);
-                        self.kernels.drop_out(key, mask.dropout, layer.values.row(row), slopes.row(row));
+                        self.kernels.apply_dropout(key, mask.dropout, layer.values.row(row), derivatives.row(row));
                     }
                 }
             }
@@ -288,42 +260,39 @@ impl<T: Scalar> Tape<T> {
         unsafe {
             self.through_activation(last, rows);
             for l in (1..=last).rev() {
-                let below = self.layers[l - 1].deltas.rows(rows);
-                self.input_gradient(l, rows, (below.first, below.stride, true));
+                let below = self.layers[l - 1].deltas.row_range(rows.clone());
+                self.input_gradient(l, rows, Out { matrix: below, padded: true, accumulate: false });
                 self.through_activation(l - 1, rows);
             }
             if let Some(dx) = dx {
-                let width = self.input.width;
-                self.input_gradient(0, rows, (dx.at(rows.start * width).0, width, false));
+                let inputs = self.input.cols();
+                let dx = ViewMut::new(dx.at(rows.start * inputs).0, rows.len(), inputs, inputs);
+                self.input_gradient(0, rows, Out { matrix: dx, padded: false, accumulate: false });
             }
         }
     }
 
-    /// dX = dZ W of layer `l`, to (first, stride, padded).
-    unsafe fn input_gradient(&self, l: usize, rows: &Range<usize>, (first, stride, padded): (*mut T, usize, bool)) {
+    /// dX = dZ W of layer `l`.
+    unsafe fn input_gradient(&self, l: usize, rows: &Range<usize>, dx: Out<T>) {
         let layer = &self.layers[l];
         let Some(backward) = layer.backward else { return };
-        let (deltas, panel) = (layer.deltas.rows(rows), self.kernels.panel());
+        let deltas = layer.deltas.row_range(rows.clone());
         // SAFETY: the caller's promise; buffers and panels were made for these sizes.
         unsafe {
-            self.kernels.product(
-                Sizes { rows: rows.len(), columns: layer.inputs, sum: layer.outputs },
-                Left { first: deltas.first, stride: deltas.stride, transposed: false },
-                Right { first: backward.0, stride: panel, panel_stride: panel * layer.outputs },
-                Target { first, stride, padded, accumulate: false },
-            );
+            let lhs = Lhs { stored: deltas.as_view(), transposed: false };
+            self.kernels.packed_gemm(lhs, Rhs::packed(backward.0, self.kernels.nr(), layer.outputs), dx);
         }
     }
 
     /// The deltas of layer `l` by its values become those by its sums.
     unsafe fn through_activation(&self, l: usize, rows: &Range<usize>) {
         let layer = &self.layers[l];
-        let slopes = match layer.slopes {
-            Some(slopes) => Slopes::Kept(slopes.rows(rows)),
-            None => Slopes::Output(layer.epilogue.activation, layer.values.rows(rows)),
+        let derivatives = match layer.derivatives {
+            Some(derivatives) => Derivatives::Stored(derivatives.row_range(rows.clone())),
+            None => Derivatives::FromOutput(layer.epilogue.activation, layer.values.row_range(rows.clone())),
         };
         // SAFETY: the caller's promise; the buffers have the same sizes.
-        unsafe { self.kernels.slope_rows(layer.deltas.rows(rows), slopes) };
+        unsafe { self.kernels.activation_backward(layer.deltas.row_range(rows.clone()), derivatives) };
     }
 
     /// The gradients of the outputs `stripe` of layer `l`, dW = dZ^T X and db = sum(dZ) over the first `rows` rows,
@@ -345,28 +314,28 @@ impl<T: Scalar> Tape<T> {
         accumulate: bool,
     ) {
         let layer = &self.layers[l];
-        let x = if l == 0 { self.input } else { self.layers[l - 1].values }.rows(&(0..rows));
-        let all = layer.deltas.rows(&(0..rows));
-        let deltas = Block { first: all.first.wrapping_add(stripe.start), width: stripe.len(), ..all };
+        let x = if l == 0 { self.input } else { self.layers[l - 1].values }.row_range(0..rows);
+        let deltas = layer.deltas.row_range(0..rows).col_range(stripe.clone());
         let first = self.stripes.at(thread * self.rows * STRIPE).0;
         // Room for whole registers, which half a panel is a multiple of.
-        let copy = Block { first, stride: stripe.len().next_multiple_of(self.kernels.panel() / 2), ..deltas };
+        let stride = stripe.len().next_multiple_of(self.kernels.nr() / 2);
+        let copy = ViewMut::new(first, rows, stripe.len(), stride);
         // SAFETY: the caller's promise; the rows of x have room for whole panels, and a stripe is the member's own.
         unsafe {
             let db = layer.gradient.bias.slice(stripe.clone());
             self.kernels.copy_and_sum_columns(deltas, copy, accumulate, db);
-            self.kernels.product(
-                Sizes { rows: stripe.len(), columns: layer.inputs, sum: rows },
-                Left { first: copy.first, stride: copy.stride, transposed: true },
-                Right { first: x.first, stride: x.stride, panel_stride: self.kernels.panel() },
-                Target { first: to.0, stride: layer.inputs, padded: false, accumulate },
+            let dw = ViewMut::new(to.0, stripe.len(), layer.inputs, layer.inputs);
+            self.kernels.packed_gemm(
+                Lhs { stored: copy.as_view(), transposed: true },
+                Rhs::row_major(x.as_view(), self.kernels.nr()),
+                Out { matrix: dw, padded: false, accumulate },
             );
         }
     }
 }
 
 /// The input of a tape, its layers, and its members' own buffers.
-type Layout<T> = (Buffer<T>, Vec<LayerTape<T>>, Shared<T>, Option<ScratchGradients<T>>);
+type Layout<T> = (ViewMut<T>, Vec<LayerTape<T>>, Shared<T>, Option<ScratchGradients<T>>);
 
 /// The buffers of a tape one after the other from `start` on, and the elements they take.
 ///
@@ -378,7 +347,7 @@ fn lay_out<T: Scalar>(
     options: &TapeOptions,
     start: *mut T,
 ) -> (Layout<T>, usize) {
-    let (panel, rows) = (network.kernels().panel(), options.rows);
+    let (nr, rows) = (network.kernels().nr(), options.rows);
     let mut taken = 0usize;
     let mut take = |len: usize| {
         let first = Shared(start.wrapping_add(taken));
@@ -386,8 +355,8 @@ fn lay_out<T: Scalar>(
         taken = taken.saturating_add(len.next_multiple_of(CACHE_LINE / size_of::<T>()));
         first
     };
-    let stride = |width: usize| row_stride::<T>(width, panel);
-    let mut buffer = |width: usize| Buffer { first: take(rows * stride(width)), stride: stride(width), width };
+    let stride = |width: usize| row_stride::<T>(width, nr);
+    let mut buffer = |width: usize| ViewMut::new(take(rows * stride(width)).0, rows, width, stride(width));
     let input = buffer(network.layers()[0].inputs());
     let mut layers = Vec::new();
     for (l, layer) in network.layers().iter().enumerate() {
@@ -398,11 +367,11 @@ fn lay_out<T: Scalar>(
             }
             _ => *network.epilogue(l),
         };
-        let by_output = epilogue.scale == T::ONE && epilogue.activation.slope_from_output();
-        let keep_slopes = !by_output || (options.dropout && !is_last);
-        let mut buffer = |width: usize| Buffer { first: take(rows * stride(width)), stride: stride(width), width };
+        let by_output = epilogue.scale == T::ONE && epilogue.activation.has_derivative_from_output();
+        let store_derivatives = !by_output || (options.dropout && !is_last);
+        let mut buffer = |width: usize| ViewMut::new(take(rows * stride(width)).0, rows, width, stride(width));
         let (values, deltas) = (buffer(outputs), buffer(outputs));
-        let slopes = keep_slopes.then(|| buffer(outputs));
+        let derivatives = store_derivatives.then(|| buffer(outputs));
         let wants_backward = l > 0 || options.input_gradient;
         layers.push(LayerTape {
             inputs,
@@ -410,10 +379,10 @@ fn lay_out<T: Scalar>(
             epilogue,
             parameters: parameters[l],
             values,
-            slopes,
+            derivatives,
             deltas,
-            forward: take(panels_len(inputs, outputs, panel)),
-            backward: wants_backward.then(|| take(panels_len(outputs, inputs, panel))),
+            forward: take(panels_len(inputs, outputs, nr)),
+            backward: wants_backward.then(|| take(panels_len(outputs, inputs, nr))),
             gradient: Parameters { weight: take(outputs * inputs), bias: take(outputs) },
         });
     }
