@@ -1,4 +1,4 @@
-"""Which epoch is kept, and that it is learnt again from all rows."""
+"""The choice of the epoch to keep, and the refit on all rows up to it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss
 from tinyrs import TinyClassifier
-from tinyrs.tuning.epoch_selection import BestEpoch, half_a_standard_error, resting_epochs
+from tinyrs.tuning.epoch_selection import BestEpoch, SelectionRule, candidate_epochs, half_a_standard_error
 
 
 class Counter:
-    """A network whose parameters are how often it was trained."""
+    """Stands in for a network: its parameters are the number of the epoch."""
 
     def __init__(self) -> None:
         self.value: Any = 0
@@ -29,8 +29,7 @@ def kept(scores: list[float], epochs: Any, tolerance: float = 0.0) -> int:
     checkpoint = BestEpoch(
         network,  # type: ignore[arg-type]
         epochs,
-        score=lambda record: record["validation_score"],
-        tolerance=lambda _: tolerance,
+        SelectionRule(score=lambda record: record["validation_score"], tolerance=lambda _: tolerance),
     )
     for epoch, score in enumerate(scores):
         network.value = epoch
@@ -40,23 +39,23 @@ def kept(scores: list[float], epochs: Any, tolerance: float = 0.0) -> int:
     return epoch
 
 
-def test_a_schedule_of_cycles_rests_at_their_ends() -> None:
-    assert resting_epochs("coslog4", 15) == {0, 2, 6, 14}
-    assert resting_epochs("coslog4", 256) == {16, 50, 118, 255}
-    assert resting_epochs("coslog4", 2) == {0, 1}
-    assert resting_epochs("constant", 3) == {0, 1, 2}
+def test_the_candidates_of_a_cyclic_schedule_are_the_ends_of_its_cycles() -> None:
+    assert candidate_epochs("coslog4", 15) == {0, 2, 6, 14}
+    assert candidate_epochs("coslog4", 256) == {16, 50, 118, 255}
+    assert candidate_epochs("coslog4", 2) == {0, 1}
+    assert candidate_epochs("constant", 3) == {0, 1, 2}
 
 
-def test_the_best_epoch_is_kept_and_of_equals_the_last() -> None:
+def test_the_best_epoch_is_kept_and_the_last_of_equal_ones() -> None:
     assert kept([0.1, 0.3, 0.2], range(3)) == 1
     assert kept([0.3, 0.1, 0.3], range(3)) == 2
-    assert kept([0.1, 0.9, 0.2, 0.8], {0, 2}) == 3  # the last counts too
+    assert kept([0.1, 0.9, 0.2, 0.8], {0, 2}) == 3  # the last epoch is a candidate too
     assert kept([0.1, 0.9, 0.2, 0.1], {0, 2}) == 2
 
 
 def test_a_later_epoch_need_not_be_quite_as_good() -> None:
     assert kept([0.50, 0.48, 0.40], range(3), tolerance=0.05) == 1
-    # Not a slope to slide down: the best is what each is compared with.
+    # Tolerances do not add up: each epoch is compared with the best one.
     assert kept([0.50, 0.47, 0.44, 0.41], range(4), tolerance=0.05) == 1
     assert kept([0.50, 0.48, 0.60, 0.54], range(4), tolerance=0.05) == 2
     assert half_a_standard_error(100)(0.9) == pytest.approx(0.015)
@@ -67,8 +66,8 @@ def small(**options: Any) -> TinyClassifier:
     return TinyClassifier(**{"n_layers": 1, "width": 16, "max_iter": 15, "random_state": 0} | options)
 
 
-def of_all_rows(**options: Any) -> TinyClassifier:
-    """What would learn from all rows at once, with the seed that comes after that of the rows held out."""
+def on_all_rows(**options: Any) -> TinyClassifier:
+    """A classifier that trains on all rows, with the seed that `fit` draws after the seed of the split."""
     rng = np.random.RandomState(0)
     rng.randint(2**31 - 1)
     return small(early_stopping=False, random_state=rng, **options)
@@ -84,15 +83,15 @@ def test_a_refit_is_a_training_on_all_rows_up_to_the_epoch_kept(digits: Any, sto
         return len(seen) > stop
 
     model = small(callbacks=[callback], calibrate=False).fit(X, y)
-    # Those who watch see the first training, which has the rows held out.
+    # Callbacks see the first training only.
     assert seen == list(range(stop + 1))
     assert model.n_iter_ == len(model.loss_curve_) == stop + 1
     assert model.best_iteration_ == stop
-    again = of_all_rows(callbacks=[lambda record: record["epoch"] == stop]).fit(X, y)
+    again = on_all_rows(callbacks=[lambda record: record["epoch"] == stop]).fit(X, y)
     np.testing.assert_array_equal(model.predict_proba(X), again.predict_proba(X))
 
 
-def test_what_the_rows_held_out_tell_does_not_depend_on_the_refit(digits: Any) -> None:
+def test_epoch_and_temperature_do_not_depend_on_the_refit(digits: Any) -> None:
     once, twice = (small(refit=refit).fit(*digits) for refit in (False, True))
     assert once.temperature_ == twice.temperature_ != 1
     assert once.best_iteration_ == twice.best_iteration_
@@ -100,7 +99,7 @@ def test_what_the_rows_held_out_tell_does_not_depend_on_the_refit(digits: Any) -
     assert (once.predict_proba(digits[0]) != twice.predict_proba(digits[0])).any()
 
 
-def test_a_warm_start_leaves_the_rows_held_out_unknown(digits: Any) -> None:
+def test_a_warm_start_does_not_train_on_the_validation_rows(digits: Any) -> None:
     once, twice = (small(refit=refit, warm_start=True).fit(*digits).fit(*digits) for refit in (False, True))
     np.testing.assert_array_equal(once.predict_proba(digits[0]), twice.predict_proba(digits[0]))
 
@@ -111,7 +110,7 @@ def test_patience_ends_the_first_training_only(digits: Any) -> None:
     model = small(**options).fit(X, y)
     assert model.n_iter_ < 200
     stop = model.best_iteration_
-    again = of_all_rows(max_iter=200, callbacks=[lambda record: record["epoch"] == stop]).fit(X, y)
+    again = on_all_rows(max_iter=200, callbacks=[lambda record: record["epoch"] == stop]).fit(X, y)
     np.testing.assert_array_equal(model.predict_proba(X), again.predict_proba(X))
 
 
@@ -125,24 +124,24 @@ def test_more_rows_take_fewer_epochs() -> None:
     assert epochs == [256, 256, 128]
 
 
-def test_a_metric_of_ones_own_chooses_the_epoch(digits: Any) -> None:
+def test_a_custom_metric_chooses_the_epoch(digits: Any) -> None:
     X, y = digits
-    train, held_out = (X[:1200], y[:1200]), (X[1200:], y[1200:])
-    ratings: list[float] = []
+    train, validation = (X[:1200], y[:1200]), (X[1200:], y[1200:])
+    scores: list[float] = []
 
     def recall_of_the_ones(y_true: Any, y_proba: Any) -> float:
-        ratings.append(float((y_proba.argmax(axis=1) == y_true)[y_true == 1].mean()))
-        return ratings[-1]
+        scores.append(float((y_proba.argmax(axis=1) == y_true)[y_true == 1].mean()))
+        return scores[-1]
 
-    model = small(calibrate=False).fit(*train, eval_set=held_out, eval_metric=recall_of_the_ones)
-    assert len(ratings) == 4  # as often as the learning rate rests
-    ones = held_out[1] == 1
-    assert model.score(held_out[0][ones], held_out[1][ones]) == max(ratings)
-    by_loss = small(calibrate=False).fit(*train, eval_set=held_out, eval_metric="log_loss")
-    best = log_loss(held_out[1], by_loss.predict_proba(held_out[0]))
-    for epoch in resting_epochs("coslog4", 15):
+    model = small(calibrate=False).fit(*train, eval_set=validation, eval_metric=recall_of_the_ones)
+    assert len(scores) == 4  # once per candidate epoch
+    ones = validation[1] == 1
+    assert model.score(validation[0][ones], validation[1][ones]) == max(scores)
+    by_loss = small(calibrate=False).fit(*train, eval_set=validation, eval_metric="log_loss")
+    best = log_loss(validation[1], by_loss.predict_proba(validation[0]))
+    for epoch in candidate_epochs("coslog4", 15):
         stopped = small(calibrate=False, callbacks=[lambda record, epoch=epoch: record["epoch"] == epoch])
-        stopped.fit(*train, eval_set=held_out, eval_metric="log_loss")
-        assert best <= log_loss(held_out[1], stopped.predict_proba(held_out[0]))
+        stopped.fit(*train, eval_set=validation, eval_metric="log_loss")
+        assert best <= log_loss(validation[1], stopped.predict_proba(validation[0]))
     with pytest.raises(ValueError, match=r"eval_metric: expected one of .* or a callable, got 'auc'"):
         small().fit(X, y, eval_metric="auc")

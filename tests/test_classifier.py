@@ -1,4 +1,4 @@
-"""TinyClassifier: scikit-learn's own checks, any table, and what a user of MLPClassifier misses."""
+"""TinyClassifier: scikit-learn's estimator checks, tables of any library, and its own parameters."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def small(**options: Any) -> TinyClassifier:
 
 @pytest.fixture(scope="module")
 def table() -> tuple[pd.DataFrame, pd.Series]:
-    """Every kind of column, with holes; the label is a string that depends on two of them."""
+    """A table with all kinds of columns and missing values; the label depends on two of the columns."""
     rng = np.random.default_rng(0)
     n = 400
     frame = pd.DataFrame(
@@ -57,7 +57,7 @@ def table() -> tuple[pd.DataFrame, pd.Series]:
     return frame, pd.Series(label)
 
 
-def test_a_mixed_table_is_learnt_from_every_library(table: Any) -> None:
+def test_tables_of_every_library_give_the_same_model(table: Any) -> None:
     frame, label = table
     train, test = slice(0, 300), slice(300, None)
     want = None
@@ -108,7 +108,7 @@ def test_numbers_may_be_categories() -> None:
     ]
     assert scores[1] > 0.99 > scores[0]
     with pytest.raises(
-        ValueError, match="categorical_features: expected names or places of columns, got 'colour'"
+        ValueError, match="categorical_features: expected column names or indices, got 'colour'"
     ):
         small(categorical_features=["colour"]).fit(X, y)
 
@@ -135,12 +135,12 @@ def test_it_works_with_scikit_learns_tools(digits: Any) -> None:
         assert cross_val_score(small(), X, y, cv=2).min() > 0.8
 
 
-def test_metadata_routing_brings_the_sample_weight(digits: Any) -> None:
+def test_metadata_routing_passes_the_sample_weight(digits: Any) -> None:
     X, y = digits
     with config_context(enable_metadata_routing=True):
         model = small().set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
         result = cross_validate(model, X, y, params={"sample_weight": np.where(y < 5, 1.0, 0.0)}, cv=2)
-    # Rows that never counted are not learnt, nor scored.
+    # Rows of weight 0 are neither trained on nor scored.
     assert result["test_score"].min() > 0.8
 
 
@@ -169,10 +169,10 @@ def test_probabilities_are_calibrated() -> None:
         for on in (False, True)
     )
     assert plain.temperature_ == 1
-    assert calibrated.temperature_ < 1  # smoothing had made it too shy
+    assert calibrated.temperature_ < 1  # label smoothing had made it underconfident
     losses = [log_loss(y[2000:], model.predict_proba(X[2000:])) for model in (plain, calibrated)]
     assert losses[1] < losses[0]
-    # The temperature is inside the network, so all the ways to ask agree.
+    # The temperature is part of the network, so all methods agree.
     q = calibrated.predict_proba(X[2000:])
     np.testing.assert_allclose(np.exp(calibrated.predict_log_proba(X[2000:])), q, rtol=1e-4)
     np.testing.assert_allclose(
@@ -180,7 +180,7 @@ def test_probabilities_are_calibrated() -> None:
     )
 
 
-def test_several_labels_at_once() -> None:
+def test_multilabel() -> None:
     X, Y = make_multilabel_classification(600, n_classes=4, random_state=0)
     model = TinyClassifier(max_iter=40, random_state=0).fit(X[:400], Y[:400])
     assert model.predict_proba(X[400:]).shape == (200, 4)
@@ -188,13 +188,13 @@ def test_several_labels_at_once() -> None:
     assert (model.predict(X[400:]) == Y[400:]).mean() > 0.8
 
 
-def test_a_validation_set_of_ones_own(digits: Any) -> None:
+def test_eval_set(digits: Any) -> None:
     X, y = digits
     model = small(max_iter=8).fit(X[:1000], y[:1000], eval_set=(X[1000:], y[1000:]))
     assert model.validation_scores_ is not None
     assert len(model.validation_scores_) == len(model.loss_curve_) == model.n_iter_ == 8
     assert model.score(X[1000:], y[1000:]) == pytest.approx(max(model.validation_scores_))
-    with pytest.raises(ValueError, match="y: expected the classes of the training set, got also"):
+    with pytest.raises(ValueError, match="y: expected only classes of the training set, got "):
         small().fit(X, y, eval_set=(X[:3], [0, 1, 77]))
 
 
@@ -205,7 +205,7 @@ def test_callbacks_see_each_epoch_and_can_stop(digits: Any) -> None:
     assert {"loss", "validation_score", "samples_per_second"} <= set(seen[0])
 
 
-def test_partial_fit_takes_new_classes(digits: Any) -> None:
+def test_partial_fit_adds_new_classes(digits: Any) -> None:
     X, y = digits
     few = y < 6
     model = small(learning_rate_init=0.1)
@@ -225,13 +225,13 @@ def test_partial_fit_takes_new_classes(digits: Any) -> None:
 def test_fit_and_partial_fit_may_follow_each_other(digits: Any) -> None:
     X, y = digits
     model = small(max_iter=2).partial_fit(X, y)
-    # Other features, so other sizes: nothing of the first network may be left.
+    # The number of features differs, so nothing of the first network may be left.
     model.fit(X[:, :30], y).partial_fit(X[:, :30], y).partial_fit(X[:, :30], y)
     assert model.n_iter_ == 4
     assert model.predict(X[:5, :30]).shape == (5,)
 
 
-def test_a_warm_start_goes_on(digits: Any) -> None:
+def test_a_warm_start_continues(digits: Any) -> None:
     X, y = digits
     model = small(warm_start=True, max_iter=2, calibrate=False).fit(X, y)
     first = model.loss_curve_[0]
@@ -248,12 +248,12 @@ def test_few_rows_and_many_classes(rows: int, classes: int) -> None:
     assert set(model.predict(X)) <= set(y)
 
 
-def test_it_is_pickled_and_remembers_nothing_else(digits: Any) -> None:
+def test_pickling(digits: Any) -> None:
     X, y = digits
     model = small().fit(X, y)
     again = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
-    assert [w.shape for w in again.coefs_] == [(61, 32), (32, 10)]  # three pixels never vary
+    assert [w.shape for w in again.coefs_] == [(61, 32), (32, 10)]  # three pixels are constant
     assert [b.shape for b in again.intercepts_] == [(32,), (10,)]
     with pytest.raises(NotFittedError):
         small().predict(X)
@@ -278,6 +278,6 @@ def test_without_scikit_learn_the_import_says_what_to_install() -> None:
     assert "module 'tinyrs' has no attribute 'nothing'" in done.stdout
 
 
-def test_the_defaults_win_on_a_set_of_its_own() -> None:
+def test_the_defaults_are_accurate_on_wine() -> None:
     X, y = datasets.load_wine(return_X_y=True)
     assert cross_val_score(TinyClassifier(random_state=0), X, y, cv=5).mean() > 0.96

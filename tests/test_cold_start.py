@@ -1,4 +1,4 @@
-"""What a process needs from its start to its first prediction: no NumPy, and little else."""
+"""What a process imports between its start and its first prediction: not NumPy, and little else."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import pytest
 import tinyrs
 from tinyrs import Network, Predictor
 
-# What would take longer to import than all of tinyrs.
+# Modules that take longer to import than all of tinyrs.
 SLOW = {"numpy", "typing", "dataclasses", "json", "hashlib", "functools", "re", "threadpoolctl"}
 GOLDEN = Path(__file__).parent / "golden"
 
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
-    """What code prints in an interpreter without site-packages, where there is tinyrs and no NumPy."""
+    """Runs code in an interpreter that has tinyrs but not NumPy, and returns what it prints."""
     folder = tmp_path_factory.mktemp("packages")
     (folder / "tinyrs").symlink_to(Path(tinyrs.__file__).parent, target_is_directory=True)
 
@@ -39,7 +39,7 @@ def plain() -> Predictor:
     return Predictor(network, None, np.array(["no", "yes"]), feature_names=["x", "y", "z"])
 
 
-def test_a_model_is_loaded_and_asked_without_numpy(
+def test_a_model_loads_and_predicts_without_numpy(
     bare: Callable[[str], str], plain: Predictor, tmp_path: Path
 ) -> None:
     plain.save(tmp_path / "plain")
@@ -65,7 +65,9 @@ def test_a_model_is_loaded_and_asked_without_numpy(
     assert slow == "set()"
 
 
-def test_what_needs_numpy_says_so(bare: Callable[[str], str], plain: Predictor, tmp_path: Path) -> None:
+def test_methods_that_need_numpy_raise_without_it(
+    bare: Callable[[str], str], plain: Predictor, tmp_path: Path
+) -> None:
     plain.save(tmp_path / "plain")
     code = f"""
     import tinyrs

@@ -1,4 +1,4 @@
-"""Model files: what is saved comes back, and what is no model file is refused, whatever it holds."""
+"""Model files: saved models load again, and every other file raises ValueError, whatever it holds."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def predictor() -> Predictor:
     return made
 
 
-def test_a_predictor_predicts_what_its_classifier_does() -> None:
+def test_a_predictor_predicts_as_its_classifier() -> None:
     clf, (X, _) = classifier(), table()
     predictor = clf.predictor()
     want = clf.predict_proba(X)
@@ -70,7 +70,7 @@ def test_a_predictor_predicts_what_its_classifier_does() -> None:
     np.testing.assert_array_equal(predictor.predict_proba(row), want[1])
     np.testing.assert_array_equal(predictor.predict_proba(X.to_numpy()), want)
     assert predictor.predict(row) == clf.predict(X)[1]
-    # It is frozen: what the classifier learns later does not change it.
+    # Later training of the classifier does not change the predictor.
     clf.partial_fit(*table())
     np.testing.assert_array_equal(predictor.predict_proba(X), want)
     with pytest.raises(ValueError, match="X: expected 3 columns, got 2"):
@@ -101,7 +101,7 @@ def test_one_row_of_numbers(dtype: Any) -> None:
     [["a", "bb"], [3, -1], [True, False], [1.0, 2.0], np.array(["x", "y"], dtype=object), [3, 2**40]],
 )
 @pytest.mark.parametrize("precision", ["f32", "f64"])
-def test_what_is_saved_comes_back(tmp_path: Path, labels: Any, precision: str) -> None:
+def test_a_saved_classifier_loads_again(tmp_path: Path, labels: Any, precision: str) -> None:
     X, y = table()
     clf = TinyClassifier(width=8, max_iter=2, random_state=0, precision=precision)
     clf.fit(X, np.asarray(labels)[(y == "none").astype(int)])
@@ -119,7 +119,7 @@ def test_what_is_saved_comes_back(tmp_path: Path, labels: Any, precision: str) -
     assert again.read_bytes() == (tmp_path / "model.safetensors").read_bytes()
 
 
-def test_several_labels_come_back() -> None:
+def test_a_multilabel_predictor_loads_again() -> None:
     rng = np.random.default_rng(0)
     X = rng.normal(size=(100, 3))
     clf = TinyClassifier(width=8, max_iter=2, random_state=0).fit(X, (X > 0).astype(int))
@@ -131,7 +131,7 @@ def test_several_labels_come_back() -> None:
 
 @pytest.mark.parametrize("precision", ["f32", "f64"])
 @pytest.mark.parametrize("activation", ["relu", ["tanh", "selu"]])
-def test_a_network_comes_back(tmp_path: Path, precision: str, activation: Any) -> None:
+def test_a_saved_network_loads_again(tmp_path: Path, precision: str, activation: Any) -> None:
     network = Network([3, 5, 7, 2], activation=activation, precision=precision, activation_scale=0.5, seed=1)
     network.save(tmp_path / "network")
     for back in (tinyrs.load(str(tmp_path / "network")), pickle.loads(pickle.dumps(network))):
@@ -142,7 +142,7 @@ def test_a_network_comes_back(tmp_path: Path, precision: str, activation: Any) -
         np.testing.assert_array_equal(back.forward(X), network.forward(X))
 
 
-def test_pickle_and_joblib_go_through_the_bytes(tmp_path: Path, predictor: Predictor) -> None:
+def test_pickle_and_joblib_use_the_bytes_of_the_file(tmp_path: Path, predictor: Predictor) -> None:
     clf, (X, _) = classifier(), table()
     assert predictor.to_bytes() in pickle.dumps(predictor)
     joblib.dump(clf, tmp_path / "clf")
@@ -154,7 +154,7 @@ def test_pickle_and_joblib_go_through_the_bytes(tmp_path: Path, predictor: Predi
     assert repr(pickle.loads(pickle.dumps(predictor))) == repr(predictor)
 
 
-def test_it_can_be_read_by_others(predictor: Predictor) -> None:
+def test_other_tools_can_read_the_file(predictor: Predictor) -> None:
     data = predictor.to_bytes()
     size = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + size])
@@ -162,7 +162,7 @@ def test_it_can_be_read_by_others(predictor: Predictor) -> None:
     assert json.loads(header["__metadata__"]["tinyrs"])["model"]["feature_names"] == ["x", "colour", "y"]
 
 
-def test_a_file_holds_none_of_the_data() -> None:
+def test_a_file_does_not_contain_training_data() -> None:
     X, y = table()
     clf: Any = TinyClassifier(width=8, max_iter=1).fit(X[["x", "y"]], y)
     data = clf.predictor().to_bytes()
@@ -172,7 +172,7 @@ def test_a_file_holds_none_of_the_data() -> None:
     )
 
 
-def test_loading_needs_numpy_alone(tmp_path: Path, predictor: Predictor) -> None:
+def test_loading_needs_numpy_only(tmp_path: Path, predictor: Predictor) -> None:
     predictor.save(tmp_path / "model")
     code = """
         import sys
@@ -189,11 +189,11 @@ def test_loading_needs_numpy_alone(tmp_path: Path, predictor: Predictor) -> None
     )
 
 
-# What is no model file.
+# Invalid files.
 
 
 def rewritten(data: bytes, change: Any, tensors: Any = None) -> bytes:
-    """The file with its description changed, and a checksum that is right: what a stranger can do."""
+    """The file with its description changed and a valid checksum, as an attacker could write it."""
     metadata, held = tinyrs._tinyrs.read_safetensors(data)
     description = json.loads(metadata["tinyrs"])
     arrays = {name: np.array(tensor) for name, tensor in held.items()}
@@ -202,13 +202,13 @@ def rewritten(data: bytes, change: Any, tensors: Any = None) -> bytes:
     change(description)
     held = {name: Tensor(a.dtype.str, a.shape, a.tobytes()) for name, a in arrays.items()}
     description.pop("sha256", None)
-    with contextlib.suppress(ValueError):  # NaN is none of JSON's numbers, and has no checksum
+    with contextlib.suppress(ValueError):  # JSON has no NaN, so there is no checksum
         description["sha256"] = tinyrs._tinyrs.digest(json.dumps(description), held)
     return tinyrs._tinyrs.write_safetensors(held, {"tinyrs": json.dumps(description)})
 
 
 def put(*path: Any) -> Any:
-    """Sets the last of `path` at the place that the others name."""
+    """A change that sets the field at `path[:-1]` to `path[-1]`, or deletes it for KeyError."""
 
     def change(description: Any) -> None:
         at = description
@@ -225,7 +225,7 @@ def put(*path: Any) -> Any:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (put("format", 2), r"format: expected at most 1, got 2: written by tinyrs .*, this is"),
+        (put("format", 2), r"format: expected at most 1, got 2: the file was written by tinyrs .*, and"),
         (put("format", 0), r"format: expected a whole number from 1 to \d+, got 0"),
         (put("format", True), r"format: expected a whole number, got True"),
         (put("kind", "virus"), r'kind: expected "network", "checkpoint" or "predictor", got \'virus\''),
@@ -243,7 +243,7 @@ def put(*path: Any) -> Any:
         (put("model", "network", "activation_scale", 10**400), r"activation_scale: expected a float, got 10"),
         (put("model", "network", "epsilon_exp", KeyError), r"epsilon_exp: expected a float, got None"),
         (put("model", "classes", "values", ["a", "a", "b", "c"]), r"values: expected different classes"),
-        (put("model", "classes", "values", ["a"]), r"classes.values: expected 4 classes, as many as"),
+        (put("model", "classes", "values", ["a"]), r"classes.values: expected 4 classes, one per"),
         (put("model", "classes", "values", [[], {}, 1, 2]), r"classes.values: expected values of dtype"),
         (put("model", "classes", "dtype", "<i4,<i4"), r"classes.values: expected values of dtype '<i4,<i4'"),
         (put("model", "classes", "dtype", "object"), None),
@@ -259,7 +259,7 @@ def put(*path: Any) -> Any:
         (put("model", "training", None), r"model.training: expected an object, got None"),
     ],
 )  # fmt: skip
-def test_a_description_that_lies_is_refused(predictor: Predictor, change: Any, message: str | None) -> None:
+def test_an_invalid_description_raises(predictor: Predictor, change: Any, message: str | None) -> None:
     data = rewritten(predictor.to_bytes(), change)
     if message is None:
         loads(data)
@@ -279,12 +279,12 @@ def test_a_description_that_lies_is_refused(predictor: Predictor, change: Any, m
         ("numbers.column", np.array([0, -1]), "model: expected each of 3 columns once"),
         ("numbers.scale", np.array([1.0, np.inf]), "centre, scale: expected finite numbers"),
         ("numbers.scale", np.array([1.0, 0.0]), "model.network: expected 5 inputs"),
-        ("numbers.flagged", np.array([0, 2], np.uint8).view(bool), "flagged: expected zeros and ones"),
+        ("numbers.flagged", np.array([0, 2], np.uint8).view(bool), "flagged: expected bytes of 0 and 1"),
         ("self_test.rows", np.full((8, 3), np.inf), "self_test: expected finite numbers"),
         ("self_test.outputs", np.zeros((7, 4)), "self_test.outputs: expected float32 or float64 of shape"),
     ],
 )  # fmt: skip
-def test_tensors_that_lie_are_refused(predictor: Predictor, name: str, value: Any, message: str) -> None:
+def test_invalid_tensors_raise(predictor: Predictor, name: str, value: Any, message: str) -> None:
     data = rewritten(predictor.to_bytes(), lambda _: None, lambda arrays: arrays.update({name: value}))
     with pytest.raises(ValueError, match=f"^model file: .*{message}"):
         loads(data)
@@ -313,7 +313,7 @@ def header(text: bytes, data: bytes = b"") -> bytes:
         header(b'{"a":{"dtype":"BF16","shape":[],"data_offsets":[0,2]}}', b"ab"),
     ],
 )  # fmt: skip
-def test_what_is_no_model_file_is_refused(tmp_path: Path, data: bytes) -> None:
+def test_other_files_raise(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(ValueError, match=r"^model file: "):
         loads(data)
     (tmp_path / "file").write_bytes(data)
@@ -321,7 +321,7 @@ def test_what_is_no_model_file_is_refused(tmp_path: Path, data: bytes) -> None:
         tinyrs.load(tmp_path / "file")
 
 
-def test_mutated_files_are_refused_or_the_same(predictor: Predictor) -> None:
+def test_mutated_files_raise_or_load_unchanged(predictor: Predictor) -> None:
     data, rng, refused = predictor.to_bytes(), np.random.default_rng(0), 0
     for _ in range(10_000):
         mutated = bytearray(data)
@@ -350,7 +350,7 @@ def test_mutated_files_are_refused_or_the_same(predictor: Predictor) -> None:
 
 
 def paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The ways to everything in a JSON value."""
+    """The paths of all values inside a JSON value, and of the value itself."""
     inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [path, *(found for key, item in inside for found in paths(item, (*path, key)))]
 
@@ -364,8 +364,8 @@ JSON = st.recursive(
 
 @settings(max_examples=300, deadline=None)
 @given(value=st.dictionaries(st.text(), JSON).map(lambda value: json.loads(json.dumps(value))))
-def test_json_and_checksums_are_those_of_python(value: dict[str, Any]) -> None:
-    """Files of before are read, and others can check a file with the standard library."""
+def test_json_and_checksum_match_the_standard_library(value: dict[str, Any]) -> None:
+    """So old files still load, and a file can be checked with the standard library."""
     arrays: dict[str, Any] = {
         "b": np.arange(6.0, dtype=np.float32).reshape(2, 3),
         "a\u00e9": np.array([], np.int64),
@@ -388,7 +388,7 @@ def test_json_and_checksums_are_those_of_python(value: dict[str, Any]) -> None:
 
 
 def sorted_deeply(value: Any) -> Any:
-    """With the keys of every object in order."""
+    """`value` with the keys of every object sorted."""
     if isinstance(value, dict):
         return {key: sorted_deeply(value[key]) for key in sorted(value)}
     return [sorted_deeply(item) for item in value] if isinstance(value, list) else value
@@ -441,7 +441,7 @@ EXAMPLE = classifier().predictor().to_bytes()
 
 
 def test_memory_while_loading_is_bounded_by_the_file() -> None:
-    """A small file that claims much, in a process that may have 1 GiB more than it has now."""
+    """Small files with huge sizes in their description load in a process limited to 1 GiB more memory."""
     claims = [
         put("model", "n_columns", 2**31 - 1),
         put("model", "network", "n_layers", 2**31 - 1),
@@ -465,7 +465,7 @@ def test_a_kill_leaves_the_old_file_or_the_new(tmp_path: Path) -> None:
     code = """
         import sys, tinyrs
         networks = [tinyrs.Network([300, 300], seed=seed) for seed in (1, 2)]
-        networks[0].save(sys.argv[1])  # imports what it takes
+        networks[0].save(sys.argv[1])  # imports everything that is needed
         print("ready", flush=True)
         while True:
             for network in networks:
@@ -492,7 +492,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, predic
     path = tmp_path / "model"
     path.write_bytes(b"old")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # a full disk, nearly
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # acts like a full disk
     try:
         with pytest.raises(OSError, match="File too large"):
             predictor.save(path)
@@ -516,11 +516,11 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, predic
     assert stat.S_IMODE(new.stat().st_mode) == 0o666 & ~mask
 
 
-# Files last.
+# Compatibility.
 
 
 @pytest.mark.parametrize("file", sorted(GOLDEN.glob("*.safetensors")), ids=lambda file: file.stem)
-def test_files_of_all_versions_are_read(file: Path) -> None:
+def test_files_of_all_versions_load(file: Path) -> None:
     model = tinyrs.load(file)
     want = json.loads(file.with_suffix(".json").read_text())
     if isinstance(model, Network):
@@ -541,7 +541,7 @@ def test_there_are_files_of_this_version() -> None:
     assert kinds == {"network", "predictor"}
 
 
-def test_a_network_may_take_the_columns_as_they_are(tmp_path: Path) -> None:
+def test_a_predictor_without_preprocessing(tmp_path: Path) -> None:
     network = Network([3, 4, 2], output_activation="softmax", precision="f64", seed=1)
     predictor = Predictor(network, None, np.array(["a", "b"]), feature_names=["x", "y", "z"])
     X = np.random.default_rng(0).normal(size=(5, 3))
@@ -561,7 +561,7 @@ def test_a_network_may_take_the_columns_as_they_are(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("protocol", [3, 4, 5])
 def test_any_python_reads_a_pickle(predictor: Predictor, protocol: int) -> None:
-    """It is the bytes of a model file, and the name of what reads them."""
+    """A pickle holds the bytes of a model file and the name of the function that reads them."""
     data = pickle.dumps(predictor, protocol)
     arguments = [argument for _, argument, _ in pickletools.genops(data)]
     words = " ".join(argument for argument in arguments if isinstance(argument, str)).split()

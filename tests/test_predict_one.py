@@ -1,4 +1,4 @@
-"""One row without arrays: the numbers of `predict_proba`, from a dict or a sequence."""
+"""`predict_one` and `predict_proba_one`: one row from a dict or a sequence, without arrays."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def predictor(request: pytest.FixtureRequest) -> Predictor:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
-def test_a_row_alone_is_predicted_as_in_a_table(predictor: Predictor, row: list[Any]) -> None:
+def test_one_row_gives_the_same_bits_as_a_table(predictor: Predictor, row: list[Any]) -> None:
     table = np.empty((1, 3), dtype=object)
     table[0] = row
     want = predictor.predict_proba(table)[0]
@@ -65,7 +65,7 @@ def test_a_row_alone_is_predicted_as_in_a_table(predictor: Predictor, row: list[
 def test_categories_of_any_type(values: list[Any], as_frame: bool, n_values: int | None) -> None:
     rng = np.random.default_rng(0)
     if n_values and all(type(value) is int for value in values):
-        values = list(range(n_values))  # more than have a code of their own
+        values = list(range(n_values))  # more than MAX_CATEGORIES
     column = np.empty(600, dtype=object)
     column[:] = [values[i % len(values)] for i in range(600)]
     X: Any = np.empty((600, 2), dtype=object)
@@ -85,7 +85,7 @@ def test_categories_of_any_type(values: list[Any], as_frame: bool, n_values: int
             assert predictor.predict_proba(X[i]).tolist() == want[i].tolist()
 
 
-def test_labels_are_values_of_python() -> None:
+def test_labels_are_python_values() -> None:
     network = Network([2, 3], output_activation="softmax", seed=0)
     integers, floats = np.array([3, 5, 7], np.int8), np.array([0.1, 1.5, 2.5], np.float32)
     for classes in (integers, floats, np.array([2, "a", True], object), np.array(["x", "yy", "z"])):
@@ -99,7 +99,7 @@ def test_labels_are_values_of_python() -> None:
                 model.classes_[0] = 1
 
 
-def test_several_labels() -> None:
+def test_multilabel() -> None:
     network = Network([2, 4, 3], output_activation="sigmoid", seed=3)
     predictor = Predictor(network, None, np.array(["a", "b", "c"]), multilabel=True)
     seen = set()
@@ -118,22 +118,20 @@ def test_several_labels() -> None:
         (["a", "red", 1.0], TypeError, "X: expected a row of real numbers, got 'a' in column 0"),
         ([1.0, "red", [1.0]], TypeError, r"X: expected a row of real numbers, got \[1.0\] in column 2"),
         ([1.0, "red", float("inf")], ValueError, "X: expected finite f64 values, got inf at row 0, column 2"),
-        ({"x": 1.0, "y": 2.0}, ValueError, r"got a row without \['colour'\] and with \[\]"),
-        ({"x": 1.0, "y": 2.0, "color": "red"}, ValueError, r"without \['colour'\] and with \['color'\]"),
-        (dict.fromkeys([*COLUMNS, "z"], 1.0), ValueError, r"a row without \[\] and with \['z'\]"),
-        (pd.Series({"x": 1.0, "w": [2]}), ValueError, r"without \['colour', 'y'\] and with \['w'\]"),
+        ({"x": 1, "y": 2}, ValueError, r"X: missing columns: \['colour'\]; unexpected columns: \[\]"),
+        ({"x": 1, "y": 2, "color": "red"}, ValueError, r"\['colour'\]; unexpected columns: \['color'\]"),
+        (dict.fromkeys([*COLUMNS, "z"], 1.0), ValueError, r"columns: \[\]; unexpected columns: \['z'\]"),
+        (pd.Series({"x": 1.0, "w": [2]}), ValueError, r"columns: \['colour', 'y'\]; unexpected.*: \['w'\]"),
         (3.0, TypeError, "X: expected a row of values, got a float"),
     ],
 )  # fmt: skip
-def test_rows_that_do_not_fit_are_refused(
-    predictor: Predictor, row: Any, error: type[Exception], message: str
-) -> None:
+def test_invalid_rows_raise(predictor: Predictor, row: Any, error: type[Exception], message: str) -> None:
     for ask in (predictor.predict_one, predictor.predict_proba_one):
         with pytest.raises(error, match=message):
             ask(row)
 
 
-def test_a_network_alone() -> None:
+def test_forward_one_of_a_network() -> None:
     for precision in ("f32", "f64"):
         network = Network([3, 7, 2], precision=precision, seed=1)
         row = [0.1, -2, 3.5]

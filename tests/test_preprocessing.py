@@ -1,4 +1,4 @@
-"""What is learnt of columns, and what is made of them, against the same in NumPy."""
+"""The preprocessing of tables, compared with a specification in NumPy."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from tinyrs import Network
-from tinyrs.tabular.fitting import fit_categories, fit_columns, quantiles
-from tinyrs.tabular.kinds import is_missing
 from tinyrs.tabular.preprocessor import Preprocessor
+from tinyrs.tabular.preprocessor_fit import fit_categories, fit_table, quantiles
 from tinyrs.tabular.tables import Table
+from tinyrs.tabular.type_checks import is_missing
 
 
 def features(preprocessor: Preprocessor, encoded: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """The specification: (rows, columns) -> (rows, features), in float64."""
+    """The specification of `Preprocessor.transform`, in float64: (rows, columns) -> (rows, features)."""
     blocks: list[npt.NDArray[Any]] = []
     x = encoded.astype(np.float64)
     for number in preprocessor.numbers:
@@ -27,7 +27,7 @@ def features(preprocessor: Preprocessor, encoded: npt.NDArray[Any]) -> npt.NDArr
             with np.errstate(over="ignore"):
                 z = np.clip((x[:, number.column] - number.centre) * number.scale, -1e18, 1e18)
             blocks.append(np.nan_to_num(z / np.sqrt(1 + np.square(z / 3))))
-    blocks += [np.isnan(x[:, n.column]) for n in preprocessor.numbers if n.flagged]
+    blocks += [np.isnan(x[:, n.column]) for n in preprocessor.numbers if n.missing_indicator]
     for category in preprocessor.categories:
         blocks += [x[:, category.column] == code for code in range(category.n_codes)]
     return np.column_stack(blocks or [np.zeros(len(x))]).astype(np.float64)
@@ -48,7 +48,7 @@ def table() -> Table:
     return Table.read(frame)
 
 
-def test_quantiles_count_a_weight_as_so_many_rows() -> None:
+def test_a_weight_counts_in_quantiles_as_repeated_rows() -> None:
     rng = np.random.default_rng(0)
     column, weight = rng.normal(size=31), rng.integers(1, 5, 31)
     repeated = np.repeat(column, weight)
@@ -60,59 +60,59 @@ def test_quantiles_count_a_weight_as_so_many_rows() -> None:
 
 @pytest.mark.parametrize("precision", ["f32", "f64"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_features_are_those_of_the_specification(table: Table, precision: str, dtype: Any) -> None:
-    preprocessor = fit_columns(table)
+def test_features_match_the_specification(table: Table, precision: str, dtype: Any) -> None:
+    preprocessor = fit_table(table)
     encoded = preprocessor.encode(table).astype(dtype)
-    got = preprocessor.features(encoded, precision)
+    got = preprocessor.transform(encoded, precision)
     assert got.dtype == {"f32": np.float32, "f64": np.float64}[precision]
     want = features(preprocessor, encoded)
     assert got.shape == want.shape == (97, 2 + 1 + 3)
     np.testing.assert_allclose(got, want, rtol=3e-16 if precision == "f64" else 6e-8, atol=0)
-    np.testing.assert_array_equal(preprocessor.features(encoded[5], precision), got[5])
+    np.testing.assert_array_equal(preprocessor.transform(encoded[5], precision), got[5])
 
 
 @pytest.mark.parametrize("precision", ["f32", "f64"])
 @pytest.mark.parametrize("rows", [1, 7, 300])
-def test_a_pass_is_features_and_network(table: Table, precision: str, rows: int) -> None:
-    preprocessor = fit_columns(table)
+def test_forward_is_transform_and_the_network(table: Table, precision: str, rows: int) -> None:
+    preprocessor = fit_table(table)
     encoded = np.resize(preprocessor.encode(table), (rows, 4))
     network = Network([6, 33, 3], precision=precision, output_activation="softmax", seed=1)
-    want = network.forward(preprocessor.features(encoded, precision))
+    want = network.forward(preprocessor.transform(encoded, precision))
     for n_threads in (1, 2, 3):
         np.testing.assert_array_equal(preprocessor.forward(network, encoded, n_threads), want)
     out = np.empty_like(want)
-    assert preprocessor.transformer.forward(network, encoded, out=out) is out
+    assert preprocessor.feature_encoder.forward(network, encoded, out=out) is out
     np.testing.assert_array_equal(out, want)
 
 
 def test_numbers_are_centred_scaled_and_clipped() -> None:
     X = np.array([[0.0, 5, 1], [1, 5, 1], [2, 5, 1], [3, 5, 1], [1e300, 5, 9]])
-    preprocessor = fit_columns(Table.read(X))
-    assert [n.flagged for n in preprocessor.numbers] == [False] * 3
-    z = preprocessor.features(X, "f64")
-    assert z.shape == (5, 2)  # a constant column gives nothing
+    preprocessor = fit_table(Table.read(X))
+    assert [n.missing_indicator for n in preprocessor.numbers] == [False] * 3
+    z = preprocessor.transform(X, "f64")
+    assert z.shape == (5, 2)  # a constant column gives no feature
     assert z[2, 0] == 0
     assert z[4, 0] == 3
-    # No spread between the quartiles: scaled by the range.
+    # The quartiles are equal: the column is scaled by its range.
     assert z[4, 1] == pytest.approx(2 / np.sqrt(1 + 4 / 9))
-    # Nothing that varies is still one feature; nothing but holes is a flag.
+    # A table of constants gives one feature, 0; a column of missing values gives a missing indicator.
     same = np.full((4, 2), 3.0)
-    np.testing.assert_array_equal(fit_columns(Table.read(same)).features(same, "f32"), np.zeros((4, 1)))
-    holes = np.full((4, 1), np.nan)
-    np.testing.assert_array_equal(fit_columns(Table.read(holes)).features(holes, "f32"), np.ones((4, 1)))
+    np.testing.assert_array_equal(fit_table(Table.read(same)).transform(same, "f32"), np.zeros((4, 1)))
+    missing = np.full((4, 1), np.nan)
+    np.testing.assert_array_equal(fit_table(Table.read(missing)).transform(missing, "f32"), np.ones((4, 1)))
 
 
 def test_many_categories_share_buckets() -> None:
     names = np.array([f"name {i % 700}" for i in range(1400)] + ["frequent"] * 99, dtype=object)[:, None]
-    preprocessor = fit_columns(Table.read(names))
-    X = preprocessor.features(preprocessor.encode(names), "f32")
+    preprocessor = fit_table(Table.read(names))
+    X = preprocessor.transform(preprocessor.encode(names), "f32")
     assert X.shape == (1499, 256 + 16)
     np.testing.assert_array_equal(X.sum(axis=1), 1)
-    unseen = preprocessor.features(preprocessor.encode(np.array([["never seen"]], dtype=object)), "f32")
+    unseen = preprocessor.transform(preprocessor.encode(np.array([["never seen"]], dtype=object)), "f32")
     assert unseen[0, 256:].sum() == 1
 
 
-def test_categories_are_told_apart_by_type_and_missing_is_one_of_them() -> None:
+def test_categories_differ_by_type_and_missing_values_are_one_category() -> None:
     values = np.array([1, 1.0, True, "1", None, float("nan"), pd.NA], dtype=object)
     column = fit_categories(0, values)
     codes = column.encode(values)
@@ -130,7 +130,7 @@ def test_columns_of_a_data_frame_are_found_by_name(convert: Any) -> None:
     assert table.columns[1].tolist() == [1, 2]
     with pytest.raises(
         ValueError,
-        match=r"X: expected the columns of the training set, got a table without \['c'\] and with \['b'\]",
+        match=r"X: missing columns: \['c'\]; unexpected columns: \['b'\]",
     ):
         Table.read(convert(frame), ["a", "c"])
 
@@ -144,19 +144,19 @@ def test_columns_of_a_data_frame_are_found_by_name(convert: Any) -> None:
         (np.zeros((1, 1, 4)), r"X: expected shape \(features,\) or \(batch, features\), got \(1, 1, 4\)"),
     ],
 )
-def test_rows_that_do_not_fit_are_refused(table: Table, X: Any, message: str) -> None:
-    preprocessor = fit_columns(table)
+def test_invalid_rows_raise(table: Table, X: Any, message: str) -> None:
+    preprocessor = fit_table(table)
     network = Network([6, 2])
     with pytest.raises(ValueError, match=message):
-        preprocessor.features(X, "f32")
+        preprocessor.transform(X, "f32")
     with pytest.raises(ValueError, match=message):
         preprocessor.forward(network, X)
     with pytest.raises(ValueError, match="network: expected one of 6 inputs, got 5"):
         preprocessor.forward(Network([5, 2]), np.zeros((1, 4)))
     with pytest.raises(ValueError, match='precision: expected "f32" or "f64", got "f16"'):
-        preprocessor.features(np.zeros((1, 4)), "f16")
+        preprocessor.transform(np.zeros((1, 4)), "f16")
 
 
-def test_it_survives_pickling(table: Table) -> None:
-    preprocessor = fit_columns(table)
+def test_pickling(table: Table) -> None:
+    preprocessor = fit_table(table)
     assert pickle.loads(pickle.dumps(preprocessor)) == preprocessor

@@ -1,4 +1,4 @@
-"""scikit-learn's own callbacks, where the installed version has them."""
+"""scikit-learn's callbacks (scikit-learn 1.9 or newer)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from sklearn.datasets import load_iris
 from sklearn.model_selection import GridSearchCV
 from tinyrs import TinyClassifier
 
-callback = pytest.importorskip("sklearn.callback", reason="scikit-learn 1.9 brought callbacks")
+callback = pytest.importorskip("sklearn.callback", reason="needs scikit-learn 1.9")
 
 
 class Listener:
-    """Notes what it is told, and stops after `stop` epochs."""
+    """Records the calls it gets, and stops training after `stop` epochs."""
 
     def __init__(self, stop: int = 10**9) -> None:
         self.calls: list[tuple[str, str]] = []
@@ -50,7 +50,7 @@ def test_an_epoch_is_a_task() -> None:
     fit = [("begin", "fit"), *epoch * 5, ("end", "fit")]
     assert listener.calls == [("setup", "fit"), *fit, ("teardown", "fit")]
     assert listener.scores[0] < listener.scores[-1]
-    # They change nothing, and are told of nothing of the refit.
+    # Callbacks do not change the result, and the refit is not reported to them.
     np.testing.assert_array_equal(
         clf.predict_proba(load_iris().data),
         small().fit(*load_iris(return_X_y=True)).predict_proba(load_iris().data),
@@ -63,7 +63,7 @@ def test_a_callback_ends_training() -> None:
     assert clf.n_iter_ == 2
 
 
-def test_it_is_torn_down_after_an_error() -> None:
+def test_callbacks_are_torn_down_after_an_error() -> None:
     class Failing(Listener):
         def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
             if context.task_name == "epoch":
@@ -75,7 +75,7 @@ def test_it_is_torn_down_after_an_error() -> None:
     assert listener.calls[-1] == ("teardown", "fit")
 
 
-def test_scikit_learns_progress_bar_goes_through_a_search(capsys: Any) -> None:
+def test_scikit_learns_progress_bar_works_in_a_search(capsys: Any) -> None:
     search = GridSearchCV(small(), {"width": [4, 8]}, cv=2)
     bar = callback.ProgressBar(max_propagation_depth=None)
     search.set_callbacks(bar).fit(*load_iris(return_X_y=True))

@@ -55,7 +55,7 @@ def _columns(model: tinyrs.Predictor) -> list[dict[str, Any]]:
     if model.preprocessor is None:
         return [{"name": name, "kind": "numbers"} for name in names]
     columns: dict[int, dict[str, Any]] = {
-        c.column: {"kind": "numbers", "centre": c.centre, "missing_in_training": c.flagged}
+        c.column: {"kind": "numbers", "centre": c.centre, "missing_in_training": c.missing_indicator}
         for c in model.preprocessor.numbers
     }
     columns |= {

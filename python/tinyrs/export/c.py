@@ -166,7 +166,7 @@ def _features(model: Model, name: str, fill: Fill) -> Iterator[str]:
         yield fill(text.COPY)
         return
     numbers = [number for number in model.preprocessor.numbers if number.scale > 0]
-    flagged = [number.column for number in model.preprocessor.numbers if number.flagged]
+    flagged = [number.column for number in model.preprocessor.numbers if number.missing_indicator]
     blocks = ""
     if numbers:
         yield _array("const int", f"{name}_number", [str(number.column) for number in numbers])

@@ -155,7 +155,7 @@ def _features(graph: _Graph, model: Model, columns: _Columns) -> str:
         third = graph.op("Div", z, graph.constant(3, np.float64))
         root = graph.op("Add", graph.op("Mul", third, third), graph.constant(1, np.float64))
         blocks.append(graph.op("Div", z, graph.op("Sqrt", root)))
-    flagged = [number.column for number in model.preprocessor.numbers if number.flagged]
+    flagged = [number.column for number in model.preprocessor.numbers if number.missing_indicator]
     if flagged:
         blocks.append(graph.op("IsNaN", columns.take(flagged)))
     blocks += [_one_hot(graph, model, columns, category) for category in model.categories if category.n_codes]

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Replaces a file completely or not at all."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from typing import IO
 
 @contextmanager
 def writing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """A file to write to: whatever happens meanwhile, `path` holds the old bytes or all of the new ones.
+    """Opens a file to be written to `path`: at any moment, `path` holds its old contents or all new ones.
 
-    It is written under another name in the same folder, brought to the disk, and renamed at the end.
+    The file is written under a temporary name in the same folder, flushed to the disk, and renamed when the
+    context ends.
 
     Raises
     ------
     OSError
-        If it cannot be written; what was there before is unharmed.
+        If it cannot be written; an existing file stays as it was.
     """
     path = Path(path)
     if path.is_dir():
@@ -30,7 +31,7 @@ def writing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp made it for nobody else; this is a file like any other.
+        # mkstemp's file is private to the user: give it the mode of the old file, or that of a new one.
         mask = os.umask(0)
         os.umask(mask)
         os.chmod(name, path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~mask)
@@ -39,7 +40,7 @@ def writing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         os.unlink(name)
         raise
     if os.name == "posix":
-        # The name itself is safe only when its folder is.
+        # The rename survives a power failure only after the folder is flushed too.
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)

@@ -1,4 +1,4 @@
-"""The labels of classes, as a model file holds them."""
+"""The class labels in a model file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 else:
     from tinyrs._lazy import np
 
-# The Python type of the labels of each `dtype.str` that a file may name; strings are as wide as the longest.
+# The Python type of the labels for each NumPy `dtype.str` that a file may name. "<U0" stands for strings of
+# any length.
 TYPES: dict[str, type] = {
     "|b1": bool,
     **dict.fromkeys(("|i1", "<i2", "<i4", "<i8", "|u1", "<u2", "<u4", "<u8"), int),
@@ -24,15 +25,28 @@ TYPES: dict[str, type] = {
 }
 
 
-class Labels:
-    """Labels by their values in Python, and the dtype that NumPy has for them."""
+class ClassLabels:
+    """Class labels as Python values, with the dtype of their NumPy array, which is made when it is needed.
+
+    Attributes
+    ----------
+    dtype : str
+        A key of TYPES, or "object".
+    values : list of str, int, float or bool
+    """
 
     def __init__(self, dtype: str, values: list[Any]) -> None:
         self.dtype, self.values = dtype, values
 
     @classmethod
-    def of(cls, classes: npt.NDArray[Any]) -> Labels:
-        """Of an array (n_classes,). ValueError for what a file cannot hold."""
+    def of(cls, classes: npt.NDArray[Any]) -> ClassLabels:
+        """The labels in an array (n_classes,).
+
+        Raises
+        ------
+        ValueError
+            If a model file cannot hold labels of their dtype.
+        """
         values = classes.tolist()
         name = "<U0" if classes.dtype.kind == "U" else classes.dtype.newbyteorder("=").str
         if classes.dtype == object and all(type(value) in TYPES.values() for value in values):
@@ -44,19 +58,25 @@ class Labels:
         return cls(name, values)
 
     def array(self) -> npt.NDArray[Any]:
-        """(n_classes,)"""
+        """The labels as an array (n_classes,)."""
         return np.array(self.values, dtype=self.dtype)
 
     @classmethod
-    def restore(cls, fields: Fields) -> Labels:
-        """What `describe` described; ValueError if they cannot be labels."""
+    def restore(cls, fields: Fields) -> ClassLabels:
+        """The labels that `describe` described.
+
+        Raises
+        ------
+        ValueError
+            If a label does not have the dtype, or occurs twice.
+        """
         name, values = fields.get("dtype", str), fields.get("values", list, "a list")
         expected = f"values of dtype {name!r}"
         allowed = set(TYPES.values()) if name == "object" else {TYPES.get(name)}
         if not values or not all(type(value) in allowed for value in values):
             refuse(f"{fields.path}.values", expected, values)
         try:
-            values = [_as_held(name, value) for value in values]
+            values = [_rounded(name, value) for value in values]
         except OverflowError as error:
             refuse(fields.path, expected, error)
         if len(set(values)) != len(values):
@@ -64,12 +84,12 @@ class Labels:
         return cls(name, values)
 
     def describe(self) -> dict[str, Any]:
-        """As JSON."""
+        """The labels as a JSON object."""
         return {"dtype": self.dtype, "values": self.values}
 
 
-def _as_held(dtype: str, value: Any) -> Any:
-    """What an array of this dtype makes of a value of its type. OverflowError if it has no room for it."""
+def _rounded(dtype: str, value: Any) -> Any:
+    """`value` as an array of this dtype would return it; OverflowError if the dtype cannot hold it."""
     if dtype == "object":
         return value
     kind, size = dtype[1], dtype[2:]

@@ -1,16 +1,16 @@
-"""Model files: safetensors with a versioned description in JSON, checked before a byte of it is believed.
+"""Model files: safetensors with a versioned JSON description, which is checked before it is used.
 
-A file holds tensors and one entry of metadata, `tinyrs`: JSON with
+A file holds tensors and one metadata entry, `tinyrs`: a JSON object with
 
-    format    the version of this layout; a newer one than the program knows is refused
-    tinyrs    the version that wrote it
+    format    the version of this layout; `load` raises for a version newer than its own
+    tinyrs    the version of tinyrs that wrote the file
     kind      "network", "checkpoint" or "predictor"
-    model     what the tensors mean; see below, `tinyrs.files.checkpoint` and `tinyrs.predictor`
-    sha256    of all of the above and of the tensors: a flipped bit is found, wherever it is
+    model     what the tensors mean: see below, `tinyrs.files.checkpoint` and `tinyrs.files.predictor_file`
+    sha256    the checksum of all of the above and of the tensors
 
-The checksum finds damage, not malice: whoever writes a file can compute it. So every field is checked too.
-It is of the compact JSON with sorted keys, numbers as they were written, and of the tensors (`digest`, in
-Rust); objects are nested at most 128 deep.
+The checksum detects damage, not malice: the author of a malicious file can compute it. Therefore every field
+is checked too. The checksum covers the compact JSON with sorted keys, with numbers as they were written, and
+the tensors (`digest`, in Rust). Objects may be nested at most 128 deep.
 """
 
 from __future__ import annotations
@@ -41,9 +41,10 @@ KEY = "tinyrs"
 
 
 class Fields:
-    """The fields of a JSON object from a file, each checked when it is asked for.
+    """The fields of a JSON object from a file, each checked when it is read.
 
-    ValueError names the field, what was expected and what came.
+    `path` is the path of the object in the description, for error messages. All methods raise a ValueError
+    that names the field, if it is missing or has another type.
     """
 
     def __init__(self, path: str, value: object) -> None:
@@ -59,9 +60,9 @@ class Fields:
         return ".".join(part for part in (self.path, name) if part)
 
     def get(self, name: str, kind: type[T], expected: str = "") -> T:
-        """The field `name`, which must be there and of this type."""
+        """The field `name`, of type `kind`; `expected` describes it in the error message."""
         value = self.values.get(name)
-        # True is an int in Python, but not in JSON; and 1 is a float.
+        # In JSON, True is not an integer, and 1 may stand for a float.
         if kind is float and type(value) is int:
             try:
                 value = float(value)
@@ -72,7 +73,7 @@ class Fields:
         return value
 
     def whole(self, name: str, least: int = 0, below: int = 2**31) -> int:
-        """The field `name`: a whole number in [least, below)."""
+        """The field `name`: an integer in [least, below)."""
         value = self.get(name, int, "a whole number")
         if not least <= value < below:
             self._refuse(name, f"a whole number from {least} to {below - 1}", value)
@@ -96,7 +97,7 @@ class Fields:
 
 
 def refuse(field: str, expected: str, got: object) -> NoReturn:
-    """ValueError for a field of a file."""
+    """Raises the ValueError for a field of a file that is not as expected."""
     text = repr(got)
     raise ValueError(
         f"model file: {field}: expected {expected}, got {text if len(text) < 80 else text[:77] + '...'}"
@@ -104,7 +105,7 @@ def refuse(field: str, expected: str, got: object) -> NoReturn:
 
 
 def tensor(tensors: Tensors, name: str, dtypes: Sequence[str], shape: tuple[int, ...]) -> Tensor:
-    """The tensor `name`, of one of these dtypes and of this shape; -1 stands for any size."""
+    """The tensor `name`; ValueError unless it has one of `dtypes` and this shape, where -1 is any size."""
     found = tensors.get(name)
     if found is None:
         refuse(name, "a tensor", None)
@@ -119,7 +120,13 @@ def tensor(tensors: Tensors, name: str, dtypes: Sequence[str], shape: tuple[int,
 
 
 def to_bytes(kind: str, model: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
-    """The bytes of a file: the same for the same model."""
+    """The bytes of a model file: the same for the same contents.
+
+    Raises
+    ------
+    ValueError
+        If `model` holds NaN, an infinite number, or a string that is not valid Unicode.
+    """
     import json
 
     description = {"format": FORMAT, "tinyrs": build_info()["version"], "kind": kind, "model": model}
@@ -127,18 +134,18 @@ def to_bytes(kind: str, model: Mapping[str, Any], arrays: Mapping[str, npt.NDArr
     try:
         sha = digest(json.dumps(description, allow_nan=False), tensors)
     except ValueError as error:
-        # NaN; or half of a surrogate pair in a name or a label, as `surrogateescape` leaves it.
-        raise ValueError(f"model: expected finite numbers and whole characters, got {error}") from None
+        # A number is NaN or infinite, or a name or label has a lone surrogate (as from `surrogateescape`).
+        raise ValueError(f"model: expected finite numbers and valid Unicode, got {error}") from None
     return write_safetensors(tensors, {KEY: json.dumps(description | {"sha256": sha}, sort_keys=True)})
 
 
 def from_bytes(data: bytes) -> tuple[str, Fields, Tensors]:
-    """Kind, model and tensors, which hold on to `data`.
+    """The kind, the model and the tensors in the bytes of a model file; the tensors are views of `data`.
 
     Raises
     ------
     ValueError
-        If it is no model file, was damaged, or is of a newer format.
+        If they are not those of a model file, are damaged, or have a newer format.
     """
     try:
         metadata, tensors = read_safetensors(data)
@@ -155,18 +162,18 @@ def from_bytes(data: bytes) -> tuple[str, Fields, Tensors]:
     if version > FORMAT:
         by = fields.values.get("tinyrs")
         raise ValueError(
-            f"model file: format: expected at most {FORMAT}, got {version}: "
-            f"written by tinyrs {by}, this is {build_info()['version']}"
+            f"model file: format: expected at most {FORMAT}, got {version}: the file was written by "
+            f"tinyrs {by}, and this is tinyrs {build_info()['version']}"
         )
     if fields.get("sha256", str) != digest(metadata[KEY], tensors):
         raise ValueError(
-            "model file: sha256: expected that of the contents, got another: the file is damaged"
+            "model file: sha256: expected the checksum of the contents, got another: the file is damaged"
         )
     return fields.get("kind", str), fields.fields("model"), tensors
 
 
 def write(path: str | os.PathLike[str], data: bytes) -> None:
-    """Writes a file whole or not at all."""
+    """Writes a file completely or not at all."""
     from tinyrs.files.atomic import writing
 
     with writing(path) as file:
@@ -174,7 +181,8 @@ def write(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def read(path: str | os.PathLike[str]) -> bytes:
-    """A file's bytes. It is not mapped into memory: who cuts a mapped file short ends the process."""
+    """The bytes of a file. It is not memory-mapped: if a mapped file is truncated, access to it kills the
+    process."""
     with open(path, "rb") as file:
         data = file.read()
     if not data:
@@ -182,16 +190,16 @@ def read(path: str | os.PathLike[str]) -> bytes:
     return data
 
 
-# A network by itself.
+# Networks.
 
 
 def network_to_bytes(network: Network) -> bytes:
-    """A file of this network."""
+    """The bytes of the model file of a network."""
     return to_bytes("network", *describe_network(network))
 
 
 def describe_network(network: Network) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
-    """What `restore_network` makes the same network of."""
+    """The description and the tensors of a network, from which `restore_network` makes an equal one."""
     model = {**network.options, "n_layers": len(network.layer_sizes) - 1}
     tensors = {}
     for i, (weight, bias) in enumerate(network.parameters()):
@@ -212,7 +220,13 @@ OPTIONS: dict[str, Callable[[Fields, str], Any]] = {
 
 
 def restore_network(model: Fields, tensors: Tensors) -> Network:
-    """The network that `describe_network` described; ValueError if it cannot be one."""
+    """The network that `describe_network` described.
+
+    Raises
+    ------
+    ValueError
+        If an option or a tensor is missing or invalid.
+    """
     options = {name: read(model, name) for name, read in OPTIONS.items()}
     dtype = {"f32": "float32", "f64": "float64"}.get(options["precision"], "float32")
 
@@ -220,7 +234,7 @@ def restore_network(model: Fields, tensors: Tensors) -> Network:
         weight = tensor(tensors, f"layers.{i}.weight", [dtype], (-1, -1))
         return weight, tensor(tensors, f"layers.{i}.bias", [dtype], weight.shape[:1])
 
-    # Not more layers than there are tensors, whatever the file says.
+    # The bound keeps a file with a huge `n_layers` from running a long loop.
     layers = (layer(i) for i in range(model.whole("n_layers", least=1, below=len(tensors) + 1)))
     try:
         return Network.from_parameters(layers, **options)

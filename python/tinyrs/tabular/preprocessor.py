@@ -1,10 +1,13 @@
-"""What was learnt of the columns of a table, and rows as numbers by it: `FeatureEncoder`, in Rust, makes
-features of those. How it is learnt is in `tinyrs.tabular.fitting`."""
+"""Applies what `preprocessor_fit.py` learnt: tables -> encoded rows of numbers -> features.
+
+An encoded row holds a number for each column: the number itself, or the code of a category, or NaN for a
+missing number. `FeatureEncoder`, in Rust, turns encoded rows into the features that a network takes.
+"""
 
 from __future__ import annotations
 
 from tinyrs._tinyrs import FeatureEncoder, Network
-from tinyrs.tabular.kinds import is_missing, is_sparse
+from tinyrs.tabular.type_checks import is_missing, is_sparse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,62 +19,84 @@ if TYPE_CHECKING:
 else:
     from tinyrs._lazy import np
 
-# The name of what is missing, and the category of it.
+# The name of the category of missing values.
 MISSING = "\0missing"
 
 
-def name_of(value: object) -> str:
-    """The name of a category. 1, 1.0 and True are different ones; None, NaN and NaT are the one that is
-    missing."""
+def category_name(value: object) -> str:
+    """The name of the category of `value`: the first letter of its type, a colon, and str(value).
+
+    1, 1.0 and True are different categories. All missing values are one category, MISSING.
+    """
     return MISSING if is_missing(value) else f"{type(value).__name__[0]}:{value}"
 
 
 def _as_float(value: Any) -> Any:
-    """A float, if it can be one."""
+    """`value` as a float if it can be converted, else unchanged."""
     try:
         return float(value)
     except (TypeError, ValueError, OverflowError):
         return value
 
 
-class _Record:
-    """Compared and pickled by the arguments that it was made of. A dataclass would take 10 ms to import."""
+class _ComparedByArguments:
+    """Equal if the constructor arguments are, as in a dataclass, whose import would take 10 ms."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         raise NotImplementedError
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Record) and self.__reduce__() == other.__reduce__()
+        return isinstance(other, _ComparedByArguments) and self.__reduce__() == other.__reduce__()
 
     def __hash__(self) -> int:
         return hash(self.__reduce__())
 
     def __repr__(self) -> str:
-        made_by, arguments = self.__reduce__()
-        return f"{made_by.__name__}{arguments}"
+        constructor, arguments = self.__reduce__()
+        return f"{constructor.__name__}{arguments}"
 
 
-class NumberColumn(_Record):
-    """A column of numbers: its place in the table, what becomes 0 and 1, and whether some were missing.
+class NumberColumn(_ComparedByArguments):
+    """How a column of numbers is encoded.
 
-    The centre is the median, the scale one by the distance of the quartiles. A constant has scale 0.
+    Attributes
+    ----------
+    column : int
+        The index of the column in the table.
+    centre : float
+        The number that becomes 0.
+    scale : float
+        What the distance from `centre` is multiplied by; 0 for a constant column, which gives no feature.
+    missing_indicator : bool
+        Whether a further feature says that the number is missing.
     """
 
-    def __init__(self, column: int, centre: float, scale: float, flagged: bool) -> None:
-        self.column, self.centre, self.scale, self.flagged = column, centre, scale, flagged
+    def __init__(self, column: int, centre: float, scale: float, missing_indicator: bool) -> None:
+        self.column, self.centre, self.scale = column, centre, scale
+        self.missing_indicator = missing_indicator
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return NumberColumn, (self.column, self.centre, self.scale, self.flagged)
+        return NumberColumn, (self.column, self.centre, self.scale, self.missing_indicator)
 
 
-class CategoryColumn(_Record):
-    """A column of categories: its place in the table, the names that have a code, and the codes after them
-    that all other names share."""
+class CategoryColumn(_ComparedByArguments):
+    """How a column of categories is encoded.
+
+    Attributes
+    ----------
+    column : int
+        The index of the column in the table.
+    names : tuple of str
+        The category names (see `category_name`) that have a code of their own: their index.
+    buckets : int
+        The number of codes, after those of `names`, that all other categories share by their hash. If it is
+        0, other categories have the code -1.
+    """
 
     def __init__(self, column: int, names: tuple[str, ...], buckets: int) -> None:
         self.column, self.names, self.buckets = column, names, buckets
         self._codes = {name: code for code, name in enumerate(names)}
-        # Such a column was one of numbers, which `Table` has as floats: 1 and True are 1.0 there.
+        # A column of numbers that was declared categorical: `Table` holds its values as floats.
         self.of_numbers = all(name.startswith("f:") for name in names if name != MISSING)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -82,12 +107,12 @@ class CategoryColumn(_Record):
         return len(self.names) + self.buckets
 
     def encode(self, values: Iterable[object]) -> list[int]:
-        """The code of each of `values`: -1 for a category that was never seen, if there are no buckets."""
+        """The code of each value."""
         return [self.code(value) for value in values]
 
     def code(self, value: object) -> int:
         """The code of one value."""
-        name = name_of(_as_float(value) if self.of_numbers else value)
+        name = category_name(_as_float(value) if self.of_numbers else value)
         code = self._codes.get(name)
         if code is not None:
             return code
@@ -95,24 +120,26 @@ class CategoryColumn(_Record):
             return -1
         from zlib import crc32
 
-        # The same in every process, unlike hash().
+        # Not hash(), which differs from process to process.
         return len(self.names) + crc32(name.encode()) % self.buckets
 
 
-class Preprocessor(_Record):
-    """What was learnt of a table's columns; each is a column of numbers or of categories.
+class Preprocessor(_ComparedByArguments):
+    """How a table is encoded: each column is one of `numbers` or of `categories`.
 
-    ValueError if a place is not below `n_columns`, or a number is not finite.
+    Raises
+    ------
+    ValueError
+        If a column index is not below `n_columns`, or a centre or scale is not finite.
     """
 
     def __init__(
         self, n_columns: int, numbers: tuple[NumberColumn, ...], categories: tuple[CategoryColumn, ...]
     ) -> None:
         self.n_columns, self.numbers, self.categories = n_columns, numbers, categories
-        # What applies it to encoded rows.
-        self.transformer = FeatureEncoder(
+        self.feature_encoder = FeatureEncoder(
             n_columns,
-            [(n.column, n.centre, n.scale, n.flagged) for n in numbers],
+            [(n.column, n.centre, n.scale, n.missing_indicator) for n in numbers],
             [(c.column, c.n_codes) for c in categories],
         )
 
@@ -120,12 +147,29 @@ class Preprocessor(_Record):
         return Preprocessor, (self.n_columns, self.numbers, self.categories)
 
     def encode(self, X: Any, names: Sequence[str] | None = None) -> npt.NDArray[Any]:
-        """A `Table`, a 2-D array or a data frame, of columns `names`, as numbers (rows, columns): categories
-        as their codes, NaN for what is missing."""
+        """Encodes a table.
+
+        Parameters
+        ----------
+        X : Table, array of shape (rows, columns), or data frame
+        names : sequence of str, optional
+            The columns of a data frame in the order of the training set.
+
+        Returns
+        -------
+        array of shape (rows, columns)
+
+        Raises
+        ------
+        ValueError
+            If the columns are not those of the training set, or a value that should be a number is not one.
+        TypeError
+            If X is a sparse matrix.
+        """
         if not self.categories and isinstance(X, np.ndarray) and X.dtype.kind in "biuf":
             return X
         if is_sparse(X):
-            raise TypeError("X: expected dense rows, as in fit, got a sparse matrix; its toarray() has them")
+            raise TypeError("X: expected dense rows, as in fit, got a sparse matrix: pass X.toarray()")
         from tinyrs.tabular.tables import Table
 
         table = X if isinstance(X, Table) else Table.read(X, names)
@@ -137,12 +181,18 @@ class Preprocessor(_Record):
         for category in self.categories:
             column = category.column
             encoded[:, column] = category.encode(
-                table.objects(column) if category.of_numbers else table.given(column)
+                table.objects(column) if category.of_numbers else table.source_objects(column)
             )
         return encoded
 
     def encode_one(self, row: Sequence[Any]) -> list[Any]:
-        """One row, a value a column, with the codes of its categories; numbers are as they were."""
+        """A row, with the values of its category columns replaced by their codes; numbers stay unchanged.
+
+        Raises
+        ------
+        ValueError
+            If the row has another number of columns.
+        """
         encoded = list(row)
         if len(encoded) != self.n_columns:
             raise ValueError(f"X: expected {self.n_columns} columns, got {len(encoded)}")
@@ -150,13 +200,15 @@ class Preprocessor(_Record):
             encoded[category.column] = category.code(encoded[category.column])
         return encoded
 
-    def features(self, encoded: npt.NDArray[Any], precision: str) -> npt.NDArray[np.floating[Any]]:
-        """Encoded rows (rows, columns) -> (rows, features); at least one feature, which is 0 where no column
-        varies."""
-        return self.transformer.transform(encoded, precision=precision)
+    def transform(self, encoded: npt.NDArray[Any], precision: str) -> npt.NDArray[np.floating[Any]]:
+        """The features (rows, features) of encoded rows (rows, columns), in `precision`.
+
+        There is at least one feature; if no column varies, it is 0.
+        """
+        return self.feature_encoder.transform(encoded, precision=precision)
 
     def forward(
         self, network: Network, encoded: npt.NDArray[Any], n_threads: int | None = None
     ) -> npt.NDArray[np.floating[Any]]:
-        """The outputs of `network` for encoded rows: (rows, columns) -> (rows, outputs)."""
-        return self.transformer.forward(network, encoded, n_threads=n_threads)
+        """The outputs (rows, outputs) of `network` for encoded rows (rows, columns), in one pass."""
+        return self.feature_encoder.forward(network, encoded, n_threads=n_threads)

@@ -1,4 +1,4 @@
-"""A table, whatever library it came from, as columns: of numbers, or of anything else."""
+"""A table from any library as a list of columns: of numbers, or of objects."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tinyrs.tabular.kinds import is_frame, is_missing
+from tinyrs.tabular.type_checks import is_frame, is_missing
 
 Numbers = npt.NDArray[np.float64]
 Objects = npt.NDArray[np.object_]
@@ -17,26 +17,34 @@ Objects = npt.NDArray[np.object_]
 
 @dataclass(frozen=True)
 class Table:
-    """A table as columns of numbers (float64, NaN where missing) and columns of anything else (object)."""
+    """The columns of a table.
+
+    Attributes
+    ----------
+    columns : list of array of shape (rows,)
+        float64 with NaN for missing values if all values are numbers or missing, else object.
+    n_rows : int
+    source : array of shape (rows, columns) or None
+        The table as it was passed, if that was an array of objects.
+    """
 
     columns: list[Numbers | Objects]
     n_rows: int
-    # The same as they were given, where that was an array of objects.
     source: Objects | None = None
 
     @classmethod
     def read(cls, X: Any, names: Sequence[str] | None = None) -> Table:
-        """From a 2-D array, or from a data frame of pandas, polars or pyarrow: the columns of these `names`.
+        """Reads a 2-D array, or the columns `names` of a data frame of pandas, polars or pyarrow.
 
         Raises
         ------
         ValueError
-            If a data frame lacks one of `names`, or has others.
+            If the column names of a data frame are not those in `names`, in any order.
         ImportError
-            If it is a data frame and narwhals is not installed.
+            If X is a data frame and narwhals is not installed.
         """
         if not is_frame(X):
-            # Whole columns next to each other, so that each is a view.
+            # In column-major order, each column is a contiguous view.
             X = np.asfortranarray(X)
             columns = [_array_column(column) for column in X.T]
             return cls(columns, len(X), X if X.dtype == object else None)
@@ -47,10 +55,9 @@ class Table:
         frame = nw.from_native(X, eager_only=True)
         if names is not None:
             found = set(frame.columns)
-            missing, extra = [n for n in names if n not in found], sorted(found - set(names))
-            if missing or extra:
-                got = f"a table without {missing} and with {extra}"
-                raise ValueError(f"X: expected the columns of the training set, got {got}")
+            missing, unexpected = [n for n in names if n not in found], sorted(found - set(names))
+            if missing or unexpected:
+                raise ValueError(f"X: missing columns: {missing}; unexpected columns: {unexpected}")
             frame = frame.select(names)
         return cls([_frame_column(column) for column in frame.iter_columns()], len(frame))
 
@@ -60,30 +67,41 @@ class Table:
         return Table([column[rows] for column in self.columns], len(rows), source)
 
     def numbers(self, column: int) -> Numbers:
-        """That column as numbers (rows,), NaN where one is missing. ValueError where one is none."""
+        """The column as numbers (rows,), with NaN for missing values.
+
+        Raises
+        ------
+        ValueError
+            If a value is neither a number nor missing.
+        """
         values = self.columns[column]
         try:
             if values.dtype == object:
                 values = np.array([np.nan if is_missing(v) else v for v in values], dtype=np.float64)
             return values.astype(np.float64, copy=False)
         except (TypeError, ValueError):
-            raise ValueError(
-                f"X: expected numbers in column {column}, as in fit, got something else"
-            ) from None
+            raise ValueError(f"X: expected numbers in column {column}, as in fit, got other values") from None
+
+    def number_matrix(self) -> Numbers:
+        """All columns as numbers (rows, columns); raises as `numbers` does."""
+        return np.column_stack([self.numbers(column) for column in range(len(self.columns))])
 
     def objects(self, column: int) -> Objects:
-        """That column as objects (rows,)."""
+        """The column as objects (rows,); numbers are floats."""
         return self.columns[column].astype(object)
 
-    def given(self, column: int) -> Objects:
-        """That column as objects (rows,), of the types that they came with: a few rows of a column of
-        this and that may happen to be all numbers."""
+    def source_objects(self, column: int) -> Objects:
+        """The column as objects (rows,) of the types that were passed.
+
+        In a few rows of a column of mixed types, all values may happen to be numbers; `objects` would turn
+        them into floats.
+        """
         return self.objects(column) if self.source is None else self.source[:, column]
 
 
 @dataclass(frozen=True)
 class SparseTable:
-    """A CSR matrix, all of numbers."""
+    """A CSR matrix of numbers."""
 
     matrix: Any
 

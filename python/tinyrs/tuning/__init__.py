@@ -1,1 +1,6 @@
-"""What a fit decides from held-out rows: which epoch to keep, the temperature, when callbacks stop it."""
+"""What `TinyClassifier.fit` decides with validation rows and callbacks.
+
+`epoch_selection.py` chooses the epoch to keep, `calibration.py` the temperature of the probabilities.
+`sklearn_callbacks.py` reports epochs to scikit-learn's callbacks. May use `history` and the compiled
+extension.
+"""

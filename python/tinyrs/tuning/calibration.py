@@ -1,5 +1,4 @@
-"""Probabilities that mean what they say: one temperature for all logits (Guo et al., "On Calibration of
-Modern Neural Networks", 2017)."""
+"""Temperature scaling (Guo et al., "On Calibration of Modern Neural Networks", 2017)."""
 
 from __future__ import annotations
 
@@ -8,43 +7,49 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import minimize_scalar
 
 from tinyrs._tinyrs import Network
 
 Floats = npt.NDArray[np.floating[Any]]
 
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
+
 
 def fit_temperature(logits: Floats, targets: npt.NDArray[Any]) -> float:
-    """The temperature that makes the loss on held-out rows least (Guo et al. 2017): logits (rows, outputs).
+    """The temperature in [0.05, 20] that minimises the log loss of logits / temperature.
 
-    To these rows comes one whose label may be any, or a network that is always right there would be certain
-    of all it says.
+    Parameters
+    ----------
+    logits : array of shape (rows, outputs)
+    targets : array of shape (rows,) or (rows, outputs)
+        Class indices, for softmax; or an indicator matrix of 0 and 1, for sigmoid.
+
+    Notes
+    -----
+    The targets are smoothed as if there were one more row, whose target is uniform over all classes. Without
+    it, the temperature of a network that is right on all rows would tend to 0.
     """
     z = np.asarray(logits, dtype=np.float64)
-    any_label = 1 / (len(z) + 1)
+    smoothing = 1 / (len(z) + 1)
 
-    def loss(log_temperature: float) -> float:
+    def log_loss(log_temperature: float) -> float:
         scaled = z / math.exp(log_temperature)
         if targets.ndim == 2:
-            smoothed = targets * (1 - any_label) + 0.5 * any_label
+            smoothed = targets * (1 - smoothing) + 0.5 * smoothing
             return float(np.mean(np.logaddexp(0, scaled) - scaled * smoothed))
         scaled -= scaled.max(axis=1, keepdims=True)
-        expected = (1 - any_label) * scaled[np.arange(len(z)), targets] + any_label * scaled.mean(axis=1)
+        expected = (1 - smoothing) * scaled[np.arange(len(z)), targets] + smoothing * scaled.mean(axis=1)
         return float(np.mean(np.log(np.exp(scaled).sum(axis=1)) - expected))
 
-    # The loss is convex in 1 / T, so it has one valley: halve it by the golden ratio.
-    low, high, ratio = math.log(0.05), math.log(20.0), (math.sqrt(5) - 1) / 2
-    for _ in range(40):
-        left, right = high - ratio * (high - low), low + ratio * (high - low)
-        if loss(left) <= loss(right):
-            high = right
-        else:
-            low = left
-    return math.exp((low + high) / 2)
+    # The loss is convex in 1 / temperature, so it has one minimum.
+    bounds = (math.log(MIN_TEMPERATURE), math.log(MAX_TEMPERATURE))
+    found = minimize_scalar(log_loss, bounds=bounds, method="bounded", options={"xatol": 1e-8})
+    return math.exp(found.x)
 
 
 def divide_logits(network: Network, temperature: float) -> None:
-    """Puts the temperature into the last layer, where it costs a prediction nothing."""
+    """Divides the last layer of `network` by the temperature, so that predictions need no extra step."""
     parameters = network.parameters()
     weight, bias = parameters[-1]
     network.set_parameters([*parameters[:-1], (weight / temperature, bias / temperature)])

@@ -1,9 +1,10 @@
-"""Which epoch of a training is kept."""
+"""Chooses the epoch of a training whose parameters are kept."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,81 +14,110 @@ from tinyrs._tinyrs import Network
 from tinyrs.history import Record
 
 METRICS = ("accuracy", "log_loss")
-# One of them, or what rates (y_true, y_proba), the higher the better.
+# One of METRICS, or a function of (y_true, y_proba) whose higher values are better.
 Metric = str | Callable[[npt.NDArray[Any], npt.NDArray[np.floating[Any]]], float]
 
 
-def resting_epochs(schedule: str, epochs: int) -> frozenset[int]:
-    """The epochs, from 0, after which the parameters are worth keeping: all, but for a schedule of cycles.
+def candidate_epochs(schedule: str, epochs: int) -> frozenset[int]:
+    """The epochs, counted from 0, among which the best is chosen.
 
-    There it is the ends of the cycles, where the learning rate has come down to 0. In between the parameters
-    jump about, and of so many that differ by little but luck the best on the rows held out is mostly lucky.
+    For "coslog4" they are the ends of its four cycles, where the learning rate is 0. In between, the
+    parameters change too much from step to step: among near-equal epochs, the best validation score is
+    mostly noise. For other schedules they are all epochs.
     """
     if schedule != "coslog4":
         return frozenset(range(epochs))
-    # Its four waves end at 1/15, 3/15, 7/15 and 15/15 of the way.
+    # The cycles end after 1/15, 3/15, 7/15 and 15/15 of the training.
     return frozenset(max(round(epochs * part / 15), 1) - 1 for part in (1, 3, 7, 15))
 
 
-class BestEpoch:
-    """A callback that keeps the parameters of `network` after the best of `epochs`.
+@dataclass(frozen=True)
+class SelectionRule:
+    """How epochs are compared.
 
-    `score` rates an epoch, the higher the better; the last that is at most `tolerance(best score)` worse
-    than the best is taken, for what was trained longer is better unless the rows held out object.
+    Attributes
+    ----------
+    score : callable
+        The score of an epoch, from its record; higher is better.
+    tolerance : callable
+        How far below the best score an epoch may be and still be kept, from the best score.
     """
 
-    def __init__(
-        self,
-        network: Network,
-        epochs: Collection[int],
-        score: Callable[[Record], float],
-        tolerance: Callable[[float], float],
-    ) -> None:
-        self._network, self._epochs, self._score, self._tolerance = network, epochs, score, tolerance
-        self._best = -math.inf
-        self._record: Record | None = None
-        self.epoch = -1
-
-    def __call__(self, record: Record) -> bool:
-        self._record = record
-        if record["epoch"] in self._epochs:
-            self._consider(record)
-        return False
-
-    def restore(self) -> int:
-        """Gives the network the parameters of the epoch that is kept, and returns which that is.
-
-        Where training was stopped on the way, its last epoch counts too.
-        """
-        if self._record is not None and self._record["epoch"] not in self._epochs:
-            self._consider(self._record)
-        self._network.set_parameters(self._parameters)
-        return self.epoch
-
-    def _consider(self, record: Record) -> None:
-        score = self._score(record)
-        self._best = max(self._best, score)
-        # One copy will do: whoever beats it comes later, and is within its own tolerance.
-        if self.epoch < 0 or score >= self._best - self._tolerance(self._best):
-            self.epoch, self._parameters = record["epoch"], self._network.parameters()
+    score: Callable[[Record], float]
+    tolerance: Callable[[float], float]
 
 
 def half_a_standard_error(rows: int) -> Callable[[float], float]:
-    """Of the share of so many rows that is predicted right.
+    """Half the standard error of an accuracy that was measured on `rows` rows, as a function of the accuracy.
 
-    Mean errors on 14 sets of benchmarks/accuracy.py (38 folds) with a tolerance of 0, 0.5, 1 and 1.5 of them:
-    0.1132, 0.1121, 0.1114, 0.1116; log losses 0.295, 0.294, 0.297, 0.303. The epoch with the least log loss:
-    0.1128 and 0.290; always the last epoch: 0.1139 and 0.319.
+    Mean errors on 14 sets of benchmarks/accuracy.py (38 folds) for 0, 0.5, 1 and 1.5 standard errors: 0.1132,
+    0.1121, 0.1114, 0.1116; mean log losses 0.295, 0.294, 0.297, 0.303.
     """
-    return lambda share: 0.5 * math.sqrt(share * (1 - share) / rows)
+    return lambda accuracy: 0.5 * math.sqrt(accuracy * (1 - accuracy) / rows)
 
 
-def rate_by(
-    metric: Metric, predict_proba: Callable[[], npt.NDArray[np.floating[Any]]], truth: npt.NDArray[Any]
-) -> tuple[Callable[[Record], float], Callable[[float], float]]:
-    """The score and the tolerance of a BestEpoch; `truth` (rows,) is what `predict_proba` should tell."""
+def selection_rule(
+    metric: Metric, y_true: npt.NDArray[Any], predict_proba: Callable[[], npt.NDArray[np.floating[Any]]]
+) -> SelectionRule:
+    """The rule for a metric on the validation rows.
+
+    Parameters
+    ----------
+    metric : {"accuracy", "log_loss"} or callable
+    y_true : array of shape (rows,) or (rows, labels)
+        The labels of the validation rows.
+    predict_proba : callable
+        Returns the present probabilities of the validation rows, (rows, classes). Only called for a callable
+        metric: the records of the training hold the others.
+    """
     if callable(metric):
-        return lambda _: float(metric(truth, predict_proba())), lambda _: 0.0
+        return SelectionRule(lambda _: float(metric(y_true, predict_proba())), lambda _: 0.0)
     if metric == "accuracy":
-        return lambda record: record["validation_score"], half_a_standard_error(len(truth))
-    return lambda record: -record["validation_loss"], lambda _: 0.0
+        return SelectionRule(lambda record: record["validation_score"], half_a_standard_error(len(y_true)))
+    return SelectionRule(lambda record: -record["validation_loss"], lambda _: 0.0)
+
+
+class BestEpoch:
+    """A callback of `Network.fit` that keeps a copy of the parameters after the best epoch.
+
+    The latest epoch within the rule's tolerance of the best counts as the best: more training is better
+    unless the validation rows contradict it.
+
+    Parameters
+    ----------
+    network : Network
+        The network that is trained.
+    candidates : collection of int
+        The epochs to choose from.
+    rule : SelectionRule
+    """
+
+    def __init__(self, network: Network, candidates: Collection[int], rule: SelectionRule) -> None:
+        self._network, self._candidates, self._rule = network, candidates, rule
+        self._best_score = -math.inf
+        self._last_record: Record | None = None
+        self.epoch = -1
+
+    def __call__(self, record: Record) -> bool:
+        self._last_record = record
+        if record["epoch"] in self._candidates:
+            self._compare(record)
+        return False
+
+    def restore(self) -> int:
+        """Sets the network's parameters to those of the best epoch, and returns that epoch.
+
+        If training stopped early, its last epoch is a candidate too.
+        """
+        if self._last_record is not None and self._last_record["epoch"] not in self._candidates:
+            self._compare(self._last_record)
+        self._network.set_parameters(self._parameters)
+        return self.epoch
+
+    def _compare(self, record: Record) -> None:
+        score = self._rule.score(record)
+        self._best_score = max(self._best_score, score)
+        # One copy is enough: an epoch with a new best score replaces it, and later epochs are compared with
+        # that score.
+        if self.epoch < 0 or score >= self._best_score - self._rule.tolerance(self._best_score):
+            self.epoch, self._parameters = record["epoch"], self._network.parameters()

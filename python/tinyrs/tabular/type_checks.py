@@ -1,4 +1,4 @@
-"""What a value or a table is, whatever library it came from."""
+"""Recognises missing values, data frames and sparse matrices without importing their libraries."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ if TYPE_CHECKING:
 
 
 def is_missing(value: object) -> bool:
-    """Whether it stands for nothing: None, NaN, NaT, pandas.NA."""
+    """Whether `value` stands for a missing value: None, NaN, NaT or pandas.NA."""
     if value is None:
         return True
     try:
         return bool(value != value)
-    except (TypeError, ValueError):  # pandas.NA is neither
+    except (TypeError, ValueError):  # pandas.NA has no truth value
         return True
 
 
 def is_frame(X: Any) -> bool:
-    """Whether it is a data frame: of pandas or polars, or a table of pyarrow."""
+    """Whether X is a data frame of pandas or polars, or a table of pyarrow."""
     return hasattr(X, "columns") or hasattr(X, "column_names")
 
 
 def is_sparse(X: Any) -> bool:
-    """Whether it is a sparse matrix or array of SciPy."""
+    """Whether X is a sparse matrix or sparse array of SciPy."""
     return hasattr(X, "tocsr")

@@ -1,0 +1,18 @@
+"""`TinyClassifier`, the scikit-learn estimator.
+
+Start in `estimator.py`: the parameters, `fit` and the predictions. `data.py` turns what the user passes into
+arrays, `recipe.py` initialises and trains a network, `parameters.py` says which values the parameters take.
+May use `tabular`, `tuning`, `history`, `predictor` and the compiled extension.
+"""
+
+try:
+    import sklearn as _sklearn  # noqa: F401  # so that its absence is reported here, with the way to install it
+except ModuleNotFoundError as missing:
+    raise ImportError(
+        f"TinyClassifier needs scikit-learn 1.6 or newer ({missing}): pip install 'tinyrs[sklearn]'"
+    ) from missing
+
+from tinyrs.classifier.estimator import TinyClassifier
+from tinyrs.classifier.recipe import default_epochs
+
+__all__ = ["TinyClassifier", "default_epochs"]

@@ -1,0 +1,117 @@
+"""What the user passes to `fit` as arrays: the table, the labels, the weights, the validation split."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.model_selection import train_test_split
+from sklearn.utils import compute_class_weight
+from sklearn.utils.validation import _check_sample_weight, check_array
+
+from tinyrs.tabular.tables import SparseTable, Table
+from tinyrs.tabular.type_checks import is_frame, is_sparse
+
+Floats = npt.NDArray[np.floating[Any]]
+Indices = npt.NDArray[np.intp]
+
+# Tables with fewer rows are not split: the score on a few validation rows is mostly noise.
+MIN_ROWS_TO_SPLIT = 50
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a network is trained or validated on.
+
+    Attributes
+    ----------
+    features : array or CSR matrix of shape (rows, features)
+    targets : array of shape (rows,), class indices, or of shape (rows, labels), 0 or 1
+    weights : array of shape (rows,) or None
+    """
+
+    features: Floats
+    targets: npt.NDArray[Any]
+    weights: npt.NDArray[np.float64] | None = None
+
+    def rows(self, rows: Indices) -> Dataset:
+        """The dataset of these rows."""
+        weights = None if self.weights is None else self.weights[rows]
+        return Dataset(self.features[rows], self.targets[rows], weights)
+
+
+def read_table(X: Any) -> Table | SparseTable:
+    """The table in a data frame, an array or a sparse matrix."""
+    if not is_frame(X):
+        X = check_array(X, dtype=None, accept_sparse="csr", ensure_all_finite="allow-nan")
+    return SparseTable(X) if is_sparse(X) else Table.read(X)
+
+
+def class_indices(y: npt.NDArray[Any], classes: npt.NDArray[Any]) -> Indices:
+    """The index in the sorted `classes` of each label in `y`, of shape (rows,).
+
+    Raises
+    ------
+    ValueError
+        If a label is not in `classes`.
+    """
+    indices = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
+    unknown = classes[indices] != y
+    if unknown.any():
+        raise ValueError(f"y: expected only classes of the training set, got {y[unknown][0]!r}")
+    return np.asarray(indices)
+
+
+def row_weights(
+    y: npt.NDArray[Any],
+    classes: npt.NDArray[Any],
+    sample_weight: npt.ArrayLike | None,
+    class_weight: Mapping[Any, float] | str | None,
+) -> npt.NDArray[np.float64] | None:
+    """`sample_weight` times the weight of each row's class, of shape (rows,); None if both are None.
+
+    Raises
+    ------
+    ValueError
+        If `sample_weight` does not match `y` or is negative, or if `class_weight` is given for an indicator
+        matrix.
+    """
+    if sample_weight is None and class_weight is None:
+        return None
+    weights = _check_sample_weight(
+        sample_weight, np.empty((len(y), 0)), dtype=np.float64, ensure_non_negative=True
+    )
+    if class_weight is not None:
+        if y.ndim == 2:
+            raise ValueError("class_weight: expected None for a multilabel y")
+        per_class = compute_class_weight(class_weight, classes=classes, y=y)
+        weights = weights * per_class[np.searchsorted(classes, y)]
+    return np.asarray(weights)
+
+
+def train_validation_split(
+    targets: npt.NDArray[Any], validation_fraction: float, rng: np.random.RandomState
+) -> tuple[Indices, Indices | None]:
+    """The indices of the training rows and of the validation rows; None for the latter in a small table.
+
+    The split is stratified by class if every class has at least two rows and both parts have room for all
+    classes; never for an indicator matrix.
+    """
+    rows = np.arange(len(targets))
+    if len(rows) < MIN_ROWS_TO_SPLIT:
+        return rows, None
+    stratify = None
+    if targets.ndim == 1:
+        counts = np.bincount(targets)
+        counts = counts[counts > 0]
+        smaller_part = math.floor(len(rows) * min(validation_fraction, 1 - validation_fraction))
+        stratify = targets if counts.min() >= 2 and smaller_part >= len(counts) else None
+    seed = int(rng.randint(2**31 - 1))
+    train, validation = train_test_split(
+        rows, test_size=validation_fraction, random_state=seed, stratify=stratify
+    )
+    return train, validation

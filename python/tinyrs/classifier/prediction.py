@@ -1,0 +1,151 @@
+"""What a fitted `TinyClassifier` does: predictions, export, pickling."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from tinyrs._tinyrs import Network
+from tinyrs.classifier.data import Floats
+from tinyrs.classifier.recipe import logits
+from tinyrs.predictor import Predictor, loads
+from tinyrs.tabular.max_abs_scaler import MaxAbsScaler
+from tinyrs.tabular.preprocessor import Preprocessor
+from tinyrs.tabular.type_checks import is_frame
+
+
+class FittedClassifier(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """The methods of `TinyClassifier` that use the fitted network."""
+
+    # Set by `fit`.
+    classes_: npt.NDArray[Any]
+    network_: Network
+    preprocessor_: Preprocessor | MaxAbsScaler
+    n_features_in_: int
+    n_iter_: int
+    best_iteration_: int
+    temperature_: float
+    loss_curve_: list[float]
+    validation_scores_: list[float] | None
+    _multilabel: bool
+    _precision: str
+
+    n_threads: int | None
+
+    def _encode(self, X: Any) -> npt.NDArray[Any]:
+        """Checks X and returns it as numbers (rows, columns), with categories as codes."""
+        if is_frame(X):
+            # Checks the column names only: the conversion to an array would copy all values as objects.
+            validate_data(self, X, reset=False, skip_check_array=True)
+            return self.preprocessor_.encode(X)
+        X = validate_data(
+            self, X, reset=False, dtype=None, accept_sparse="csr", ensure_all_finite="allow-nan"
+        )
+        return self.preprocessor_.encode(X)
+
+    def _features(self, encoded: npt.NDArray[Any]) -> Floats:
+        """Encoded rows (rows, columns) as the inputs of the network (rows, features)."""
+        return self.preprocessor_.transform(encoded, self._precision)
+
+    def predict_proba(self, X: Any) -> Floats:
+        """The probability of each class, in the order of `classes_`; in multilabel models, of each label.
+
+        Parameters
+        ----------
+        X : array, data frame or CSR matrix of shape (rows, columns)
+
+        Returns
+        -------
+        array of shape (rows, n_classes)
+        """
+        check_is_fitted(self, "network_")
+        return self.preprocessor_.forward(self.network_, self._encode(X), self.n_threads)
+
+    def predict_log_proba(self, X: Any) -> Floats:
+        """The logarithm of `predict_proba`, from the logits, so that small probabilities do not underflow."""
+        check_is_fitted(self, "network_")
+        z = logits(self.network_, self._features(self._encode(X)), self.n_threads)
+        if self._multilabel:
+            return np.asarray(-np.logaddexp(0, -z))
+        z = z - z.max(axis=1, keepdims=True)
+        return np.asarray(z - np.log(np.exp(z).sum(axis=1, keepdims=True)))
+
+    def decision_function(self, X: Any) -> Floats:
+        """The logits, of shape (rows, n_classes); for two classes their difference, of shape (rows,)."""
+        check_is_fitted(self, "network_")
+        z = logits(self.network_, self._features(self._encode(X)), self.n_threads)
+        return z[:, 1] - z[:, 0] if len(self.classes_) == 2 and not self._multilabel else z
+
+    def predict(self, X: Any) -> npt.NDArray[Any]:
+        """The most probable class of each row, (rows,); in multilabel models the indicator matrix."""
+        p = self.predict_proba(X)
+        if self._multilabel:
+            return (p > 0.5).astype(int)
+        best: npt.NDArray[Any] = self.classes_[p.argmax(axis=1)]
+        return best
+
+    def predictor(self) -> Predictor:
+        """An immutable copy of the model for deployment, which needs NumPy only; see `tinyrs.Predictor`."""
+        check_is_fitted(self, "network_")
+        training = {
+            "n_iter": self.n_iter_,
+            "best_iteration": self.best_iteration_,
+            "loss_curve": self.loss_curve_,
+            "validation_scores": self.validation_scores_,
+            "temperature": self.temperature_,
+        }
+        network, preprocessor = self.network_, self.preprocessor_
+        return Predictor(
+            preprocessor.fold_into(network) if isinstance(preprocessor, MaxAbsScaler) else network,
+            preprocessor if isinstance(preprocessor, Preprocessor) else None,
+            self.classes_,
+            multilabel=self._multilabel,
+            feature_names=getattr(self, "feature_names_in_", None),
+            training=training,
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Saves the predictor to a safetensors file; see `tinyrs.Predictor.save` and `tinyrs.load`."""
+        self.predictor().save(path)
+
+    def to_onnx(self, path: str | os.PathLike[str], *, inputs: str = "auto") -> None:
+        """Writes the predictor as an ONNX model; see `tinyrs.Predictor.to_onnx`."""
+        self.predictor().to_onnx(path, inputs=inputs)
+
+    def to_c(self, path: str | os.PathLike[str], *, name: str | None = None) -> None:
+        """Writes the predictor as a C99 header; see `tinyrs.Predictor.to_c`."""
+        self.predictor().to_c(path, name=name)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        if "network_" in state:
+            # Network and preprocessor as the bytes of a model file. The true classes stay in the state,
+            # because a model file cannot hold classes of every type.
+            network, preprocessor = state.pop("network_"), None
+            if isinstance(self.preprocessor_, Preprocessor):
+                preprocessor = state.pop("preprocessor_")
+            placeholders = np.arange(network.layer_sizes[-1])
+            state["_model"] = Predictor(network, preprocessor, placeholders).to_bytes()
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        if "_model" in state:
+            predictor = loads(state.pop("_model"))
+            assert isinstance(predictor, Predictor)
+            state["network_"] = predictor.network
+            state.setdefault("preprocessor_", predictor.preprocessor)
+        super().__setstate__(state)
+
+    @property
+    def coefs_(self) -> list[Floats]:
+        return [weight.T for weight, _ in self.network_.parameters()]
+
+    @property
+    def intercepts_(self) -> list[Floats]:
+        return [bias for _, bias in self.network_.parameters()]

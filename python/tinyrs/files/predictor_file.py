@@ -1,0 +1,174 @@
+"""What the model file of a `Predictor` holds, and how it is checked."""
+
+from __future__ import annotations
+
+from tinyrs._tinyrs import Network, Tensor
+from tinyrs.files import model_file
+from tinyrs.files.class_labels import ClassLabels
+from tinyrs.files.model_file import Fields, refuse, tensor
+from tinyrs.tabular.preprocessor import CategoryColumn, NumberColumn, Preprocessor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from tinyrs.files.model_file import Tensors
+else:
+    from tinyrs._lazy import np
+
+SELF_TEST_ROWS = 8
+
+
+class PredictorState:
+    """Everything that a `Predictor` is made of; see there for the meaning of most attributes.
+
+    Attributes
+    ----------
+    network, preprocessor, multilabel, feature_names, training
+    classes : ClassLabels
+    self_test : (Tensor, Tensor) or None
+        Encoded rows (rows, columns) from a file, and the outputs (rows, n_classes) where it was saved.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        preprocessor: Preprocessor | None,
+        classes: ClassLabels,
+        *,
+        multilabel: bool,
+        feature_names: Sequence[str] | None,
+        training: Mapping[str, Any],
+        self_test: tuple[Tensor, Tensor] | None = None,
+    ) -> None:
+        self.network, self.preprocessor, self.classes = network, preprocessor, classes
+        self.multilabel, self.feature_names, self.training = multilabel, feature_names, training
+        self.self_test = self_test
+
+    @property
+    def n_columns(self) -> int:
+        """The number of columns of the table."""
+        return self.network.layer_sizes[0] if self.preprocessor is None else self.preprocessor.n_columns
+
+    def forward(self, encoded: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The outputs (rows, n_classes) for encoded rows (rows, columns)."""
+        if self.preprocessor is None:
+            return self.network.forward(encoded)
+        return self.preprocessor.forward(self.network, encoded)
+
+
+def to_bytes(state: PredictorState) -> bytes:
+    """The bytes of the model file: the same for the same predictor."""
+    network, tensors = model_file.describe_network(state.network)
+    categories = None
+    if state.preprocessor is not None:
+        numbers = state.preprocessor.numbers
+        tensors |= {
+            "numbers.column": np.array([n.column for n in numbers], dtype=np.int64),
+            "numbers.centre": np.array([n.centre for n in numbers], dtype=np.float64),
+            "numbers.scale": np.array([n.scale for n in numbers], dtype=np.float64),
+            "numbers.flagged": np.array([n.missing_indicator for n in numbers], dtype=np.bool_),
+        }
+        categories = [
+            {"column": c.column, "names": c.names, "buckets": c.buckets}
+            for c in state.preprocessor.categories
+        ]
+    rows = _self_test_rows(state)
+    tensors |= {"self_test.rows": rows, "self_test.outputs": state.forward(rows)}
+    model = {
+        "network": network,
+        "n_columns": state.n_columns,
+        # None: there is no preprocessing.
+        "categories": categories,
+        "feature_names": state.feature_names,
+        "classes": state.classes.describe(),
+        "multilabel": state.multilabel,
+        "training": state.training,
+    }
+    return model_file.to_bytes("predictor", model, tensors)
+
+
+def restore(model: Fields, tensors: Tensors) -> PredictorState:
+    """The predictor that `to_bytes` described.
+
+    Raises
+    ------
+    ValueError
+        If a field or tensor is missing, or contradicts another one.
+    """
+    n_columns = model.whole("n_columns", least=1)
+    names = model.strings("feature_names") if model.values.get("feature_names") is not None else None
+    if names is not None and len(set(names)) != n_columns:
+        refuse("model.feature_names", f"{n_columns} different names", names)
+    network = model_file.restore_network(model.fields("network"), tensors)
+    classes, outputs = ClassLabels.restore(model.fields("classes")), network.layer_sizes[-1]
+    if len(classes.values) != outputs:
+        refuse("model.classes.values", f"{outputs} classes, one per network output", len(classes.values))
+    preprocessor, features = None, n_columns
+    if model.values.get("categories") is not None:
+        preprocessor = _restore_preprocessor(model, tensors, n_columns)
+        features = preprocessor.feature_encoder.n_features
+    if features != network.layer_sizes[0]:
+        refuse("model.network", f"{features} inputs, one per feature", network.layer_sizes[0])
+    multilabel, training = model.get("multilabel", bool), model.get("training", dict, "an object")
+    rows = tensor(tensors, "self_test.rows", ["float64"], (-1, n_columns))
+    answers = tensor(tensors, "self_test.outputs", ["float32", "float64"], (rows.shape[0], outputs))
+    # Only the preprocessing can handle missing numbers.
+    if not (rows.is_finite(missing=preprocessor is not None) and answers.is_finite()):
+        refuse("self_test", "finite numbers", "infinite or missing ones")
+    return PredictorState(
+        network,
+        preprocessor,
+        classes,
+        multilabel=multilabel,
+        feature_names=names,
+        training=training,
+        self_test=(rows.copy(), answers.copy()),
+    )
+
+
+def _self_test_rows(state: PredictorState) -> npt.NDArray[np.float64]:
+    """Random encoded rows (rows, columns) in the range of the training rows, none of which are revealed."""
+    rng = np.random.default_rng(0)
+    if state.preprocessor is None:
+        return rng.normal(size=(SELF_TEST_ROWS, state.n_columns))
+    rows = np.zeros((SELF_TEST_ROWS, state.n_columns))
+    for number in state.preprocessor.numbers:
+        spread = 1 / number.scale if number.scale > 0 else 0.0
+        column = number.centre + spread * rng.normal(size=SELF_TEST_ROWS)
+        rows[:, number.column] = np.clip(column, -1e300, 1e300)
+    for category in state.preprocessor.categories:
+        rows[:, category.column] = rng.integers(-1, max(category.n_codes, 1), SELF_TEST_ROWS)
+    rows[-1] = np.nan
+    return rows
+
+
+def _restore_preprocessor(model: Fields, tensors: Tensors, n_columns: int) -> Preprocessor:
+    column = tensor(tensors, "numbers.column", ["int64"], (-1,))
+    centre = tensor(tensors, "numbers.centre", ["float64"], column.shape)
+    scale = tensor(tensors, "numbers.scale", ["float64"], column.shape)
+    indicator = tensor(tensors, "numbers.flagged", ["bool"], column.shape)
+    if any(byte > 1 for byte in indicator.tobytes()):
+        refuse("numbers.flagged", "bytes of 0 and 1", "other bytes")
+    numbers = [
+        NumberColumn(*values)
+        for values in zip(column.tolist(), centre.tolist(), scale.tolist(), indicator.tolist(), strict=True)
+    ]
+    categories = []
+    for fields in model.objects("categories"):
+        names = fields.strings("names")
+        if len(set(names)) != len(names):
+            refuse(f"{fields.path}.names", "different names", names)
+        index, buckets = fields.whole("column"), fields.whole("buckets", below=2**16)
+        categories.append(CategoryColumn(index, tuple(names), buckets))
+    columns = [n.column for n in numbers] + [c.column for c in categories]
+    if len(columns) != n_columns or sorted(columns) != list(range(n_columns)):
+        refuse("model", f"each of {n_columns} columns once", sorted(columns))
+    try:
+        return Preprocessor(n_columns, tuple(numbers), tuple(categories))
+    except ValueError as error:
+        raise ValueError(f"model file: model: {error}") from None

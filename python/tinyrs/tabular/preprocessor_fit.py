@@ -1,0 +1,96 @@
+"""Learns from the columns of a table how they are encoded: `Preprocessor` (in `preprocessor.py`) applies it.
+
+Numbers that take only a few values are encoded like other numbers. One-hot columns for them, in addition or
+instead, raised the mean error on the KEEL sets of benchmarks/accuracy.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tinyrs.tabular.max_abs_scaler import MaxAbsScaler
+from tinyrs.tabular.preprocessor import CategoryColumn, NumberColumn, Preprocessor, category_name
+from tinyrs.tabular.tables import Numbers, Objects, SparseTable, Table
+
+# The most frequent categories have a code of their own; rarer ones share the buckets by their hash.
+MAX_CATEGORIES = 256
+BUCKETS = 16
+
+
+def fit_preprocessor(
+    table: Table | SparseTable, categorical: Sequence[int], weights: Numbers | None = None
+) -> Preprocessor | MaxAbsScaler:
+    """Learns how a table is encoded.
+
+    Parameters
+    ----------
+    table : Table or SparseTable
+    categorical : sequence of int
+        The columns of numbers to encode as categories. Columns of objects always are.
+    weights : array of shape (rows,), optional
+        The positive weight of each row, for the quantiles of numbers.
+
+    Raises
+    ------
+    ValueError
+        If there are categorical columns in a sparse table.
+    """
+    if not isinstance(table, SparseTable):
+        return fit_table(table, categorical, weights)
+    if categorical:
+        raise ValueError("categorical_features: expected none for a sparse matrix, whose zeros are numbers")
+    return MaxAbsScaler.fit(table)
+
+
+def fit_table(table: Table, categorical: Sequence[int] = (), weights: Numbers | None = None) -> Preprocessor:
+    """`fit_preprocessor` for a dense table."""
+    categories = {i for i, column in enumerate(table.columns) if column.dtype == object} | set(categorical)
+    columns = range(len(table.columns))
+    return Preprocessor(
+        len(table.columns),
+        tuple(fit_numbers(i, table.numbers(i), weights) for i in columns if i not in categories),
+        tuple(fit_categories(i, table.objects(i)) for i in sorted(categories)),
+    )
+
+
+def fit_numbers(column: int, numbers: Numbers, weights: Numbers | None) -> NumberColumn:
+    """Learns centre and scale of the column with index `column`, from its values (rows,).
+
+    The centre is the median. The scale is 1 / (interquartile range) or, if the quartiles are equal,
+    2 / (maximum - minimum); it is 0 for a constant column and for a column of missing values only.
+    """
+    missing = np.isnan(numbers)
+    if missing.all():
+        return NumberColumn(column, 0.0, 0.0, missing_indicator=True)
+    low, q25, median, q75, high = quantiles(numbers, weights)
+    with np.errstate(divide="ignore", over="ignore"):
+        # Halved before the subtraction: the range of finite numbers may overflow.
+        half_iqr, half_range = q75 / 2 - q25 / 2, high / 2 - low / 2
+        scale = 0.5 / half_iqr if half_iqr > 0 else 1 / half_range if half_range > 0 else 0.0
+    scale = float(scale) if np.isfinite(scale) else 0.0
+    return NumberColumn(column, float(median), scale, missing_indicator=bool(missing.any()))
+
+
+def fit_categories(column: int, values: Objects) -> CategoryColumn:
+    """Learns the categories of the column with index `column`, from its values (rows,)."""
+    names, counts = np.unique([category_name(value) for value in values], return_counts=True)
+    # By falling frequency, ties by name.
+    order = np.lexsort((names, -counts))[:MAX_CATEGORIES]
+    buckets = BUCKETS if len(names) > MAX_CATEGORIES else 0
+    return CategoryColumn(column, tuple(str(names[i]) for i in order), buckets)
+
+
+def quantiles(values: Numbers, weights: Numbers | None) -> Numbers:
+    """The minimum, the quartiles and the maximum of `values` (rows,) without its NaNs, as an array (5,).
+
+    Each is one of the values, not an interpolation (NumPy's method "inverted_cdf"). A row of weight 2 counts
+    as two rows.
+    """
+    order = np.argsort(values)
+    order = order[: np.count_nonzero(~np.isnan(values))]  # argsort puts NaN last
+    cumulative = np.arange(1.0, len(order) + 1) if weights is None else np.cumsum(weights[order])
+    # The factor below 1 absorbs the rounding of the sum, which could skip the value at a quantile.
+    wanted = np.array([0, 0.25, 0.5, 0.75, 1]) * cumulative[-1] * (1 - 1e-12)
+    return np.asarray(values[order[np.searchsorted(cumulative, wanted)]])
