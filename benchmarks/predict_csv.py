@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""How fast `tinyrs predict` goes through a large CSV file, next to pyarrow reading it and doing nothing.
+"""Times `tinyrs predict` on a large CSV file, and pyarrow only reading the same file.
 
     ./benchmarks/predict_csv.py --rows 10_000_000 --hidden 32
 
-Each is a process of its own, start-up included, in turn, so that a noisy machine is noisy to all; printed are
-the medians of seconds and the largest memory. Needs the extra `cli`.
+Each command is a new process, and its start-up counts. The commands take turns, so that noise of the machine
+affects all of them. Prints the median of the seconds and the largest peak memory. Needs the extra `cli`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CHUNK = 250_000
 
 
 def write(path: Path, rows: int, labelled: bool) -> None:
-    """Ten numbers of four decimals a row; the label is one that a small network learns."""
+    """Writes rows of ten numbers with four decimals; the label can be learned by a small network."""
     rng = np.random.default_rng(0)
     with path.open("wb") as file:
         for done in range(0, rows, CHUNK):
@@ -38,7 +38,7 @@ def write(path: Path, rows: int, labelled: bool) -> None:
 
 
 def measure(command: list[str], folder: Path) -> tuple[float, float]:
-    """Seconds, and MB of memory."""
+    """The wall time of the command in seconds, and its peak memory in MB."""
     start = time.perf_counter()
     process = subprocess.Popen([sys.executable, *command], cwd=folder, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
@@ -49,9 +49,9 @@ def measure(command: list[str], folder: Path) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rows", type=int, default=2_000_000)
+    parser.add_argument("--rows", type=int, default=2_000_000, help="rows of the file (default: %(default)s)")
     parser.add_argument("--hidden", nargs="+", default=["32"], help="widths of the hidden layers")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each command (default: %(default)s)")
     flags = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -1,4 +1,4 @@
-"""Verify, then time: order, turns, counts, and what becomes of them."""
+"""The runner: engines are verified, take turns on the same inputs, and their times become results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tinyrs
 from tinyrs import oracle
-from tinyrs.bench import engines, environment, report, runner, workload
+from tinyrs.bench import engines, environment, harness, report, runner, workload
 from tinyrs.bench.config import Case, Plan
 from tinyrs.bench.results import Limit, Measurement, Results
 from tinyrs.oracle import Array, Layer
@@ -24,7 +24,7 @@ Spoil = Callable[[int, Array], Array]
 
 
 class Recorder:
-    """An engine that is right, unless `spoil`, which is given the number of the call, changes its answer."""
+    """An engine that records its inputs. `spoil` may change the answer of the n-th call."""
 
     def __init__(self, name: str, log: list[tuple[str, bytes]], spoil: Spoil) -> None:
         self.name, self.log, self.spoil = name, log, spoil
@@ -50,12 +50,13 @@ def log() -> list[tuple[str, bytes]]:
 
 @pytest.fixture
 def recorders(log: list[tuple[str, bytes]], monkeypatch: pytest.MonkeyPatch) -> dict[str, Recorder]:
-    """Takes the place of both engines; the probe is made up, and nobody waits."""
+    """Replaces both engines; the limits of the machine are made up, and nothing waits or warms up."""
     made = {name: Recorder(name, log, lambda _, answer: answer) for name in ("tinyrs", "numpy")}
     for name, recorder in made.items():
         monkeypatch.setitem(engines.ENGINES, name, recorder.build)
     monkeypatch.setattr(runner, "machine_limit", lambda case: Limit("memory", 1e-6, 1e9, 1e9))
-    monkeypatch.setattr(runner, "_take_over", lambda engine, x: None)
+    monkeypatch.setattr(harness, "wait_until_idle", lambda clock: None)
+    monkeypatch.setattr(runner, "_TURN_SETTINGS", harness.TurnSettings(warm_up_s=0))
     return made
 
 
@@ -72,7 +73,7 @@ def test_engines_take_turns_on_the_same_inputs_and_no_input_comes_twice(
     assert failures == []
     assert [(m.engine, len(m.times_ns)) for m in measurements] == [("tinyrs", 50), ("numpy", 50)]
     assert sum(ticks) == 100
-    # Without both checks before, and the one after.
+    # Without the two verifications of each engine before the turns, and the one after.
     timed = log[4:-2]
     seen = {name: [x for who, x in timed if who == name] for name in recorders}
     assert seen["tinyrs"] == seen["numpy"]
@@ -93,15 +94,15 @@ def test_a_wrong_engine_is_not_timed_and_the_other_is(
     assert sum(name == "tinyrs" for name, _ in log) == 1
 
 
-def test_an_engine_that_goes_wrong_while_it_is_timed_is_found_out(recorders: dict[str, Recorder]) -> None:
+def test_an_engine_that_goes_wrong_while_it_is_timed_is_not_reported(recorders: dict[str, Recorder]) -> None:
     recorders["numpy"].spoil = lambda call, answer: answer if call < 10 else answer * 0
     measurements, failures = runner.run(CASE, plan(), lambda passes: None)
     assert [m.engine for m in measurements] == ["tinyrs"]
-    assert "after having been right at first" in failures[0]
+    assert "right before it was timed, wrong after" in failures[0]
 
 
-def test_an_engine_that_ignores_its_input_is_found_out() -> None:
-    """The deep network has all but forgotten its input; the check of its first layers has not."""
+def test_an_engine_that_ignores_its_input_is_wrong() -> None:
+    """The output of a deep network hardly depends on its input; that of its first layers does."""
     deep = Case(layers=60, dimension=24, activation="sigmoid", threads=1)
 
     def ignore(case: Case, layers: Iterable[Layer], target: Array) -> engines.Engine:
@@ -132,7 +133,7 @@ def test_the_probe_never_runs_while_a_network_lives(
     monkeypatch.setattr(runner, "machine_limit", probe)
     measurements, _ = runner.run(CASE, plan(), lambda passes: None)
     assert probed == [[], []]
-    # The better of the two.
+    # The lower limit of the two.
     assert {m.limit.seconds for m in measurements} == {1e-6}
 
 
@@ -153,7 +154,7 @@ def test_more_threads_than_there_are_is_all_of_them(recorders: dict[str, Recorde
 
 def test_blas_gets_the_threads_that_were_asked_for() -> None:
     threadpoolctl = pytest.importorskip("threadpoolctl")
-    with engines.blas_threads(1, must=True):
+    with engines.blas_threads(1, required=True):
         pools = [pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
         assert [pool["num_threads"] for pool in pools] == [1] * len(pools)
 
@@ -165,7 +166,7 @@ def test_the_workload_is_what_it_says() -> None:
     for (weight, bias), (again, _) in zip(layers, workload.parameters(case, 5), strict=True):
         assert weight.dtype == bias.dtype == np.float32
         assert (weight == again).all()
-        # U(-s/2, s/2) and U(-s/2, 1 - s/2): nothing beyond, and both ends reached.
+        # U(-s/2, s/2) and U(-s/2, 1 - s/2): within the range, and close to both ends.
         assert -0.5 * scale <= weight.min() < -0.49 * scale
         assert 0.49 * scale < weight.max() <= 0.5 * scale
         assert -0.5 * scale <= bias.min() < 0.1 - 0.5 * scale
@@ -173,7 +174,7 @@ def test_the_workload_is_what_it_says() -> None:
     assert len({weight.tobytes() for weight, _ in layers}) == 3
     assert (layers[0][0] != next(workload.parameters(case, 6))[0]).any()
     stream = workload.inputs(case, 5)
-    samples = [next(stream) for _ in range(2 * workload.held_at_once(case))]
+    samples = [next(stream) for _ in range(2 * workload.inputs_per_chunk(case))]
     assert len({x.tobytes() for x in samples}) == len(samples)
     assert all((x != 0).all() for x in samples)
     batch = next(workload.inputs(Case(1, 200, "tanh", batch=7), 5))
@@ -256,7 +257,7 @@ def test_training_is_verified_and_timed_on_both_engines(mode: str) -> None:
         row = m.row()
         assert row["mode"] == mode
         assert row["samples_per_s"] == pytest.approx(5 * row["passes_per_s"])
-        # One call trains a whole turn, so its passes share a time.
+        # One call trains a whole turn, so all passes of the turn have the same time.
         assert (len(set(m.times_ns)) <= 2) == (mode == "train")
 
 
@@ -269,7 +270,7 @@ def test_what_cannot_be_verified_is_not_timed() -> None:
 
 def test_turns_of_training_are_long_and_even_and_their_memory_is_bounded() -> None:
     def passes(nepochs: int, dimension: int = 16, batch: int = 4, mode: str = "train") -> int:
-        return runner._passes_a_turn(
+        return runner._passes_per_turn(
             Case(2, dimension, "tanh", batch=batch, mode=mode), plan(nepochs=nepochs)
         )
 

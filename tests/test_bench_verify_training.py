@@ -1,4 +1,4 @@
-"""Gradients and training are compared with the oracle's; each wrong answer is told from a right one."""
+"""Verification of gradients and training: right answers are accepted, deliberately wrong ones are refused."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ CASES = [
 
 
 def expected(case: Case) -> verify_training.TrainingReference:
-    x, target = workload.to_check(case, 0, engines.CHECKED_STEPS), workload.targets(case, 0)
+    x, target = workload.verification_input(case, 0, engines.CHECKED_STEPS), workload.targets(case, 0)
     return verify_training.reference(case, workload.parameters(case, 0), x, target)
 
 
 def answer(case: Case, engine: str = "tinyrs") -> list[Array]:
     build = engines.ENGINES[engine]
     return build(case, workload.parameters(case, 0), workload.targets(case, 0)).answer(
-        workload.to_check(case, 0, engines.CHECKED_STEPS)
+        workload.verification_input(case, 0, engines.CHECKED_STEPS)
     )
 
 
@@ -81,8 +81,12 @@ def test_wrong_answers_are_refused(case: Case, spoil: Callable[[list[Array]], li
 
 
 def test_other_shapes_are_refused() -> None:
-    with pytest.raises(WrongAnswerError, match="other shapes"):
-        verify_training.check(expected(CASES[0]), answer(CASES[0])[:-1])
+    case = CASES[0]
+    *others, bias = answer(case)
+    with pytest.raises(WrongAnswerError, match="expected 3 arrays, got 2"):
+        verify_training.check(expected(case), others)
+    with pytest.raises(WrongAnswerError, match=r"b of layer 0: expected shape \(5,\), got \(4,\)"):
+        verify_training.check(expected(case), [*others, bias[:-1]])
 
 
 def test_gradients_that_vanish_cannot_be_verified() -> None:
@@ -93,7 +97,7 @@ def test_gradients_that_vanish_cannot_be_verified() -> None:
 
 def test_an_engine_that_trains_on_the_first_batch_only_is_refused() -> None:
     case = Case(layers=3, dimension=33, activation="tanh", batch=7, mode="train")
-    x, target = workload.to_check(case, 0, engines.CHECKED_STEPS), workload.targets(case, 0)
+    x, target = workload.verification_input(case, 0, engines.CHECKED_STEPS), workload.targets(case, 0)
     same = engines.tinyrs_engine(case, workload.parameters(case, 0), target).answer(np.tile(x[:7], (3, 1)))
     with pytest.raises(WrongAnswerError, match="of its norm"):
         verify_training.check(expected(case), same)
@@ -106,13 +110,13 @@ def test_an_engine_that_trains_on_the_first_batch_only_is_refused() -> None:
 def test_changes_below_the_rounding_of_the_parameters_cannot_be_verified(
     layers: int, activation: str, precision: str
 ) -> None:
-    """The engine is right, and so must not be called wrong; but leaving all as it is would be as right."""
+    """The engine is right and must not be called wrong, but one that changes nothing would pass as well."""
     case = Case(layers, 64, activation, precision, batch=8, mode="train")
-    with pytest.raises(WrongAnswerError, match="cannot be verified: rounding may change all of it"):
+    with pytest.raises(WrongAnswerError, match="cannot be verified: rounding may change all of an array"):
         expected(case)
 
 
-def test_half_of_denormal_inputs_are_denormal() -> None:
+def test_every_second_number_of_denormal_inputs_is_denormal() -> None:
     case = Case(layers=2, dimension=16, activation="tanh", batch=4, mode="train", inputs="denormal")
     x = next(workload.inputs(case, 0))
     assert x.shape == (4, 16)

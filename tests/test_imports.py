@@ -109,6 +109,8 @@ BENCH_ORDER = [
     "engines",
     "verify",
     "verify_training",
+    "harness",
+    "isolated",
     "environment",
     "results",
     "runner",

@@ -1,4 +1,4 @@
-"""The comparison with other libraries: who is wrong gets no time. Needs none of the libraries."""
+"""The comparison with other libraries: a wrong engine gets no time. Needs none of the libraries."""
 
 from __future__ import annotations
 
@@ -6,22 +6,26 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import training
 from conftest import Tool
 from peers import processes, report
 from peers.engines import Engine, Make, numpy_engine, tinyrs_engine
 from peers.processes import Processes
 from peers.running import Outcome, Settings, Timing, compare
 from peers.targets import TARGETS, Measured
-from peers.workloads import HEADLINE_F32, SMALL_TANH, WORKS, Work
+from peers.training import engines as training_engines
+from peers.training import report as training_report
+from peers.training import running as training
+from peers.training.workloads import TrainingWorkload
+from peers.workloads import HEADLINE_F32, SMALL_TANH, WORKLOADS, Workload
 from tinyrs.bench import environment
 from tinyrs.oracle import Array, Layer
 
-ROW = Work("small", (9, 7, 8, 5), 1, "tanh", "softmax")
-BATCH = Work("medium", (6, 6, 6), 4, "relu", "identity", "f64")
+ROW = Workload("small", (9, 7, 8, 5), 1, "tanh", "softmax")
+BATCH = Workload("medium", (6, 6, 6), 4, "relu", "identity", "f64")
 SETTINGS = Settings(rounds=2, turn_s=0.001, threads=(1, 2))
 RIGHT = {"tinyrs": tinyrs_engine, "numpy": numpy_engine}
 
@@ -36,13 +40,13 @@ def a_machine_that_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def changed(change: Callable[[Array, int], Array]) -> Make:
-    """The oracle, with `change` applied to the n-th answer."""
+    """The oracle, with `change` applied to each answer and its number."""
 
-    def make(work: Work, layers: Sequence[Layer]) -> Callable[[int], Engine]:
+    def make(workload: Workload, layers: Sequence[Layer]) -> Callable[[int], Engine]:
         calls: Iterator[int] = iter(range(1_000_000_000))
 
         def engine(threads: int) -> Engine:
-            right = numpy_engine(work, layers)(threads)
+            right = numpy_engine(workload, layers)(threads)
             return replace(right, run=lambda x: change(right.run(x), next(calls)))
 
         return engine
@@ -50,12 +54,12 @@ def changed(change: Callable[[Array, int], Array]) -> Make:
     return make
 
 
-def cached(work: Work, layers: Sequence[Layer]) -> Callable[[int], Engine]:
-    """Answers whatever it is asked with its first answer."""
+def cached(workload: Workload, layers: Sequence[Layer]) -> Callable[[int], Engine]:
+    """The oracle, except that every answer is the first one."""
     answers: list[Array] = []
 
     def engine(threads: int) -> Engine:
-        right = numpy_engine(work, layers)(threads)
+        right = numpy_engine(workload, layers)(threads)
 
         def run(x: Array) -> Array:
             if not answers:
@@ -67,12 +71,12 @@ def cached(work: Work, layers: Sequence[Layer]) -> Callable[[int], Engine]:
     return engine
 
 
-def absent(work: Work, layers: Sequence[Layer]) -> Callable[[int], Engine]:
+def absent(workload: Workload, layers: Sequence[Layer]) -> Callable[[int], Engine]:
     raise ImportError
 
 
-@pytest.mark.parametrize("work", [ROW, BATCH], ids=lambda work: work.name)
-def test_who_is_wrong_or_absent_gets_no_time(work: Work) -> None:
+@pytest.mark.parametrize("workload", [ROW, BATCH], ids=lambda workload: workload.name)
+def test_wrong_and_absent_engines_get_no_time(workload: Workload) -> None:
     engines = RIGHT | {
         "zeros": changed(lambda y, _: 0 * y),
         "a percent off": changed(lambda y, _: y * y.dtype.type(1.01)),
@@ -81,20 +85,21 @@ def test_who_is_wrong_or_absent_gets_no_time(work: Work) -> None:
         "spoilt later": changed(lambda y, n: y if n < 8 else y + 1),
         "absent": absent,
     }
-    outcome = compare(work, engines, SETTINGS)
+    outcome = compare(workload, engines, SETTINGS)
     assert {(t.engine, t.threads) for t in outcome.timings} == {(e, n) for e in RIGHT for n in (1, 2)}
     assert set(outcome.failures) == set(engines) - set(RIGHT) - {"absent"}
     assert outcome.absent == ["absent"]
-    assert "after having been right at first" in outcome.failures["spoilt later"]
+    assert "right before it was timed, wrong after" in outcome.failures["spoilt later"]
     text = report.outcome_table(outcome).text()
     assert "zeros: not timed, output [" in text
     assert "absent: not installed" in text
 
 
 def test_the_whole_way_to_every_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "ENGINES", {n: training.ENGINES[n] for n in ("tinyrs", "numpy")})
-    measured = Measured(SETTINGS, [compare(work, RIGHT, SETTINGS) for work in (ROW, BATCH)])
-    measured.trainings = [training.compare(training.Work((5, 4, 3), 4, "relu", steps=2), 2, (1, 2))]
+    few = {name: training_engines.ENGINES[name] for name in ("tinyrs", "numpy")}
+    use_training_engines(monkeypatch, few)
+    measured = Measured(SETTINGS, [compare(workload, RIGHT, SETTINGS) for workload in (ROW, BATCH)])
+    measured.trainings = [training.compare(TrainingWorkload((5, 4, 3), 4, "relu", steps=2), 2, (1, 2))]
     measured.processes = Processes({"tinyrs": 0.1, "onnxruntime": 0.2}, import_s=0.01)
     about = report.describe(Path())
     document = json.loads(report.json(measured, about))
@@ -112,6 +117,14 @@ def test_the_whole_way_to_every_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "| cold start: onnxruntime | at least 5 | 2.00 | NO |" in text
     report.plot(measured, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 1000
+
+
+def use_training_engines(
+    monkeypatch: pytest.MonkeyPatch,
+    engines: dict[str, Callable[..., training_engines.Epoch]],
+) -> None:
+    for module in (training, training_report):
+        monkeypatch.setattr(module, "ENGINES", engines)
 
 
 def timing(engine: str, threads: int, ms: float) -> Timing:
@@ -148,21 +161,34 @@ def test_a_network_that_does_not_fit_is_not_built(monkeypatch: pytest.MonkeyPatc
     assert report.outcome_table(outcome).text()
 
 
-def test_training_something_else_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def lazy(*_: object) -> training.Epoch:
+def test_an_engine_that_trains_something_else_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lazy(*_: object) -> training_engines.Epoch:
         return lambda: 0.0
 
-    def missing(*_: object) -> training.Epoch:
+    def stopping(*arguments: Any) -> training_engines.Epoch:
+        """Right in the first epoch only: the check after the timed ones finds it."""
+        epoch = training_engines.oracle_engine(*arguments)
+        losses: list[float] = []
+
+        def first_epoch_only() -> float:
+            losses.append(losses[0] if losses else epoch())
+            return losses[0]
+
+        return first_epoch_only
+
+    def missing(*_: object) -> training_engines.Epoch:
         raise ImportError
 
-    engines = {"tinyrs": training.tinyrs_engine, "numpy": training.oracle_engine}
-    monkeypatch.setattr(training, "ENGINES", engines | {"lazy": lazy, "missing": missing})
-    comparison = training.compare(training.Work((5, 4, 3), 4, "tanh", steps=2), 2, (1,))
+    engines = {"tinyrs": training_engines.tinyrs_engine, "numpy": training_engines.oracle_engine}
+    wrong = {"lazy": lazy, "stopping": stopping}
+    use_training_engines(monkeypatch, engines | wrong | {"missing": missing})
+    comparison = training.compare(TrainingWorkload((5, 8, 3), 4, "tanh", steps=30), 3, (1,))
     assert {t.engine for t in comparison.trained} == {"tinyrs", "numpy"}
-    assert set(comparison.other_work) == {"lazy"}
+    assert {len(t.seconds) for t in comparison.trained} == {3}
+    assert set(comparison.wrong_losses) == {"lazy", "stopping"}
     assert comparison.absent == ["missing"]
-    cells = {row[0]: row[1] for row in training.rows(comparison)}
-    assert cells["lazy"] == "other work: not timed"
+    cells = {row[0]: row[1] for row in training_report.rows(comparison)}
+    assert cells["lazy"] == "wrong loss: not timed"
     assert cells["missing"] == "not installed"
 
 
@@ -181,8 +207,8 @@ def test_a_cold_start_has_to_answer_right(monkeypatch: pytest.MonkeyPatch) -> No
     assert 0 <= result.idle_s < 0.2
 
 
-def test_works_are_what_they_say() -> None:
-    assert len({work.name for work in WORKS}) == len(WORKS)
+def test_the_workloads_are_what_they_say() -> None:
+    assert len({workload.name for workload in WORKLOADS}) == len(WORKLOADS)
     assert HEADLINE_F32.nbytes == 100 * (1024 * 1024 + 1024) * 4
     layers, inputs = SMALL_TANH.parameters(), SMALL_TANH.inputs()
     assert sum(W.size + b.size for W, b in layers) == SMALL_TANH.n_parameters

@@ -1,9 +1,12 @@
-"""tinyrs and what people would otherwise use, on the same work in the same run; `compare.py` is its command.
+"""Compares tinyrs with other libraries on the same work in the same run; `compare.py` is its command line.
 
 workloads   the networks and their inputs
-engines     each library, called as its makers recommend
-running     verify, then time in turns
-processes   what only a fresh process shows: cold start, import, idle threads
-targets     what tinyrs has to reach
+engines     the forward pass of each library
+running     verify, take turns, verify again
+processes   what only a new process shows: cold start, import time, idle threads
+training/   the same for training
+targets     the ratios that tinyrs has to reach
 report      tables, Markdown, JSON, a plot
+
+Start with `running`. Uses the public names of tinyrs, and `tinyrs.bench`.
 """

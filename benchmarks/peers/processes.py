@@ -1,4 +1,4 @@
-"""What only a fresh process shows: the time to a prediction, what importing costs, whether threads idle."""
+"""What only a new process shows: the time to the first prediction, the import time, and idle threads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,12 +19,12 @@ from tinyrs import Predictor
 from tinyrs.bench import verify
 
 from peers.engines import onnx_bytes, sklearn_model
-from peers.workloads import SMALL_TANH, Work
+from peers.workloads import SMALL_TANH, Workload
 
-_WORK = SMALL_TANH
+_WORKLOAD = SMALL_TANH
 
-# From the interpreter's start to an answer, by what is asked: a library's module, and what is run and leaves
-# the answer in y, as a list. tinyrs can do without NumPy, the others cannot.
+# For each library the module it needs, and a program that leaves its answer in y as a list. Only tinyrs works
+# without NumPy.
 COLD_STARTS = {
     "tinyrs": (
         "tinyrs",
@@ -92,20 +92,22 @@ print(time.process_time() - start)
 
 @dataclass
 class Processes:
-    """Medians; `cold_s` by library, without those that are `absent` and those that failed to answer right."""
+    """Median seconds of new processes."""
 
+    # By library, from the start of the interpreter to the answer.
     cold_s: dict[str, float] = field(default_factory=dict)
+    # By library, why it has no time.
     failures: dict[str, str] = field(default_factory=dict)
     absent: list[str] = field(default_factory=list)
-    # Of `import tinyrs` where NumPy is imported already.
+    # `import tinyrs` after `import numpy`.
     import_s: float = 0.0
-    # Processor time of a second's sleep after passes with all threads.
+    # Processor time while the process sleeps for a second after passes with all threads.
     idle_s: float = 0.0
 
 
 def run(code: str, folder: Path) -> tuple[float, str]:
-    """The wall time of a fresh interpreter that runs `code` in `folder`, and what it printed."""
-    # A package that pip has installed is there as bytecode; one that is being worked on shall be so too.
+    """The wall time of a new interpreter that runs `code` in `folder`, and what it printed."""
+    # Installed packages are loaded from bytecode; the package under development should be too.
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     start = time.perf_counter()
     done = subprocess.run(
@@ -114,25 +116,25 @@ def run(code: str, folder: Path) -> tuple[float, str]:
     return time.perf_counter() - start, done.stdout
 
 
-def write_files(work: Work, folder: Path, modules: Mapping[str, str]) -> None:
-    """The network, as each of `modules` (library: module) reads it, and an input."""
-    layers, x = work.parameters(), work.inputs()[0]
+def write_files(workload: Workload, folder: Path, libraries: Iterable[str]) -> None:
+    """Writes an input, and the network in the file formats that `libraries` read."""
+    layers, x = workload.parameters(), workload.inputs()[0]
     np.save(folder / "x.npy", x)
     (folder / "x.txt").write_text(" ".join(map(repr, x[0].tolist())))
     network = tinyrs.Network.from_parameters(
-        layers, activation=work.activation, output_activation=work.output_activation
+        layers, activation=workload.activation, output_activation=workload.output_activation
     )
-    Predictor(network, None, np.arange(work.sizes[-1])).save(folder / "network.safetensors")
-    if {"onnxruntime", "openvino"} & set(modules):
-        (folder / "network.onnx").write_bytes(onnx_bytes(work, layers))
-    if "scikit-learn" in modules:
+    Predictor(network, None, np.arange(workload.sizes[-1])).save(folder / "network.safetensors")
+    if {"onnxruntime", "openvino"} & set(libraries):
+        (folder / "network.onnx").write_bytes(onnx_bytes(workload, layers))
+    if "scikit-learn" in libraries:
         import joblib
 
-        joblib.dump(sklearn_model(work, layers), folder / "network.joblib")
+        joblib.dump(sklearn_model(workload, layers), folder / "network.joblib")
 
 
 def measure(runs: int) -> Processes:
-    """Medians of `runs` processes of each kind, one kind after the other in each round."""
+    """Medians over `runs` processes of each library, which take turns."""
     result = Processes()
     cold: dict[str, str] = {}
     for name, (module, code) in COLD_STARTS.items():
@@ -144,31 +146,34 @@ def measure(runs: int) -> Processes:
     import_s = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_files(_WORK, folder, cold)
+        write_files(_WORKLOAD, folder, cold)
         expected = verify.reference_of(
-            _WORK.parameters(),
-            _WORK.inputs()[0],
-            _WORK.precision,
-            _WORK.activation,
-            output_activation=_WORK.output_activation,
+            _WORKLOAD.parameters(),
+            _WORKLOAD.inputs()[0],
+            _WORKLOAD.precision,
+            _WORKLOAD.activation,
+            output_activation=_WORKLOAD.output_activation,
         )
-        # The first round brings the files into memory, and is checked instead of timed. The order rotates:
-        # what runs after a process of several threads is slower.
-        kinds = list(cold)
+        # The first round brings the files into the page cache, and is verified instead of timed. The order
+        # rotates, because a process that follows one with several threads is slower.
+        libraries = list(cold)
         for r in range(runs + 1):
             import_s.append(float(run(_IMPORT, folder)[1]))
-            for kind in kinds[r % len(kinds) :] + kinds[: r % len(kinds)]:
-                elapsed, printed = run(cold[kind], folder)
+            first = r % len(libraries)
+            for library in libraries[first:] + libraries[:first]:
+                elapsed, printed = run(cold[library], folder)
                 if r > 0:
-                    seconds[kind].append(elapsed)
+                    seconds[library].append(elapsed)
                 else:
                     try:
                         verify.check(expected, np.array(json.loads(printed)))
                     except verify.WrongAnswerError as wrong:
-                        result.failures[kind] = str(wrong)
+                        result.failures[library] = str(wrong)
         result.idle_s = float(run(_IDLE, folder)[1])
     result.cold_s = {
-        kind: float(np.median(times)) for kind, times in seconds.items() if kind not in result.failures
+        library: float(np.median(times))
+        for library, times in seconds.items()
+        if library not in result.failures
     }
     result.import_s = float(np.median(import_s[1:]))
     return result

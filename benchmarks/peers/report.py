@@ -1,4 +1,4 @@
-"""What was measured, as tables on a terminal, as Markdown, as JSON and as a plot."""
+"""The results as tables on a terminal, as Markdown, as JSON and as a plot."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import training
 from tinyrs.bench import environment
 from tinyrs.bench.report import columns, duration
 
@@ -18,15 +17,17 @@ from peers.engines import ENGINES
 from peers.processes import Processes
 from peers.running import Outcome, Timing
 from peers.targets import TARGETS, Measured, Target, thread_ratio
+from peers.training import report as training_report
+from peers.training.running import Comparison
 
-# Goes up when a field changes its meaning or goes away.
+# Increased when a field changes its meaning or is removed.
 SCHEMA = 1
 _PACKAGES = ("onnxruntime", "openvino", "scikit-learn", "jax", "torch")
 
 
 @dataclass(frozen=True)
 class Table:
-    """The first row names the columns."""
+    """A table whose first row holds the names of the columns, and notes to print below it."""
 
     rows: Sequence[Sequence[str]]
     notes: Sequence[str] = ()
@@ -42,19 +43,20 @@ class Table:
 
 
 def threads(n: int) -> str:
-    """So many threads."""
+    """The number with its unit."""
     return "1 thread" if n == 1 else f"{n} threads"
 
 
 def outcome_table(outcome: Outcome) -> Table:
-    """A work's engines: tinyrs, then the fastest first.
+    """The engines of a workload: tinyrs, then its peers, fastest first.
 
-    Medians at each number of threads; all else belongs to the better one.
+    The table has the median at each number of threads; the other columns belong to the faster one.
     """
-    is_row, work = outcome.work.batch == 1, outcome.work
+    workload = outcome.workload
+    is_row = workload.batch == 1
     share = "of read bandwidth" if is_row else "of FMA peak"
     counts = sorted({timing.threads for timing in outcome.timings})
-    rows = [[work.name, *map(threads, counts), "p99", "time / tinyrs'", "error", "GFLOP/s", share]]
+    rows = [[workload.name, *map(threads, counts), "p99", "time / tinyrs'", "error", "GFLOP/s", share]]
     ours = outcome.best("tinyrs")
 
     def cells(timing: Timing) -> list[str]:
@@ -65,7 +67,7 @@ def outcome_table(outcome: Outcome) -> Table:
             duration(timing.p99_ms),
             f"{timing.median_ms / ours.median_ms:.2f}" if ours else "",
             f"{timing.error:.1e}",
-            f"{work.flops / timing.median_ms / 1e6:.1f}",
+            f"{workload.flops / timing.median_ms / 1e6:.1f}",
             f"{reached:.0%}",
         ]
 
@@ -75,13 +77,14 @@ def outcome_table(outcome: Outcome) -> Table:
     return Table(rows, notes)
 
 
-def training_table(comparison: training.Comparison) -> Table:
-    """A work's engines, each at its better number of threads."""
-    return Table([[f"train {comparison.work.name}", *training.HEADER], *training.rows(comparison)])
+def training_table(comparison: Comparison) -> Table:
+    """The engines of a training workload, each at its faster number of threads."""
+    header = [f"train {comparison.workload.name}", *training_report.HEADER]
+    return Table([header, *training_report.rows(comparison)])
 
 
 def process_table(processes: Processes) -> Table:
-    """Cold start, import, idle threads."""
+    """Cold starts, the import time and the processor time of idle threads."""
     ours = processes.cold_s.get("tinyrs")
     rows = [["a process: import, load 64-128-128-10, predict once", "wall time", "time / tinyrs'"]]
     for name, seconds in processes.cold_s.items():
@@ -96,7 +99,7 @@ def process_table(processes: Processes) -> Table:
 
 
 def thread_table(measured: Measured) -> Table:
-    """tinyrs with one thread and with all, work by work."""
+    """tinyrs with one thread and with all threads, on each workload."""
     counts = measured.settings.threads
     ends = (min(counts), max(counts))
     rows = [["tinyrs", *map(threads, ends), "all / one"]]
@@ -105,13 +108,13 @@ def thread_table(measured: Measured) -> Table:
         ratio = thread_ratio(outcome, counts)
         if one and every and ratio:
             rows.append(
-                [outcome.work.name, duration(one.median_ms), duration(every.median_ms), f"{ratio:.2f}"]
+                [outcome.workload.name, duration(one.median_ms), duration(every.median_ms), f"{ratio:.2f}"]
             )
     return Table(rows)
 
 
 def target_table(measured: Measured) -> Table:
-    """What was to be reached, and whether it was."""
+    """The targets, the measured values, and whether they were reached."""
     rows = [
         ["target, as best peer's time / tinyrs' unless it says otherwise", "wanted", "measured", "reached"]
     ]
@@ -126,7 +129,7 @@ def target_table(measured: Measured) -> Table:
 
 
 def tables(measured: Measured) -> list[Table]:
-    """All of them."""
+    """All tables of a run."""
     return [
         *([process_table(measured.processes)] if measured.processes else []),
         *map(outcome_table, measured.outcomes),
@@ -136,12 +139,12 @@ def tables(measured: Measured) -> list[Table]:
 
 
 def summary(measured: Measured) -> list[Table]:
-    """What is only known when all has been measured."""
+    """The tables over all workloads."""
     return [thread_table(measured), target_table(measured)]
 
 
 def describe(folder: Path) -> dict[str, Any]:
-    """The machine, the day, and the versions of what is installed."""
+    """The machine, the date, and the versions of the libraries."""
     versions = {}
     for package in _PACKAGES:
         try:
@@ -152,7 +155,7 @@ def describe(folder: Path) -> dict[str, Any]:
 
 
 def markdown(measured: Measured, about: dict[str, Any]) -> str:
-    """A document."""
+    """The results as a Markdown document."""
     lines = [f"- {name.replace('_', ' ')}: {value}" for name, value in about.items()]
     return "\n".join(
         ["# tinyrs beside other libraries\n", *lines, "", *(t.markdown() for t in tables(measured))]
@@ -160,11 +163,26 @@ def markdown(measured: Measured, about: dict[str, Any]) -> str:
 
 
 def json(measured: Measured, about: dict[str, Any]) -> str:
-    """All that was measured, with every single time."""
+    """The results as JSON, including the time of each pass."""
 
     def outcome_fields(outcome: Outcome) -> dict[str, Any]:
-        timings = [asdict(t) | {"median_ms": t.median_ms, "p99_ms": t.p99_ms} for t in outcome.timings]
-        return asdict(outcome) | {"name": outcome.work.name, "timings": timings}
+        return {
+            "work": asdict(outcome.workload),
+            "timings": [asdict(t) | {"median_ms": t.median_ms, "p99_ms": t.p99_ms} for t in outcome.timings],
+            "failures": outcome.failures,
+            "absent": outcome.absent,
+            "read_bandwidth": outcome.read_bandwidth,
+            "fma_peak": outcome.fma_peak,
+            "name": outcome.workload.name,
+        }
+
+    def training_fields(comparison: Comparison) -> dict[str, Any]:
+        return {
+            "work": asdict(comparison.workload),
+            "trained": [asdict(trained) for trained in comparison.trained],
+            "other_work": comparison.wrong_losses,
+            "absent": comparison.absent,
+        }
 
     def target_fields(target: Target) -> dict[str, Any]:
         value = target.value(measured)
@@ -181,7 +199,7 @@ def json(measured: Measured, about: dict[str, Any]) -> str:
         "environment": about,
         "settings": asdict(measured.settings),
         "forward": [outcome_fields(outcome) for outcome in measured.outcomes],
-        "training": [asdict(comparison) for comparison in measured.trainings],
+        "training": [training_fields(comparison) for comparison in measured.trainings],
         "processes": asdict(measured.processes) if measured.processes else None,
         "targets": [target_fields(target) for target in TARGETS],
     }
@@ -189,12 +207,12 @@ def json(measured: Measured, about: dict[str, Any]) -> str:
 
 
 def plot(measured: Measured, path: Path) -> None:
-    """The better median of each engine on each work, on a log scale."""
+    """Draws the median of each engine on each workload, at its faster number of threads, on a log scale."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 1.5 + 0.5 * len(measured.outcomes)), layout="constrained")
     axes = figure.subplots()
-    names = [outcome.work.name for outcome in measured.outcomes]
+    names = [outcome.workload.name for outcome in measured.outcomes]
     for engine, marker in zip(ENGINES, "osD^vPX", strict=True):
         found = [(i, o.best(engine)) for i, o in enumerate(measured.outcomes)]
         points = [(t.median_ms, i) for i, t in found if t]
@@ -203,13 +221,13 @@ def plot(measured: Measured, path: Path) -> None:
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.set_xscale("log")
-    axes.set_xlabel("median time of a pass in ms, at the better number of threads")
+    axes.set_xlabel("median time of a pass in ms, at the faster number of threads")
     axes.grid(True, alpha=0.3)
     axes.legend()
     figure.savefig(path)
 
 
 def show(found: Iterable[Table]) -> None:
-    """Prints tables as soon as they are known."""
+    """Prints the tables."""
     for table in found:
         print(table.text(), flush=True)

@@ -1,14 +1,17 @@
-"""What tinyrs has to reach on 2 cores, against the best peer at its better number of threads."""
+"""What tinyrs has to reach on 2 cores, mostly relative to the fastest peer.
+
+Each engine counts with its faster number of threads.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import training
-
 from peers.processes import Processes
 from peers.running import Outcome, Settings
+from peers.training.running import Comparison
+from peers.training.workloads import TRAINING_WORKLOADS
 from peers.workloads import (
     HEADLINE_F32,
     HEADLINE_F64,
@@ -17,29 +20,30 @@ from peers.workloads import (
     MEDIUM_32,
     MEDIUM_256,
     SMALL_TANH,
-    Work,
+    Workload,
 )
 
-# From what share of one thread's time on a pass with all threads counts as slower.
-SLOWER = 1.05
+# The most that a pass with all threads may take, relative to one thread.
+MAX_THREAD_RATIO = 1.05
 
 
 @dataclass
 class Measured:
-    """All that was measured."""
+    """All results of one run."""
 
     settings: Settings
     outcomes: list[Outcome] = field(default_factory=list)
-    trainings: list[training.Comparison] = field(default_factory=list)
+    trainings: list[Comparison] = field(default_factory=list)
     processes: Processes | None = None
 
-    def of(self, work: Work) -> Outcome | None:
-        return next((outcome for outcome in self.outcomes if outcome.work == work), None)
+    def of(self, workload: Workload) -> Outcome | None:
+        """The outcome of `workload`, if it was measured."""
+        return next((outcome for outcome in self.outcomes if outcome.workload == workload), None)
 
 
 @dataclass(frozen=True)
 class Target:
-    """`value` of what was measured, None where it was not, must be at least or at most `bound`."""
+    """A bound on a value: at least `bound`, or at most. `value` gives None if it was not measured."""
 
     text: str
     bound: float
@@ -52,48 +56,51 @@ class Target:
 
 
 def thread_ratio(outcome: Outcome, threads: Sequence[int]) -> float | None:
-    """tinyrs's time with all threads, over that with one."""
+    """The time of tinyrs with all threads over that with one."""
     one, every = (outcome.best("tinyrs", n) for n in (min(threads), max(threads)))
     return every.median_ms / one.median_ms if one and every else None
 
 
-def _ratio(work: Work, threads: int | None = None) -> Callable[[Measured], float | None]:
+def _ratio(workload: Workload, threads: int | None = None) -> Callable[[Measured], float | None]:
     def value(measured: Measured) -> float | None:
-        outcome = measured.of(work)
+        outcome = measured.of(workload)
         return outcome.ratio(threads) if outcome else None
 
     return value
 
 
-def _share(work: Work, share: Callable[[Outcome], float | None]) -> Callable[[Measured], float | None]:
+def _share(
+    workload: Workload, share: Callable[[Outcome], float | None]
+) -> Callable[[Measured], float | None]:
     def value(measured: Measured) -> float | None:
-        outcome = measured.of(work)
+        outcome = measured.of(workload)
         return share(outcome) if outcome else None
 
     return value
 
 
 def _read_share(outcome: Outcome) -> float | None:
-    """With all threads, of what all can read."""
+    """The share of the read bandwidth that tinyrs reaches with all threads."""
     timing = outcome.best("tinyrs", max(outcome.read_bandwidth, default=None))
     return outcome.read_share(timing) if timing else None
 
 
 def _fma_share(outcome: Outcome) -> float | None:
+    """The share of the FMA peak that tinyrs reaches with all threads."""
     timing = outcome.best("tinyrs", max(outcome.fma_peak, default=None))
     return outcome.fma_share(timing) if timing else None
 
 
 def _trained(index: int, *engines: str) -> Callable[[Measured], float | None]:
     def value(measured: Measured) -> float | None:
-        work = training.WORKS[index]
-        return next((c.ratio(*engines) for c in measured.trainings if c.work == work), None)
+        workload = TRAINING_WORKLOADS[index]
+        return next((c.ratio(*engines) for c in measured.trainings if c.workload == workload), None)
 
     return value
 
 
 def _training(index: int, frameworks: float, sklearn: float) -> tuple[Target, Target]:
-    name = f"train {training.WORKS[index].name}"
+    name = f"train {TRAINING_WORKLOADS[index].name}"
     return (
         Target(f"{name}: PyTorch or jax", frameworks, _trained(index, "PyTorch", "jax")),
         Target(f"{name}: scikit-learn", sklearn, _trained(index, "scikit-learn")),
@@ -136,11 +143,11 @@ TARGETS = (
     ),
     Target(
         "processor time of an idle second",
-        # The clock of a process has ticks of up to 10 ms, and waking from the sleep is work too.
+        # The processor time of a process advances in ticks of up to 10 ms, and waking up takes some too.
         5,
         lambda m: m.processes.idle_s * 1e3 if m.processes else None,
         at_most=True,
         unit=" ms",
     ),
-    Target("all threads over one, at the worst", SLOWER, _worst_thread_ratio, at_most=True),
+    Target("all threads over one, at the worst", MAX_THREAD_RATIO, _worst_thread_ratio, at_most=True),
 )

@@ -1,4 +1,4 @@
-"""The networks that all libraries run, and their inputs: seeded random numbers, the same on every machine."""
+"""The networks that every library runs, and their inputs: seeded, the same on every machine."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from itertools import pairwise
 import numpy as np
 from tinyrs.oracle import Array, Layer
 
-# Bytes of inputs to cycle through, and how many of them at least and at most: no input is the one of the pass
-# before, and rows do not take the caches from the weights.
+# Inputs take about this many bytes: enough that consecutive passes differ, little enough that the weights
+# stay in the caches.
 _INPUT_BYTES = 4_000_000
-_FEWEST_INPUTS, _MOST_INPUTS = 4, 256
+_MIN_INPUTS, _MAX_INPUTS = 4, 256
 
 
 @dataclass(frozen=True)
-class Work:
-    """Passes through one network; `group` is what `--only` calls it."""
+class Workload:
+    """Forward passes through one network; `group` is its name for `--only`."""
 
     group: str
     sizes: tuple[int, ...]
@@ -49,15 +49,15 @@ class Work:
 
     @property
     def flops(self) -> int:
-        """Floating-point operations of a pass: a multiply-add counts two."""
+        """Floating-point operations of a pass; a multiply-add counts as two."""
         return 2 * self.batch * sum(i * o for i, o in pairwise(self.sizes))
 
-    def head(self, layers: int) -> Work:
-        """The same network, cut off after at most `layers` layers."""
+    def head(self, layers: int) -> Workload:
+        """The same network with at most its first `layers` layers."""
         return replace(self, sizes=self.sizes[: layers + 1])
 
     def parameters(self) -> list[Layer]:
-        """W (outputs, inputs) and b (outputs,) of each layer, as `tinyrs.bench.workload` draws them."""
+        """W (outputs, inputs) and b (outputs,) of each layer, distributed as in `tinyrs.bench.workload`."""
         layers = []
         for layer, (i, o) in enumerate(pairwise(self.sizes)):
             rng, scale = np.random.default_rng([0, layer]), self.dtype.type(1 / math.log(1 + i))
@@ -66,29 +66,29 @@ class Work:
         return layers
 
     def inputs(self) -> list[Array]:
-        """Different batches (batch, inputs) from U(-1, 1), none with a zero."""
+        """Different batches (batch, inputs) from U(-1, 1), without zeros."""
         fitting = _INPUT_BYTES // (self.batch * self.sizes[0] * self.dtype.itemsize)
-        count = min(max(fitting, _FEWEST_INPUTS), _MOST_INPUTS)
+        count = min(max(fitting, _MIN_INPUTS), _MAX_INPUTS)
         values = np.random.default_rng([0, 0, 1]).random((count, self.batch, self.sizes[0]), self.dtype.type)
         values = 2 * values - 1
         values[values == 0] = 1
         return list(values)
 
 
-def _square(group: str, layers: int, width: int, batch: int, precision: str = "f32") -> Work:
-    """relu: what most networks use, and what leaves most of the time to the products."""
-    return Work(group, (width,) * (layers + 1), batch, "relu", "identity", precision)
+def _square(group: str, layers: int, width: int, batch: int, precision: str = "f32") -> Workload:
+    """A network of equally wide layers with relu: most of its time goes to the matrix products."""
+    return Workload(group, (width,) * (layers + 1), batch, "relu", "identity", precision)
 
 
 HEADLINE_F32, HEADLINE_F64 = (
-    Work("headline", (1024,) * 101, 1, "sigmoid", "same", precision) for precision in ("f32", "f64")
+    Workload("headline", (1024,) * 101, 1, "sigmoid", "same", precision) for precision in ("f32", "f64")
 )
-SMALL_TANH = Work("small", (64, 128, 128, 10), 1, "tanh", "softmax")
-SMALL_RELU = Work("small", (16, 64, 64, 3), 1, "relu", "softmax")
+SMALL_TANH = Workload("small", (64, 128, 128, 10), 1, "tanh", "softmax")
+SMALL_RELU = Workload("small", (16, 64, 64, 3), 1, "relu", "softmax")
 MEDIUM_32, MEDIUM_256 = (_square("medium", 4, 128, batch) for batch in (32, 256))
 LARGE_F32, LARGE_F64 = (_square("large", 10, 1024, 256, precision) for precision in ("f32", "f64"))
 
-WORKS = (
+WORKLOADS = (
     HEADLINE_F32,
     HEADLINE_F64,
     SMALL_TANH,

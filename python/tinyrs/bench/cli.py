@@ -12,8 +12,8 @@ from typing import NoReturn, TypeVar
 
 from tinyrs.bench import environment, plot, report, runner
 from tinyrs.bench.config import Case, Output, Plan, RefusedError, UsageError
+from tinyrs.bench.harness import Progress
 from tinyrs.bench.results import Measurement, Results
-from tinyrs.bench.runner import Progress
 
 T = TypeVar("T")
 

@@ -1,7 +1,7 @@
-"""Who computes a pass.
+"""The engines that compute a pass: tinyrs, and NumPy by way of the oracle.
 
-By name, a function that takes a case and its layers, and gives what can be asked of the engine: an answer to
-verify, and passes to time.
+ENGINES maps a name to a function of a case, its layers and its targets. It returns an `Engine`, which
+gives an answer to verify and passes to time.
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ LEARNING_RATE = 1e-3
 
 @dataclass(frozen=True)
 class Engine:
-    """An engine at work on a case.
+    """An engine that is ready to compute the passes of one case.
 
-    `answer` gives for an input what a pass computes: one array, the outputs; or several, the loss and its
-    gradients by each layer's W and b, or what CHECKED_STEPS steps, each on its part of that input, change
-    them by. `run` makes a pass, with nothing around it that would count; where `together`, one for each of
-    several batches that lie one below the other.
+    `answer` returns what a pass computes from an input. For a forward pass that is the outputs; for a
+    backward pass, the loss and the gradients of each W and b; for training, the change of each W and b
+    after CHECKED_STEPS steps, each on its part of the input.
+
+    `run` makes one pass and is what is timed. If `together`, its input is several batches stacked in one
+    array, and it makes a pass for each of them.
     """
 
     answer: Callable[[Array], list[Array]]
@@ -40,7 +42,7 @@ class Engine:
 
 
 def network_options(case: Case) -> dict[str, Any]:
-    """What the network of the benchmark computes, for the oracle and for tinyrs alike."""
+    """The network's options that the oracle and tinyrs have in common."""
     return {"activation": case.activation, "output_activation": "same", "epsilon_exp": case.epsilon_exp}
 
 
@@ -81,7 +83,7 @@ def tinyrs_engine(case: Case, layers: Iterable[Layer], target: Array) -> Engine:
 
 
 def numpy_engine(case: Case, layers: Iterable[Layer], target: Array) -> Engine:
-    """NumPy and its BLAS, by way of the oracle."""
+    """NumPy and its BLAS: the oracle."""
     layers, options = list(layers), network_options(case)
     if case.mode == "forward":
 
@@ -102,20 +104,20 @@ def numpy_engine(case: Case, layers: Iterable[Layer], target: Array) -> Engine:
 
 
 def oracle_gradients(case: Case, layers: Sequence[Layer], target: Array, x: Array) -> list[Array]:
-    """The squared error, and its gradients by each W and b in the dtype of the layers."""
+    """The squared error and its gradients with respect to each W and b, in the dtype of the layers."""
     options = network_options(case) | {"epsilon_square": case.epsilon_square}
     return loss_first(*oracle.loss_and_gradients(x, target, layers, loss="squared_error", **options))
 
 
 def oracle_changes(case: Case, layers: Sequence[Layer], target: Array, x: Array) -> list[Array]:
-    """By how much CHECKED_STEPS steps, each on its part of x, change each W and b."""
+    """The change of each W and b after CHECKED_STEPS steps, each on its part of x."""
     trained = [(W.copy(), b.copy()) for W, b in layers]
     oracle_fit(case, trained, oracle.Optimizer("adam"), x, np.tile(target, (CHECKED_STEPS, 1)))
     return [after - before for after, before in zip(flat(trained), flat(layers), strict=True)]
 
 
 def oracle_fit(case: Case, layers: list[Layer], optimizer: oracle.Optimizer, x: Array, y: Array) -> None:
-    """A step for each batch of x; changes the layers in place."""
+    """Makes a step for each batch of x; changes the layers in place."""
     oracle.fit(
         x,
         y,
@@ -132,12 +134,12 @@ def oracle_fit(case: Case, layers: list[Layer], optimizer: oracle.Optimizer, x: 
 
 
 def loss_first(loss: float, pairs: Iterable[Layer]) -> list[Array]:
-    """The loss and the gradients of each layer's W and b, one after the other."""
+    """The loss, then the gradients of W and b of each layer, as one list."""
     return [np.array(loss), *flat(pairs)]
 
 
 def flat(pairs: Iterable[Layer]) -> list[Array]:
-    """W and b of each layer, one after the other."""
+    """W and b of each layer, as one list."""
     return [array for pair in pairs for array in pair]
 
 
@@ -147,19 +149,19 @@ ENGINES: dict[str, Callable[[Case, Iterable[Layer], Array], Engine]] = {
 }
 
 
-def blas_threads(threads: int, *, must: bool) -> AbstractContextManager[object]:
-    """Within it NumPy's BLAS uses that many threads.
+def blas_threads(threads: int, *, required: bool) -> AbstractContextManager[object]:
+    """A context in which NumPy's BLAS uses `threads` threads.
 
-    Nothing but threadpoolctl reaches the BLAS of a running process. Where it is not installed, BLAS goes on
-    with what it has; raises UsageError instead if `must`.
+    Only threadpoolctl can set this in a running process. If it is not installed, nothing is set, or
+    UsageError is raised if `required`.
     """
     try:
         import threadpoolctl
     except ModuleNotFoundError:
-        if not must:
+        if not required:
             return nullcontext()
         raise UsageError(
-            "threads of the numpy engine need threadpoolctl: pip install 'tinyrs[bench]'"
+            "setting the threads of the numpy engine needs threadpoolctl: pip install 'tinyrs[bench]'"
         ) from None
     limits: AbstractContextManager[object] = threadpoolctl.threadpool_limits(threads, user_api="blas")
     return limits

@@ -1,7 +1,7 @@
-"""Whether gradients, or what training changed, are right: compared with the oracle in f64, array by array.
+"""The right gradients, or the right changes of the parameters, and how far from them an engine may be.
 
-A bound for each element, as `verify` has for outputs, would say little here: an element may be the difference
-of large numbers. What must be right is the array as a whole, so its 2-norm decides.
+The reference is the oracle in f64. Arrays are compared by the 2-norm of their difference. A bound for each
+element, as `verify` has for outputs, would be too wide: an element may be the difference of large numbers.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from tinyrs.bench.config import Case
 from tinyrs.bench.verify import Agreement, Floats, WrongAnswerError
 from tinyrs.oracle import Array, Layer
 
-# Above it a bound would let a wrong answer pass.
-_TOO_WIDE = 0.3
+# The widest bound that still tells a wrong array from a right one.
+_MAX_ALLOWED = 0.3
 
 
 @dataclass(frozen=True)
 class TrainingReference:
-    """The right arrays and how far from each one may be, relative to its norm.
+    """The right arrays, and the allowed error of each, relative to its norm.
 
-    The loss and its gradients by W and b of each layer; or what training changed those by.
+    For a backward pass: the loss, then the gradients of W and b of each layer. For training: the changes of
+    W and b of each layer.
     """
 
     arrays: list[Floats]
@@ -33,16 +34,16 @@ class TrainingReference:
 
 
 def reference(case: Case, layers: Iterable[Layer], x: Array, target: Array) -> TrainingReference:
-    """The oracle's gradients at x, or what its steps change, in f64.
+    """The oracle's gradients at x, or the changes by its training steps, in f64.
 
-    Raises WrongAnswerError where the engine's precision cannot hold the gradients, or rounding may change too
-    much.
+    Raises WrongAnswerError if the gradients are too small for the engine's precision, or if rounding may
+    change them too much.
     """
     dtype: np.dtype[np.floating[Any]] = np.dtype(np.float32 if case.precision == "f32" else np.float64)
     wide = [(W.astype(np.float64), b.astype(np.float64)) for W, b in layers]
     x, target = x.astype(np.float64), target.astype(np.float64)
     gradients = engines.oracle_gradients(case, wide, target, x[: case.batch])
-    # Deltas below this count as 0 in the core, so that nothing is denormal.
+    # The core replaces deltas below this by 0, so that none is denormal.
     least = float(np.finfo(dtype).tiny / np.finfo(dtype).eps)
     sizes = [float(np.sqrt(np.mean(gradient * gradient))) for gradient in gradients[1:]]
     if min(sizes) < 1e6 * least:
@@ -50,33 +51,34 @@ def reference(case: Case, layers: Iterable[Layer], x: Array, target: Array) -> T
             f"cannot be verified: gradients of about {min(sizes):.1e} vanish in {case.precision}; "
             "try f64 or fewer layers"
         )
-    # Each of 3 products a layer rounds sums of `dimension` or `batch` terms, whose roundings add up like a
-    # random walk; 16 is a margin for what the layers pass on.
+    # Each of the 3 products of a layer rounds sums of `dimension` or `batch` terms; the errors add up like a
+    # random walk. 16 is a margin for errors that layers pass on.
     longest = max(case.dimension, case.batch)
     allowed = 16 * 3 * case.layers * float(np.finfo(dtype).eps) * float(np.sqrt(longest))
     if case.mode == "backward":
         bounds = [allowed] * len(gradients)
-        return TrainingReference([np.asarray(g, dtype=np.float64) for g in gradients], _told(bounds))
+        return TrainingReference([np.asarray(g, dtype=np.float64) for g in gradients], _checked(bounds))
     arrays = engines.oracle_changes(case, wide, target, x)
-    # Adam moves each weight by about the learning rate, however small its gradient: where that is no more
-    # than its own rounding, in either direction. About a share `allowed` of the weights is so, and each is
-    # off by twice its change: 2 sqrt(allowed) of the norm. Where gradients are far below Adam's epsilon,
-    # steps are as small as they, and what the parameters' own rounding, half a unit a step, leaves decides.
+    # Adam moves each weight by about the learning rate, however small its gradient. If a gradient is as
+    # small as its rounding error, the direction is arbitrary. That concerns a share of about `allowed` of
+    # the weights, each off by twice its change: 2 sqrt(allowed) of the norm. If gradients are far below
+    # Adam's epsilon, the steps are as small as they are, and the rounding of the parameters (half a unit
+    # per step) decides.
     eps = float(np.finfo(dtype).eps)
     bounds = []
     for start, change in zip(engines.flat(wide), arrays, strict=True):
         norms = float(np.linalg.norm(start)), float(np.linalg.norm(change))
         rounding = engines.CHECKED_STEPS * eps * norms[0] / norms[1] if norms[1] > 0 else np.inf
         bounds.append(2 * float(np.sqrt(allowed)) + rounding)
-    return TrainingReference([np.asarray(array, dtype=np.float64) for array in arrays], _told(bounds))
+    return TrainingReference([np.asarray(array, dtype=np.float64) for array in arrays], _checked(bounds))
 
 
-def _told(bounds: list[float]) -> list[float]:
-    """`bounds`, if each would tell a wrong array. Raises WrongAnswerError."""
-    if max(bounds) > _TOO_WIDE:
+def _checked(bounds: list[float]) -> list[float]:
+    """Returns `bounds`. Raises WrongAnswerError if one of them is too wide to decide."""
+    if max(bounds) > _MAX_ALLOWED:
         share = "all" if max(bounds) > 1 else f"{max(bounds):.0%}"
         raise WrongAnswerError(
-            f"cannot be verified: rounding may change {share} of it; try f64 or fewer layers"
+            f"cannot be verified: rounding may change {share} of an array; try f64 or fewer layers"
         )
     return bounds
 
@@ -84,24 +86,28 @@ def _told(bounds: list[float]) -> list[float]:
 def check(reference: TrainingReference, answer: Sequence[Array]) -> Agreement:
     """Compares an engine's arrays with the oracle's.
 
-    Raises WrongAnswerError, which says which array is off and by how much.
+    Raises WrongAnswerError, which names the wrong array and its error.
     """
-    if [array.shape for array in answer] != [array.shape for array in reference.arrays]:
-        raise WrongAnswerError("expected an array for each W and b, got other shapes")
+    if len(answer) != len(reference.arrays):
+        raise WrongAnswerError(f"expected {len(reference.arrays)} arrays, got {len(answer)}")
     errors = []
     for number, (array, want, allowed) in enumerate(
         zip(answer, reference.arrays, reference.allowed, strict=True)
     ):
+        name = _name(number, len(answer))
+        if array.shape != want.shape:
+            raise WrongAnswerError(f"{name}: expected shape {want.shape}, got {array.shape}")
         error = float(np.linalg.norm(array.astype(np.float64) - want) / np.linalg.norm(want))
         if not error <= allowed:
-            name = _name(number, len(answer))
-            raise WrongAnswerError(f"{name} is off by {error:.3e} of its norm where {allowed:.3e} is allowed")
+            raise WrongAnswerError(
+                f"{name} is off by {error:.3e} of its norm, but only {allowed:.3e} is allowed"
+            )
         errors.append((error, allowed))
     return Agreement(max(error for error, _ in errors), max(errors, key=lambda pair: pair[0] / pair[1])[1])
 
 
 def _name(number: int, arrays: int) -> str:
-    """What array `number` of so many is: a loss comes before an even number of others."""
+    """The name of array `number` of `arrays`; if their number is odd, the first one is the loss."""
     if arrays % 2 == 1 and number == 0:
         return "the loss"
     number -= arrays % 2

@@ -1,8 +1,8 @@
-"""The network that is timed and what it is fed: seeded random numbers, the same on every machine.
+"""The network that is timed and its inputs: seeded random numbers, the same on every machine.
 
-Weights are (U(0,1) - 0.5) * s and biases U(0,1) - 0.5 * s with s = 1 / ln(1 + dimension), as in the project
-that tinyrs grew out of. No input is zero, no two epochs share one: neither a branch predictor nor a
-shortcut for zeros shall flatter anybody.
+Weights are (U(0,1) - 0.5) * s and biases U(0,1) - 0.5 * s with s = 1 / ln(1 + dimension), as in the
+project that tinyrs grew out of. No input contains a zero and none is used twice, so that neither branch
+prediction nor a shortcut for zeros makes an engine look faster than it is.
 """
 
 from __future__ import annotations
@@ -16,27 +16,28 @@ import numpy as np
 from tinyrs.bench.config import ITEM_SIZES, Case
 from tinyrs.oracle import Array, Layer
 
-# Bytes of inputs to hold at once: as many as stay small against any network worth a lot of epochs.
+# Bytes of inputs that are made at once: little compared with the weights of a network that takes long to
+# time.
 _INPUT_BYTES = 4_000_000
-# A turn of training is one call, which copies parameters and moments and back: so many passes make up for it,
-# if their inputs take no more than so many bytes. Larger batches have enough to compute that fewer will do.
+# A turn of training is one call of `fit`, which copies the parameters and moments. This many passes make the
+# copies negligible; large batches take so long that fewer passes do, which bounds the memory of their inputs.
 TRAIN_PASSES = 20
 _TURN_BYTES = 64_000_000
 _DTYPES: dict[str, type[np.float32] | type[np.float64]] = {"f32": np.float32, "f64": np.float64}
 
 
 def parameters(case: Case, seed: int) -> Iterator[Layer]:
-    """The layers, each made when it is asked for: W (dimension, dimension), b (dimension,).
+    """Yields W (dimension, dimension) and b (dimension,) of each layer.
 
-    A layer depends on the seed and its number alone. So whoever takes one at a time, as the verifier does,
-    needs no second copy of the network.
+    A layer depends only on the seed and its number. The verifier takes one at a time and so needs no second
+    copy of the network.
     """
     dtype, d = _DTYPES[case.precision], case.dimension
     scale = dtype(1 / math.log(1 + d))
     for layer in range(case.layers):
         rng = np.random.default_rng([seed, layer])
         weight, bias = rng.random((d, d), dtype), rng.random(d, dtype)
-        # In place: at the largest sizes a temporary of the weights would not fit.
+        # In place: at the largest sizes there is no memory for a temporary.
         weight -= dtype(0.5)
         weight *= scale
         bias -= dtype(0.5) * scale
@@ -44,16 +45,16 @@ def parameters(case: Case, seed: int) -> Iterator[Layer]:
 
 
 def inputs(case: Case, seed: int) -> Iterator[Array]:
-    """Endless samples (dimension,), or batches (batch, dimension) if batch > 1, from U(-1, 1) without 0.
+    """Yields inputs from U(-1, 1) without 0, endlessly.
 
-    What is learned from is always a batch, if of one. With inputs "denormal" every second number of a sample
-    is an eighth of the smallest normal one, times that. They are made many at a time, so that what happens
-    between two timed passes is next to nothing.
+    An input is a batch (batch, dimension); for a forward pass of one sample it is (dimension,). With inputs
+    "denormal", every second number is multiplied by an eighth of the smallest normal number. Inputs are made
+    in chunks, so that hardly anything happens between two timed passes.
     """
-    dtype, count = _DTYPES[case.precision], held_at_once(case)
+    dtype, count = _DTYPES[case.precision], inputs_per_chunk(case)
     one = case.batch == 1 and case.mode == "forward"
     shape = (case.dimension,) if one else (case.batch, case.dimension)
-    # A different stream from that of any layer, whose seeds have two numbers.
+    # Differs from the stream of every layer: their seeds have two numbers.
     rng = np.random.default_rng([seed, 0, 1])
     while True:
         chunk = rng.random((count, *shape), dtype)
@@ -66,27 +67,29 @@ def inputs(case: Case, seed: int) -> Iterator[Array]:
 
 
 def targets(case: Case, seed: int) -> Array:
-    """What the outputs for every batch should be: (batch, dimension) from U(0, 1), where sigmoid puts
-    them, without 0."""
+    """The targets of every batch, (batch, dimension), from U(0, 1) without 0: the range of sigmoid."""
     rng, dtype = np.random.default_rng([seed, 0, 2]), _DTYPES[case.precision]
     return dtype(1) - rng.random((case.batch, case.dimension), dtype)
 
 
 def longest_turn(case: Case) -> int:
-    """How many consecutive passes may have their inputs in memory at a time."""
+    """The most passes of a turn: their inputs are in memory at the same time."""
     if case.mode != "train":
-        return held_at_once(case)
+        return inputs_per_chunk(case)
     batch_bytes = case.batch * case.dimension * ITEM_SIZES[case.precision]
-    return max(held_at_once(case), min(TRAIN_PASSES, _TURN_BYTES // batch_bytes))
+    return max(inputs_per_chunk(case), min(TRAIN_PASSES, _TURN_BYTES // batch_bytes))
 
 
-def to_check(case: Case, seed: int, steps: int) -> Array:
-    """What the answer to is checked: an input; for training as many batches as there are `steps`, so that an
-    engine that takes the same rows twice is found out."""
+def verification_input(case: Case, seed: int, steps: int) -> Array:
+    """The input whose answer is verified.
+
+    For training it has a batch for each of `steps` steps, so that an engine that uses the same rows twice
+    gives a wrong answer.
+    """
     first = islice(inputs(case, seed), steps if case.mode == "train" else 1)
     return np.vstack(list(first)) if case.mode == "train" else next(first)
 
 
-def held_at_once(case: Case) -> int:
-    """How many inputs are made at a time."""
+def inputs_per_chunk(case: Case) -> int:
+    """The number of inputs that are made at once."""
     return max(1, _INPUT_BYTES // (case.batch * case.dimension * ITEM_SIZES[case.precision]))
