@@ -127,7 +127,7 @@ def read_only() -> np.ndarray:
         (
             lambda: NETWORK.set_parameters([]),
             ValueError,
-            "parameters: expected 2 (W, b) pairs, one a layer, got 0",
+            "parameters: expected 2 (W, b) pairs, one for each layer, got 0",
         ),
         (
             lambda: tinyrs.set_num_threads(0),

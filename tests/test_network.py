@@ -189,19 +189,17 @@ def test_explain_plan_says_what_a_pass_does() -> None:
     small, large = tinyrs.Network([64, 64, 10], seed=0), tinyrs.Network([1024] * 5, seed=0)
     isa = tinyrs.build_info()["isa"]
     kernel, blocks, threads, gil = small.explain_plan(1).splitlines()
-    assert kernel.startswith(
-        f"kernel: packed gemm on {isa}, from weights that are packed, since 18.8 KiB are at most "
-    )
-    assert kernel.endswith(" 8 neighbouring rows at a time")
+    assert kernel.startswith(f"kernel: packed gemm on {isa}, because 18.8 KiB of weights (at most ")
+    assert kernel.endswith(" 8 neighbouring rows of weights at a time")
     assert blocks == "blocks: one row through all layers"
     n = tinyrs.get_num_threads()
-    assert threads.startswith(f"threads: 1 of {n}, since ")
+    assert threads.startswith(f"threads: 1 of {n}, because ")
     assert gil == "GIL: kept: the pass is short"
-    assert f"gemm on {isa}, in tiles of " in small.explain_plan(2)
+    assert f"gemm on {isa}: tiles of " in small.explain_plan(2)
     text = large.explain_plan(512)
     assert "blocks: 128 rows at a time" in text
     assert text.endswith("GIL: released meanwhile")
-    assert f"threads: {n} of {n}, since" in text
-    assert "threads: 1 of 1, since no more are allowed" in large.explain_plan(512, n_threads=1)
+    assert f"threads: {n} of {n}, because" in text
+    assert "threads: 1 of 1, because no more are allowed" in large.explain_plan(512, n_threads=1)
     with pytest.raises(ValueError, match="batch: expected an integer of at least 1"):
         small.explain_plan(0)

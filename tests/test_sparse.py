@@ -73,7 +73,7 @@ def test_other_matrices_are_refused(X: Any, error: Any, message: str) -> None:
     ("part", "value", "message"),
     [
         ("data", np.nan, "X: expected finite f32 values, got NaN at row"),
-        ("indices", 41, "X: expected indices from 0 to below 41, got 41"),
+        ("indices", 41, "X: expected indices of at least 0 and below 41, got 41"),
         ("indptr", 10**6, "X: expected an indptr that ascends"),
     ],
 )

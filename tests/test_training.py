@@ -473,7 +473,7 @@ def test_a_list_of_activations_is_one_for_each_hidden_layer() -> None:
     want = oracle.forward(x, net.parameters(), activation=names, output_activation="same")
     np.testing.assert_allclose(net.forward(x), want, rtol=1e-13)
     with pytest.raises(
-        ValueError, match="activation: expected one name, or 2, one a hidden layer, got 3 names"
+        ValueError, match="activation: expected one name, or 2 names, one for each hidden layer, got 3 names"
     ):
         network([3, 4, 5, 2], activation=["tanh"] * 3)
     with pytest.raises(TypeError, match="activation: expected a name or a list of names"):

@@ -182,7 +182,7 @@ fn forward_sparse<T: Dispatch>(bencher: Bencher, case: &Case) {
     let columns: Vec<i32> =
         (0..case.batch * nonzeros).map(|i| (i % nonzeros * 100 + i / nonzeros % 100) as i32).collect();
     let values = uniform::<T>(1, columns.len());
-    let x = Csr::new("x", (&starts, &columns), &values, case.inputs()).unwrap();
+    let x = Csr::new("x", &starts, &columns, &values, case.inputs()).unwrap();
     let mut y = vec![T::ZERO; case.batch * case.outputs()];
     bencher.counter(ItemsCount::new(case.batch)).bench_local(|| {
         let mut out = MatrixMut::new("y", black_box(&mut y), case.batch, case.outputs()).unwrap();

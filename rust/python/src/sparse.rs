@@ -19,8 +19,8 @@ pub struct OwnedCsr<'py, T: Element> {
 
 impl<T: Element + Scalar> OwnedCsr<'_, T> {
     pub fn borrow(&self, argument: &str) -> PyResult<Csr<'_, T>> {
-        let places = (as_slice(&self.starts), as_slice(&self.columns));
-        Csr::new(argument, places, as_slice(&self.values), self.cols).map_err(to_python)
+        let (indptr, indices, data) = (as_slice(&self.starts), as_slice(&self.columns), as_slice(&self.values));
+        Csr::new(argument, indptr, indices, data, self.cols).map_err(to_python)
     }
 }
 

@@ -10,7 +10,8 @@ use crate::linalg::view::{View, ViewMut};
 use crate::matrix::{Matrix, MatrixMut};
 use crate::memory::with_scratch;
 use crate::network::Network;
-use crate::network::layer::{Layer, check_all_finite, dense_forward};
+use crate::network::checks::check_finite_parallel;
+use crate::network::layer::{Layer, LayerForward};
 use crate::network::packed_weights::PackedWeights;
 use crate::network::plan::{Plan, Shape, Split};
 use crate::network::rows::Rows;
@@ -33,7 +34,7 @@ impl<T: Dispatch> Network<T> {
         if x.cols() != inputs {
             return Err(Error::invalid("X", format!("{inputs} features"), x.cols()));
         }
-        check_all_finite(self.kernels(), "X", x, n_threads)?;
+        check_finite_parallel(self.kernels(), "X", x, n_threads)?;
         self.forward_rows(&x, out, n_threads)
     }
 
@@ -149,14 +150,12 @@ impl<T: Dispatch> Network<T> {
             let outputs = layer.outputs();
             let (target, stride) = if l == last { (out, outputs) } else { (&hidden[l % 2], self.stride(outputs)) };
             let kernel = plan.kernel(x.rows(), outputs);
+            let forward = LayerForward { layer, panels: packed.panels(l), epilogue: self.epilogue(l), kernel };
             team.for_each_range(outputs, self.kernels().nr(), OUTPUT_PIECES, |_, range| {
                 let columns = ViewMut::new(target.at(range.start).0, x.rows(), range.len(), stride);
                 // SAFETY: each buffer holds a block of the widest hidden layer, `out` one of the last. A layer's input is only read
                 // while its output is written, and ranges are disjoint columns of the output.
-                unsafe {
-                    let layer = (layer, packed.panels(l), kernel);
-                    dense_forward(self.kernels(), layer, range, x, self.epilogue(l), columns);
-                }
+                unsafe { forward.run(self.kernels(), range, x, columns) };
             });
             if l < last {
                 // SAFETY: as above; the layer's output is complete.

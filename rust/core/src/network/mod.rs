@@ -1,72 +1,50 @@
-//! The network: its parameters and configuration here, its layers, its initial weights, and its forward pass in the files below.
+//! The network: layers, initial weights, and the forward pass over dense or sparse rows.
 //!
-//! Uses `linalg` for the arithmetic, `parallel` for the threads, and everything below those. `plan` decides from shapes what a
-//! pass does, `forward` does it, over the dense or sparse rows of `rows` and `sparse`.
+//! Uses `linalg` for the arithmetic and `parallel` for the threads; knows nothing of training. This file holds [`Network`];
+//! start with `forward` (the pass) and `plan` (how a pass is blocked and split over threads, from shapes alone).
+//! `layer`, `config`, `init` and `packed_weights` are the parts of a network; `rows`, `sparse` and `input` are its inputs.
 
+pub(crate) mod checks;
+mod config;
 mod forward;
 pub(crate) mod init;
+pub(crate) mod input;
 pub(crate) mod layer;
 pub(crate) mod packed_weights;
 pub(crate) mod plan;
+mod plan_text;
 pub(crate) mod rows;
 pub(crate) mod sparse;
 
 use std::sync::OnceLock;
 
-use crate::activation::{Activation, Epilogue, OutputActivation};
+use crate::activation::Epilogue;
 use crate::error::{Error, Result};
-use crate::linalg::kernels::Dispatch;
-use crate::linalg::kernels::{Kernels, kernels};
+use crate::linalg::kernels::{Dispatch, Kernels, kernels};
 use crate::matrix::Matrix;
+pub use crate::network::config::NetworkConfig;
 use crate::network::init::Init;
 use crate::network::layer::{Layer, check_parameters, layer_sizes};
 use crate::network::packed_weights::PackedWeights;
 use crate::parallel::Gate;
 use crate::scalar::Scalar;
 use crate::simd::Isa;
-use crate::stabilizer::Stabilizer;
 
-/// What a network computes beside its parameters.
-#[derive(Debug, Clone, PartialEq)]
-pub struct NetworkConfig {
-    /// Of the hidden layers: one for all of them, or one each.
-    pub activations: Vec<Activation>,
-    /// Of the last layer.
-    pub output_activation: OutputActivation,
-    /// Every activated value is multiplied by it.
-    pub activation_scale: f64,
-    /// See [`Stabilizer`].
-    pub epsilon_exp: f64,
-    /// See [`Stabilizer`].
-    pub epsilon_square: f64,
-}
-
-impl Default for NetworkConfig {
-    fn default() -> Self {
-        NetworkConfig {
-            activations: vec![Activation::Tanh],
-            output_activation: OutputActivation::Identity,
-            activation_scale: 1.0,
-            epsilon_exp: 4e-6,
-            epsilon_square: 4e-6,
-        }
-    }
-}
-
-/// A multi-layer perceptron: `activation(W x + b) * activation_scale` a hidden layer, and an output.
+/// A multi-layer perceptron: each hidden layer computes `activation(W x + b) * activation_scale`, the last layer the
+/// output.
 pub struct Network<T: Scalar> {
     layers: Vec<Layer<T>>,
     config: NetworkConfig,
-    /// A layer each.
+    /// One for each layer.
     epilogues: Vec<Epilogue<T>>,
     kernels: &'static Kernels<T>,
-    /// Made by the first pass after `layers` or `kernels` have changed.
+    /// Packed by the first pass after `layers` or `kernels` have changed.
     packed: OnceLock<PackedWeights<T>>,
     /// Whether workers help with passes over batches of about 1, 2, 4, ... rows.
     gates: [Gate; 16],
 }
 
-/// Without what the first pass makes: most copies are made to be changed.
+/// Does not copy the packed weights, because most copies are made to be changed.
 impl<T: Scalar> Clone for Network<T> {
     fn clone(&self) -> Self {
         self.with_layers(self.layers.clone())
@@ -74,7 +52,7 @@ impl<T: Scalar> Clone for Network<T> {
 }
 
 impl<T: Scalar> Network<T> {
-    /// What follows the sums of layer `layer`.
+    /// What layer `layer` does to its sums.
     pub(crate) fn epilogue(&self, layer: usize) -> &Epilogue<T> {
         &self.epilogues[layer]
     }
@@ -83,7 +61,7 @@ impl<T: Scalar> Network<T> {
         self.kernels
     }
 
-    /// The same network of other layers, of the same sizes.
+    /// A network with the same configuration and other layers of the same sizes.
     ///
     /// # Panics
     /// If a size differs.
@@ -115,34 +93,35 @@ impl<T: Scalar> Network<T> {
         &self.gates[(batch.max(1).ilog2() as usize).min(self.gates.len() - 1)]
     }
 
-    /// The panels of those layers of which `wanted` says so, every time the same.
-    pub(crate) fn packed(&self, wanted: impl Fn(&Layer<T>) -> bool) -> Result<&PackedWeights<T>> {
+    /// The weights of each layer for which `is_packed` is true, packed at the first call. `is_packed` must be the same
+    /// function in every call.
+    pub(crate) fn packed(&self, is_packed: impl Fn(&Layer<T>) -> bool) -> Result<&PackedWeights<T>> {
         if let Some(packed) = self.packed.get() {
             return Ok(packed);
         }
-        let packed = PackedWeights::new(&self.layers, self.kernels, wanted)?;
+        let packed = PackedWeights::new(&self.layers, self.kernels, is_packed)?;
         Ok(self.packed.get_or_init(|| packed))
     }
 
-    /// (inputs, hidden..., outputs)
+    /// The sizes (inputs, hidden..., outputs).
     pub fn layer_sizes(&self) -> Vec<usize> {
         layer_sizes(&self.layers)
     }
 }
 
 impl<T: Dispatch> Network<T> {
-    /// A network of `layer_sizes` (inputs, hidden..., outputs), with zero biases and weights drawn by `init`. The same
-    /// seed gives the same weights on every platform.
+    /// A network with the sizes `layer_sizes` (inputs, hidden..., outputs), weights drawn from `init` and biases of 0. The
+    /// same seed gives the same weights on every platform.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for fewer than two sizes, a size of 0 or a bad `config`; [`Error::OutOfMemory`].
+    /// [`Error::Invalid`] for fewer than two sizes, a size of 0 or an invalid `config`; [`Error::OutOfMemory`].
     pub fn new(layer_sizes: &[usize], config: NetworkConfig, init: Init, seed: u64) -> Result<Self> {
         if layer_sizes.len() < 2 || layer_sizes.contains(&0) {
             let got = format!("{layer_sizes:?}");
             return Err(Error::invalid("layer_sizes", "at least two sizes (inputs, outputs), each at least 1", got));
         }
-        // Before gigabytes are filled with random numbers.
-        let epilogues = epilogues(&config, layer_sizes.len() - 1)?;
+        // Checks `config`, before gigabytes are filled with random numbers.
+        let epilogues = config.epilogues(layer_sizes.len() - 1)?;
         let layer = |(index, sizes): (usize, &[usize])| {
             Layer::filled(sizes[0], sizes[1], |weight, _| init.fill(seed, index, sizes[0], weight))
         };
@@ -150,10 +129,10 @@ impl<T: Dispatch> Network<T> {
         Network::assemble(layers, config, epilogues)
     }
 
-    /// A network of these layers, each of which must take what the one before it gives.
+    /// A network with these layers. Each must have the number of inputs that the layer before it has outputs.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if there is no layer, two do not fit, or `config` is bad.
+    /// [`Error::Invalid`] if `layers` is empty, two layers do not fit together, or `config` is invalid.
     pub fn from_layers(layers: Vec<Layer<T>>, config: NetworkConfig) -> Result<Self> {
         if layers.is_empty() {
             return Err(Error::invalid("parameters", "at least one layer", "none"));
@@ -163,12 +142,12 @@ impl<T: Dispatch> Network<T> {
             if outputs != inputs {
                 return Err(Error::invalid(
                     format!("parameters[{}].W", index + 1),
-                    format!("{outputs} columns, as many as the layer before has outputs"),
+                    format!("{outputs} columns, the number of outputs of the layer before"),
                     inputs,
                 ));
             }
         }
-        let epilogues = epilogues(&config, layers.len())?;
+        let epilogues = config.epilogues(layers.len())?;
         Network::assemble(layers, config, epilogues)
     }
 
@@ -183,7 +162,7 @@ impl<T: Dispatch> Network<T> {
         })
     }
 
-    /// The same network on another instruction set than the one chosen at start-up.
+    /// The same network on the instruction set `isa` instead of the one chosen at start-up.
     ///
     /// # Errors
     /// [`Error::Invalid`] if this CPU lacks it.
@@ -193,13 +172,14 @@ impl<T: Dispatch> Network<T> {
         Ok(self)
     }
 
-    /// The same network with copies of other parameters: one (W, b) a layer, in the shapes that it has.
+    /// A network with the same configuration and copies of these parameters: one (W, b) for each layer, in the shapes of
+    /// this network.
     ///
     /// # Errors
-    /// [`Error::Invalid`], [`Error::NonFinite`] or [`Error::OutOfMemory`].
+    /// [`Error::Invalid`] if the number of pairs or a shape differs, [`Error::NonFinite`], [`Error::OutOfMemory`].
     pub fn with_parameters(&self, parameters: &[(Matrix<T>, &[T])]) -> Result<Self> {
         if parameters.len() != self.layers.len() {
-            let expected = format!("{} (W, b) pairs, one a layer", self.layers.len());
+            let expected = format!("{} (W, b) pairs, one for each layer", self.layers.len());
             return Err(Error::invalid("parameters", expected, parameters.len()));
         }
         let mut layers = Vec::new();
@@ -211,12 +191,12 @@ impl<T: Dispatch> Network<T> {
         Ok(self.with_layers(layers))
     }
 
-    /// What the network computes beside its parameters.
+    /// What the network computes besides its parameters.
     pub fn config(&self) -> &NetworkConfig {
         &self.config
     }
 
-    /// The instruction set it runs on.
+    /// The instruction set that the network runs on.
     pub fn isa(&self) -> Isa {
         self.kernels.isa()
     }
@@ -226,33 +206,8 @@ impl<T: Dispatch> Network<T> {
         self.layers.iter().map(Layer::n_parameters).sum()
     }
 
-    /// The bytes of weights and biases.
+    /// The size of weights and biases in bytes.
     pub fn nbytes(&self) -> usize {
         self.n_parameters() * size_of::<T>()
     }
-}
-
-/// The epilogues of `n_layers` layers; checks `config`.
-fn epilogues<T: Scalar>(config: &NetworkConfig, n_layers: usize) -> Result<Vec<Epilogue<T>>> {
-    let stabilizer = Stabilizer::new(config.epsilon_exp, config.epsilon_square)?;
-    let scale = T::from_f64(config.activation_scale);
-    if !scale.is_finite() {
-        return Err(Error::invalid("activation_scale", format!("a finite {}", T::NAME), config.activation_scale));
-    }
-    let n_hidden = n_layers - 1;
-    let given = &config.activations;
-    if given.len() != 1 && (given.len() != n_hidden || given.is_empty()) {
-        let expected = format!("one name, or {n_hidden}, one a hidden layer");
-        return Err(Error::invalid("activation", expected, format!("{} names", given.len())));
-    }
-    let hidden = |activation| Epilogue { activation, scale, stabilizer };
-    let output = match config.output_activation {
-        OutputActivation::Same => hidden(given[given.len() - 1]),
-        OutputActivation::Sigmoid => Epilogue { activation: Activation::Sigmoid, scale: T::ONE, stabilizer },
-        OutputActivation::Identity | OutputActivation::Softmax => {
-            Epilogue { activation: Activation::Identity, scale: T::ONE, stabilizer }
-        }
-    };
-    let hidden = (0..n_hidden).map(|l| hidden(given[l.min(given.len() - 1)]));
-    Ok(hidden.chain(std::iter::once(output)).collect())
 }

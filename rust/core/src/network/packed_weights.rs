@@ -1,4 +1,4 @@
-//! The weights of a network a second time, in the panels that `linalg/packed_gemm.rs` reads.
+//! A second copy of a network's weights, in the panels that packed products read (`linalg/pack.rs`).
 
 use crate::error::Result;
 use crate::linalg::kernels::Kernels;
@@ -13,22 +13,24 @@ use crate::scalar::Scalar;
 pub(crate) struct PackedWeights<T>(Vec<Aligned<T>>);
 
 impl<T: Scalar> PackedWeights<T> {
-    /// Packs those layers of which `wanted` says so.
+    /// Packs the weights of each layer for which `is_packed` is true.
     ///
     /// # Errors
     /// [`crate::Error::OutOfMemory`].
-    pub(crate) fn new(layers: &[Layer<T>], kernels: &Kernels<T>, wanted: impl Fn(&Layer<T>) -> bool) -> Result<Self> {
+    pub(crate) fn new(
+        layers: &[Layer<T>],
+        kernels: &Kernels<T>,
+        is_packed: impl Fn(&Layer<T>) -> bool,
+    ) -> Result<Self> {
         let pack = |layer: &Layer<T>| {
-            if !wanted(layer) {
+            if !is_packed(layer) {
                 return zeros("network", 0);
             }
             let (inputs, outputs) = (layer.inputs(), layer.outputs());
             let mut panels = zeros("network", panels_len(inputs, outputs, kernels.nr()))?;
-            // SAFETY: the panels were made for this layer, and are nobody else's.
-            unsafe {
-                let weight = View::contiguous(layer.weight(), outputs, inputs);
-                kernels.pack_transposed(weight, 0..outputs, panels.as_mut_ptr());
-            }
+            let weight = View::contiguous(layer.weight(), outputs, inputs);
+            // SAFETY: `panels` has the size of this layer's panels, and nothing else uses it.
+            unsafe { kernels.pack_transposed(weight, 0..outputs, panels.as_mut_ptr()) };
             Ok(panels)
         };
         layers.iter().map(pack).collect::<Result<_>>().map(PackedWeights)

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::linalg::kernels::Dispatch;
 use crate::matrix::{Matrix, MatrixMut};
 use crate::network::Network;
-use crate::network::layer::check_all_finite;
+use crate::network::checks::check_finite_parallel;
 use crate::network::plan;
 use crate::parallel::{Shared, with_team};
 use crate::scalar::Scalar;
@@ -100,8 +100,8 @@ pub fn backward<T: Dispatch>(
             return Err(Error::invalid(argument, format!("shape {expected:?}"), format!("{shape:?}")));
         }
     }
-    check_all_finite(network.kernels(), "X", x, n_threads)?;
-    check_all_finite(network.kernels(), "d_output", d_output, n_threads)?;
+    check_finite_parallel(network.kernels(), "X", x, n_threads)?;
+    check_finite_parallel(network.kernels(), "d_output", d_output, n_threads)?;
     let rows = x.rows();
     let members = plan::training_threads(network.n_parameters(), rows, n_threads);
     let tape_rows = rows.clamp(1, BLOCK_ROWS);

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::linalg::kernels::{Dispatch, Kernels};
 use crate::matrix::Matrix;
 use crate::network::Network;
-use crate::network::layer::check_finite;
+use crate::network::checks::check_finite;
 use crate::scalar::Scalar;
 use crate::string_enum::string_enum;
 

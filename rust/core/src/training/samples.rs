@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::linalg::kernels::Dispatch;
 use crate::network::Network;
-use crate::network::sparse::Input;
+use crate::network::input::Input;
 use crate::training::loss::{Objective, Targets};
 
 /// Rows to learn from, or to validate with.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::linalg::kernels::Kernels;
 use crate::linalg::optimizer_update::ParameterArrays;
 use crate::linalg::packed_gemm::ROW_UNIT;
-use crate::network::sparse::Input;
+use crate::network::input::Input;
 use crate::parallel::{Shared, Team, share};
 use crate::scalar::Scalar;
 use crate::training::loss::Objective;

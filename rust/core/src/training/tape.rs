@@ -16,7 +16,7 @@ use crate::linalg::pack::{panels_len, row_stride};
 use crate::linalg::view::{Lhs, Out, Rhs, View, ViewMut};
 use crate::memory::Arena;
 use crate::network::Network;
-use crate::network::sparse::Input;
+use crate::network::input::Input;
 use crate::parallel::Shared;
 use crate::scalar::Scalar;
 use crate::simd::CACHE_LINE;
