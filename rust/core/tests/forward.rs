@@ -1,5 +1,5 @@
-//! The forward pass against the naive loops, and its promises: the same bits for any number of threads, finite in,
-//! finite out, nothing written on an error.
+//! The forward pass: compared with the naive loops; the same bits for any number of threads and any batch; finite results
+//! for finite inputs; nothing written on an error.
 
 mod common;
 
@@ -8,7 +8,7 @@ use tinyrs_core::{
     Activation, Dispatch, Error, Init, Isa, Layer, Matrix, MatrixMut, Network, NetworkConfig, OutputActivation,
 };
 
-/// 1, primes, powers of two and one past: of a register, of the block of rows, of a cache line.
+/// Layer sizes around the widths of registers, tiles and cache lines, and some primes.
 const SIZES: [usize; 14] = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 67];
 
 fn config(activation: Activation, output_activation: OutputActivation) -> NetworkConfig {
@@ -69,7 +69,7 @@ fn every_activation_is_right() {
 }
 
 #[test]
-fn the_judge_rejects_wrong_answers() {
+fn the_comparison_rejects_wrong_answers() {
     let network = network::<f32>(&[64, 64, 10], config(Activation::Sigmoid, OutputActivation::Identity), Isa::Scalar);
     let x = uniform::<f32>(5, 64);
     let (y, want) = (forward(&network, &x, 1, 1), expected(&network, &x));
@@ -78,50 +78,50 @@ fn the_judge_rejects_wrong_answers() {
     let mut swapped = y.clone();
     swapped.swap(0, 1);
     assert!(first_wrong(&swapped, &want).is_some());
-    let mut short_of_a_column = x.clone();
-    short_of_a_column[63] = 0.0;
-    assert!(first_wrong(&forward(&network, &short_of_a_column, 1, 1), &want).is_some());
+    let mut without_a_feature = x.clone();
+    without_a_feature[63] = 0.0;
+    assert!(first_wrong(&forward(&network, &without_a_feature, 1, 1), &want).is_some());
     let mut nan = y;
     nan[3] = f32::NAN;
     assert!(first_wrong(&nan, &want).is_some());
 }
 
-fn same_bits<T: Dispatch>(sizes: &[usize], batch: usize) {
+fn same_bits_for_any_threads<T: Dispatch>(sizes: &[usize], batch: usize) {
     for isa in available() {
         let network = network::<T>(sizes, config(Activation::Sigmoid, OutputActivation::Same), isa);
         let x = uniform::<T>(8, batch * sizes[0]);
-        let alone: Vec<u64> = forward(&network, &x, batch, 1).iter().map(|y| y.to_f64().to_bits()).collect();
+        let one_thread: Vec<u64> = forward(&network, &x, batch, 1).iter().map(|y| y.to_f64().to_bits()).collect();
         for n_threads in [2, 3, 8] {
-            let together: Vec<u64> =
+            let several: Vec<u64> =
                 forward(&network, &x, batch, n_threads).iter().map(|y| y.to_f64().to_bits()).collect();
-            assert_eq!(alone, together, "{} {isa:?} {sizes:?} batch {batch} threads {n_threads}", T::NAME);
+            assert_eq!(one_thread, several, "{} {isa:?} {sizes:?} batch {batch} threads {n_threads}", T::NAME);
         }
     }
 }
 
-fn same_bits_alone<T: Dispatch>(sizes: &[usize], batches: &[usize]) {
+fn same_bits_in_any_batch<T: Dispatch>(sizes: &[usize], batches: &[usize]) {
     for isa in available() {
         let network = network::<T>(sizes, config(Activation::Tanh, OutputActivation::Softmax), isa);
         for &batch in batches {
             let x = uniform::<T>(4, batch * sizes[0]);
-            let together = forward(&network, &x, batch, 1);
-            let alone: Vec<T> = x.chunks(sizes[0]).flat_map(|x| forward(&network, x, 1, 1)).collect();
-            assert_eq!(together, alone, "{} {isa:?} {sizes:?} batch {batch}", T::NAME);
+            let batched = forward(&network, &x, batch, 1);
+            let single: Vec<T> = x.chunks(sizes[0]).flat_map(|x| forward(&network, x, 1, 1)).collect();
+            assert_eq!(batched, single, "{} {isa:?} {sizes:?} batch {batch}", T::NAME);
         }
     }
 }
 
 #[test]
 fn the_bits_of_a_row_do_not_depend_on_its_batch() {
-    // Tiles of every height; outputs that fill a panel, part of one, or too little to be packed; inputs of whole pages.
+    // Tiles of every height; outputs that fill a panel, a part of one, or too little to be packed; input rows of whole pages.
     for sizes in [[67, 131, 13], [1021, 1031, 13], [1024, 48, 17]] {
-        same_bits_alone::<f32>(&sizes, &[2, 3, 5, 23]);
-        same_bits_alone::<f64>(&sizes, &[2, 3, 5, 23]);
+        same_bits_in_any_batch::<f32>(&sizes, &[2, 3, 5, 23]);
+        same_bits_in_any_batch::<f64>(&sizes, &[2, 3, 5, 23]);
     }
 }
 
-/// More weights than are packed.
-fn from_memory<T: Dispatch>(sizes: &[usize]) {
+/// Tests a network whose weights are too large to be packed.
+fn unpacked_weights<T: Dispatch>(sizes: &[usize]) {
     let network = network::<T>(sizes, config(Activation::Tanh, OutputActivation::Identity), Isa::Scalar);
     let (batch, outputs) = (5, sizes[sizes.len() - 1]);
     let x = uniform::<T>(3, batch * sizes[0]);
@@ -129,36 +129,36 @@ fn from_memory<T: Dispatch>(sizes: &[usize]) {
     for isa in available() {
         let network = network.clone().with_isa(isa).unwrap();
         assert!(network.plan(1, 1).to_string().contains("are read from memory"));
-        let together = forward(&network, &x, batch, 1);
-        for (y, want) in together.chunks(outputs).zip(&want) {
+        let batched = forward(&network, &x, batch, 1);
+        for (y, want) in batched.chunks(outputs).zip(&want) {
             assert_eq!(first_wrong(y, want), None, "{} {isa:?} {sizes:?}", T::NAME);
         }
         for n_threads in [1, 3] {
-            let alone: Vec<T> = x.chunks(sizes[0]).flat_map(|x| forward(&network, x, 1, n_threads)).collect();
-            assert_eq!(alone, together, "{} {isa:?} {sizes:?} threads {n_threads}", T::NAME);
+            let single: Vec<T> = x.chunks(sizes[0]).flat_map(|x| forward(&network, x, 1, n_threads)).collect();
+            assert_eq!(single, batched, "{} {isa:?} {sizes:?} threads {n_threads}", T::NAME);
         }
-        assert_eq!(forward(&network, &x, batch, 3), together, "{} {isa:?} {sizes:?}", T::NAME);
+        assert_eq!(forward(&network, &x, batch, 3), batched, "{} {isa:?} {sizes:?}", T::NAME);
     }
 }
 
 #[test]
-fn weights_that_are_read_from_memory() {
-    from_memory::<f32>(&[5801, 5813, 3]);
-    from_memory::<f64>(&[4111, 4127, 3]);
+fn unpacked_weights_are_right() {
+    unpacked_weights::<f32>(&[5801, 5813, 3]);
+    unpacked_weights::<f64>(&[4111, 4127, 3]);
 }
 
 #[test]
 fn the_bits_do_not_depend_on_threads() {
-    // Above the sizes below which a pass stays on one thread; 1024 divides by 2 and 8, the others by none.
+    // Large enough for several threads. 1024 outputs divide evenly among 2 or 8 threads, the others do not.
     for sizes in [[1024, 1024, 1024], [1021, 1031, 517]] {
         for batch in [1, 2, 64, 257] {
-            same_bits::<f32>(&sizes, batch);
-            same_bits::<f64>(&sizes, batch);
+            same_bits_for_any_threads::<f32>(&sizes, batch);
+            same_bits_for_any_threads::<f64>(&sizes, batch);
         }
     }
 }
 
-/// Sums that overflow on the way or at the end, or would be infinity minus infinity.
+/// Tests sums that overflow on the way or at the end, or would become infinity minus infinity.
 fn finite<T: Dispatch>() {
     let max = T::MAX;
     for isa in available() {
@@ -167,7 +167,7 @@ fn finite<T: Dispatch>() {
                 for (weight, x) in [(max, max), (max, -max), (-max, max)] {
                     let columns = 19;
                     let layer = |outputs: usize, inputs: usize| {
-                        // Signs in turn: the true sums of the first row are far smaller than their terms.
+                        // Alternating signs: the true sums of the first row are far smaller than their terms.
                         let sign = |i: usize| if i.is_multiple_of(2) { weight } else { -weight };
                         let weights: Vec<T> = (0..outputs * inputs).map(sign).collect();
                         Layer::new("layer", Matrix::new("W", &weights, outputs, inputs).unwrap(), &vec![max; outputs])
@@ -194,7 +194,7 @@ fn finite_in_finite_out() {
 
 #[test]
 fn a_sum_that_overflows_on_the_way_is_still_right() {
-    // 4 max - 3 max - ... in an order that overflows first; the sum itself fits.
+    // The first two terms overflow together; the sum itself fits.
     let max = f64::MAX;
     for isa in available() {
         let weight = [max, max, -max, -max, max / 4.0];
@@ -214,7 +214,7 @@ fn bad_arguments_are_named_and_nothing_is_written() {
         let mut y = vec![7.0f32; out_rows * out_cols];
         let x = Matrix::new("X", x, rows, cols).unwrap();
         let error = network.forward(x, &mut MatrixMut::new("out", &mut y, out_rows, out_cols).unwrap(), 1).unwrap_err();
-        assert!(y.iter().all(|y| *y == 7.0), "written in spite of {error}");
+        assert!(y.iter().all(|y| *y == 7.0), "written despite {error}");
         error
     };
     let error = forward(&[1.0; 10], (2, 5), (2, 3));
@@ -229,7 +229,7 @@ fn bad_arguments_are_named_and_nothing_is_written() {
             "{error}"
         );
     }
-    // So many rows that several threads look, and one of them finds.
+    // Large enough for several threads to check, of which one finds the NaN.
     let rows = 200_000;
     for row in [0, rows / 2, rows - 1] {
         let (mut x, mut y) = (vec![1.0; 4 * rows], vec![7.0f32; 3 * rows]);
@@ -237,7 +237,7 @@ fn bad_arguments_are_named_and_nothing_is_written() {
         let mut out = MatrixMut::new("out", &mut y, rows, 3).unwrap();
         let error = network.forward(Matrix::new("X", &x, rows, 4).unwrap(), &mut out, 3).unwrap_err();
         assert!(matches!(error, Error::NonFinite { row: at, column: 3, .. } if at == row), "{error}");
-        assert!(y.iter().all(|y| *y == 7.0), "written in spite of {error}");
+        assert!(y.iter().all(|y| *y == 7.0), "written despite {error}");
     }
     assert!(Matrix::new("X", &[1.0f32; 7], 2, 4).unwrap_err().to_string().starts_with("X: expected 2 x 4 values"));
 }

@@ -1,4 +1,4 @@
-//! Making a network and changing its parameters.
+//! Construction of networks and layers, and changes of parameters.
 
 mod common;
 
@@ -19,7 +19,7 @@ fn a_seed_gives_the_same_network_and_another_seed_another() {
     };
     assert_eq!(weights(3), weights(3));
     assert_ne!(weights(3), weights(4));
-    // The stream is documented not to change: these values are what seed 3 has given since version 0.1.
+    // The stream is documented not to change: seed 3 has given these values since version 0.1.
     assert_eq!(weights(3)[..3], FIRST_OF_SEED_3);
 }
 
@@ -39,9 +39,9 @@ fn initial_weights_are_glorot_uniform() {
 }
 
 #[test]
-fn bad_sizes_and_options_are_named() {
+fn invalid_sizes_and_options_are_named() {
     let message = |sizes: &[usize], config| match Network::<f32>::new(sizes, config, Init::GlorotUniform, 0) {
-        Ok(_) => panic!("{sizes:?} made a network"),
+        Ok(_) => panic!("{sizes:?} was accepted"),
         Err(error) => error.to_string(),
     };
     for sizes in [&[][..], &[3], &[3, 0, 2]] {
@@ -52,14 +52,14 @@ fn bad_sizes_and_options_are_named() {
     assert!(
         message(&[2, 2], NetworkConfig { activation_scale: f64::NAN, ..default() }).starts_with("activation_scale: ")
     );
-    // Fits an f64, not an f32.
+    // Finite in f64, but not in f32.
     assert!(message(&[2, 2], NetworkConfig { activation_scale: 1e300, ..default() }).starts_with("activation_scale: "));
     let huge = Network::<f32>::new(&[1 << 40, 1 << 21], default(), Init::GlorotUniform, 0).err().unwrap();
     assert!(matches!(huge, Error::OutOfMemory { .. }), "{huge}");
 }
 
 #[test]
-fn layers_must_fit_each_other() {
+fn consecutive_layers_must_fit() {
     let message = |layers| Network::from_layers(layers, NetworkConfig::default()).err().unwrap().to_string();
     assert!(message(vec![]).starts_with("parameters: expected at least one layer"));
     assert!(message(vec![layer(3, 4), layer(2, 5)]).starts_with("parameters[1].W: expected 3 columns"));
@@ -85,7 +85,7 @@ fn a_layer_checks_its_parameters() {
 }
 
 #[test]
-fn other_parameters_are_checked_and_copied() {
+fn with_parameters_checks_and_copies() {
     let network = Network::<f32>::new(&[3, 40, 2], NetworkConfig::default(), Init::GlorotUniform, 5).unwrap();
     let x = uniform::<f32>(2, 3);
     let before = forward(&network, &x, 1, 1);

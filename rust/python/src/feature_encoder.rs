@@ -40,16 +40,17 @@ pub struct FeatureEncoder(tinyrs_core::FeatureEncoder);
 impl FeatureEncoder {
     #[new]
     fn new(n_columns: usize, numbers: Vec<(usize, f64, f64, bool)>, categories: Vec<(usize, usize)>) -> PyResult<Self> {
-        let number = |(column, centre, scale, flagged)| NumberColumn { column, centre, scale, flagged };
+        let number =
+            |(column, centre, scale, missing_indicator)| NumberColumn { column, centre, scale, missing_indicator };
         let numbers: Vec<_> = numbers.into_iter().map(number).collect();
-        let categories = categories.into_iter().map(|(column, codes)| CategoryColumn { column, codes }).collect();
+        let categories = categories.into_iter().map(|(column, n_codes)| CategoryColumn { column, n_codes }).collect();
         tinyrs_core::FeatureEncoder::new(n_columns, &numbers, categories).map(Self).map_err(to_python)
     }
 
     /// The features that a row becomes.
     #[getter]
     fn n_features(&self) -> usize {
-        self.0.features()
+        self.0.n_features()
     }
 
     /// The features of some rows.
@@ -148,7 +149,7 @@ impl FeatureEncoder {
         &self,
         x: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let outputs = self.0.features();
+        let outputs = self.0.n_features();
         let about = About { outputs, is_short: &|rows, _| rows.saturating_mul(outputs) < SHORT_FEATURES };
         passes::run::<S, T>(x, Keywords { out: None, n_threads: None }, &about, |x, out, _| self.0.transform(x, out))
     }

@@ -87,18 +87,18 @@ impl<T: Dispatch> Network<T> {
     /// The rows in blocks, each of which goes through all layers while it is in the cache.
     fn forward_blocks(&self, x: &impl Rows<T>, out: &mut [T], n_threads: usize) -> Result<()> {
         let (batch, unit) = (x.rows(), CACHE_LINE / size_of::<T>());
-        let plan = self.plan_with(batch, x.room(1), n_threads);
+        let plan = self.plan_with(batch, x.scratch_len(1), n_threads);
         let packed = self.packed(|layer| plan.is_packed(layer.outputs()))?;
         let block = plan.block();
         let hidden = block * self.stride(self.hidden_width());
-        let size = (2 * hidden + x.room(block)).next_multiple_of(unit);
+        let size = (2 * hidden + x.scratch_len(block)).next_multiple_of(unit);
         // With shared outputs one block is in work at a time, with shared rows one for each thread.
         let n_blocks_at_once = if plan.split() == Split::Rows { plan.n_threads() } else { 1 };
         with_scratch("X", n_blocks_at_once * size, |scratch: &mut [T]| {
             let (scratch, out) = (Shared(scratch.as_mut_ptr()), Shared(out.as_mut_ptr()));
             let pass = |team: &Team, index: usize, place: usize| {
                 let scratch = scratch.at(place * size);
-                let buffers = Buffers { hidden: [scratch, scratch.at(hidden)], room: scratch.at(2 * hidden) };
+                let buffers = Buffers { hidden: [scratch, scratch.at(hidden)], input: scratch.at(2 * hidden) };
                 let rows = index * block..((index + 1) * block).min(batch);
                 self.forward_rows_of(team, (x, rows), (&plan, packed), &buffers, &out);
             };
@@ -123,8 +123,8 @@ impl<T: Dispatch> Network<T> {
     ) {
         let outputs = self.outputs();
         let out = out.at(rows.start * outputs);
-        // SAFETY: `room` is as large as was asked for, and free.
-        let x = unsafe { x.read(team, rows.clone(), &buffers.room) };
+        // SAFETY: `input` is as large as was asked for, and free.
+        let x = unsafe { x.read(team, rows.clone(), &buffers.input) };
         self.forward_block(team, x, plan, &buffers.hidden, &out);
         if self.config().output_activation == OutputActivation::Softmax {
             team.for_each_range(rows.len(), 1, 1, |_, range| {
@@ -184,5 +184,5 @@ struct Buffers<T> {
     /// The values of two layers, in turn.
     hidden: [Shared<T>; 2],
     /// What [`Rows::read`] needs.
-    room: Shared<T>,
+    input: Shared<T>,
 }

@@ -1,5 +1,5 @@
-//! How the weights of a layer begin. Drawn from the seed and the number of the layer by arithmetic that is the same on
-//! every platform: PCG64, f64, and the logarithm and cosine of `libm`.
+//! Initial weights. They depend only on the seed and the index of the layer, and are the same on every platform: the
+//! generator is PCG64, the arithmetic is in f64, logarithm and cosine are those of `libm`.
 
 use std::f64::consts::PI;
 
@@ -10,29 +10,29 @@ use crate::scalar::Scalar;
 use crate::string_enum::string_enum;
 
 string_enum! {
-    /// The distribution of a layer's first weights; its biases begin at 0.
+    /// The distribution of a layer's initial weights. Its biases start at 0.
     Init("init") {
-        /// Uniform in plus or minus sqrt(6 / (inputs + outputs)) (Glorot and Bengio 2010).
+        /// Uniform between plus and minus sqrt(6 / (inputs + outputs)) (Glorot and Bengio 2010).
         GlorotUniform = "glorot_uniform",
         /// Normal with variance 2 / (inputs + outputs) (Glorot and Bengio 2010).
         GlorotNormal = "glorot_normal",
-        /// Uniform in plus or minus sqrt(6 / inputs) (He et al. 2015).
+        /// Uniform between plus and minus sqrt(6 / inputs) (He et al. 2015).
         HeUniform = "he_uniform",
         /// Normal with variance 2 / inputs (He et al. 2015).
         HeNormal = "he_normal",
-        /// Uniform in plus or minus sqrt(3 / inputs) (LeCun et al. 1998).
+        /// Uniform between plus and minus sqrt(3 / inputs) (LeCun et al. 1998).
         LecunUniform = "lecun_uniform",
         /// Normal with variance 1 / inputs (LeCun et al. 1998).
         LecunNormal = "lecun_normal",
-        /// Orthonormal rows, or columns where there are fewer (Saxe et al. 2014).
+        /// Orthonormal rows, or orthonormal columns if there are fewer columns than rows (Saxe et al. 2014).
         Orthogonal = "orthogonal",
-        /// (U(0, 1) - 0.5) / ln(1 + inputs): the rule of the project that tinyrs grew out of.
+        /// (U(0, 1) - 0.5) / ln(1 + inputs), the rule of the project that tinyrs grew out of.
         LogUniform = "log_uniform",
     }
 }
 
 impl Init {
-    /// Fills `weight` (outputs, inputs) of layer number `layer`.
+    /// Draws `weight` (outputs, inputs) for the layer with index `layer`.
     pub(crate) fn fill<T: Scalar>(self, seed: u64, layer: usize, inputs: usize, weight: &mut [T]) {
         let (fan_in, fan_out) = (inputs as f64, (weight.len() / inputs) as f64);
         let mut generator = Pcg64::new(seed.into(), layer as u128);
@@ -49,57 +49,57 @@ impl Init {
     }
 }
 
-/// Uniform on [0, 1): 53 random bits.
-fn unit(generator: &mut Pcg64) -> f64 {
+/// A number that is uniform on [0, 1), from 53 random bits.
+fn standard_uniform(generator: &mut Pcg64) -> f64 {
     (generator.next_u64() >> 11) as f64 / (1u64 << 53) as f64
 }
 
 fn uniform<T: Scalar>(generator: &mut Pcg64, bound: f64, values: &mut [T]) {
     for value in values {
-        *value = T::from_f64((2.0 * unit(generator) - 1.0) * bound);
+        *value = T::from_f64((2.0 * standard_uniform(generator) - 1.0) * bound);
     }
 }
 
-fn normal<T: Scalar>(generator: &mut Pcg64, deviation: f64, values: &mut [T]) {
+fn normal<T: Scalar>(generator: &mut Pcg64, std: f64, values: &mut [T]) {
     for value in values {
-        *value = T::from_f64(standard_normal(generator) * deviation);
+        *value = T::from_f64(standard_normal(generator) * std);
     }
 }
 
-/// Box and Muller 1958, one of the two.
+/// A number from the standard normal distribution: one of the two of Box and Muller (1958).
 fn standard_normal(generator: &mut Pcg64) -> f64 {
-    let radius = (-2.0 * libm::log(1.0 - unit(generator))).sqrt();
-    radius * libm::cos(2.0 * PI * unit(generator))
+    let radius = (-2.0 * libm::log(1.0 - standard_uniform(generator))).sqrt();
+    radius * libm::cos(2.0 * PI * standard_uniform(generator))
 }
 
-/// Random directions, each freed of those before it (Gram-Schmidt, twice, which is as good as exact: Giraud et al.
-/// 2005), laid down as rows or, where there are more rows than columns, as columns.
+/// Random orthonormal directions, written as rows, or as columns if there are more rows than columns. Each direction is
+/// made orthogonal to the ones before it by two passes of Gram-Schmidt, which are enough (Giraud et al. 2005).
 fn orthogonal<T: Scalar>(generator: &mut Pcg64, inputs: usize, weight: &mut [T]) {
     let outputs = weight.len() / inputs;
     let (count, length) = (outputs.min(inputs), outputs.max(inputs));
     let mut directions = vec![0.0f64; count * length];
     for i in 0..count {
-        let (before, rest) = directions.split_at_mut(i * length);
+        let (previous, rest) = directions.split_at_mut(i * length);
         let direction = &mut rest[..length];
         direction.fill_with(|| standard_normal(generator));
         for _ in 0..2 {
-            for other in before.chunks_exact(length) {
-                let shadow = dot(direction, other);
-                direction.iter_mut().zip(other).for_each(|(d, o)| *d -= shadow * o);
+            for other in previous.chunks_exact(length) {
+                let projection = dot(direction, other);
+                direction.iter_mut().zip(other).for_each(|(d, o)| *d -= projection * o);
             }
         }
         let norm = dot(direction, direction).sqrt();
         direction.iter_mut().for_each(|d| *d /= norm);
     }
-    for (at, w) in weight.iter_mut().enumerate() {
-        let (row, column) = (at / inputs, at % inputs);
+    for (index, w) in weight.iter_mut().enumerate() {
+        let (row, column) = (index / inputs, index % inputs);
         let (direction, element) = if outputs <= inputs { (row, column) } else { (column, row) };
         *w = T::from_f64(directions[direction * length + element]);
     }
 }
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {
-    // Eight sums, which the compiler can keep in registers side by side, in an order of their own.
+    // Eight independent sums, which the compiler can vectorize; the order of summation is fixed.
     let mut sums = [0.0; 8];
     for (a, b) in a.chunks(8).zip(b.chunks(8)) {
         for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
@@ -138,7 +138,7 @@ mod tests {
             let got = weight.iter().map(|w| (w - mean).powi(2)).sum::<f64>() / n;
             assert!((got / variance - 1.0).abs() < 0.03, "{init}: {got} instead of {variance}");
             assert!(mean.abs() < 4.0 * (variance / n).sqrt(), "{init}: mean {mean}");
-            // Normal: a quarter of its fourth moment tells it from uniform (3 against 1.8).
+            // The kurtosis is 3 for a normal distribution and 1.8 for a uniform one.
             let kurtosis = weight.iter().map(|w| (w - mean).powi(4)).sum::<f64>() / n / got.powi(2);
             let is_normal = init.name().ends_with("normal") || init == Init::Orthogonal;
             assert_eq!(kurtosis > 2.4, is_normal, "{init}: {kurtosis}");
@@ -162,7 +162,7 @@ mod tests {
         }
     }
 
-    /// What was drawn on x86-64; every platform must draw it.
+    /// The expected hashes are those of x86-64.
     #[test]
     fn draws_are_the_same_on_every_platform() {
         let hash = |init: Init| {

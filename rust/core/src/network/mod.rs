@@ -40,7 +40,7 @@ pub struct Network<T: Scalar> {
     kernels: &'static Kernels<T>,
     /// Packed by the first pass after `layers` or `kernels` have changed.
     packed: OnceLock<PackedWeights<T>>,
-    /// Whether workers help with passes over batches of about 1, 2, 4, ... rows.
+    /// Decide whether workers help with a pass: one for each power of two of the number of rows.
     gates: [Gate; 16],
 }
 
@@ -88,7 +88,7 @@ impl<T: Scalar> Network<T> {
         &mut self.layers
     }
 
-    /// What has been learnt of workers in passes over about `batch` rows.
+    /// Decides whether workers help with passes over about `batch` rows.
     pub(crate) fn gate(&self, batch: usize) -> &Gate {
         &self.gates[(batch.max(1).ilog2() as usize).min(self.gates.len() - 1)]
     }

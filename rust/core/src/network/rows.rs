@@ -15,12 +15,12 @@ pub(crate) trait Rows<T>: Sync {
     /// The features of each.
     fn cols(&self) -> usize;
     /// The elements of memory that reading `rows` rows takes.
-    fn room(&self, rows: usize) -> usize;
-    /// The features of `rows`, which the threads of `team` may put into `room` together.
+    fn scratch_len(&self, rows: usize) -> usize;
+    /// The features of `rows`, which the threads of `team` may put into `scratch` together.
     ///
     /// # Safety
-    /// `room` is as large as [`Rows::room`] says, and nothing else uses it while the result is alive.
-    unsafe fn read<'a>(&'a self, team: &Team, rows: Range<usize>, room: &Shared<T>) -> View<'a, T>;
+    /// `scratch` is as large as [`Rows::scratch_len`] says, and nothing else uses it while the result is alive.
+    unsafe fn read<'a>(&'a self, team: &Team, rows: Range<usize>, scratch: &Shared<T>) -> View<'a, T>;
 }
 
 /// Rows that are read where they are; unless they lie whole pages apart, where those of a tile would compete for the
@@ -34,26 +34,26 @@ impl<T: Scalar> Rows<T> for Matrix<'_, T> {
         Matrix::cols(self)
     }
 
-    fn room(&self, rows: usize) -> usize {
+    fn scratch_len(&self, rows: usize) -> usize {
         let bytes = self.cols() * size_of::<T>();
         let crowded = rows >= CROWD && bytes.is_multiple_of(4096) && bytes <= COPIED_BYTES;
         if crowded { rows * spread::<T>(self.cols()) } else { 0 }
     }
 
-    unsafe fn read<'a>(&'a self, team: &Team, rows: Range<usize>, room: &Shared<T>) -> View<'a, T> {
+    unsafe fn read<'a>(&'a self, team: &Team, rows: Range<usize>, scratch: &Shared<T>) -> View<'a, T> {
         let (n, cols) = (rows.len(), self.cols());
-        if self.room(n) == 0 {
+        if self.scratch_len(n) == 0 {
             return View::contiguous(&self.data()[rows.start * cols..rows.end * cols], n, cols);
         }
         let stride = spread::<T>(cols);
         team.for_each_range(n, 1, 1, |_, range| {
             for i in range {
                 // SAFETY: the caller's promise; ranges are disjoint.
-                unsafe { room.slice(i * stride..i * stride + cols) }.copy_from_slice(self.row(rows.start + i));
+                unsafe { scratch.slice(i * stride..i * stride + cols) }.copy_from_slice(self.row(rows.start + i));
             }
         });
         // SAFETY: as above; nothing writes any more.
-        unsafe { View::new(room.0, n, cols, stride) }
+        unsafe { View::new(scratch.0, n, cols, stride) }
     }
 }
 

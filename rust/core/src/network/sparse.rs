@@ -95,19 +95,19 @@ impl<T: Scalar> Rows<T> for Csr<'_, T> {
         self.n_cols
     }
 
-    fn room(&self, rows: usize) -> usize {
+    fn scratch_len(&self, rows: usize) -> usize {
         rows * self.n_cols
     }
 
-    unsafe fn read<'a>(&'a self, team: &Team, rows: Range<usize>, room: &Shared<T>) -> View<'a, T> {
+    unsafe fn read<'a>(&'a self, team: &Team, rows: Range<usize>, scratch: &Shared<T>) -> View<'a, T> {
         team.for_each_range(rows.len(), 1, 1, |_, range| {
             for row in range {
                 // SAFETY: guaranteed by the caller; the ranges are disjoint.
-                self.copy_row(rows.start + row, unsafe { room.slice(row * self.n_cols..(row + 1) * self.n_cols) });
+                self.copy_row(rows.start + row, unsafe { scratch.slice(row * self.n_cols..(row + 1) * self.n_cols) });
             }
         });
         // SAFETY: guaranteed by the caller; nothing writes any more.
-        unsafe { View::contiguous(room.slice(0..rows.len() * self.n_cols), rows.len(), self.n_cols) }
+        unsafe { View::contiguous(scratch.slice(0..rows.len() * self.n_cols), rows.len(), self.n_cols) }
     }
 }
 

@@ -1,9 +1,12 @@
-//! From a row of a table to the features that a network takes: what was learnt of each column, applied.
+//! Encodes rows of a table as the features that a network takes, with what was learnt from each column.
 //!
-//! A row holds a number a column: NaN where it is missing, and for a category its code. The features are, in this order:
-//! each number x as z / sqrt(1 + (z / 3)^2) with z = (x - centre) * scale, 0 where it is missing (Holzmuller, Grinsztajn,
-//! Steinwart, "Better by default", 2024); 1 for each number that is missing where that is flagged; and for each column of
-//! categories the code's 1 among 0s, or 0s alone for a code that is none.
+//! A row holds one number for each column: a value, NaN if it is missing, or the code of a category. The features are, in
+//! this order:
+//!
+//! - for each numeric column with value x: z / sqrt(1 + (z / 3)^2) with z = (x - centre) * scale, or 0 if x is missing
+//!   (Holzmuller, Grinsztajn, Steinwart, "Better by default", 2024);
+//! - for each numeric column with a missing indicator: 1 if the value is missing, otherwise 0;
+//! - for each categorical column: the one-hot vector of the code, or zeros for an unknown code.
 
 use std::ops::Range;
 
@@ -12,105 +15,109 @@ use crate::linalg::kernels::Dispatch;
 use crate::linalg::view::View;
 use crate::matrix::{Matrix, MatrixMut};
 use crate::network::Network;
+use crate::network::checks::non_finite;
 use crate::network::rows::Rows;
 use crate::parallel::{Shared, Team};
 use crate::scalar::Scalar;
 
-/// One column of numbers.
+/// How a numeric column is encoded.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct NumberColumn {
-    /// Its place in the row.
+    /// The index of the column in the row.
     pub column: usize,
-    /// What becomes 0.
+    /// The value that becomes 0.
     pub centre: f64,
-    /// 0 if the column is a constant, which gives no feature.
+    /// The factor for the distance from `centre`; 0 for a constant column, which gives no feature.
     pub scale: f64,
-    /// Whether a missing number has a feature of its own.
-    pub flagged: bool,
+    /// Whether another feature tells if the value is missing.
+    pub missing_indicator: bool,
 }
 
-/// One column of categories.
+/// How a categorical column is encoded: one-hot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CategoryColumn {
-    /// Its place in the row.
+    /// The index of the column in the row.
     pub column: usize,
-    /// Codes are below it; one feature each.
-    pub codes: usize,
+    /// The number of codes, and of features. Known codes are below it.
+    pub n_codes: usize,
 }
 
-/// What is done to each column of a table.
+/// Encodes rows of numbers and category codes as features; see the top of this file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FeatureEncoder {
-    columns: usize,
+    n_columns: usize,
+    /// The numeric columns that are not constant.
     numbers: Vec<NumberColumn>,
-    flags: Vec<usize>,
+    /// The indices of the columns that have a missing indicator.
+    missing_indicators: Vec<usize>,
     categories: Vec<CategoryColumn>,
-    features: usize,
+    n_features: usize,
 }
 
-/// Beyond it a number is where it is anyway: its square must not overflow.
-const FAR: f64 = 1e18;
+/// The largest |z|: beyond it the feature would no longer change, and its square must not overflow.
+const MAX_ABS_Z: f64 = 1e18;
 
 impl FeatureEncoder {
-    /// For rows of `columns` numbers.
+    /// An encoder for rows of `n_columns` numbers. Constant columns are left out; if no feature remains, there is one that
+    /// is always 0, because a network needs an input.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a column that is not there, a centre or scale that is not finite or below 0, or more
-    /// features than memory has addresses.
-    pub fn new(columns: usize, numbers: &[NumberColumn], categories: Vec<CategoryColumn>) -> Result<Self> {
-        if columns == 0 {
+    /// [`Error::Invalid`] if `n_columns` is 0, a column does not exist, a centre or scale is not finite, a scale is
+    /// negative, or the features of one row would not fit in memory.
+    pub fn new(n_columns: usize, numbers: &[NumberColumn], categories: Vec<CategoryColumn>) -> Result<Self> {
+        if n_columns == 0 {
             return Err(Error::invalid("columns", "at least one", 0));
         }
-        let places = numbers.iter().map(|n| n.column).chain(categories.iter().map(|c| c.column));
-        if let Some(place) = places.into_iter().find(|place| *place >= columns) {
-            return Err(Error::invalid("column", format!("a place below {columns}"), place));
+        let indices = numbers.iter().map(|n| n.column).chain(categories.iter().map(|c| c.column));
+        if let Some(index) = indices.into_iter().find(|index| *index >= n_columns) {
+            return Err(Error::invalid("column", format!("an index below {n_columns}"), index));
         }
         for number in numbers {
             if !(number.centre.is_finite() && number.scale.is_finite() && number.scale >= 0.0) {
                 let got = format!("{} and {} for column {}", number.centre, number.scale, number.column);
-                return Err(Error::invalid("centre, scale", "finite numbers, the scale not below 0", got));
+                return Err(Error::invalid("centre, scale", "finite numbers, and a scale of at least 0", got));
             }
         }
-        let flags: Vec<usize> = numbers.iter().filter(|n| n.flagged).map(|n| n.column).collect();
+        let missing_indicators: Vec<usize> = numbers.iter().filter(|n| n.missing_indicator).map(|n| n.column).collect();
         let numbers: Vec<NumberColumn> = numbers.iter().copied().filter(|n| n.scale > 0.0).collect();
-        let codes = categories.iter().try_fold(0usize, |sum, c| sum.checked_add(c.codes));
-        let features = codes.and_then(|codes| codes.checked_add(numbers.len() + flags.len()));
-        match features.filter(|features| *features <= isize::MAX as usize / size_of::<f64>()) {
-            // A network has at least one input: where no column varies it is 0.
-            Some(features) => Ok(FeatureEncoder { columns, numbers, flags, categories, features: features.max(1) }),
+        let n_codes = categories.iter().try_fold(0usize, |sum, c| sum.checked_add(c.n_codes));
+        let n_features = n_codes.and_then(|n| n.checked_add(numbers.len() + missing_indicators.len()));
+        match n_features.filter(|n| *n <= isize::MAX as usize / size_of::<f64>()) {
+            Some(n) => Ok(FeatureEncoder { n_columns, numbers, missing_indicators, categories, n_features: n.max(1) }),
             None => Err(Error::invalid("categories", "fewer codes", "more than memory can hold")),
         }
     }
 
-    /// The numbers of a row.
-    pub fn columns(&self) -> usize {
-        self.columns
+    /// The number of columns in a row.
+    pub fn n_columns(&self) -> usize {
+        self.n_columns
     }
 
-    /// The features that it becomes.
-    pub fn features(&self) -> usize {
-        self.features
+    /// The number of features that a row is encoded as.
+    pub fn n_features(&self) -> usize {
+        self.n_features
     }
 
-    /// `x` (rows, columns) -> `out` (rows, features).
+    /// Encodes `x` (rows, columns) to `out` (rows, features).
     ///
     /// # Errors
-    /// [`Error::Invalid`] if a shape does not fit, [`Error::NonFinite`] if `x` holds an infinity; nothing is written then.
+    /// [`Error::Invalid`] if a shape does not fit, [`Error::NonFinite`] if `x` holds an infinity; `out` is then unchanged.
     pub fn transform<S: Scalar, T: Scalar>(&self, x: Matrix<S>, out: &mut MatrixMut<T>) -> Result<()> {
         self.check(x)?;
-        if (out.rows(), out.cols()) != (x.rows(), self.features) {
-            let (expected, got) = ((x.rows(), self.features), (out.rows(), out.cols()));
+        if (out.rows(), out.cols()) != (x.rows(), self.n_features) {
+            let (expected, got) = ((x.rows(), self.n_features), (out.rows(), out.cols()));
             return Err(Error::invalid("out", format!("shape {expected:?}"), format!("{got:?}")));
         }
         self.transform_rows(x.data(), out.data_mut());
         Ok(())
     }
 
-    /// The outputs of `network` for the rows of `x` (rows, columns): blocks of them are transformed and go through all
-    /// layers while they are in the cache. `out` and `n_threads` as for [`Network::forward`].
+    /// The outputs of `network` for the encoded rows of `x` (rows, columns), with the bits of [`FeatureEncoder::transform`]
+    /// and [`Network::forward`]. One block of rows is encoded at a time, just before it goes through the layers, so that its
+    /// features stay in the cache.
     ///
     /// # Errors
-    /// As [`Network::forward`]; missing numbers are in order.
+    /// As [`Network::forward`], except that NaN is a missing value.
     pub fn forward<S: Scalar, T: Dispatch>(
         &self,
         network: &Network<T>,
@@ -119,87 +126,81 @@ impl FeatureEncoder {
         n_threads: usize,
     ) -> Result<()> {
         self.check(x)?;
-        network.forward_rows(&Transformed { transformer: self, x }, out, n_threads)
+        network.forward_rows(&EncodedRows { encoder: self, x }, out, n_threads)
     }
 
+    /// Checks that `x` has the right columns and no infinity.
     fn check<S: Scalar>(&self, x: Matrix<S>) -> Result<()> {
-        if x.cols() != self.columns {
-            return Err(Error::invalid("X", format!("{} columns", self.columns), x.cols()));
+        if x.cols() != self.n_columns {
+            return Err(Error::invalid("X", format!("{} columns", self.n_columns), x.cols()));
         }
-        // A comparison that NaN fails too: it means that a number is missing.
         match x.data().iter().position(|v| v.to_f64().abs() == f64::INFINITY) {
             None => Ok(()),
-            Some(place) => Err(Error::NonFinite {
-                argument: "X".into(),
-                precision: S::NAME,
-                value: x.data()[place].to_f64(),
-                row: place / x.cols(),
-                column: place % x.cols(),
-            }),
+            Some(index) => Err(non_finite("X", x, index)),
         }
     }
 
-    /// `x` is whole rows of columns, `out` as many of features.
+    /// Encodes whole rows: `x` is (rows, columns), `out` (rows, features).
     fn transform_rows<S: Scalar, T: Scalar>(&self, x: &[S], out: &mut [T]) {
-        for (x, out) in x.chunks_exact(self.columns).zip(out.chunks_exact_mut(self.features)) {
+        for (x, out) in x.chunks_exact(self.n_columns).zip(out.chunks_exact_mut(self.n_features)) {
             self.transform_row(x, out);
         }
     }
 
     fn transform_row<S: Scalar, T: Scalar>(&self, x: &[S], out: &mut [T]) {
         let (numbers, rest) = out.split_at_mut(self.numbers.len());
-        let (flags, codes) = rest.split_at_mut(self.flags.len());
+        let (indicators, one_hot) = rest.split_at_mut(self.missing_indicators.len());
         for (number, out) in self.numbers.iter().zip(numbers) {
-            let z = ((x[number.column].to_f64() - number.centre) * number.scale).clamp(-FAR, FAR);
+            let z = ((x[number.column].to_f64() - number.centre) * number.scale).clamp(-MAX_ABS_Z, MAX_ABS_Z);
             let clipped = z / (1.0 + (z / 3.0) * (z / 3.0)).sqrt();
-            // A missing number stands where most of them are.
+            // A missing value becomes the feature of a typical one.
             *out = T::from_f64(if clipped.is_nan() { 0.0 } else { clipped });
         }
-        for (column, out) in self.flags.iter().zip(flags) {
+        for (column, out) in self.missing_indicators.iter().zip(indicators) {
             *out = if x[*column].to_f64().is_nan() { T::ONE } else { T::ZERO };
         }
-        codes.fill(T::ZERO);
+        one_hot.fill(T::ZERO);
         let mut start = 0;
         for category in &self.categories {
             let code = x[category.column].to_f64();
-            // No code is below 0 or NaN, which this refuses too.
-            if code >= 0.0 && code < category.codes as f64 {
-                codes[start + code as usize] = T::ONE;
+            // False for NaN, which is an unknown code.
+            if code >= 0.0 && code < category.n_codes as f64 {
+                one_hot[start + code as usize] = T::ONE;
             }
-            start += category.codes;
+            start += category.n_codes;
         }
     }
 }
 
-/// The rows of a table, as a network takes them.
-struct Transformed<'a, S> {
-    transformer: &'a FeatureEncoder,
+/// The rows of a table as a network reads them: encoded.
+struct EncodedRows<'a, S> {
+    encoder: &'a FeatureEncoder,
     x: Matrix<'a, S>,
 }
 
-impl<S: Scalar, T: Scalar> Rows<T> for Transformed<'_, S> {
+impl<S: Scalar, T: Scalar> Rows<T> for EncodedRows<'_, S> {
     fn rows(&self) -> usize {
         self.x.rows()
     }
 
     fn cols(&self) -> usize {
-        self.transformer.features
+        self.encoder.n_features
     }
 
-    fn room(&self, rows: usize) -> usize {
-        rows * self.transformer.features
+    fn scratch_len(&self, rows: usize) -> usize {
+        rows * self.encoder.n_features
     }
 
-    unsafe fn read<'a>(&'a self, team: &Team, rows: Range<usize>, room: &Shared<T>) -> View<'a, T> {
-        let (columns, features) = (self.transformer.columns, self.transformer.features);
+    unsafe fn read<'a>(&'a self, team: &Team, rows: Range<usize>, scratch: &Shared<T>) -> View<'a, T> {
+        let (columns, features) = (self.encoder.n_columns, self.encoder.n_features);
         let x = &self.x.data()[rows.start * columns..rows.end * columns];
         team.for_each_range(rows.len(), 1, 1, |_, range| {
-            // SAFETY: the caller's promise; ranges are disjoint.
-            let out = unsafe { room.slice(range.start * features..range.end * features) };
-            self.transformer.transform_rows(&x[range.start * columns..range.end * columns], out);
+            // SAFETY: guaranteed by the caller; the ranges are disjoint.
+            let out = unsafe { scratch.slice(range.start * features..range.end * features) };
+            self.encoder.transform_rows(&x[range.start * columns..range.end * columns], out);
         });
-        // SAFETY: as above; nothing writes any more.
-        unsafe { View::contiguous(room.slice(0..rows.len() * features), rows.len(), features) }
+        // SAFETY: guaranteed by the caller; nothing writes any more.
+        unsafe { View::contiguous(scratch.slice(0..rows.len() * features), rows.len(), features) }
     }
 }
 
@@ -210,11 +211,12 @@ mod tests {
     use crate::network::init::Init;
     use crate::{Network, OutputActivation};
 
-    /// Columns: a number that is flagged, a constant, a category of 3 codes, a number.
+    /// Columns: a number with a missing indicator, a constant, a category with 3 codes, a number.
     fn mixed() -> FeatureEncoder {
-        let number = |column, centre, scale, flagged| NumberColumn { column, centre, scale, flagged };
+        let number =
+            |column, centre, scale, missing_indicator| NumberColumn { column, centre, scale, missing_indicator };
         let numbers = [number(0, 1.0, 0.5, true), number(1, 7.0, 0.0, false), number(3, 0.0, 2.0, false)];
-        FeatureEncoder::new(4, &numbers, vec![CategoryColumn { column: 2, codes: 3 }]).expect("columns in order")
+        FeatureEncoder::new(4, &numbers, vec![CategoryColumn { column: 2, n_codes: 3 }]).expect("valid columns")
     }
 
     #[test]
@@ -223,7 +225,7 @@ mod tests {
         let x = [3.0, 7.0, 2.0, 0.0, nan, nan, nan, nan, 1e300, 0.0, -1.0, -1e300, 1.0, 7.0, 3.0, 1.5];
         let mut out = [9.0f64; 4 * 6];
         let rows = Matrix::new("X", &x, 4, 4).expect("shape");
-        mixed().transform(rows, &mut MatrixMut::new("out", &mut out, 4, 6).expect("shape")).expect("in order");
+        mixed().transform(rows, &mut MatrixMut::new("out", &mut out, 4, 6).expect("shape")).expect("valid rows");
         let clip = |z: f64| z / (1.0 + z * z / 9.0).sqrt();
         let want = [
             [clip(1.0), 0.0, 0.0, 0.0, 0.0, 1.0],
@@ -235,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pass_has_the_bits_of_transforming_first() {
+    fn forward_has_the_bits_of_transform_and_forward() {
         let config = NetworkConfig { output_activation: OutputActivation::Softmax, ..NetworkConfig::default() };
         let network = Network::<f32>::new(&[6, 40, 40, 5], config, Init::HeNormal, 1).expect("a network");
         for rows in [1, 2, 3, 257, 1000] {
@@ -243,7 +245,9 @@ mod tests {
                 (0..rows * 4).map(|i| if i % 11 == 0 { f32::NAN } else { (i * i % 17) as f32 - 3.0 }).collect();
             let x = Matrix::new("X", &x, rows, 4).expect("shape");
             let (mut features, mut want) = (vec![0.0; rows * 6], vec![0.0; rows * 5]);
-            mixed().transform(x, &mut MatrixMut::new("out", &mut features, rows, 6).expect("shape")).expect("in order");
+            mixed()
+                .transform(x, &mut MatrixMut::new("out", &mut features, rows, 6).expect("shape"))
+                .expect("valid rows");
             let features = Matrix::new("X", &features, rows, 6).expect("shape");
             network
                 .forward(features, &mut MatrixMut::new("out", &mut want, rows, 5).expect("shape"), 1)
@@ -258,13 +262,13 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused() {
-        let refused = |result: Result<FeatureEncoder>| result.expect_err("wrong").to_string();
-        let number = |column, centre, scale| NumberColumn { column, centre, scale, flagged: false };
-        let category = |codes| CategoryColumn { column: 0, codes };
+    fn invalid_arguments_are_refused() {
+        let refused = |result: Result<FeatureEncoder>| result.expect_err("invalid").to_string();
+        let number = |column, centre, scale| NumberColumn { column, centre, scale, missing_indicator: false };
+        let category = |n_codes| CategoryColumn { column: 0, n_codes };
         assert_eq!(refused(FeatureEncoder::new(0, &[], vec![])), "columns: expected at least one, got 0");
         let message = refused(FeatureEncoder::new(2, &[number(2, 0.0, 1.0)], vec![]));
-        assert_eq!(message, "column: expected a place below 2, got 2");
+        assert_eq!(message, "column: expected an index below 2, got 2");
         for bad in [number(0, f64::NAN, 1.0), number(0, 0.0, -1.0), number(0, 0.0, f64::INFINITY)] {
             assert!(refused(FeatureEncoder::new(1, &[bad], vec![])).starts_with("centre, scale: expected finite"));
         }

@@ -1,5 +1,6 @@
-//! From the raw columns of a table to the features that a network takes, in the same pass over the rows.
+//! Preprocessing: encodes the columns of a table as the features that a network takes.
 //!
-//! Uses `network`, whose passes read their rows through it; nothing in the core uses this folder.
+//! Uses `network`, whose pass reads its rows through a trait that the encoder implements: rows are encoded in the same pass.
+//! Nothing else in the core uses this folder. Start with `feature_encoder`.
 
 pub(crate) mod feature_encoder;
