@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Run the benchmark that a YAML file describes: one network, or a sweep over many.
+"""Runs the benchmark that a YAML file describes: one network, or a sweep over many.
 
 ./benchmark.py -c example_benchmark.yaml
 """
@@ -18,16 +18,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "-c",
         "--config",
-        type=cli.word(config.file_path()),
+        type=cli.flag(config.file_path()),
         required=True,
         metavar="FILE",
         help="the YAML file",
     )
-    parser.add_argument("--quiet", action="store_true", help="print the line with the total only")
+    parser.add_argument("--quiet", action="store_true", help="print only the line with the total")
     flags = parser.parse_args(argv)
     return cli.execute(
         yaml_config.load(flags.config),
-        place=lambda key: f"{flags.config}: benchmark.{key}",
+        setting_name=lambda key: f"{flags.config}: benchmark.{key}",
         folder=Path(__file__).parent,
         quiet=flags.quiet,
     )

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Time a pass of one network: first whether its answer is right, then how long it takes.
+"""Times a pass of one network, after checking that its answer is right.
 
 ./quick_benchmark.py -p f32 -n 50 -l 100 -d 1024 -a sigmoid
 """
@@ -13,8 +13,8 @@ from pathlib import Path
 from tinyrs.bench import cli, config
 from tinyrs.bench.config import Case, Output, Plan
 
-# What the flags are called in errors that are about several of them, or found later than when they are read.
-PLACES = {
+# The flags behind settings that are checked after argparse has read them.
+SETTING_NAMES = {
     "shape": "argument -l/--layers, -d/--dimension, -b/--batch",
     "output.json": "argument --json",
     "output.csv": "argument --csv",
@@ -24,67 +24,67 @@ PLACES = {
 def parser() -> cli.Parser:
     parser = cli.Parser(description=(__doc__ or "").partition("\n")[0], allow_abbrev=False)
     add = parser.add_argument
-    positive = cli.number(config.integer(1))
-    any_file = cli.word(config.file_path())
+    positive = cli.integer_flag(config.integer(1))
+    any_file = cli.flag(config.file_path())
     add(
         "-n",
         "--nepochs",
         type=positive,
         required=True,
-        help="runs; each is one pass with its own random input",
+        help="number of runs: passes with different random inputs",
     )
     add(
         "-p",
         "--precision",
-        type=cli.word(config.choice(config.PRECISIONS)),
+        type=cli.flag(config.choice(config.PRECISIONS)),
         required=True,
         help="f32 or f64 (also f4, f8)",
     )
-    add("-l", "--layers", type=positive, required=True, help="weight matrices")
-    add("-d", "--dimension", type=positive, required=True, help="width of each layer")
+    add("-l", "--layers", type=positive, required=True, help="number of weight matrices")
+    add("-d", "--dimension", type=positive, required=True, help="width of every layer")
     add(
         "-a",
         "--activation",
-        type=cli.word(config.choice(config.ACTIVATIONS)),
+        type=cli.flag(config.choice(config.ACTIVATIONS)),
         required=True,
         help="sigmoid or tanh",
     )
-    add("-t", "--threads", type=positive, help="default: all that the process may use")
+    add("-t", "--threads", type=positive, help="number of threads (default: all that the process may use)")
     add(
         "--epsilon",
-        type=cli.word(config.epsilon),
+        type=cli.flag(config.epsilon),
         default=config.DEFAULT_EPSILON,
-        help="of the stabilizer, for exp and for squares (default: %(default)s)",
+        help="margin of the stabilizer for exp and for squares (default: %(default)s)",
     )
     add(
         "--pass",
         dest="mode",
-        type=cli.word(config.choice(config.MODES)),
+        type=cli.flag(config.choice(config.MODES)),
         default="forward",
-        help="forward; backward: forward and backward; train: also Adam's step (default: %(default)s)",
+        help="forward; backward: forward and backward; train: also a step of Adam (default: %(default)s)",
     )
-    add("-b", "--batch", type=positive, default=1, help="samples in a pass (default: %(default)s)")
+    add("-b", "--batch", type=positive, default=1, help="samples per pass (default: %(default)s)")
     add(
         "--engine",
-        type=cli.word(config.choice(config.ENGINES)),
+        type=cli.flag(config.choice(config.ENGINES)),
         default=("tinyrs",),
         help="tinyrs, numpy or both (default: tinyrs)",
     )
     add(
         "--seed",
-        type=cli.number(config.integer(0)),
+        type=cli.integer_flag(config.integer(0)),
         default=config.DEFAULT_SEED,
-        help="of weights and inputs (default: %(default)s)",
+        help="seed of weights and inputs (default: %(default)s)",
     )
     add(
         "--warmup",
-        type=cli.number(config.integer(0)),
+        type=cli.integer_flag(config.integer(0)),
         default=config.DEFAULT_WARMUP,
-        help="passes before the first that counts (default: %(default)s)",
+        help="untimed passes before the first timed one (default: %(default)s)",
     )
-    add("--json", type=any_file, metavar="FILE", help="write everything measured")
-    add("--csv", type=any_file, metavar="FILE", help="write one row an engine")
-    add("--quiet", action="store_true", help="print the first line only")
+    add("--json", type=any_file, metavar="FILE", help="write all results, with the time of each pass")
+    add("--csv", type=any_file, metavar="FILE", help="write one row per engine")
+    add("--quiet", action="store_true", help="print only the first line")
     return parser
 
 
@@ -111,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     return cli.execute(
         plan,
-        place=PLACES.__getitem__,
+        setting_name=SETTING_NAMES.__getitem__,
         folder=Path(__file__).parent,
         quiet=flags.quiet,
     )

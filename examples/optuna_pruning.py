@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Searches a width and a learning rate for handwritten digits with Optuna, which ends hopeless trials early.
+"""Tunes the width and the learning rate on handwritten digits with Optuna, which prunes unpromising trials.
 
 ./examples/optuna_pruning.py
 """
@@ -17,8 +17,8 @@ from tinyrs.history import Record
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--trials", type=int, default=20, help="models tried (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=60, help="of each (default: %(default)s)")
+    parser.add_argument("--trials", type=int, default=20, help="number of trials (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=60, help="epochs per trial (default: %(default)s)")
     flags = parser.parse_args()
 
     X_train, X_test, y_train, y_test = train_test_split(
@@ -31,7 +31,7 @@ def main() -> None:
             if trial.should_prune():
                 raise optuna.TrialPruned
 
-        # `refit` would learn again from all rows, which tells the search nothing.
+        # No final fit on all rows: the search only needs the validation score.
         model = TinyClassifier(
             width=trial.suggest_int("width", 4, 256, log=True),
             learning_rate_init=trial.suggest_float("learning_rate_init", 1e-3, 0.3, log=True),
@@ -52,7 +52,7 @@ def main() -> None:
     study.optimize(objective, n_trials=flags.trials)
 
     pruned = len(study.get_trials(states=[optuna.trial.TrialState.PRUNED]))
-    print(f"{pruned} of {flags.trials} trials ended early; best: {study.best_params}")
+    print(f"{pruned} of {flags.trials} trials were pruned; best: {study.best_params}")
     model = TinyClassifier(**study.best_params, max_iter=flags.epochs, random_state=0)
     accuracy = model.fit(X_train, y_train).score(X_test, y_test)
     print(f"test accuracy {accuracy:.2%} on {len(y_test)} digits")

@@ -1,4 +1,4 @@
-"""Benchmark files: what is accepted, and that every error says where it is."""
+"""Benchmark files: what is accepted, and that every error names its key."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def load(tmp_path: Path, text: str) -> Plan:
 
 
 def error(tmp_path: Path, text: str) -> str:
-    """The message that the file is refused with; it starts with the file."""
+    """The error message of the file, without the file name at its start."""
     with pytest.raises(UsageError) as caught:
         load(tmp_path, text)
     prefix = f"{tmp_path / 'bench.yaml'}: "
@@ -70,7 +70,7 @@ def test_version_1(tmp_path: Path) -> None:
     assert (plan.name, plan.nepochs, plan.engines, plan.swept) == ("hello", 5, ("tinyrs",), ())
 
 
-def test_what_version_1_may_leave_out(tmp_path: Path) -> None:
+def test_optional_keys_of_version_1(tmp_path: Path) -> None:
     text = VERSION_1.replace("  name: hello\n", "").replace("  performance: {threads: 1}\n", "")
     plan = load(tmp_path, text.replace("epsilon_exp: 4e-6", "exp: 0.5").replace("epsilon_square", "square"))
     assert plan.name is None
@@ -78,7 +78,7 @@ def test_what_version_1_may_leave_out(tmp_path: Path) -> None:
     assert (plan.cases[0].epsilon_exp, plan.cases[0].epsilon_square) == (0.5, 2.5e-3)
 
 
-def test_version_2_is_a_product(tmp_path: Path) -> None:
+def test_version_2_gives_the_product_of_its_lists(tmp_path: Path) -> None:
     plan = load(tmp_path, VERSION_2)
     points = [(case.layers, case.batch, case.precision) for case in plan.cases]
     assert points == [(layers, b, p) for layers in (1, 2) for b in (1, 8) for p in ("f32", "f64")]
@@ -132,9 +132,9 @@ def test_version_2_is_a_product(tmp_path: Path) -> None:
         ("version: 1", "version: one", "version: expected an integer of at least 1, got 'one'"),
         ("version: 1", "", "version: expected a value, but the key is missing"),
         ("layers: 3", "layers: 3, layers: 4", "has the key layers twice"),
-        ("layers: 3", "layers: [3", "no valid YAML: while parsing a flow"),
-        ("layers: 3", "layers: 2001-99-99", "no valid YAML: month must be in"),
-        ("name: hello", "name: !!python/name:os.system", "no valid YAML: could not determine"),
+        ("layers: 3", "layers: [3", "invalid YAML: while parsing a flow"),
+        ("layers: 3", "layers: 2001-99-99", "invalid YAML: month must be in"),
+        ("name: hello", "name: !!python/name:os.system", "invalid YAML: could not determine"),
     ],
 )
 def test_errors_of_version_1(tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -168,7 +168,7 @@ def test_errors_of_version_2(tmp_path: Path, old: str, new: str, message: str) -
 
 def test_a_plot_of_nothing_swept(tmp_path: Path) -> None:
     text = VERSION_2.replace("[1, 2]", "1").replace("[1, 8, 1]", "1").replace("[f32, f8]", "f32")
-    assert "benchmark.output.plot: expected an axis with several values" in error(tmp_path, text)
+    assert "benchmark.output.plot: needs a key with a list of several values" in error(tmp_path, text)
 
 
 @pytest.mark.parametrize("text", ["", "# nothing but a comment\n", "---\n"])
@@ -186,7 +186,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=str(path)):
             yaml_config.load(path)
     (tmp_path / "binary.yaml").write_bytes(bytes(range(256)))
-    with pytest.raises(UsageError, match="no valid YAML"):
+    with pytest.raises(UsageError, match="invalid YAML"):
         yaml_config.load(tmp_path / "binary.yaml")
 
 
@@ -206,7 +206,7 @@ VALUES = st.recursive(
 def test_any_file_is_a_plan_or_an_error(
     tmp_path: Path, benchmark: object, version: int, replace: str, value: object
 ) -> None:
-    """Anything at all under benchmark, and a good file in which one value became anything at all."""
+    """Arbitrary values under `benchmark`, and a valid file in which one value was replaced."""
     good = yaml.safe_load(VERSION_2)
 
     def put(section: dict[str, Any]) -> None:

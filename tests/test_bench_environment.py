@@ -1,4 +1,4 @@
-"""What the tools believe about a machine, on machines that are made up."""
+"""The environment of the benchmark tools, read from made-up machines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def machine(root: Path, files: dict[str, str]) -> Path:
     return root
 
 
-def test_quota_and_memory_of_cgroups_2_hold_all_the_way_up(tmp_path: Path) -> None:
+def test_quotas_and_memory_limits_of_all_parents_apply_in_cgroups_2(tmp_path: Path) -> None:
     root = machine(
         tmp_path,
         {
@@ -44,7 +44,7 @@ def test_quota_and_memory_of_cgroups_1(tmp_path: Path) -> None:
         tmp_path,
         {
             "proc/meminfo": MEMINFO,
-            # The path is that of the host; in the container only the top of it can be seen.
+            # The path is that of the host; in the container only the top folder exists.
             "proc/self/cgroup": "5:cpuacct,cpu:/docker/abc\n4:memory:/docker/abc\n0::/\n",
             "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "50000\n",
             "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
@@ -101,8 +101,8 @@ def test_this_machine() -> None:
     assert described["instruction_set"]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the figure is that of getrusage")
-def test_peak_memory_is_our_own_and_not_that_of_our_parent() -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems report the value of getrusage")
+def test_peak_memory_is_that_of_this_process_and_not_of_its_parent() -> None:
     ballast = bytearray(300_000_000)
     code = "from tinyrs.bench import environment as e; print(e.peak_memory())"
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

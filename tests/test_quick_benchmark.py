@@ -1,4 +1,4 @@
-"""quick_benchmark.py as its users meet it: a process, its output, its exit status."""
+"""quick_benchmark.py, run as a command: its output, files and exit status."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ e.ENGINES["tinyrs"] = wrong
 
 
 @pytest.mark.parametrize("mode", ["backward", "train"])
-def test_a_pass_may_go_backward_and_train(run_tool: Tool, mode: str) -> None:
+def test_backward_and_training_passes(run_tool: Tool, mode: str) -> None:
     done = run_tool("quick_benchmark.py", *SMALL, "-b", "4", "--pass", mode, "--engine", "both", "-t", "1")
     assert (done.returncode, done.stderr) == (0, "")
     first, _, third, *rest = done.stdout.splitlines()
@@ -69,7 +69,7 @@ def test_first_line_and_details(run_tool: Tool) -> None:
         ],
     ],
 )
-def test_quiet_is_the_first_line_alone(run_tool: Tool, flags: list[str]) -> None:
+def test_quiet_prints_only_the_first_line(run_tool: Tool, flags: list[str]) -> None:
     done = run_tool("quick_benchmark.py", *SMALL, *flags, "--quiet")
     assert (done.returncode, done.stderr) == (0, "")
     assert re.fullmatch(FIRST_LINE + "\n", done.stdout)
@@ -91,9 +91,9 @@ def test_quiet_is_the_first_line_alone(run_tool: Tool, flags: list[str]) -> None
         (["--warmup", "-1"], "argument --warmup: expected an integer of at least 0, got -1"),
         (
             ["-l", "100", "-d", "10000000"],
-            "argument -l/--layers, -d/--dimension, -b/--batch: expected to fit",
+            "argument -l/--layers, -d/--dimension, -b/--batch: needs ",
         ),
-        (["-b", "1000000000000"], "argument -l/--layers, -d/--dimension, -b/--batch: expected to fit"),
+        (["-b", "1000000000000"], "argument -l/--layers, -d/--dimension, -b/--batch: needs "),
         (["-d", "1" + "0" * 400], "argument -d/--dimension: expected an integer of at most 2**63, got 1000"),
         (["--json", "missing/x.json"], "argument --json: cannot write missing/x.json: No such file"),
         (["--csv", "."], "argument --csv: cannot write .: Is a directory"),
@@ -120,7 +120,7 @@ def test_no_time_for_a_wrong_answer(run_tool: Tool, tmp_path: Path) -> None:
     assert len(document["failures"]) == 1
 
 
-def test_nothing_at_all_for_a_wrong_answer_of_the_only_engine(run_tool: Tool, tmp_path: Path) -> None:
+def test_no_output_for_a_wrong_answer_of_the_only_engine(run_tool: Tool, tmp_path: Path) -> None:
     done = run_tool("quick_benchmark.py", *SMALL, "--json", "x.json", before=WRONG_ENGINE)
     assert (done.returncode, done.stdout) == (1, "")
     assert not (tmp_path / "x.json").exists()
@@ -160,12 +160,12 @@ def test_numpy_alone_is_enough(run_tool: Tool) -> None:
 
 
 def test_peak_memory_is_that_of_one_network(run_tool: Tool, tmp_path: Path) -> None:
-    """The promise for the headline, at a size that a test can afford."""
+    """The limit of the headline benchmark, checked on a smaller network."""
     flags = ["-p", "f32", "-n", "3", "-l", "30", "-d", "1024", "-a", "sigmoid", "--json", "x.json"]
     assert run_tool("quick_benchmark.py", *flags, "--quiet").returncode == 0
     (result,) = json.loads((tmp_path / "x.json").read_text())["results"]
     if result["peak_memory"] is None:
-        pytest.skip("this system does not tell")
+        pytest.skip("the peak memory is unknown on this system")
     assert result["weight_bytes"] < result["peak_memory"] <= 1.15 * result["weight_bytes"] + 60e6
 
 
@@ -184,7 +184,7 @@ time_calls = h.time_calls
 h.time_calls = lambda *turn: (time_calls(*turn), time.sleep({seconds}))[0]
 """
     ours, theirs = pty.openpty()
-    # A terminal of no size shows nothing.
+    # tqdm shows nothing on a terminal of width 0.
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     done = run_tool("quick_benchmark.py", *SMALL, "-n", "2", "--quiet", before=slow, stderr=theirs)
     os.set_blocking(ours, False)

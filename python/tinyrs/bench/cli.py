@@ -1,4 +1,4 @@
-"""What the two command lines share: flags, errors of one line, the run itself, the files it leaves."""
+"""What quick_benchmark.py and benchmark.py share: flags, one-line errors, the run, and its output files."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ OK, WRONG_ANSWER, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line; the usage is a --help away."""
+    """A parser whose errors are one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(USAGE, f"{self.prog}: error: {message}\n")
 
 
-def number(parse: Callable[[object], T]) -> Callable[[str], T]:
-    """`parse` for a flag whose value is an integer."""
+def integer_flag(parse: Callable[[object], T]) -> Callable[[str], T]:
+    """The argparse type of a flag whose value is an integer that `parse` checks."""
 
     def convert(value: str) -> T:
         try:
-            return word(parse)(int(value))
+            return flag(parse)(int(value))
         except ValueError:
-            return word(parse)(value)
+            return flag(parse)(value)
 
     return convert
 
 
-def word(parse: Callable[[object], T]) -> Callable[..., T]:
-    """`parse` for a flag, whose name argparse puts before the message."""
+def flag(parse: Callable[[object], T]) -> Callable[..., T]:
+    """The argparse type of a flag whose value `parse` checks. argparse adds the flag's name to the error."""
 
     def convert(value: object) -> T:
         try:
@@ -52,18 +52,18 @@ def word(parse: Callable[[object], T]) -> Callable[..., T]:
 
 
 def run_tool(name: str, tool: Callable[[], int]) -> int:
-    """The exit status of `tool`; what the user can do something about becomes one line on standard error."""
+    """Runs `tool` and returns its exit status. Errors of the user become one line on standard error."""
     try:
         return tool()
     except UsageError as error:
-        # One line, whatever the file's keys and YAML's messages have in them.
+        # Keys of the file and messages of YAML may contain line breaks.
         print(f"{name}: error: {' '.join(str(error).split())}", file=sys.stderr)
         return USAGE
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # `| head -1` has had enough. Python would try to flush once more at exit.
+        # The reader, such as `head -1`, has closed the pipe. Python would flush again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     except (OSError, MemoryError) as error:
@@ -71,14 +71,14 @@ def run_tool(name: str, tool: Callable[[], int]) -> int:
         return USAGE
 
 
-def execute(plan: Plan, *, place: Callable[[str], str], folder: Path, quiet: bool) -> int:
+def execute(plan: Plan, *, setting_name: Callable[[str], str], folder: Path, quiet: bool) -> int:
     """Runs the plan, prints its results and writes its files; returns the exit status.
 
-    `place` gives what the user calls "shape" or "output.json"; `folder` is where the tool lies.
-    Raises UsageError, before anything runs, for what cannot run.
+    `setting_name` translates "shape" or "output.json" to the flag or key that the user knows. `folder`
+    contains the tool. Raises UsageError before anything runs if the plan cannot run.
     """
-    _check_memory(plan, place("shape"))
-    _check_output(plan.output, place)
+    _check_memory(plan, setting_name("shape"))
+    _check_output(plan.output, setting_name)
     results = Results(plan, environment.describe(folder))
     try:
         if plan.swept:
@@ -86,15 +86,15 @@ def execute(plan: Plan, *, place: Callable[[str], str], folder: Path, quiet: boo
         else:
             _single(results, quiet)
     finally:
-        # What was measured before an interruption cost time, too.
+        # Also after an interruption: keeps what was measured until then.
         _write(results)
     for failure in results.failures:
-        print(f"error: wrong answer, so not timed: {failure}", file=sys.stderr)
+        print(f"error: wrong answer, not timed: {failure}", file=sys.stderr)
     return WRONG_ANSWER if results.failures else OK
 
 
 def _single(results: Results, quiet: bool) -> None:
-    """One network: the line with the total, then everything about it."""
+    """Runs one network; prints the line with the total, then the details."""
     _measure(results, results.plan.cases[0])
     lines = []
     if any(m.engine == results.plan.engines[0] for m in results.measurements):
@@ -106,7 +106,7 @@ def _single(results: Results, quiet: bool) -> None:
 
 
 def _sweep(results: Results, quiet: bool) -> None:
-    """Many networks: a table that grows while they run, then the line with the total."""
+    """Runs many networks; prints a row of the table after each, then the line with the total."""
     swept = results.plan.swept
     if not quiet:
         print(report.fixed_columns(report.sweep_header(swept)), flush=True)
@@ -121,7 +121,7 @@ def _sweep(results: Results, quiet: bool) -> None:
 
 
 def _measure(results: Results, case: Case) -> list[Measurement]:
-    """Runs one case and adds what came of it to `results`."""
+    """Runs one case and adds its measurements and failures to `results`."""
     with _progress_bar(results.plan) as progress:
         measurements, failures = runner.run(case, results.plan, progress)
     results.measurements += measurements
@@ -131,49 +131,49 @@ def _measure(results: Results, case: Case) -> list[Measurement]:
 
 @contextmanager
 def _progress_bar(plan: Plan) -> Iterator[Progress]:
-    """A bar on standard error, if that is a terminal, tqdm is installed and the run takes over a second."""
+    """A progress bar on standard error, if it is a terminal and the run takes over a second. Needs tqdm."""
     try:
         from tqdm import tqdm
     except ModuleNotFoundError:
         yield lambda passes: None
         return
-    # tqdm's watchdog thread would wake up within somebody's timed pass.
+    # Disables the monitor thread of tqdm: it would wake up during a timed pass.
     tqdm.monitor_interval = 0
     total = plan.nepochs * plan.repeats * len(plan.engines)
     with tqdm(total=total, unit="pass", delay=1, leave=False, disable=None, file=sys.stderr) as bar:
         yield bar.update
 
 
-def _check_memory(plan: Plan, place: str) -> None:
-    """Raises UsageError if a case of the plan needs more memory than there is."""
+def _check_memory(plan: Plan, setting: str) -> None:
+    """Raises UsageError if a case of the plan needs more memory than is available."""
     available = environment.available_memory()
     for case in plan.cases:
-        # The weights of each engine and a layer on its way to it; with gradients, packed copies and the
-        # verifier's in f64 beside them; with moments, and copies of all to go back to. And for the samples of
-        # a batch, at most, a dozen arrays in the verifier, or as many a layer.
+        # Forward: the weights of each engine, and one layer that is being made. Backward: also gradients,
+        # packed weights and the verifier's f64 arrays. Training: also moments and copies of everything.
+        # The samples of a batch take at most 12 arrays in the verifier, for gradients 12 per layer.
         copies = {"forward": 1, "backward": 8, "train": 16}[case.mode]
         samples = 12 * 8 * case.batch * case.dimension * (1 if case.mode == "forward" else case.layers)
         needed = copies * case.weight_bytes * len(plan.engines) + 2 * case.layer_bytes + samples
         if available is not None and needed > available:
             raise UsageError(
-                f"{place}: expected to fit in the {available / 2**30:.1f} GiB of memory that are "
-                f"available, got {needed / 2**30:.1f} GiB: {report.describe(case)}, "
-                f"{' and '.join(plan.engines)}"
+                f"{setting}: needs {needed / 2**30:.1f} GiB of memory, but only {available / 2**30:.1f} GiB "
+                f"are available: {report.describe(case)}, {' and '.join(plan.engines)}"
             )
 
 
-def _check_output(output: Output, place: Callable[[str], str]) -> None:
-    """Raises UsageError if a file could not be written after the run."""
+def _check_output(output: Output, setting_name: Callable[[str], str]) -> None:
+    """Raises UsageError if an output file cannot be written."""
     for name, path in vars(output).items():
         if path is None:
             continue
         existed = path.exists()
         try:
-            # Only opening it for writing tells for sure; "a" keeps what is there until there is something
-            # new.
+            # Only opening a file for writing shows that it can be written. "a" keeps its content.
             path.open("a").close()
         except OSError as error:
-            raise UsageError(f"{place('output.' + name)}: cannot write {path}: {error.strerror}") from None
+            raise UsageError(
+                f"{setting_name('output.' + name)}: cannot write {path}: {error.strerror}"
+            ) from None
         if not existed:
             path.unlink()
     if output.plot is not None:

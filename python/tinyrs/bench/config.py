@@ -1,4 +1,4 @@
-"""What to run: frozen dataclasses, and the values that the command line and the YAML file accept for them."""
+"""What to run: frozen dataclasses, and the parsers of their values for the command line and for YAML."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-# f4 and f8 are what the seed of the project called them, after NumPy.
+# f4 and f8 are NumPy's names.
 PRECISIONS = {"f32": "f32", "f64": "f64", "f4": "f32", "f8": "f64"}
 ITEM_SIZES = {"f32": 4, "f64": 8}
 ACTIVATIONS = {name: name for name in ("sigmoid", "tanh")}
@@ -20,7 +20,7 @@ ENGINES: dict[str, tuple[str, ...]] = {
     "numpy": ("numpy",),
     "both": ("tinyrs", "numpy"),
 }
-# What a pass is: `mode` of a Case, `pass` for the user (a word that Python keeps for itself).
+# `mode` of a Case; users write `pass`, which is a keyword in Python.
 MODES = {name: name for name in ("forward", "backward", "train")}
 INPUTS = {name: name for name in ("uniform", "denormal")}
 DEFAULT_EPSILON = 4e-6
@@ -33,11 +33,11 @@ _SHORT.maxstring = _SHORT.maxother = 100
 
 
 class UsageError(Exception):
-    """Something the user wrote that cannot be run. The message is one line; the exit status is 2."""
+    """An error in what the user wrote. The message is one line; the exit status is 2."""
 
 
 class RefusedError(Exception):
-    """A value that is not what it should be. Whoever read it says where it stood."""
+    """An invalid value. The caller adds the name of its flag or key."""
 
     def __init__(self, expected: str, got: object) -> None:
         super().__init__(f"expected {expected}, got {_SHORT.repr(got)}")
@@ -45,11 +45,11 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True)
 class Case:
-    """One network and how it is run; a sweep is many of them.
+    """One network and how it is run; a sweep has many cases.
 
-    The network has `layers` weight matrices of dimension x dimension. One pass takes `batch` samples:
-    forward; forward and backward, to the gradients of all weights; or with mode "train" Adam's step as well.
-    `threads` None means all that this process may use.
+    The network has `layers` weight matrices of dimension x dimension. A pass takes `batch` samples. With
+    mode "forward" it computes the outputs, with "backward" also the gradients of all weights, and with
+    "train" also a step of Adam. `threads` None means all that this process may use.
     """
 
     layers: int
@@ -75,10 +75,11 @@ class Case:
 
     @property
     def traffic_bytes(self) -> int:
-        """The least bytes of parameters and the like that a pass must move.
+        """The least bytes of weights, gradients and moments that a pass must read and write.
 
-        Forward reads each weight once. Backward reads them once more for the gradient of the inputs, but for
-        the first layer's, and writes a gradient for each. Adam reads and writes each weight and two moments.
+        Forward reads each weight once. Backward reads the weights again for the gradient of the inputs,
+        except those of the first layer, and writes their gradients. Adam reads and writes the weights and
+        two moments.
         """
         reads_and_writes = {"forward": 1, "backward": 3, "train": 9}[self.mode]
         first_layer = 0 if self.mode == "forward" else self.layer_bytes
@@ -86,27 +87,28 @@ class Case:
 
     @property
     def held_bytes(self) -> int:
-        """The bytes that traffic goes to and from: weights, then gradients, then two moments."""
+        """Bytes of the arrays that a pass reads and writes: weights, gradients, two moments."""
         return {"forward": 1, "backward": 2, "train": 4}[self.mode] * self.weight_bytes
 
     @property
     def flops(self) -> int:
         """Floating-point operations of a pass: two per weight and sample in each product.
 
-        Forward is one product a layer; backward has another for the weights' gradient and a third for the
-        inputs', which the first layer does not need. Adam's are few beside them, and not counted.
+        Forward has one product per layer. Backward adds one for the gradient of the weights and, except
+        in the first layer, one for the gradient of the inputs. The few operations of Adam are not
+        counted.
         """
         products = self.layers if self.mode == "forward" else 3 * self.layers - 1
         return 2 * products * self.dimension**2 * self.batch
 
     def head(self, layers: int) -> Case:
-        """The same network, cut off after at most `layers` layers."""
+        """The same network with at most its first `layers` layers."""
         return replace(self, layers=min(layers, self.layers))
 
 
 @dataclass(frozen=True)
 class Output:
-    """Files to write; None for none."""
+    """The files to write, None for each that is not wanted."""
 
     json: Path | None = None
     csv: Path | None = None
@@ -116,9 +118,9 @@ class Output:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything a run needs.
+    """Everything that a run needs.
 
-    `swept` names the fields of `Case` that have several values, in the file's order.
+    `swept` holds the names of the fields of `Case` that have several values, in the order of the file.
     """
 
     cases: tuple[Case, ...]
@@ -133,7 +135,7 @@ class Plan:
 
 
 def integer(at_least: int) -> Callable[[object], int]:
-    """A parser of integers from `at_least` to 2**63. A bool is not an integer, whatever Python says."""
+    """A parser of integers from `at_least` to 2**63. Refuses bool, although it is a subclass of int."""
 
     def parse(value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
@@ -146,7 +148,7 @@ def integer(at_least: int) -> Callable[[object], int]:
 
 
 def choice(values: Mapping[str, T]) -> Callable[[object], T]:
-    """A parser of the keys of `values`."""
+    """A parser of the keys of `values`; returns the value of the key."""
 
     def parse(value: object) -> T:
         if not isinstance(value, str) or value not in values:
@@ -157,9 +159,9 @@ def choice(values: Mapping[str, T]) -> Callable[[object], T]:
 
 
 def epsilon(value: object) -> float:
-    """A number from 0 to 80, also as text: YAML 1.1 takes 4e-6, which has no dot, for text.
+    """Parses a number from 0 to 80, also as text: in YAML 1.1, 4e-6 is text because it has no dot.
 
-    Above 88 there would be nothing left of the range in which exp is finite in f32.
+    Above 88, no value would be left of the range in which exp is finite in f32.
     """
     try:
         number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
@@ -171,14 +173,14 @@ def epsilon(value: object) -> float:
 
 
 def text(value: object) -> str:
-    """One line of text."""
+    """Parses one line of text."""
     if not isinstance(value, str) or not value.strip() or "\n" in value:
         raise RefusedError("a line of text", value)
     return value
 
 
 def file_path(*suffixes: str) -> Callable[[object], Path]:
-    """A parser of file names; with `suffixes`, of those that end in one of them."""
+    """A parser of file names. If `suffixes` are given, the name must end in one of them."""
 
     def parse(value: object) -> Path:
         path = Path(text(value))

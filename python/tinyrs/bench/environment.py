@@ -1,7 +1,7 @@
-"""The machine and what is installed on it, as far as it decides how fast a pass is.
+"""The machine and the installed versions that influence the speed of a pass.
 
-Every function that reads system files takes the root they lie under, so that tests can make up a machine.
-What a system does not tell is None.
+Every function that reads system files takes their root folder, so that tests can pass a made-up machine.
+Values that the system does not report are None.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 import tinyrs
 
 ROOT = Path("/")
-# Where the second-level cache is not told: what most cores sold since 2020 have at least.
+# Bytes of second-level cache per core if the system does not report them: most cores since 2020 have more.
 _USUAL_L2 = 1 << 20
 
 
@@ -30,16 +30,16 @@ def _read(path: Path) -> str | None:
 
 
 def _number(text: str | None) -> int | None:
-    """The leading digits of `text`; None for "max" and for nothing."""
+    """The first word of `text` as a number; None if it is not one (such as "max") or is missing."""
     digits = text.split()[0] if text else ""
     return int(digits) if digits.isdecimal() else None
 
 
 def _cgroups(controller: str, root: Path) -> Iterator[Path]:
-    """The folders of this process's control group and of all above it, of version 2 or of `controller`'s own.
+    """The folders of this process's control group and of its parents, of version 2 or of `controller`.
 
-    A limit anywhere up the tree holds. In a container the path may be that of the host and lie outside what
-    can be seen here; the top folder is then this container's.
+    The limits of all parents apply. In a container, the path may be that of the host and not exist here;
+    the top folder is then that of the container.
     """
     for line in (_read(root / "proc/self/cgroup") or "").splitlines():
         _, controllers, path = line.split(":", 2)
@@ -51,13 +51,13 @@ def _cgroups(controller: str, root: Path) -> Iterator[Path]:
 
 
 def usable_cores() -> int:
-    """Cores that the affinity mask leaves to this process."""
+    """The number of cores in the affinity mask of this process."""
     affinity: Callable[[int], set[int]] | None = getattr(os, "sched_getaffinity", None)  # Linux
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def cpu_quota(root: Path = ROOT) -> float | None:
-    """The least number of cores' time that a control group allows; None if none does."""
+    """The lowest CPU quota of the control groups, in cores; None without a quota."""
     quotas = []
     for group in _cgroups("cpu", root):
         quota, period = (
@@ -73,11 +73,11 @@ def cpu_quota(root: Path = ROOT) -> float | None:
 
 
 def available_memory(root: Path = ROOT) -> int | None:
-    """Bytes that can still be allocated without swapping, by the kernel's estimate and the control groups."""
-    rooms = []
+    """Bytes that can be allocated without swapping, from the kernel's estimate and the control groups."""
+    candidates = []
     for line in (_read(root / "proc/meminfo") or "").splitlines():
         if line.startswith("MemAvailable:"):
-            rooms.append(int(line.split()[1]) * 1024)
+            candidates.append(int(line.split()[1]) * 1024)
     for group in _cgroups("memory", root):
         for limit_file, usage_file, reclaimable in (
             ("memory.max", "memory.current", "inactive_file"),
@@ -85,16 +85,16 @@ def available_memory(root: Path = ROOT) -> int | None:
         ):
             limit, usage = _number(_read(group / limit_file)), _number(_read(group / usage_file))
             if limit is not None and usage is not None:
-                # File pages that were read once count as used, yet make room when asked.
+                # Cached file pages count as used, but the kernel reclaims them.
                 stat = dict(line.split() for line in (_read(group / "memory.stat") or "").splitlines())
-                rooms.append(limit - usage + int(stat.get(reclaimable, 0)))
-    if not rooms and hasattr(os, "sysconf"):  # macOS tells only how much there is in all.
-        rooms.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    return max(0, min(rooms)) if rooms else None
+                candidates.append(limit - usage + int(stat.get(reclaimable, 0)))
+    if not candidates and hasattr(os, "sysconf"):  # macOS: only the total is known.
+        candidates.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return max(0, min(candidates)) if candidates else None
 
 
 def private_cache(threads: int, root: Path = ROOT) -> int:
-    """Bytes of second-level cache that `threads` threads have to themselves."""
+    """Bytes of second-level cache of `threads` threads on different cores."""
     for index in sorted((root / "sys/devices/system/cpu/cpu0/cache").glob("index*")):
         if _read(index / "level") == "2":
             kib, sharers = _number((_read(index / "size") or "").rstrip("K")), _sharers(index)
@@ -104,7 +104,7 @@ def private_cache(threads: int, root: Path = ROOT) -> int:
 
 
 def _sharers(index: Path) -> int:
-    """Processors on the cache: hyperthreads share one L2, and so do whole clusters of small cores."""
+    """The number of processors that share the cache: hyperthreads, or a cluster of small cores."""
     count = 0
     for part in (_read(index / "shared_cpu_list") or "0").split(","):
         first, _, last = part.partition("-")
@@ -113,9 +113,9 @@ def _sharers(index: Path) -> int:
 
 
 def peak_memory(root: Path = ROOT) -> int | None:
-    """The most bytes that this process has had in memory at a time.
+    """The peak resident memory of this process in bytes.
 
-    VmHWM where there is one: the equal ru_maxrss starts, after exec, at what the parent process had.
+    Prefers VmHWM, because ru_maxrss starts at the value of the parent process after exec.
     """
     for line in (_read(root / "proc/self/status") or "").splitlines():
         if line.startswith("VmHWM:"):
@@ -124,12 +124,12 @@ def peak_memory(root: Path = ROOT) -> int | None:
         import resource
     except ModuleNotFoundError:  # Windows
         return None
-    # macOS counts bytes, everybody else KiB.
+    # The unit is bytes on macOS and KiB elsewhere.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def cpu_model(root: Path = ROOT) -> str:
-    """The processor's name."""
+    """The name of the processor."""
     for line in (_read(root / "proc/cpuinfo") or "").splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
@@ -137,7 +137,7 @@ def cpu_model(root: Path = ROOT) -> str:
 
 
 def blas() -> str | None:
-    """Name and version of NumPy's BLAS; None from a NumPy before 1.25, which does not tell."""
+    """Name and version of NumPy's BLAS; None before NumPy 1.25, which does not report them."""
     try:
         found = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
         return f"{found['name']} {found['version']}"
@@ -146,7 +146,7 @@ def blas() -> str | None:
 
 
 def commit(folder: Path) -> str | None:
-    """The git commit that `folder` is at, with -dirty if files differ from it; None outside a repository."""
+    """The git commit of `folder`, with -dirty if files were changed; None outside a repository."""
     if not (folder / ".git").exists():
         return None
     command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--exclude=*", "--abbrev=12"]
@@ -157,7 +157,7 @@ def commit(folder: Path) -> str | None:
 
 
 def describe(folder: Path) -> dict[str, str | int | float | None]:
-    """What a reader of the results needs to know; `folder` is where the tool lies."""
+    """The environment that is reported with results. `folder` contains the tool."""
     build = tinyrs.build_info()
     return {
         "cpu": cpu_model(),

@@ -1,4 +1,4 @@
-"""A picture of a sweep: time against the axis that was swept, and what the machine could do."""
+"""A plot of a sweep: time against the swept axis, with the limit of the machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NUMERIC = ("layers", "dimension", "batch", "threads")
 
 
 def require() -> None:
-    """Raises UsageError if matplotlib is not installed: better before the run than after it."""
+    """Raises UsageError if matplotlib is not installed. Called before the run."""
     try:
         import matplotlib  # noqa: F401
     except ModuleNotFoundError:
@@ -20,14 +20,14 @@ def require() -> None:
 
 
 def axis(results: Results) -> str:
-    """The swept axis to draw along: of the numeric ones, if any, the one with most values."""
+    """The x axis: the swept field with the most values, preferably a numeric one."""
     swept = results.plan.swept
     candidates = [name for name in swept if name in _NUMERIC] or list(swept)
     return max(candidates, key=lambda name: len({getattr(case, name) for case in results.plan.cases}))
 
 
 def lines(results: Results) -> dict[str, list[Measurement]]:
-    """The measurements by line of the picture: one an engine, and one a value of whatever else was swept."""
+    """The measurements of each line of the plot: one per engine and value of the other swept fields."""
     others = [name for name in results.plan.swept if name != axis(results)]
     grouped: dict[str, list[Measurement]] = {}
     for m in results.measurements:
@@ -40,7 +40,7 @@ def lines(results: Results) -> dict[str, list[Measurement]]:
 
 
 def draw(results: Results, path: Path) -> None:
-    """Writes the picture to `path`, in the format of its suffix."""
+    """Writes the plot to `path`, in the format of its suffix."""
     from matplotlib.figure import Figure
 
     x_axis = axis(results)
@@ -54,7 +54,7 @@ def draw(results: Results, path: Path) -> None:
     for label, measurements in lines(results).items():
         axes.plot(xs(measurements), [m.median_ms for m in measurements], marker="o", label=label)
         limit = tuple(m.limit.seconds * 1e3 for m in measurements)
-        # All engines of a case share its limit: one dashed line for them.
+        # The engines of a case have the same limit, which is drawn once.
         if limit not in limits:
             name = "the machine's limit" if not limits else None
             axes.plot(xs(measurements), limit, linestyle="--", color="grey", label=name)

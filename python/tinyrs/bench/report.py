@@ -1,4 +1,4 @@
-"""Results as text for a terminal and as Markdown."""
+"""Results as text for the terminal and as Markdown."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def headline(results: Results) -> str:
 
 
 def details(measurements: Sequence[Measurement]) -> str:
-    """All there is to say about the engines on one case, one column an engine."""
+    """The results of one case: a table with one column per engine, the limit, and the peak memory."""
     first = measurements[0]
     case, limit = first.case, first.limit
     lines: list[tuple[str, Callable[[Measurement, dict[str, Any]], str]]] = [
@@ -38,7 +38,7 @@ def details(measurements: Sequence[Measurement]) -> str:
         ("GB/s of parameters", lambda m, r: f"{r['gbytes_per_s']:.2f}"),
         ("share of the limit", lambda m, r: f"{m.limit_share:.0%}"),
         ("largest error", lambda m, r: f"{m.error:.1e}"),
-        ("  where allowed is", lambda m, r: f"{m.allowed_error:.1e}"),
+        ("  allowed error", lambda m, r: f"{m.allowed_error:.1e}"),
     ]
     if first.numpy_ratio is not None:
         lines.append(("time / numpy's", lambda m, r: f"{r['numpy_ratio']:.3f}"))
@@ -58,20 +58,20 @@ def details(measurements: Sequence[Measurement]) -> str:
 
 
 def peak(measurement: Measurement) -> str:
-    """The peak memory, and how that compares with the weights."""
+    """The peak memory, and its ratio to the weights."""
     if measurement.peak_memory is None:
-        return "is not told by this system"
+        return "is unknown on this system"
     ratio = measurement.peak_memory / measurement.case.weight_bytes
     return megabytes(measurement.peak_memory) + (f", {ratio:.2f} x the weights" if ratio < 10 else "")
 
 
 def environment(fields: Mapping[str, Any]) -> str:
-    """The environment, one line a field."""
+    """The environment, one line per field."""
     return columns([[name.replace("_", " "), _plain(value)] for name, value in fields.items()], right=False)
 
 
 def describe(case: Case) -> str:
-    """The network in a few words."""
+    """A short description of the case."""
     samples = "1 sample" if case.batch == 1 else f"{case.batch} samples"
     threads = "1 thread" if case.threads == 1 else f"{case.threads or 'all'} threads"
     shape = f"{case.layers} layer{'s' if case.layers > 1 else ''} of {case.dimension} x {case.dimension}"
@@ -81,12 +81,12 @@ def describe(case: Case) -> str:
 
 
 def sweep_header(swept: Sequence[str]) -> list[str]:
-    """The names of the columns of a sweep's table: what was swept, then what came out."""
+    """The column names of a sweep's table: the swept fields, then the results."""
     return [*swept, "engine", "median", "p90", "GFLOP/s", "GB/s", "limit", "share", "error", "/ numpy"]
 
 
 def sweep_cells(swept: Sequence[str], m: Measurement) -> list[str]:
-    """The row of one measurement, as sweep_header names it."""
+    """The row of one measurement, in the columns of `sweep_header`."""
     row = m.row()
     return [
         *(str(row[name]) for name in swept),
@@ -103,7 +103,7 @@ def sweep_cells(swept: Sequence[str], m: Measurement) -> list[str]:
 
 
 def fixed_columns(cells: Sequence[str]) -> str:
-    """A line of a table whose further rows are not known yet."""
+    """One line of a table that is printed row by row."""
     return " ".join(cell.rjust(10) for cell in cells)
 
 
@@ -122,7 +122,7 @@ def markdown(results: Results) -> str:
 
 
 def duration(ms: float) -> str:
-    """A time with the unit that suits it and four digits."""
+    """A time with four digits and a suitable unit."""
     for unit, factor in (("s", 1e-3), ("ms", 1.0), ("us", 1e3)):
         if ms * factor >= 1:
             return f"{ms * factor:#.4g} {unit}"
@@ -130,12 +130,12 @@ def duration(ms: float) -> str:
 
 
 def megabytes(number: int) -> str:
-    """Bytes in MB, as memory bandwidth is told in GB: powers of ten."""
+    """Bytes in MB or kB; powers of ten, as for bandwidths."""
     return f"{number / 1e6:,.1f} MB" if number >= 100_000 else f"{number / 1e3:,.1f} kB"
 
 
 def columns(rows: Sequence[Sequence[str]], right: bool = True) -> str:
-    """Rows of cells in aligned columns, the first to the left."""
+    """Rows of cells in aligned columns; the first column, or all, are left-aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "   ".join(

@@ -1,4 +1,4 @@
-"""One schema for results, whichever tool made them: what was measured, what follows from it, JSON and CSV."""
+"""The schema of the results of all tools: measurements, derived values, JSON and CSV."""
 
 from __future__ import annotations
 
@@ -10,31 +10,30 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from tinyrs.bench.config import Case, Plan
+from tinyrs.bench.harness import Percentiles
 
-# Goes up when a field changes its meaning or goes away, not when one comes.
+# Increased when a field changes its meaning or is removed, not when one is added.
 SCHEMA = 1
 
 
 @dataclass(frozen=True)
 class Limit:
-    """The least time in which this machine could do a pass, from what it reached when it did nothing else.
+    """The least time in which this machine could do a pass, from its measured bandwidth and FMA rate.
 
-    `name` is what bounds it: "memory" if the weights must come from beyond the private caches, "cache" if
-    they fit in them, "arithmetic" if multiplying and adding takes longer than reading.
+    `name` is the bottleneck: "memory" if the weights do not fit in the private caches, "cache" if they do,
+    "arithmetic" if computing takes longer than reading.
     """
 
     name: str
     seconds: float
-    read_bandwidth: float  # bytes a second
-    flops: float  # operations a second
+    read_bandwidth: float  # bytes per second
+    flops: float  # floating-point operations per second
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One engine on one case. Its answer was checked before any of `times_ns` was taken."""
+    """The times of one engine on one case, with the error of its verified answer."""
 
     case: Case
     engine: str
@@ -51,21 +50,20 @@ class Measurement:
         return sum(self.times_ns) / 1e6
 
     @cached_property
-    def _percentiles_ms(self) -> list[float]:
-        return [float(p) / 1e6 for p in np.percentile(self.times_ns, (50, 90, 99))]
+    def percentiles(self) -> Percentiles:
+        return Percentiles.of(self.times_ns)
 
     @property
     def median_ms(self) -> float:
-        return self._percentiles_ms[0]
+        return self.percentiles.median_ms
 
     @property
     def limit_share(self) -> float:
-        """How much of what the machine can do was reached: 1 is all."""
+        """The limit of the machine divided by the median: 1 is the best possible."""
         return self.limit.seconds * 1e3 / self.median_ms
 
     def row(self) -> dict[str, Any]:
-        """Flat, in the order in which the columns of a table stand. Rates follow from the median."""
-        _, p90, p99 = self._percentiles_ms
+        """The fields of a result, in the order of the columns. Rates are computed from the median."""
         passes = 1e3 / self.median_ms
         return {
             **asdict(self.case),
@@ -73,8 +71,8 @@ class Measurement:
             "runs": len(self.times_ns),
             "total_ms": self.total_ms,
             "median_ms": self.median_ms,
-            "p90_ms": p90,
-            "p99_ms": p99,
+            "p90_ms": self.percentiles.p90_ms,
+            "p99_ms": self.percentiles.p99_ms,
             "first_ms": self.first_ns / 1e6,
             "passes_per_s": passes,
             "gflops": self.case.flops * passes / 1e9,
@@ -95,7 +93,7 @@ class Measurement:
 
 @dataclass
 class Results:
-    """What a tool has to tell: filled while it runs."""
+    """The results of a run; filled while it runs."""
 
     plan: Plan
     environment: Mapping[str, Any]
@@ -104,10 +102,11 @@ class Results:
 
     @property
     def total_ms(self) -> float:
-        """The time of all runs of the plan's first engine."""
+        """The total time of all passes of the plan's first engine."""
         return sum(m.total_ms for m in self.measurements if m.engine == self.plan.engines[0])
 
     def to_json(self) -> str:
+        """The results as JSON, with the time of each pass."""
         plan = self.plan
         document = {
             "schema": SCHEMA,
@@ -123,13 +122,13 @@ class Results:
         return json.dumps(document, indent=1) + "\n"
 
     def to_csv(self) -> str:
-        """The rows, without the single times; the fields of the environment are the same in each of them."""
+        """The results as CSV, one row per measurement, each with the fields of the environment."""
         rows = [{"schema": SCHEMA, **m.row(), **self.environment} for m in self.measurements]
         return to_csv(rows)
 
 
 def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """`rows`, which all have the same keys, as CSV with a header."""
+    """`rows` as CSV with a header; all rows have the same keys."""
     text = io.StringIO()
     if rows:
         writer = csv.DictWriter(text, rows[0], lineterminator="\n")

@@ -1,4 +1,4 @@
-"""Benchmark files: YAML to a `Plan`, with errors that say where and what.
+"""Reads a benchmark file: YAML to a `Plan`, with errors that name the key, the expected and the actual value.
 
 Version 1 is one network:
 
@@ -12,7 +12,7 @@ Version 1 is one network:
       performance: {threads: ...}                  # optional
 
 Version 2 adds `shape.batch`, `math.inputs`, `engine`, `warmup`, `repeats`, `seed` and `output: {json, csv,
-markdown, plot}`, and takes a list wherever a value may be swept; the run is the product of the lists.
+markdown, plot}`. It takes a list for each value that can be swept; the run is the product of the lists.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tinyrs.bench.config import Case, Output, Plan, RefusedError, UsageError
 T = TypeVar("T")
 
 NEWEST_VERSION = 2
-# The keys of each section, with the version that brought them.
+# The keys of each section, with the version that introduced them.
 KEYS = {
     "": {"version": 1, "benchmark": 1},
     "benchmark": {
@@ -57,7 +57,7 @@ _REQUIRED: Any = object()
 def load(path: Path) -> Plan:
     """The plan in the file at `path`.
 
-    Raises UsageError, with the file, the path in it, what was expected and what came.
+    Raises UsageError with the file, the key, the expected and the actual value.
     """
     document = _read(path)
     if document is None:
@@ -65,18 +65,18 @@ def load(path: Path) -> Plan:
     if not isinstance(document, dict):
         refused = RefusedError("a mapping with the keys version and benchmark", document)
         raise UsageError(f"{path}: {refused}")
-    # Before anything else: a newer version may well have other keys.
+    # First, because a newer version may have other keys.
     version = document.get("version")
     if isinstance(version, int) and version > NEWEST_VERSION:
         raise UsageError(f"{path}: version: expected at most {NEWEST_VERSION}, got {version}: update tinyrs")
-    # Where there is no version to go by, that is what the first `take` says.
+    # If the version is missing or invalid, the first `take` raises the error.
     top = _Section(document, "", path, version if version in (1, 2) else NEWEST_VERSION)
     top.take("version", config.integer(1))
     return _plan(top.section("benchmark"))
 
 
 def _read(path: Path) -> object:
-    """The document as PyYAML gives it, refusing what PyYAML lets pass: a key that stands there twice."""
+    """The document as PyYAML reads it. Duplicate keys are refused, which PyYAML accepts."""
     try:
         import yaml
     except ModuleNotFoundError:
@@ -88,23 +88,23 @@ def _read(path: Path) -> object:
             for key in keys:
                 if keys.count(key) > 1:
                     line = node.start_mark.line + 1
-                    raise UsageError(f"{path}: the mapping from line {line} on has the key {key} twice")
+                    raise UsageError(f"{path}: the mapping at line {line} has the key {key} twice")
             return super().construct_mapping(node, deep)
 
     try:
-        # A subclass of SafeLoader: nothing executable.
+        # Safe: Loader is a subclass of SafeLoader.
         return yaml.load(path.read_bytes(), Loader)  # noqa: S506
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date like 2001-99-99
-        raise UsageError(f"{path}: no valid YAML: {' '.join(str(error).split())}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: dates such as 2001-99-99
+        raise UsageError(f"{path}: invalid YAML: {' '.join(str(error).split())}") from None
 
 
 class _Section:
-    """A mapping of the file, with no keys but those of KEYS. Hands out its values by key.
+    """A mapping of the file, whose keys must be in KEYS.
 
-    Keys are checked before any value is: whoever writes `nepoch` wants to hear about that, and not that
-    `nepochs` is missing.
+    Keys are checked before values: for the typing error `nepoch`, "unknown key" is a better message than
+    "`nepochs` is missing".
     """
 
     def __init__(self, value: object, path: str, source: Path, version: int) -> None:
@@ -128,7 +128,7 @@ class _Section:
     def take(
         self, key: str, parse: Callable[[object], T], default: T = _REQUIRED, *, alias: str | None = None
     ) -> T:
-        """The value of `key`, or of its `alias`."""
+        """The parsed value of `key` or of its `alias`."""
         given = [name for name in (key, alias) if name in self._values]
         if not given:
             if default is _REQUIRED:
@@ -142,7 +142,7 @@ class _Section:
             raise self.error(given[0] or key, str(refused)) from None
 
     def take_axis(self, key: str, parse: Callable[[object], T], default: T = _REQUIRED) -> tuple[T, ...]:
-        """As `take`, but from version 2 on a list gives several values; the same one twice counts once."""
+        """As `take`, but since version 2 a list is accepted as several values. Duplicates are dropped."""
 
         def parse_all(value: object) -> tuple[T, ...]:
             if not isinstance(value, list):
@@ -156,7 +156,7 @@ class _Section:
         return self.take(key, parse_all, default if default is _REQUIRED else (default,))
 
     def section(self, key: str, *, required: bool = True) -> _Section:
-        """The mapping under `key`, an empty one where it may be left out."""
+        """The mapping under `key`; an empty one if it is missing and not required."""
         value: object = self.take(key, lambda value: value, _REQUIRED if required else {})
         return _Section(value, ".".join(filter(None, (self.path, key))), self.source, self.version)
 
@@ -176,7 +176,7 @@ def _plan(benchmark: _Section) -> Plan:
             for values in itertools.product(*axes.values())
         ),
         nepochs=benchmark.take("nepochs", config.integer(1)),
-        # Whatever the order in the file: the time of the first engine makes the headline.
+        # Not in the order of the file: the headline is the time of the first engine.
         engines=tuple(name for name in both if any(name in names for names in engines)),
         warmup=benchmark.take("warmup", config.integer(0), config.DEFAULT_WARMUP),
         repeats=benchmark.take("repeats", config.integer(1), 1),
@@ -186,7 +186,7 @@ def _plan(benchmark: _Section) -> Plan:
         output=_output(benchmark.section("output", required=False)),
     )
     if plan.output.plot and not plan.swept:
-        raise benchmark.error("output.plot", "expected an axis with several values to draw against, got none")
+        raise benchmark.error("output.plot", "needs a key with a list of several values, but there is none")
     return plan
 
 

@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> dict[str, Any] | None:
 
 def _execute(plan: Plan, config: Path, quiet: bool) -> None:
     status = cli.execute(
-        plan, place=lambda key: f"{config}: benchmark.{key}", folder=Path(__file__).parent, quiet=quiet
+        plan, setting_name=lambda key: f"{config}: benchmark.{key}", folder=Path(__file__).parent, quiet=quiet
     )
     if status != cli.OK:
         raise CliError(f"{config}: an engine's answer was wrong, see above")
