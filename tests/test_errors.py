@@ -48,8 +48,8 @@ def read_only() -> np.ndarray:
         (network([3, 2.5]), TypeError, "layer_sizes[1]: expected an integer of at least 1, got 2.5"),
         (network([3, 2**70]), ValueError, "layer_sizes[1]: expected an integer"),
         (network(3), TypeError, "layer_sizes: expected a sequence of integers, got <class 'int'>"),
-        (network([2**40, 2**20]), MemoryError, "layer_sizes: expected"),
-        (network([2**62, 2**62]), MemoryError, "layer_sizes: expected"),
+        (network([2**40, 2**20]), MemoryError, "layer_sizes: cannot allocate"),
+        (network([2**62, 2**62]), MemoryError, "layer_sizes: cannot allocate"),
         (network([3, 2], activation="swish"), ValueError, 'activation: expected one of "sigmoid"'),
         (network([3, 2], output_activation="x"), ValueError, 'output_activation: expected one of "identity"'),
         (network([3, 2], precision="f16"), ValueError, 'precision: expected "f32" or "f64", got "f16"'),
@@ -140,7 +140,7 @@ def read_only() -> np.ndarray:
             ValueError,
             "working_set: expected an integer of at least 1",
         ),
-        (lambda: tinyrs.machine_limits(1, working_set=2**60), MemoryError, "working_set: expected"),
+        (lambda: tinyrs.machine_limits(1, working_set=2**60), MemoryError, "working_set: cannot allocate"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:overflow encountered in cast")

@@ -1,54 +1,55 @@
-//! The one error type of the core. Variants carry data; the message names the argument, what was expected and what came.
+//! The error type of the core. Variants carry data; messages name the argument, what was expected and what was passed.
 
-/// What can be wrong with the arguments of a core function.
+/// Why a function of the core failed.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Error {
-    /// An argument has a value or a shape that is not allowed.
+    /// The value or the shape of an argument is not allowed.
     #[error("{argument}: expected {expected}, got {got}")]
     Invalid {
-        /// The argument's name as the caller wrote it.
+        /// The name of the argument in the caller's API.
         argument: String,
-        /// What would have been accepted.
+        /// The accepted values.
         expected: String,
-        /// What came.
+        /// The value that was passed.
         got: String,
     },
-    /// An array holds NaN or infinity.
+    /// An array contains NaN or infinity.
     #[error("{argument}: expected finite {precision} values, got {value} at row {row}, column {column}")]
     NonFinite {
-        /// The argument's name as the caller wrote it.
+        /// The name of the argument in the caller's API.
         argument: String,
         /// `"f32"` or `"f64"`.
         precision: &'static str,
-        /// The offending value.
+        /// The first value that is not finite.
         value: f64,
-        /// Row of the first offending value.
+        /// The row of that value.
         row: usize,
-        /// Column of the first offending value.
+        /// The column of that value.
         column: usize,
     },
-    /// Training led to a loss or to parameters that are infinite or NaN; the network is as after the epoch before.
+    /// A loss or a parameter became infinite or NaN during training. The network is as it was after the last finished
+    /// epoch.
     #[error(
         "fit: expected finite losses, got {what} in epoch {epoch} at learning rate {learning_rate:e}; \
          try a smaller learning_rate, clip_norm, or features scaled to about [-1, 1]"
     )]
     Diverged {
-        /// Counted from 0.
+        /// The epoch, counted from 0.
         epoch: usize,
-        /// In the step where it was noticed.
+        /// The learning rate of the step in which it was noticed.
         learning_rate: f64,
-        /// What was not finite.
+        /// The quantity that was not finite.
         what: String,
     },
-    /// Training was interrupted from outside; the network is as after its last finished epoch.
+    /// The caller interrupted training. The network is as it was after the last finished epoch.
     #[error("fit: interrupted")]
     Interrupted,
-    /// Memory for the parameters or scratch could not be had.
-    #[error("{argument}: expected {bytes} bytes of memory, which this machine could not give")]
+    /// Memory could not be allocated.
+    #[error("{argument}: cannot allocate {bytes} bytes of memory")]
     OutOfMemory {
-        /// The argument that asked for it.
+        /// The argument that determines the size.
         argument: String,
-        /// The bytes asked for.
+        /// The size of the failed allocation.
         bytes: u128,
     },
 }

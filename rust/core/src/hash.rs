@@ -1,7 +1,7 @@
-//! Randomness that depends on nothing but a seed and where it is used: a hash instead of a generator's state, so that
-//! threads need not agree on an order, and NumPy draws the same (`tinyrs.oracle`).
+//! Random numbers as hashes of a seed and of what they are for. There is no generator state, so threads may draw in any
+//! order, and `tinyrs.oracle` draws the same numbers in NumPy.
 
-/// A bijection of 32 bits that leaves no visible pattern ("lowbias32", Wellons 2018).
+/// A bijective hash of 32 bits ("lowbias32", Wellons 2018).
 #[inline(always)]
 pub(crate) fn mix(mut x: u32) -> u32 {
     x ^= x >> 16;
@@ -11,18 +11,19 @@ pub(crate) fn mix(mut x: u32) -> u32 {
     x ^ (x >> 16)
 }
 
-/// What a key is for: the first of its words.
+/// The first word of a key that shuffles rows.
 pub(crate) const SHUFFLE: u32 = 0;
+/// The first word of a key that draws a dropout mask.
 pub(crate) const DROPOUT: u32 = 1;
 
-/// The hash of a seed and some words.
+/// The hash of `seed` and `words`; the first word is the purpose.
 pub(crate) fn key(seed: u64, words: &[u32]) -> u32 {
     let start = mix(mix(seed as u32).wrapping_add((seed >> 32) as u32));
     words.iter().fold(start, |hash, word| mix(hash.wrapping_add(*word)))
 }
 
-/// The order of an epoch: the numbers below `order.len()` sorted by the hash of each, which are all different.
-/// `scratch` is as long.
+/// Fills `order` with a random permutation of 0..`order.len()` for `epoch`, by sorting the numbers by their hashes,
+/// which are distinct. `scratch` has the length of `order`.
 pub(crate) fn shuffle(seed: u64, epoch: u32, order: &mut [u32], scratch: &mut [u64]) {
     let start = key(seed, &[SHUFFLE, epoch]);
     for (i, item) in scratch.iter_mut().enumerate() {
@@ -39,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shuffle_is_a_permutation_of_its_own_in_every_epoch() {
+    fn every_epoch_has_a_different_permutation() {
         let (mut first, mut second, mut scratch) = (vec![0; 1009], vec![0; 1009], vec![0; 1009]);
         shuffle(7, 0, &mut first, &mut scratch);
         shuffle(7, 1, &mut second, &mut scratch);
@@ -53,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn both_halves_of_a_seed_count() {
+    fn keys_depend_on_both_halves_of_the_seed() {
         assert_ne!(key(1, &[0]), key(1 << 32, &[0]));
         assert_ne!(key(1, &[0]), key(1, &[1]));
     }

@@ -1,30 +1,40 @@
-//! A small neural-network classifier for CPUs: the network itself, without Python.
+//! A small, fast neural-network classifier for CPUs: inference and training in f32 and f64, without Python.
+//!
+//! A [`Network`] is a multi-layer perceptron. [`Network::forward`] predicts, for one row or a batch; [`fit`] trains it
+//! with an [`Optimizer`]; a [`FeatureEncoder`] turns the columns of a table into features in the same pass.
 //!
 //! # The maths
 //!
-//! A network maps a row `x` of features to a row of outputs, layer after layer:
+//! A network maps a row `x` of features to a row of outputs, layer by layer:
 //!
 //! - hidden layer: `x <- activation(W x + b) * activation_scale`
-//! - last layer: `y = W x + b`, or the same as a hidden layer, or softmax or sigmoid of `W x + b`
-//! - training: `d = dLoss/d(W x + b)` from the last layer down, `dW = d^T x` and `db = d` summed over the batch,
-//!   `dx = d W`, and an optimizer's step for W and b
+//! - last layer: `y = W x + b`, the same as a hidden layer, or softmax or sigmoid of `W x + b`
+//! - training: `d = dLoss/d(W x + b)` from the last layer to the first, `dW = d^T x` and `db = d` summed over the
+//!   batch, `dx = d W`, then an optimizer's step for W and b
 //!
 //! # Conventions
 //!
-//! Everything is row-major: inputs are (batch, features), weights (outputs, inputs), so that `Y = X W^T + b`.
-//! Finite in, finite out: NaN and infinity in an argument are errors, and sums that overflow are bounded.
-//! The result of a pass has the same bits for any number of threads.
+//! - Matrices are row-major: inputs are (batch, features), weights (outputs, inputs), so that `Y = X W^T + b`.
+//! - NaN and infinity in an argument are errors. Sums that overflow are bounded, so that outputs are finite.
+//! - A result has the same bits for any number of threads, and for a row alone or in any batch.
+//! - Errors are values of [`Error`]; they name the argument.
 //!
-//! # Where things are
+//! # Folders
 //!
-//! `network` (parameters, passes) uses `layer`, which uses `linalg` (products) and `activation`, which use `simd` (one
-//! lane type per instruction set), `matrix` and `scalar`. `plan` decides from shapes what a pass does; `threads` is
-//! the only user of rayon, whose teams meet at a `barrier` and have in `left` what members have not begun; `probe`
-//! measures what the machine can do. `column_transformer` makes features of a table's rows.
+//! Dependencies point down:
 //!
-//! `checkpoint` is where training stands between two epochs. `training` (epochs, early stopping) uses `held_out` (the
-//! validation set), `pace` (how many threads pay) and `step` (a batch on a team of threads), which uses `tape` (both passes
-//! over a block of rows), `loss` and `optimizer`; `schedule`, `init` and `random` are small and by themselves.
+//! - `training`: the loop over epochs, losses, optimizers, checkpoints; start with `fit`. Uses `network`.
+//! - `preprocess`: from the columns of a table to features. Uses `network`.
+//! - `network`: layers, initial weights, the plan of a pass, and the forward pass. Uses `linalg`.
+//! - `linalg`: products, element-wise kernels and optimizer updates, generic over the instruction set. Uses `simd`.
+//! - `simd`: one lane type for each instruction set; the only user of `core::arch`.
+//! - `parallel`: workers and how many threads are allowed; the only user of rayon.
+//! - `memory`, `scalar`, `matrix`, `error`, `hash`, `string_enum`: used by all of them.
+//!
+//! `naive` is a slow reference for tests, `probe` measures the limits of the machine, and `TUNING.md` has the
+//! measurements behind the constants.
+//!
+//! # Example
 //!
 //! ```
 //! use tinyrs_core::{NetworkConfig, Init, Matrix, MatrixMut, Network};

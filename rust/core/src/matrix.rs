@@ -1,4 +1,4 @@
-//! Borrowed row-major matrices: a slice and a shape that fit each other.
+//! Borrowed row-major matrices: a slice with a matching shape.
 
 use crate::error::{Error, Result};
 
@@ -11,7 +11,7 @@ pub struct Matrix<'a, T> {
 }
 
 impl<'a, T> Matrix<'a, T> {
-    /// A view of `data` as (rows, cols); `argument` names it in the error.
+    /// A view of `data` as (rows, cols); errors call it `argument`.
     ///
     /// # Errors
     /// [`Error::Invalid`] if `data` does not hold rows * cols values.
@@ -50,7 +50,7 @@ pub struct MatrixMut<'a, T> {
 }
 
 impl<'a, T> MatrixMut<'a, T> {
-    /// A view of `data` as (rows, cols); `argument` names it in the error.
+    /// A view of `data` as (rows, cols); errors call it `argument`.
     ///
     /// # Errors
     /// [`Error::Invalid`] if `data` does not hold rows * cols values.

@@ -1,5 +1,5 @@
-//! Memory that is reused, so that a call after the first allocates nothing: scratch, one buffer a thread, grown to the
-//! largest size ever asked for; and arenas, for what outlives a pass.
+//! Memory that is reused, so that only the first call allocates: one growing scratch buffer per thread for forward
+//! passes, and arenas for training.
 
 use std::cell::RefCell;
 use std::sync::Mutex;
@@ -10,17 +10,17 @@ use crate::error::{Error, Result};
 use crate::scalar::Scalar;
 use crate::simd::CACHE_LINE;
 
-/// Elements on a cache-line boundary; large arrays on the boundary of a huge page.
+/// A vector that starts on a cache line, or on a huge page if it is large.
 pub(crate) type Aligned<T> = AVec<T, RuntimeAlign>;
 
-/// The usual size of a huge page. Arrays of at least two of them start on one and ask the kernel for them: each
-/// spares 511 walks through the page tables. Measured in `linalg/gemv.rs`: 5 to 10 % of a pass.
+/// The usual size of a huge page. Arrays of at least two huge pages start on one and ask the kernel for them, which
+/// saves 511 page-table walks a page. Measured: rust/core/TUNING.md, "Huge pages".
 const HUGE_PAGE: usize = 2 << 20;
 
-/// `len` zeros.
+/// A vector of `len` zeros.
 ///
 /// # Errors
-/// [`Error::OutOfMemory`], naming `argument`.
+/// [`Error::OutOfMemory`] for `argument`.
 pub(crate) fn zeros<T: Copy + Default>(argument: &str, len: usize) -> Result<Aligned<T>> {
     let huge = len.saturating_mul(size_of::<T>()) >= 2 * HUGE_PAGE;
     let mut values = Aligned::new(if huge { HUGE_PAGE } else { CACHE_LINE });
@@ -28,28 +28,28 @@ pub(crate) fn zeros<T: Copy + Default>(argument: &str, len: usize) -> Result<Ali
     Ok(values)
 }
 
-/// Makes `values` at least `len` long.
+/// Extends `values` to at least `len` elements.
 fn grow<T: Copy>(argument: &str, values: &mut Aligned<T>, len: usize, fill: T) -> Result<()> {
     if len > values.len() {
         let bytes = len as u128 * size_of::<T>() as u128;
         let out_of_memory = || Error::OutOfMemory { argument: argument.into(), bytes };
-        // aligned-vec 0.6 does not check this: no allocation is larger than isize::MAX, rounding included.
+        // An allocation is at most isize::MAX bytes, rounded up to the alignment. aligned-vec 0.6 does not check this.
         if bytes > (isize::MAX as usize - values.alignment()) as u128 {
             return Err(out_of_memory());
         }
         values.try_reserve_exact(len - values.len()).map_err(|_| out_of_memory())?;
         if values.alignment() == HUGE_PAGE {
-            ask_for_huge_pages(values.as_ptr().cast(), bytes as usize);
+            request_huge_pages(values.as_ptr().cast(), bytes as usize);
         }
         values.resize(len, fill);
     }
     Ok(())
 }
 
-/// Before the memory is touched for the first time; a kernel that has none to give changes nothing.
-fn ask_for_huge_pages(start: *const u8, bytes: usize) {
+/// Asks the kernel for huge pages, before the memory is touched for the first time. The request may have no effect.
+fn request_huge_pages(start: *const u8, bytes: usize) {
     #[cfg(target_os = "linux")]
-    // SAFETY: advice about memory of our own, which starts on a page; it does not change what is in it.
+    // SAFETY: the memory is allocated and starts on a page; the advice does not change its contents.
     unsafe {
         libc::madvise(start.cast_mut().cast(), bytes, libc::MADV_HUGEPAGE);
     }
@@ -57,26 +57,26 @@ fn ask_for_huge_pages(start: *const u8, bytes: usize) {
     let _ = (start, bytes);
 }
 
-/// Memory for one user at a time, handed out in parts, that the process keeps for the next one, which may be on another
-/// thread, as every call of `fit` is: with fresh pages, and a copy of the optimizer's state, one step of 784-512-512-10,
-/// batch 256, took 7.9 ms, and 5.4 so (two threads of Zen 4).
+/// A block of memory that returns to a process-wide pool when it is dropped. The next owner may be on another thread,
+/// as each call of `fit` is. Measured against fresh memory: rust/core/TUNING.md, "Arenas".
 pub(crate) struct Arena(Option<Aligned<u64>>);
 
-/// What a process keeps at most, in all, for as long as it lives.
+/// The most memory that the pool keeps.
 const KEPT_BYTES: usize = 64 << 20;
 
-/// Those not in use, the last one given back last. Nobody waits for it: after a fork it may be locked for ever.
+/// The pool: unused blocks, the last returned last. Only `try_lock` is used, since the lock may be held for ever after
+/// a fork.
 static KEPT: Mutex<Vec<Aligned<u64>>> = Mutex::new(Vec::new());
 
 impl Arena {
-    /// At least `bytes` bytes, on the boundary of a cache line. They hold some number or other, in any element type.
+    /// A block of at least `bytes` bytes that starts on a cache line. Its contents are initialised but arbitrary.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`], naming `argument`.
+    /// [`Error::OutOfMemory`] for `argument`.
     pub(crate) fn new(argument: &str, bytes: usize) -> Result<Self> {
         let len = bytes.div_ceil(size_of::<u64>());
         let kept = KEPT.try_lock().ok().and_then(|mut kept| {
-            // Not a large one for little, which somebody else may ask for.
+            // A block more than four times as large is left for a larger request.
             let fits = |memory: &Aligned<u64>| (len..=len.saturating_mul(4)).contains(&memory.len());
             let fitting = kept.iter().enumerate().filter(|(_, memory)| fits(memory));
             let smallest = fitting.min_by_key(|(_, memory)| memory.len()).map(|(place, _)| place);
@@ -85,19 +85,19 @@ impl Arena {
         kept.map_or_else(|| zeros(argument, len), Ok).map(|memory| Arena(Some(memory)))
     }
 
-    /// Where it begins.
-    pub(crate) fn start<T: Scalar>(&mut self) -> *mut T {
+    /// The start of the block.
+    pub(crate) fn as_mut_ptr<T: Scalar>(&mut self) -> *mut T {
         self.0.as_mut().map_or(std::ptr::null_mut(), |memory| memory.as_mut_ptr().cast())
     }
 
-    /// All that it holds.
+    /// The whole block.
     pub(crate) fn as_slice<T: Scalar>(&self) -> &[T] {
         let memory = self.0.as_deref().unwrap_or_default();
-        // SAFETY: every bit pattern is an f32 or f64, and both fit into whole u64s.
+        // SAFETY: every bit pattern is a valid f32 or f64, and the alignment of u64 suffices for both.
         unsafe { std::slice::from_raw_parts(memory.as_ptr().cast(), size_of_val(memory) / size_of::<T>()) }
     }
 
-    /// All that it holds.
+    /// The whole block.
     pub(crate) fn as_mut_slice<T: Scalar>(&mut self) -> &mut [T] {
         let memory = self.0.as_deref_mut().unwrap_or_default();
         // SAFETY: as above.
@@ -108,21 +108,21 @@ impl Arena {
 impl Drop for Arena {
     fn drop(&mut self) {
         let bytes = |memory: &Aligned<u64>| memory.len() * size_of::<u64>();
-        // Given back to the system when nobody waits for it.
-        let mut given_back = Vec::new();
+        // Freed after the lock is released.
+        let mut evicted = Vec::new();
         if let (Some(memory), Ok(mut kept)) = (self.0.take(), KEPT.try_lock()) {
             kept.push(memory);
             while kept.iter().map(bytes).sum::<usize>() > KEPT_BYTES {
-                given_back.push(kept.remove(0));
+                evicted.push(kept.remove(0));
             }
         }
     }
 }
 
-/// Calls `f` with this thread's scratch: `len` elements of any value.
+/// Calls `f` with `len` elements of this thread's scratch buffer, whose values are arbitrary.
 ///
 /// # Errors
-/// [`Error::OutOfMemory`], naming `argument`; else what `f` returns.
+/// [`Error::OutOfMemory`] for `argument`.
 pub(crate) fn with_scratch<T: Scalar, R>(argument: &str, len: usize, f: impl FnOnce(&mut [T]) -> R) -> Result<R> {
     thread_local! {
         static SCRATCH: RefCell<Aligned<u64>> = RefCell::new(Aligned::new(CACHE_LINE));
@@ -130,7 +130,7 @@ pub(crate) fn with_scratch<T: Scalar, R>(argument: &str, len: usize, f: impl FnO
     SCRATCH.with_borrow_mut(|buffer| {
         grow(argument, buffer, (len * size_of::<T>()).div_ceil(size_of::<u64>()), 0)?;
         // SAFETY: the buffer holds at least len * size_of::<T>() bytes at a sufficient alignment, every bit pattern is
-        // an f32 or f64, and it stays borrowed for as long as the slice lives.
+        // a valid f32 or f64, and the buffer stays borrowed for as long as the slice lives.
         Ok(f(unsafe { std::slice::from_raw_parts_mut(buffer.as_mut_ptr().cast::<T>(), len) }))
     })
 }

@@ -1,5 +1,5 @@
-//! What this machine can do: how fast memory can be read and how fast it multiplies and adds, so that a measured
-//! time can be compared with what is possible.
+//! Measures the peak read bandwidth and the peak rate of multiply-adds of this machine, as limits to compare the time
+//! of a pass with.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -12,36 +12,37 @@ use crate::parallel::with_team;
 use crate::scalar::Scalar;
 use crate::simd::{CACHE_LINE, Isa};
 
-/// The best that was seen.
+/// The peak rates of this machine: the best of several measurements.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MachineLimits {
-    /// Threads that worked together.
+    /// Threads that were used.
     pub n_threads: usize,
-    /// Bytes that were read over and over.
+    /// Bytes that were read repeatedly.
     pub working_set: usize,
-    /// Bytes read a second.
+    /// Read bandwidth of all threads together, in bytes per second.
     pub read_bandwidth: f64,
-    /// The pattern that was fastest.
+    /// The fastest read pattern.
     pub pattern: ReadPattern,
-    /// Floating-point operations a second in f32, a multiply-add being two.
+    /// Floating-point operations per second in f32; a multiply-add counts as two.
     pub fma_f32: f64,
-    /// The same in f64.
+    /// Floating-point operations per second in f64; a multiply-add counts as two.
     pub fma_f64: f64,
 }
 
-/// What is read unless the caller says otherwise: more than most caches hold.
+/// The default working set in bytes: more than most caches hold.
 pub const DEFAULT_WORKING_SET: usize = 256 << 20;
 
-/// The time for reading, over all patterns and rounds; the rest of the probe takes about a tenth of it.
+/// The time for reading, over all patterns and rounds. The rest of the probe takes about a tenth of it.
 const READ_TIME: Duration = Duration::from_millis(400);
 
-/// The time of one run of multiply-adds: long enough to wake every core and to reach its steady clock.
+/// The time of one run of multiply-adds: long enough for every core to wake and to reach its steady clock rate.
 const MULTIPLY_ADD_TIME: Duration = Duration::from_millis(15);
 
-/// Measures with `n_threads` threads for about half a second, reading `working_set` bytes (rounded down to blocks).
+/// Measures the peak rates with `n_threads` threads, in about half a second. `working_set` is in bytes and rounded up
+/// to whole cache lines for every stream of every thread.
 ///
 /// # Errors
-/// [`crate::Error::OutOfMemory`] if the working set cannot be had.
+/// [`crate::Error::OutOfMemory`] if the working set cannot be allocated.
 pub fn machine_limits(n_threads: usize, working_set: usize) -> Result<MachineLimits> {
     let isa = Isa::active()?;
     let (working_set, read_bandwidth, pattern) = read_bandwidth(kernels(isa)?, n_threads, working_set)?;
@@ -55,23 +56,23 @@ pub fn machine_limits(n_threads: usize, working_set: usize) -> Result<MachineLim
     })
 }
 
-/// The patterns tried: each number of streams, without prefetch and asking ahead nearer and farther.
+/// The read patterns that are tried: every number of streams with every prefetch distance.
 fn patterns() -> impl Iterator<Item = ReadPattern> {
     [1, 2, 4, 8]
         .into_iter()
         .flat_map(|streams| [0, 1024, 2048, 3072].map(|prefetch_distance| ReadPattern { streams, prefetch_distance }))
 }
 
-/// The best rate over all patterns, each tried again and again in turn until the time is up: (bytes, rate, pattern).
+/// Tries all patterns in turn until [`READ_TIME`] is over; returns (bytes read, best bytes per second, its pattern).
 fn read_bandwidth(kernels: &Kernels<f64>, n_threads: usize, working_set: usize) -> Result<(usize, f64, ReadPattern)> {
-    // Whole cache lines for each of eight streams of each thread.
+    // Whole cache lines for each of at most eight streams of each thread.
     let unit = 8 * CACHE_LINE / size_of::<f64>();
     let len = (working_set / size_of::<f64>()).next_multiple_of(unit * n_threads);
     let mut data = zeros::<f64>("working_set", len)?;
-    // Distinct pages: an untouched one is the kernel's single page of zeros.
+    // Touches every page: reads of untouched memory all hit the kernel's single page of zeros.
     data.fill(1.0);
     let bytes = len * size_of::<f64>();
-    // Small sets are read several times a measurement, so that entering the pool is a small part of it.
+    // Small working sets are read several times in a measurement, so that calling the workers is a small part of it.
     let repeats = (64usize << 20).div_ceil(bytes);
     let seconds = |pattern| {
         let started = Instant::now();
@@ -101,7 +102,7 @@ fn read_bandwidth(kernels: &Kernels<f64>, n_threads: usize, working_set: usize) 
     unreachable!("the loop above ends by time")
 }
 
-/// Operations a second of all threads together; the best of three.
+/// Floating-point operations per second of all threads together: the best of three runs.
 fn multiply_add_rate<T: Scalar>(kernels: &Kernels<T>, n_threads: usize) -> f64 {
     let timed = |rounds: usize| {
         let started = Instant::now();

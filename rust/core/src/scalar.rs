@@ -1,4 +1,4 @@
-//! The two element types. Everything above is written once, over [`Scalar`].
+//! The two element types, f32 and f64. Everything else is generic over [`Scalar`].
 
 use std::fmt::{Debug, Display};
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
@@ -9,7 +9,7 @@ mod sealed {
     impl Sealed for f64 {}
 }
 
-/// `f32` or `f64`. Sealed: the kernels exist for these two.
+/// `f32` or `f64`. Sealed, because the kernels exist for these two types only.
 pub trait Scalar:
     sealed::Sealed
     + Copy
@@ -40,15 +40,15 @@ pub trait Scalar:
     /// The distance from 1 to the next larger number.
     const EPSILON: Self;
 
-    /// The nearest value of this type; beyond [`Scalar::MAX`] it is infinite.
+    /// Rounds `value` to this type; the result is infinite if it is beyond [`Scalar::MAX`].
     fn from_f64(value: f64) -> Self;
-    /// Exact.
+    /// Converts to f64, exactly.
     fn to_f64(self) -> f64;
-    /// Neither infinite nor NaN.
+    /// Whether the value is neither infinite nor NaN.
     fn is_finite(self) -> bool;
     /// The largest value of this type that is at most `value`.
     fn at_most(value: f64) -> Self;
-    /// The value, or 0 for a denormal one. Looks at the bits: some CPUs also compare denormal numbers slowly.
+    /// Replaces a denormal value by 0. Tests the bits, because some CPUs compare denormal numbers slowly.
     fn without_denormals(self) -> Self;
 }
 

@@ -1,6 +1,7 @@
-//! Enums whose variants have the names that users write.
+//! A macro for enums that users name by strings.
 
-/// An enum whose variants have the names that users write.
+/// Defines an enum with a string for each variant, and the conversions between them. `argument` names the parameter in
+/// the error for an unknown string.
 macro_rules! string_enum {
     ($(#[$doc:meta])* $name:ident($argument:literal) { $($(#[$variant_doc:meta])* $variant:ident = $text:literal),* $(,)? }) => {
         $(#[$doc])*
@@ -13,17 +14,17 @@ macro_rules! string_enum {
             /// Every variant.
             pub const ALL: &'static [$name] = &[$($name::$variant),*];
 
-            /// The name that [`std::str::FromStr`] reads.
+            /// The string that [`std::str::FromStr`] parses to this variant.
             pub fn name(self) -> &'static str {
                 match self {
                     $($name::$variant => $text),*
                 }
             }
 
-            /// The variant of that name; `argument` is what an error calls it.
+            /// Parses the string of a variant; errors call it `argument`.
             ///
             /// # Errors
-            /// [`crate::Error::Invalid`], listing the names.
+            /// [`crate::Error::Invalid`], which lists all strings.
             pub fn parse(argument: &str, text: &str) -> $crate::Result<Self> {
                 Self::ALL.iter().copied().find(|variant| variant.name() == text).ok_or_else(|| {
                     let names: Vec<_> = Self::ALL.iter().map(|variant| format!("{:?}", variant.name())).collect();

@@ -1,4 +1,5 @@
-//! A step of training allocates nothing. In a file of its own: tests beside it would allocate meanwhile.
+//! A training step allocates no memory. This test has its own binary, because tests that run beside it would be
+//! counted.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,12 +9,12 @@ use tinyrs_core::{
     OutputActivation, Samples, Targets, TrainingConfig, fit,
 };
 
-/// Counts what is allocated, by any thread.
+/// The system's allocator, counting the allocations of all threads.
 struct Counting;
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: all is left to the system's allocator.
+// SAFETY: every call is forwarded to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
@@ -29,7 +30,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// What a training of one epoch with so many steps allocates.
+/// The number of allocations in one epoch of `steps` steps.
 fn allocations(steps: usize, n_threads: usize) -> usize {
     let rows = 64 * steps;
     let x: Vec<f32> = (0..rows * 33).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
@@ -56,12 +57,12 @@ fn allocations(steps: usize, n_threads: usize) -> usize {
 }
 
 #[test]
-fn a_step_allocates_nothing() {
+fn a_training_step_does_not_allocate() {
     for n_threads in [1, 2] {
-        // The first makes the pool.
+        // The first call creates the pool.
         allocations(2, n_threads);
         let (few, many) = (allocations(2, n_threads), allocations(500, n_threads));
-        // rayon's queue allocates now and then, when the pool is entered: once an epoch.
+        // rayon's job queue allocates now and then when a sleeping worker is woken, which is not once a step.
         assert!(many < few + 10, "threads {n_threads}: {few} for 2 steps, {many} for 500");
     }
 }

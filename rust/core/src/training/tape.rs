@@ -125,7 +125,8 @@ impl<T: Scalar> Tape<T> {
         // Once to see how much it takes, then for good.
         let (_, len) = lay_out(network, parameters, options, std::ptr::null_mut());
         let mut memory = Arena::new("batch_size", len.saturating_mul(size_of::<T>()))?;
-        let ((input, layers, stripes, scratch_gradients), _) = lay_out(network, parameters, options, memory.start());
+        let ((input, layers, stripes, scratch_gradients), _) =
+            lay_out(network, parameters, options, memory.as_mut_ptr());
         Ok(Tape {
             kernels: network.kernels(),
             input,
