@@ -92,7 +92,7 @@ def test_an_optimizer_goes_on_too(tmp_path: Path) -> None:
     fit(resumed, optimizer=fresh, resume=tmp_path / "run")
     assert same(resumed, want)
     assert fresh.steps == used.steps == 2 * 7 * 7
-    with pytest.raises(ValueError, match="resume: expected the optimizer of the checkpoint"):
+    with pytest.raises(ValueError, match="resume: the checkpoint was written with optimizer="):
         fit(resumed, optimizer=Optimizer("adamw"), resume=tmp_path / "run")
     fit(resumed, optimizer=fresh)  # and is free again
 
@@ -139,13 +139,13 @@ def test_a_killed_training_ends_with_the_same_bits(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"seed": 4}, "resume: expected the seed of the checkpoint, 3, got 4"),
-        ({"epochs": 8}, "resume: expected the epochs of the checkpoint, 7, got 8"),
+        ({"seed": 4}, "resume: the checkpoint was written with seed=3, got seed=4"),
+        ({"epochs": 8}, "resume: the checkpoint was written with epochs=7, got epochs=8"),
         (
             {"schedule": "coslog4"},
-            "resume: expected the schedule of the checkpoint, 'constant', got 'coslog4'",
+            "resume: the checkpoint was written with schedule='constant', got schedule='coslog4'",
         ),
-        ({"optimizer": "sgd"}, "resume: expected the optimizer of the checkpoint, "),
+        ({"optimizer": "sgd"}, "resume: the checkpoint was written with optimizer="),
         (
             {"validation": VALIDATION},
             "resume: expected a checkpoint with the best epoch's parameters, got one without",
@@ -166,16 +166,17 @@ def test_a_checkpoint_of_another_training_is_refused(
 def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     net = network()
     net.save(tmp_path / "network")
-    with pytest.raises(ValueError, match="resume: expected a checkpoint, got a file of kind 'network'"):
+    with pytest.raises(ValueError, match="resume: expected a checkpoint, got a model file of kind 'network'"):
         fit(net, resume=tmp_path / "network")
     with pytest.raises(FileNotFoundError):
         fit(net, resume=tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError):
         fit(net, checkpoint=tmp_path / "nowhere" / "run")
     fit(net, checkpoint=tmp_path / "run")
-    for wrong in (network("f64"), Network([5, 17, 2], output_activation="softmax")):
-        with pytest.raises(ValueError, match="resume: expected a checkpoint of a network of"):
-            fit(wrong, resume=tmp_path / "run")
+    with pytest.raises(ValueError, match="resume: the network is f64, but the checkpoint is f32"):
+        fit(network("f64"), resume=tmp_path / "run")
+    with pytest.raises(ValueError, match="resume: expected a checkpoint of a network of"):
+        fit(Network([5, 17, 2], output_activation="softmax"), resume=tmp_path / "run")
 
 
 def test_damage_and_lies_are_found(tmp_path: Path) -> None:
@@ -204,6 +205,10 @@ def test_tensors_and_fields_are_checked(tmp_path: Path) -> None:
     refused("first.0.weight: expected float32 of shape", {}, {"first.0.weight": np.zeros(79, np.float32)})
     refused("best.0.weight: expected a tensor, got None", {"has_best": True}, {})
     refused("records: expected a list of objects", {"records": 3}, {})
-    refused(r"records\[0\].epoch: expected 0, its place, got 1", {"records": model.values["records"][1:]}, {})
+    refused(
+        r"records\[0\].epoch: expected 0, the position in the list, got 1",
+        {"records": model.values["records"][1:]},
+        {},
+    )
     optimizer = {"steps": 1, "keywords": {"algorithm": "rm -rf"}}
     refused("model.optimizer: expected the numbers of an Optimizer", {"optimizer": optimizer}, {})

@@ -104,7 +104,7 @@ def read_only() -> np.ndarray:
             "out: expected a C-contiguous, aligned, writeable",
         ),
         (forward(X, out=read_only()), ValueError, "out: expected a C-contiguous, aligned, writeable"),
-        (forward(X, out=X[1:]), ValueError, "out: expected memory of its own, got memory that overlaps X"),
+        (forward(X, out=X[1:]), ValueError, "out: it shares memory with X; pass another array"),
         (from_parameters(), ValueError, "parameters: expected at least one layer, got none"),
         (from_parameters((W, B), (W, B)), ValueError, "parameters[1].W: expected 3 columns"),
         (from_parameters((W, B[:2])), ValueError, "parameters[0].b: expected shape (3,), got (2,)"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import itertools
 import pickle
 from typing import Any
@@ -155,6 +156,14 @@ def test_a_copy_is_independent() -> None:
     other.set_parameters(tinyrs.Network([6, 4, 3], seed=2).parameters())
     assert (network.forward(x) == before).all()
     assert (other.forward(x) != before).any()
+
+
+def test_the_signatures_show_the_defaults() -> None:
+    """The defaults are written once in the core and again in the text signatures; they must agree."""
+    options = tinyrs.Network([4, 3]).options
+    for call in (tinyrs.Network, tinyrs.Network.from_parameters):
+        parameters = inspect.signature(call).parameters
+        assert {name: parameters[name].default for name in options} == options
 
 
 def test_seeds() -> None:

@@ -54,7 +54,7 @@ def test_memory_is_that_of_the_batch() -> None:
         (
             matrix().tocsc(),
             TypeError,
-            "X: expected an array or a CSR matrix, got a sparse one of format 'csc'",
+            "X: expected an array or a CSR matrix, got a sparse matrix of format 'csc'",
         ),
         (matrix(columns=40), ValueError, "X: expected 41 features, got 40"),
         (matrix().astype(complex), TypeError, "X: expected an array of real numbers"),

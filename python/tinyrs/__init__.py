@@ -9,18 +9,21 @@
 
 from __future__ import annotations
 
-from tinyrs import _threadpool as _threadpool
+import sys
+
 from tinyrs._tinyrs import (
-    Network,
     Optimizer,
     build_info,
     get_num_threads,
     machine_limits,
     set_num_threads,
 )
+from tinyrs.network import Network
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
     from typing import Any
 
     from tinyrs.classifier import TinyClassifier as TinyClassifier
@@ -51,7 +54,7 @@ __all__ = [
 ]
 
 
-# Imported when they are first asked for: `import tinyrs` is quick, see `tinyrs._lazy`.
+# Names that are imported on first use, so that `import tinyrs` is quick; see `tinyrs._lazy`.
 _LAZY = {
     "History": "tinyrs.history",
     "Predictor": "tinyrs.predictor",
@@ -69,3 +72,37 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     return getattr(import_module(_LAZY[name]), name)
+
+
+class _ThreadpoolctlHook:
+    """An import hook that lets `threadpoolctl.threadpool_limits` limit the threads of tinyrs.
+
+    tinyrs does not import threadpoolctl: that takes longer than to load a model and predict one row."""
+
+    @classmethod
+    def find_spec(cls, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if name != "threadpoolctl":
+            return None
+        finders = (getattr(finder, "find_spec", None) for finder in sys.meta_path if finder is not cls)
+        spec = next(filter(None, (find(name, path, target) for find in finders if find)), None)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def execute_and_register(module: ModuleType) -> None:
+                execute(module)
+                _register_with(module)
+
+            spec.loader.exec_module = execute_and_register
+        return spec
+
+
+def _register_with(threadpoolctl: ModuleType) -> None:
+    from tinyrs import _threadpool
+
+    _threadpool.register(threadpoolctl)
+
+
+if sys.modules.get("threadpoolctl"):
+    _register_with(sys.modules["threadpoolctl"])
+else:
+    sys.meta_path.insert(0, _ThreadpoolctlHook)

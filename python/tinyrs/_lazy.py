@@ -1,8 +1,9 @@
-"""NumPy, imported when it is first needed: that takes longer than everything else from the start of a process
-to its first prediction, and one row can be predicted without it.
+"""NumPy, imported on first use.
 
-Nothing on that way may import it, nor typing, dataclasses or json, which together would double the time;
-`tests/test_cold_start.py` says if it does. So the names in annotations there are for type checkers alone."""
+A process that loads a model and predicts one row does not need NumPy, whose import takes longer than
+everything else that it does. The modules that it imports must not import NumPy, typing, dataclasses or json
+at their top; tests/test_cold_start.py checks this. Their annotations use these modules for type checkers
+only."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ class _NumPy:
         import numpy
 
         value = getattr(numpy, name)
-        setattr(self, name, value)  # found without coming here from now on
+        setattr(self, name, value)  # the next access does not call __getattr__
         return value
 
 

@@ -1,4 +1,4 @@
-"""What `Network.fit` gives back, and the progress bar that it shows."""
+"""The result of `Network.fit`, and its progress bar."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class _Required(TypedDict):
 
 
 class Record(_Required, total=False):
-    """What an epoch came to; the validation's numbers are there if there was a validation set."""
+    """The results of one epoch. The fields about validation exist only with a validation set."""
 
     validation_loss: float
     validation_score: float
@@ -26,18 +26,28 @@ class Record(_Required, total=False):
 
 @dataclass(frozen=True)
 class History:
-    """The course of a training: `history["loss"]` is an array with one number an epoch.
+    """The results of a call of `Network.fit`.
+
+    ``history["loss"]`` is an array with the loss of each epoch, and so on for the other fields of `records`.
+    ``len(history)`` is the number of finished epochs.
 
     Attributes
     ----------
     records : list of dict
-        One a finished epoch: epoch, loss (mean over the training rows, each as it was when its batch came
-        by), validation_loss and validation_score (with a validation set; the score is the accuracy, for
-        several labels the share of rows with all of them right, for squared errors R^2), learning_rate (of
-        the last step), seconds, samples_per_second.
+        One dict per finished epoch:
+
+        - epoch: the number of the epoch, from 0.
+        - loss: the mean training loss, computed on each batch before its step.
+        - validation_loss, validation_score (only with a validation set): the score is the accuracy for labels
+          and distributions, the share of rows with every output right for "binary_cross_entropy", and R^2 for
+          "squared_error".
+        - learning_rate: that of the last step.
+        - seconds: the duration of the epoch.
+        - samples_per_second: the number of training rows per second.
     best_epoch : int
-        The best by the monitor, counted from 0.
+        The number of the best epoch according to `monitor`.
     stopped_by : {"finished", "patience", "callback"}
+        Why training stopped.
     """
 
     records: list[Record] = field(repr=False)
@@ -48,21 +58,34 @@ class History:
         return len(self.records)
 
     def __getitem__(self, name: str) -> npt.NDArray[np.float64]:
-        """That number of each epoch, of shape (epochs,); KeyError for a name that the records lack."""
+        """One field of all records, as an array of shape (epochs,).
+
+        Raises
+        ------
+        KeyError
+            If the records do not have this field.
+        """
         return np.array([record[name] for record in self.records])  # type: ignore[literal-required]
 
 
 class ProgressBar:
-    """A bar on standard error with a step an epoch. Raises ImportError if tqdm is not installed."""
+    """A progress bar on standard error that advances once per epoch.
+
+    Raises
+    ------
+    ImportError
+        If tqdm is not installed.
+    """
 
     def __init__(self, epochs: int) -> None:
         try:
             from tqdm import tqdm
         except ModuleNotFoundError:
-            raise ImportError("progress: expected tqdm to be installed: pip install tqdm") from None
+            raise ImportError("progress: needs tqdm, which is not installed: pip install tqdm") from None
         self._bar = tqdm(total=epochs, unit="epoch", leave=True)
 
     def update(self, record: Record) -> None:
+        """Advances by one epoch and shows its results."""
         shown = {"loss": f"{record['loss']:.4g}"}
         if "validation_score" in record:
             shown["validation score"] = f"{record['validation_score']:.4f}"
@@ -71,4 +94,5 @@ class ProgressBar:
         self._bar.update()
 
     def close(self) -> None:
+        """Leaves the finished bar on the screen."""
         self._bar.close()

@@ -1,4 +1,4 @@
-"""The checkpoints of `Network.fit`: model files with all that training has to know to go on."""
+"""Checkpoints of `Network.fit`: model files with the state that training needs to continue."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from tinyrs.files.model_file import Fields, refuse, tensor
 
 Pairs = Sequence[tuple[npt.NDArray[Any], npt.NDArray[Any]]]
 NUMBERS = ("loss", "learning_rate", "seconds", "samples_per_second")
-HELD_OUT = ("validation_loss", "validation_score")
+VALIDATION = ("validation_loss", "validation_score")
 
 
-def write(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
-    """Writes what `fit` hands over: options, parameters, best, optimizer, records and settings."""
-    network, tensors = model_file.describe_network(
-        Network.from_parameters(state["parameters"], **state["options"])
-    )
-    # What its pickle would hold.
+def write(path: str | os.PathLike[str], options: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    """Writes a checkpoint of a network with these options.
+
+    `state` comes from `fit`: parameters, best, optimizer, records and settings."""
+    network, tensors = model_file.describe_network(Network.from_parameters(state["parameters"], **options))
+    # The optimizer is stored as in its pickle.
     constructor, _, moments = state["optimizer"].__reduce__()
     groups = {"best": state["best"], "first": moments["first"], "second": moments["second"]}
     for group, pairs in groups.items():
@@ -41,24 +41,25 @@ def write(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
 
 
 def read(path: str | os.PathLike[str], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What `fit` goes on from: parameters, best, optimizer, records and seed.
+    """Reads the state that `fit` continues from: parameters, best, optimizer, records and seed.
 
     Raises
     ------
     ValueError
-        If it is no checkpoint, or one of training with other settings than these; a seed of None is any.
+        If the file is not a checkpoint, or its settings differ from `settings`. A seed of None matches any.
     OSError
-        If it cannot be read.
+        If the file cannot be read.
     """
     kind, model, tensors = model_file.from_bytes(model_file.read(path))
     if kind != "checkpoint":
-        raise ValueError(f"resume: expected a checkpoint, got a file of kind {kind!r}")
+        raise ValueError(f"resume: expected a checkpoint, got a model file of kind {kind!r}")
     stored = model.fields("settings")
     seed = stored.whole("seed", below=2**64)
     for name, value in settings.items():
         if not (name == "seed" and value is None) and stored.values.get(name) != value:
+            written = stored.values.get(name)
             raise ValueError(
-                f"resume: expected the {name} of the checkpoint, {stored.values.get(name)!r}, got {value!r}"
+                f"resume: the checkpoint was written with {name}={written!r}, got {name}={value!r}"
             )
     parameters = model_file.restore_network(model.fields("network"), tensors).parameters()
 
@@ -99,6 +100,6 @@ def _optimizer(model: Fields, pairs: Any) -> Optimizer:
 
 def _record(fields: Fields, place: int) -> dict[str, Any]:
     if fields.whole("epoch") != place:
-        refuse(f"{fields.path}.epoch", f"{place}, its place", fields.values["epoch"])
-    held_out = HELD_OUT if HELD_OUT[0] in fields.values else ()
-    return {"epoch": place} | {name: fields.get(name, float) for name in (*NUMBERS, *held_out)}
+        refuse(f"{fields.path}.epoch", f"{place}, the position in the list", fields.values["epoch"])
+    validation = VALIDATION if VALIDATION[0] in fields.values else ()
+    return {"epoch": place} | {name: fields.get(name, float) for name in (*NUMBERS, *validation)}

@@ -1,4 +1,4 @@
-//! NumPy arrays and Python numbers as the core wants them, or an error that names the argument.
+//! Conversion of NumPy arrays and other sequences to slices; every error names the argument.
 
 use numpy::{Element, PyArrayDescrMethods, PyArrayDyn, PyArrayMethods, PyUntypedArray, PyUntypedArrayMethods, dtype};
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -7,10 +7,10 @@ use pyo3::types::PyString;
 use pyo3::{intern, sync::PyOnceLock};
 use tinyrs_core::Scalar;
 
-/// `value` as a contiguous, aligned array of T: itself if it is one, else a converted copy.
+/// `value` as a C-contiguous, aligned array of T: `value` itself if it is one, otherwise a converted copy.
 ///
 /// # Errors
-/// TypeError if it is no array of real numbers.
+/// TypeError if `value` does not hold real numbers.
 pub fn as_array<'py, T: Element + Scalar>(
     argument: &str,
     value: &Bound<'py, PyAny>,
@@ -21,7 +21,7 @@ pub fn as_array<'py, T: Element + Scalar>(
     }
 }
 
-/// Whether the elements can be borrowed as a slice.
+/// Whether [`as_slice`] can borrow the elements.
 fn is_usable<T: Element>(array: &Bound<PyArrayDyn<T>>) -> bool {
     array.is_c_contiguous() && array.data().is_aligned()
 }
@@ -30,7 +30,7 @@ fn is_usable<T: Element>(array: &Bound<PyArrayDyn<T>>) -> bool {
 fn convert<'py, T: Element + Scalar>(argument: &str, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArrayDyn<T>>> {
     let py = value.py();
     let array = as_numpy(argument, value)?;
-    // Booleans, integers and floats; not complex numbers, strings, dates or objects.
+    // Booleans, signed and unsigned integers, floats.
     if !b"biuf".contains(&array.dtype().kind()) {
         return Err(not_numbers(argument, format!("{} of dtype {}", value.get_type().name()?, array.dtype())));
     }
@@ -38,7 +38,7 @@ fn convert<'py, T: Element + Scalar>(argument: &str, value: &Bound<'py, PyAny>) 
     Ok(copy.cast_into()?)
 }
 
-/// `value` as an array of whatever it holds.
+/// `value` as an array of any dtype.
 fn as_numpy<'py>(argument: &str, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArray>> {
     static ASARRAY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let py = value.py();
@@ -53,11 +53,10 @@ fn not_numbers(argument: &str, got: String) -> PyErr {
     PyTypeError::new_err(format!("{argument}: expected an array of real numbers, got {got}"))
 }
 
-/// `value` as the array to write a result of this shape to.
+/// The argument `out`, checked to be an array that a result of this shape can be written to.
 ///
-/// # Errors
-/// TypeError if it is no array of T; ValueError if it has another shape, is not contiguous, aligned and writeable,
-/// or overlaps the memory of `input`.
+/// # Errors TypeError if it is not an array of T; ValueError if it has another shape, is not C-contiguous, aligned and
+/// writeable, or shares memory with `input`.
 pub fn as_output<'py, T: Element + Scalar, S: Scalar>(
     value: &Bound<'py, PyAny>,
     shape: &[usize],
@@ -85,38 +84,38 @@ pub fn as_output<'py, T: Element + Scalar, S: Scalar>(
         range(array.data() as usize, array.len() * size_of::<T>()),
     );
     if read.start < written.end && written.start < read.end {
-        return Err(PyValueError::new_err("out: expected memory of its own, got memory that overlaps X"));
+        return Err(PyValueError::new_err("out: it shares memory with X; pass another array"));
     }
     Ok(array.clone())
 }
 
-/// The elements of an array that [`as_array`] has returned.
+/// The elements of an array that [`as_array`] or [`as_output`] returned.
 pub fn as_slice<'a, T: Element>(array: &'a Bound<PyArrayDyn<T>>) -> &'a [T] {
     debug_assert!(is_usable(array));
-    // SAFETY: contiguous and aligned, and alive as long as the borrow. That no other thread writes to it meanwhile
-    // is what NumPy asks of its callers too.
+    // SAFETY: the array is contiguous and aligned, and outlives the borrow. As in NumPy, the caller must not write to
+    // it from another thread meanwhile.
     unsafe { std::slice::from_raw_parts(array.data(), array.len()) }
 }
 
-/// The numbers of an iterable, one row.
+/// The numbers in an iterable.
 ///
 /// # Errors
-/// TypeError if it is none, or holds something else.
+/// TypeError if `value` is not iterable, or an item is not a real number.
 pub fn as_row<T: Scalar>(argument: &str, value: &Bound<PyAny>) -> PyResult<Vec<T>> {
     let not_a_row =
         |got: String| PyTypeError::new_err(format!("{argument}: expected a row of real numbers, got {got}"));
     let items = value.try_iter().map_err(|_| not_a_row(value.get_type().to_string()))?;
-    let number = |(place, item): (usize, PyResult<Bound<PyAny>>)| {
+    let number = |(column, item): (usize, PyResult<Bound<PyAny>>)| {
         let item = item?;
         match item.extract::<f64>() {
             Ok(number) => Ok(T::from_f64(number)),
-            Err(_) => Err(not_a_row(format!("{} in column {place}", item.repr()?))),
+            Err(_) => Err(not_a_row(format!("{} in column {column}", item.repr()?))),
         }
     };
     items.enumerate().map(number).collect()
 }
 
-/// A shape as Python writes it.
+/// The `repr` of a shape in Python.
 pub fn tuple(shape: &[usize]) -> String {
     match shape {
         [only] => format!("({only},)"),
@@ -124,25 +123,11 @@ pub fn tuple(shape: &[usize]) -> String {
     }
 }
 
-/// A whole number of at least `least`.
+/// Labels of shape (rows,), which are integers or booleans; `None` if `value` has two axes.
 ///
 /// # Errors
-/// TypeError if it is no integer, ValueError if it is smaller or beyond all reason.
-pub fn as_count(argument: &str, value: &Bound<PyAny>, least: u64) -> PyResult<u64> {
-    let py = value.py();
-    let got = || value.repr().map_or_else(|_| "something without a repr".into(), |repr| repr.to_string());
-    let expected = format!("{argument}: expected an integer of at least {least}, got {}", got());
-    match value.extract::<u64>() {
-        Ok(n) if n >= least => Ok(n),
-        Err(error) if error.is_instance_of::<PyTypeError>(py) => Err(PyTypeError::new_err(expected)),
-        _ => Err(PyValueError::new_err(expected)),
-    }
-}
-
-/// Integer or boolean labels of shape (rows,); none if the array has two axes.
-///
-/// # Errors
-/// TypeError if it has one axis and holds no integers, ValueError if one is negative or beyond all reason.
+/// TypeError if labels are not integers; ValueError if a label is negative or above 2^32 - 1, or the number of axes is
+/// neither 1 nor 2.
 pub fn as_labels(argument: &str, value: &Bound<PyAny>) -> PyResult<Option<Vec<u32>>> {
     let array = as_numpy(argument, value)?;
     match array.ndim() {
@@ -162,7 +147,7 @@ pub fn as_labels(argument: &str, value: &Bound<PyAny>) -> PyResult<Option<Vec<u3
     let array = array.cast_into::<PyArrayDyn<i64>>().map_err(PyErr::from)?;
     let label = |(row, label): (usize, &i64)| {
         u32::try_from(*label).map_err(|_| {
-            PyValueError::new_err(format!("{argument}: expected labels from 0 on, got {label} at row {row}"))
+            PyValueError::new_err(format!("{argument}: expected labels of at least 0, got {label} at row {row}"))
         })
     };
     as_slice(&array).iter().enumerate().map(label).collect::<PyResult<_>>().map(Some)

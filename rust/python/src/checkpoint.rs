@@ -1,62 +1,61 @@
-//! `fit`'s checkpoints as Python sees them; `tinyrs.files.checkpoint` writes and reads the files.
+//! Checkpoints of `fit` as Python objects. `tinyrs.files.checkpoint` writes them to files and reads them.
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use tinyrs_core::{Checkpoint, EpochRecord, Layer, Network as CoreNetwork, OptimizerConfig, TrainingConfig};
+use tinyrs_core::{Checkpoint, Layer, Network, OptimizerConfig, TrainingConfig};
 
-use crate::optimizer::{AnyOptimizer, Optimizer};
+use crate::optimizer::{self, Optimizer};
 use crate::parameters::{copies_of, network_of};
-use crate::training::{Precision, record};
+use crate::precision::Precision;
+use crate::records::{epoch_of, record_of};
 
-/// Where to write checkpoints, and how often.
+/// Writes a checkpoint every few epochs.
 pub struct Saver {
-    path: Py<PyAny>,
-    every: usize,
-    settings: Py<PyDict>,
+    /// A callable that writes the dict of a checkpoint to a file.
+    pub write: Py<PyAny>,
+    /// The number of epochs between two checkpoints.
+    pub every: usize,
+    /// The dict that [`settings`] returns.
+    pub settings: Py<PyDict>,
 }
 
 impl Saver {
-    pub fn new(path: &Bound<PyAny>, every: usize, settings: Bound<PyDict>) -> Self {
-        Saver { path: path.clone().unbind(), every, settings: settings.unbind() }
+    /// Whether to write a checkpoint after `finished` of `epochs` epochs.
+    pub fn is_due(&self, finished: usize, epochs: usize) -> bool {
+        finished.is_multiple_of(self.every) || finished == epochs
     }
 
-    /// Whether there is to be one after `made` of `epochs` epochs.
-    pub fn is_due(&self, made: usize, epochs: usize) -> bool {
-        made.is_multiple_of(self.every) || made == epochs
-    }
-
-    /// Writes one.
-    pub fn save<T: Precision>(&self, py: Python, options: &Bound<PyAny>, checkpoint: Checkpoint<T>) -> PyResult<()> {
+    pub fn save<T: Precision>(&self, py: Python, checkpoint: Checkpoint<T>) -> PyResult<()> {
         let state = PyDict::new(py);
-        state.set_item("options", options)?;
         state.set_item("parameters", copies_of(py, &checkpoint.layers)?)?;
         state.set_item("best", checkpoint.best.map(|layers| copies_of(py, &layers)).transpose()?)?;
-        state.set_item("optimizer", Bound::new(py, Optimizer(T::optimizer(checkpoint.optimizer)))?)?;
-        let records = checkpoint.epochs.iter().map(|epoch| record(py, epoch)).collect::<PyResult<Vec<_>>>()?;
+        state.set_item("optimizer", Bound::new(py, Optimizer(T::any_optimizer(checkpoint.optimizer)))?)?;
+        let records = checkpoint.epochs.iter().map(|epoch| record_of(py, epoch)).collect::<PyResult<Vec<_>>>()?;
         state.set_item("records", records)?;
         state.set_item("settings", &self.settings)?;
-        py.import("tinyrs.files.checkpoint")?.call_method1("write", (&self.path, state)).map(drop)
+        self.write.call1(py, (state,)).map(drop)
     }
 }
 
-/// All that decides what bits training ends with, but for the data. A seed of None stands for any.
+/// The settings that decide, together with the data, the bits that training ends with. A seed of None matches any seed.
 pub fn settings<'py>(
     py: Python<'py>,
     config: &TrainingConfig,
     seed: Option<u64>,
-    (optimizer, rows): (&OptimizerConfig, usize),
+    optimizer: &OptimizerConfig,
+    rows: usize,
 ) -> PyResult<Bound<'py, PyDict>> {
     let settings = PyDict::new(py);
+    let factors = config.learning_rate_factors.as_ref();
+    let factors = factors.map(|factors| factors.iter().map(|(weight, bias)| [*weight, *bias]).collect::<Vec<_>>());
     settings.set_item("seed", seed)?;
     settings.set_item("rows", rows)?;
     settings.set_item("loss", config.loss.name())?;
-    settings.set_item("optimizer", Optimizer(AnyOptimizer::New(*optimizer)).__repr__())?;
+    settings.set_item("optimizer", optimizer::repr(optimizer))?;
     settings.set_item("learning_rate", config.learning_rate)?;
     settings.set_item("schedule", config.schedule.name())?;
-    let factors = config.learning_rate_factors.as_ref();
-    settings
-        .set_item("learning_rate_factors", factors.map(|f| f.iter().map(|(w, b)| vec![*w, *b]).collect::<Vec<_>>()))?;
+    settings.set_item("learning_rate_factors", factors)?;
     settings.set_item("batch_size", config.batch_size)?;
     settings.set_item("epochs", config.epochs)?;
     settings.set_item("weight_decay", config.weight_decay)?;
@@ -72,13 +71,16 @@ pub fn settings<'py>(
     Ok(settings)
 }
 
-/// What the file at `path` holds, which must be of the same training as `settings`; and its seed.
+/// The checkpoint that the callable `read` returns for these settings, and its seed.
+///
+/// # Errors
+/// ValueError if the checkpoint has other settings, or does not fit `network`.
 pub fn read<T: Precision>(
-    path: &Bound<PyAny>,
+    read: &Bound<PyAny>,
     settings: &Bound<PyDict>,
-    network: &CoreNetwork<T>,
+    network: &Network<T>,
 ) -> PyResult<(Checkpoint<T>, u64)> {
-    let state = path.py().import("tinyrs.files.checkpoint")?.call_method1("read", (path, settings))?;
+    let state = read.call1((settings,))?;
     let layers = |name: &str| -> PyResult<Option<Vec<Layer<T>>>> {
         let parameters = state.get_item(name)?;
         if parameters.is_none() {
@@ -87,33 +89,11 @@ pub fn read<T: Precision>(
         Ok(Some(network_of::<T>(&parameters, network.config().clone())?.layers().to_vec()))
     };
     let optimizer = state.get_item("optimizer")?.cast_into::<Optimizer>()?;
-    let expected = || {
-        let message =
-            format!("resume: expected a checkpoint of a network of {}, got one of the other precision", T::NAME);
-        PyValueError::new_err(message)
-    };
+    let optimizer = T::optimizer_from(optimizer.borrow().0.clone()).map_err(|other| {
+        let (network, checkpoint) = (T::NAME, other.precision());
+        PyValueError::new_err(format!("resume: the network is {network}, but the checkpoint is {checkpoint}"))
+    })?;
     let epochs = state.get_item("records")?.try_iter()?.map(|item| epoch_of(&item?)).collect::<PyResult<_>>()?;
-    let checkpoint = Checkpoint {
-        epochs,
-        layers: layers("parameters")?.unwrap_or_default(),
-        best: layers("best")?,
-        optimizer: T::state(optimizer.borrow().0.clone()).map_err(|_| expected())?,
-    };
-    Ok((checkpoint, state.get_item("seed")?.extract()?))
-}
-
-/// The inverse of [`record`].
-fn epoch_of(record: &Bound<PyAny>) -> PyResult<EpochRecord> {
-    let number = |name: &str| record.get_item(name)?.extract::<f64>();
-    let has_validation = record.contains("validation_loss")?;
-    let optional = |name: &str| if has_validation { number(name).map(Some) } else { Ok(None) };
-    Ok(EpochRecord {
-        epoch: record.get_item("epoch")?.extract()?,
-        loss: number("loss")?,
-        validation_loss: optional("validation_loss")?,
-        validation_score: optional("validation_score")?,
-        learning_rate: number("learning_rate")?,
-        seconds: number("seconds")?,
-        samples_per_second: number("samples_per_second")?,
-    })
+    let (layers, best) = (layers("parameters")?.unwrap_or_default(), layers("best")?);
+    Ok((Checkpoint { epochs, layers, best, optimizer }, state.get_item("seed")?.extract()?))
 }

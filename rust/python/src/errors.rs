@@ -1,10 +1,10 @@
-//! Core errors as Python exceptions.
+//! Errors of the core as Python exceptions.
 
 use pyo3::PyErr;
 use pyo3::exceptions::{PyFloatingPointError, PyKeyboardInterrupt, PyMemoryError, PyValueError};
 use tinyrs_core::Error;
 
-/// ValueError; MemoryError where memory could not be had; FloatingPointError where training diverged.
+/// The exception for an error of the core, with the same message.
 pub fn to_python(error: Error) -> PyErr {
     match error {
         Error::Invalid { .. } | Error::NonFinite { .. } => PyValueError::new_err(error.to_string()),

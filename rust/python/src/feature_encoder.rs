@@ -1,4 +1,4 @@
-//! The class `FeatureEncoder`: from the rows of a table to features, or straight through a network.
+//! The class `FeatureEncoder`: computes features from the rows of a table, and runs a network on them in the same pass.
 
 use numpy::{Element, PyArrayDyn};
 use pyo3::prelude::*;
@@ -6,33 +6,36 @@ use pyo3::types::PyList;
 use tinyrs_core::{CategoryColumn, Dispatch, Matrix, MatrixMut, NumberColumn, Scalar};
 
 use crate::errors::to_python;
-use crate::network::{AnyNetwork, Network, with_network};
-use crate::options::unknown_precision;
-use crate::passes::{self, About, Keywords, with_about};
+use crate::network::Network;
+use crate::passes::{self, PassInfo, PassOptions, with_info};
+use crate::precision::{AnyNetwork, unknown_precision, with_network};
 
-/// Fewer are made within about 20 us.
+/// A pass that computes fewer features than this takes less than about 20 us and keeps the GIL.
 const SHORT_FEATURES: usize = 5_000;
 
-/// What is done to each column of a table before a network sees it.
+/// Computes the features of a network from the columns of a table.
 ///
-/// A row of the table holds a number a column: NaN where it is missing, and for a category its code. Each number x
-/// becomes z / sqrt(1 + (z / 3)^2) with z = (x - centre) * scale, and 0 where it is missing (Holzmuller, Grinsztajn,
-/// Steinwart, "Better by default", 2024); then comes 1 for each that is missing, where that is flagged; then each code's 1
-/// among 0s, or 0s alone for a code that is none.
+/// A row of the table has one number per column: the value of a number, NaN if it is missing, and the code of a
+/// category. The features of a row are, in this order:
+///
+/// 1. for each column of numbers, ``z / sqrt(1 + (z / 3)**2)`` with ``z = (x - centre) * scale``, or 0 for a missing
+///    value (Holzmuller, Grinsztajn, Steinwart, "Better by default", 2024);
+/// 2. for each column of numbers with a missing indicator, 1 if the value is missing and 0 if not;
+/// 3. for each column of categories, a one-hot vector, which is 0 for an unknown code.
 ///
 /// Parameters
 /// ----------
 /// n_columns : int
-///     Numbers of a row.
-/// numbers : sequence of (column, centre, scale, flagged)
-///     The columns of numbers; a scale of 0 is that of a constant, which gives no feature.
+///     Number of columns of the table.
+/// numbers : sequence of (column, centre, scale, missing_indicator)
+///     The columns of numbers. A column with a scale of 0 is constant and has no feature.
 /// categories : sequence of (column, n_codes)
-///     The columns of codes, which are below n_codes.
+///     The columns of categories, with codes from 0 to n_codes - 1.
 ///
 /// Raises
 /// ------
 /// ValueError
-///     If a column is not there, or a number not finite.
+///     If a column does not exist, or a number is not finite.
 #[pyclass(module = "tinyrs._tinyrs", frozen)]
 pub struct FeatureEncoder(tinyrs_core::FeatureEncoder);
 
@@ -47,20 +50,20 @@ impl FeatureEncoder {
         tinyrs_core::FeatureEncoder::new(n_columns, &numbers, categories).map(Self).map_err(to_python)
     }
 
-    /// The features that a row becomes.
+    /// The number of features per row.
     #[getter]
     fn n_features(&self) -> usize {
         self.0.n_features()
     }
 
-    /// The features of some rows.
+    /// Compute the features of one row or a batch of rows.
     ///
     /// Parameters
     /// ----------
     /// X : array of shape (n_columns,) or (rows, n_columns)
-    ///     Real numbers, NaN where one is missing.
+    ///     Real numbers; NaN is a missing value.
     /// precision : {"f32", "f64"}
-    ///     Of the result.
+    ///     Precision of the features.
     ///
     /// Returns
     /// -------
@@ -69,7 +72,7 @@ impl FeatureEncoder {
     /// Raises
     /// ------
     /// ValueError, TypeError
-    ///     If the shape does not fit, or X holds an infinity or no real numbers.
+    ///     If the shape does not fit, or X holds an infinity or values that are not real numbers.
     #[pyo3(signature = (X, *, precision))]
     #[expect(non_snake_case, reason = "the name of the Python argument")]
     fn transform<'py>(&self, X: &Bound<'py, PyAny>, precision: &str) -> PyResult<Bound<'py, PyAny>> {
@@ -82,16 +85,18 @@ impl FeatureEncoder {
         }
     }
 
-    /// The outputs of a network for the features of some rows: the bits of `network.forward(self.transform(X))`.
+    /// Compute the outputs of a network for the features of one row or a batch of rows.
+    ///
+    /// The result has the same bits as ``network.forward(self.transform(X, precision=network.precision))``.
     ///
     /// Parameters
     /// ----------
     /// network : Network
-    ///     One of n_features inputs.
+    ///     A network with n_features inputs.
     /// X : array of shape (n_columns,) or (rows, n_columns)
-    ///     Real numbers, NaN where one is missing.
+    ///     Real numbers; NaN is a missing value.
     /// out, n_threads
-    ///     As for `Network.forward`.
+    ///     As in `Network.forward`.
     ///
     /// Returns
     /// -------
@@ -100,7 +105,8 @@ impl FeatureEncoder {
     /// Raises
     /// ------
     /// ValueError, TypeError
-    ///     If a shape does not fit, X holds an infinity or no real numbers, or `out` cannot be used.
+    ///     If a shape does not fit, X holds an infinity or values that are not real numbers, or `out` cannot be written
+    ///     to.
     #[pyo3(signature = (network, X, *, out=None, n_threads=None))]
     #[expect(non_snake_case, reason = "the name of the Python argument")]
     fn forward<'py>(
@@ -110,36 +116,39 @@ impl FeatureEncoder {
         out: Option<&Bound<'py, PyAny>>,
         n_threads: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let keywords = Keywords { out, n_threads };
+        let options = PassOptions { out, n_threads };
         match (&*network.get().current(), is_f32(X)) {
-            (AnyNetwork::F32(network), true) => self.forward_of::<f32, f32>(network, X, keywords),
-            (AnyNetwork::F32(network), false) => self.forward_of::<f64, f32>(network, X, keywords),
-            (AnyNetwork::F64(network), true) => self.forward_of::<f32, f64>(network, X, keywords),
-            (AnyNetwork::F64(network), false) => self.forward_of::<f64, f64>(network, X, keywords),
+            (AnyNetwork::F32(network), true) => self.forward_of::<f32, f32>(network, X, options),
+            (AnyNetwork::F32(network), false) => self.forward_of::<f64, f32>(network, X, options),
+            (AnyNetwork::F64(network), true) => self.forward_of::<f32, f64>(network, X, options),
+            (AnyNetwork::F64(network), false) => self.forward_of::<f64, f64>(network, X, options),
         }
     }
 
-    /// The outputs of a network for one row of Python's numbers, as Python's numbers: the bits of `forward`, without NumPy.
+    /// Compute the outputs of a network for one row given as Python numbers, without importing NumPy.
     ///
     /// Parameters
     /// ----------
     /// network : Network
-    ///     One of n_features inputs.
+    ///     A network with n_features inputs.
     /// X : iterable of float
-    ///     n_columns of them, NaN where one is missing.
+    ///     One number per column; NaN is a missing value.
     ///
     /// Returns
     /// -------
     /// list of float
+    ///     The same bits as from `forward`.
     ///
     /// Raises
     /// ------
-    /// ValueError, TypeError
-    ///     If they are too few or too many, or one is infinite or no real number.
+    /// ValueError
+    ///     If the number of values is wrong, or a value is infinite.
+    /// TypeError
+    ///     If X is not iterable, or a value is not a real number.
     #[expect(non_snake_case, reason = "the name of the Python argument")]
     fn forward_one<'py>(&self, network: &Bound<'py, Network>, X: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
-        with_network!(&*network.get().current(), network => with_about(network, |about| {
-            passes::run_one(X, about, |x: Matrix<f64>, out, n_threads| self.0.forward(network, x, out, n_threads))
+        with_network!(&*network.get().current(), network => with_info(network, |info| {
+            passes::run_one(X, info, |x: Matrix<f64>, out, n_threads| self.0.forward(network, x, out, n_threads))
         }))
     }
 }
@@ -150,22 +159,22 @@ impl FeatureEncoder {
         x: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let outputs = self.0.n_features();
-        let about = About { outputs, is_short: &|rows, _| rows.saturating_mul(outputs) < SHORT_FEATURES };
-        passes::run::<S, T>(x, Keywords { out: None, n_threads: None }, &about, |x, out, _| self.0.transform(x, out))
+        let info = PassInfo { outputs, is_short: &|rows, _| rows.saturating_mul(outputs) < SHORT_FEATURES };
+        passes::run::<S, T>(x, PassOptions { out: None, n_threads: None }, &info, |x, out, _| self.0.transform(x, out))
     }
 
     fn forward_of<'py, S: Element + Scalar, T: Element + Dispatch>(
         &self,
         network: &tinyrs_core::Network<T>,
         x: &Bound<'py, PyAny>,
-        keywords: Keywords<'_, 'py>,
+        options: PassOptions<'_, 'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let pass = |x: Matrix<S>, out: &mut MatrixMut<T>, n_threads| self.0.forward(network, x, out, n_threads);
-        with_about(network, |about| passes::run(x, keywords, about, pass))
+        with_info(network, |info| passes::run(x, options, info, pass))
     }
 }
 
-/// Whether its numbers are f32: anything else is read as f64, which loses nothing.
+/// Whether X is an array of f32. Anything else is read as f64.
 fn is_f32(x: &Bound<PyAny>) -> bool {
     x.cast::<PyArrayDyn<f32>>().is_ok()
 }

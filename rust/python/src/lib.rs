@@ -1,36 +1,46 @@
-//! Python bindings of tinyrs-core: conversion, errors, the GIL; no arithmetic.
+//! The extension module `tinyrs._tinyrs`: Python classes and functions over tinyrs-core.
+//!
+//! This crate converts arguments and results, turns errors into exceptions and releases the GIL; it does no arithmetic.
+//! Each file imports only files that do not import it. Start with `network.rs`, then read `passes.rs` for predictions
+//! and `training.rs` for `fit`.
 
+mod arguments;
 mod arrays;
 mod checkpoint;
-mod description;
 mod errors;
 mod feature_encoder;
+mod fit_arguments;
 mod gradients;
+mod json;
 mod network;
 mod optimizer;
-mod options;
 mod parameters;
 mod passes;
+mod precision;
+mod records;
 mod safetensors;
+mod samples;
+mod shared_network;
 mod sparse;
 mod training;
+mod watcher;
 
 use pyo3::prelude::*;
 
-/// The native half of the package `tinyrs`.
+/// The extension module of the package `tinyrs`.
 #[pymodule(gil_used = false)]
 mod _tinyrs {
     use pyo3::prelude::*;
     use pyo3::types::PyDict;
     use tinyrs_core::{DEFAULT_WORKING_SET, Isa, num_threads};
 
-    use crate::arrays::as_count;
+    use crate::arguments::{as_count, thread_count};
     use crate::errors::to_python;
 
     #[pymodule_export]
-    use crate::description::parse_json;
-    #[pymodule_export]
     use crate::feature_encoder::FeatureEncoder;
+    #[pymodule_export]
+    use crate::json::parse_json;
     #[pymodule_export]
     use crate::network::Network;
     #[pymodule_export]
@@ -38,29 +48,41 @@ mod _tinyrs {
     #[pymodule_export]
     use crate::safetensors::{Tensor, digest, read_safetensors, write_safetensors};
 
-    /// An instruction set that cannot be had is an error at import, not at the first pass.
+    /// Fails at import, rather than in the first pass, if TINYRS_ISA names an instruction set that this CPU lacks.
     #[pymodule_init]
     fn init(_module: &Bound<PyModule>) -> PyResult<()> {
         Isa::active().map_err(to_python).map(drop)
     }
 
-    /// Sets the most threads that a pass may use from now on, in this process; at least 1.
+    /// Set the largest number of threads that this process uses for a pass or a training step from now on.
     ///
-    /// It cannot exceed what `get_num_threads` says to begin with. `threadpoolctl.threadpool_limits` sets it too.
+    /// `threadpoolctl.threadpool_limits` calls this function too.
+    ///
+    /// Parameters
+    /// ----------
+    /// n_threads : int
+    ///     At least 1. A number above the initial value of `get_num_threads` is reduced to it.
     #[pyfunction]
     fn set_num_threads(n_threads: &Bound<PyAny>) -> PyResult<()> {
         tinyrs_core::set_num_threads(as_count("n_threads", n_threads, 1)? as usize).map_err(to_python)
     }
 
-    /// The most threads that a pass may use: the least of what `set_num_threads` has set, the environment variables
-    /// TINYRS_NUM_THREADS, RAYON_NUM_THREADS and OMP_NUM_THREADS, the affinity mask and the cgroup's quota.
+    /// Return the largest number of threads that a pass or a training step uses.
+    ///
+    /// It is the smallest of: the value of `set_num_threads`, the environment variables TINYRS_NUM_THREADS,
+    /// RAYON_NUM_THREADS and OMP_NUM_THREADS, the CPUs in the affinity mask, and the CPU quota of the cgroup.
     #[pyfunction]
     fn get_num_threads() -> usize {
         num_threads(None)
     }
 
-    /// What this build is: a dict of version, isa (the instruction set in use), isa_available, profile ("release" or
-    /// "debug") and target.
+    /// Describe this build of tinyrs.
+    ///
+    /// Returns
+    /// -------
+    /// dict
+    ///     version; isa: the instruction set in use; isa_available: all that this CPU has; profile: "release" or
+    ///     "debug"; target: the architecture and the operating system.
     #[pyfunction]
     fn build_info(py: Python) -> PyResult<Bound<PyDict>> {
         let info = PyDict::new(py);
@@ -73,22 +95,22 @@ mod _tinyrs {
         Ok(info)
     }
 
-    /// What this machine can do, measured in about half a second: the limits to compare a benchmark with.
+    /// Measure the memory bandwidth and the arithmetic throughput of this machine, in about half a second.
     ///
     /// Parameters
     /// ----------
     /// n_threads : int, optional
-    ///     At most so many threads; all that `get_num_threads` allows by default.
+    ///     Number of threads to measure with; by default `get_num_threads()`.
     /// working_set : int, optional
-    ///     Bytes that are read over and over, allocated meanwhile; 256 MiB by default. As many as a network has gives
-    ///     the limit for that network, whichever cache it fits into.
+    ///     Size in bytes of the buffer that is read repeatedly; by default 256 MiB. With the size of a network's
+    ///     parameters, the result is the bandwidth limit of that network, including the effect of caches.
     ///
     /// Returns
     /// -------
     /// dict
-    ///     n_threads; working_set (bytes); read_bandwidth (bytes a second), the best over several numbers of streams
-    ///     and prefetch distances, and which: streams, prefetch_distance (bytes); fma_f32 and fma_f64, floating-point
-    ///     operations a second, a multiply-add counting two.
+    ///     n_threads; working_set in bytes; read_bandwidth in bytes per second, the best over several access patterns;
+    ///     streams and prefetch_distance (in bytes) of the best pattern; fma_f32 and fma_f64 in floating-point
+    ///     operations per second, where a multiply-add counts as two.
     #[pyfunction]
     #[pyo3(signature = (n_threads=None, *, working_set=None))]
     fn machine_limits<'py>(
@@ -96,11 +118,10 @@ mod _tinyrs {
         n_threads: Option<&Bound<'py, PyAny>>,
         working_set: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let n_threads = n_threads.map(|n| as_count("n_threads", n, 1)).transpose()?.map(|n| n as usize);
+        let n_threads = thread_count(n_threads)?;
         let working_set = working_set.map(|bytes| as_count("working_set", bytes, 1)).transpose()?;
         let working_set = working_set.map_or(DEFAULT_WORKING_SET, |bytes| bytes as usize);
-        let limits =
-            py.detach(|| tinyrs_core::machine_limits(num_threads(n_threads), working_set)).map_err(to_python)?;
+        let limits = py.detach(|| tinyrs_core::machine_limits(n_threads, working_set)).map_err(to_python)?;
         let result = PyDict::new(py);
         result.set_item("n_threads", limits.n_threads)?;
         result.set_item("working_set", limits.working_set)?;

@@ -1,4 +1,4 @@
-//! The class `Optimizer`: an algorithm with its numbers and, once used, its state.
+//! The class `Optimizer`: an algorithm with its hyperparameters and, after its first use, its state.
 
 use numpy::{Element, PyArray1, PyArrayDyn, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -8,39 +8,40 @@ use tinyrs_core::{Algorithm, Dispatch, Moment, OptimizerConfig};
 
 use crate::arrays::{as_array, as_slice};
 use crate::errors::to_python;
+use crate::precision::AnyOptimizer;
 
-/// Before its first use an optimizer has no precision.
-#[derive(Clone)]
-pub enum AnyOptimizer {
-    New(OptimizerConfig),
-    F32(tinyrs_core::Optimizer<f32>),
-    F64(tinyrs_core::Optimizer<f64>),
-    /// A call of `fit` has it.
-    InUse(OptimizerConfig),
-}
-
-/// How gradients change parameters, with the state that it needs; `Network.fit` goes on from it and keeps it.
+/// An optimization algorithm with its hyperparameters and its state.
+///
+/// Pass it to `Network.fit` to choose the hyperparameters, or to continue in a later call with the state of an earlier
+/// one: `fit` starts from the state of the optimizer and stores the new state in it. An optimizer belongs to networks
+/// of one precision and one sequence of layer sizes, those of its first use. It can be copied and pickled.
 ///
 /// Parameters
 /// ----------
 /// algorithm : {"adam", "adamw", "sgd"}
-///     Adam (Kingma and Ba 2015), Adam with decoupled weight decay (Loshchilov and Hutter 2019), or gradient descent
-///     with momentum (Sutskever et al. 2013).
+///     Adam (Kingma and Ba 2015), Adam with decoupled weight decay (Loshchilov and Hutter 2019), or stochastic gradient
+///     descent with momentum (Sutskever et al. 2013).
 /// momentum : float
-///     Of sgd, 0 <= momentum < 1.
+///     Decay rate of the velocity in "sgd", in [0, 1).
 /// nesterov : bool
-///     Of sgd: look one step ahead.
+///     Whether "sgd" uses Nesterov momentum.
 /// beta1, beta2 : float
-///     Of adam and adamw: what is kept of the means of the gradient and of its square, 0 <= beta < 1.
+///     Decay rates of the moving averages of the gradient and of its square in "adam" and "adamw", in [0, 1).
 /// epsilon : float
-///     Of adam and adamw: added to the root of the mean square, at least 1e-30.
+///     Term added to the root of the mean square in "adam" and "adamw", at least 1e-30.
 ///
 /// Raises
 /// ------
 /// ValueError
-///     For an unknown name or a number out of its range.
+///     If the algorithm is unknown or a number is out of range.
+///
+/// Examples
+/// --------
+/// >>> optimizer = Optimizer("sgd", momentum=0.95, nesterov=True)
+/// >>> optimizer.steps
+/// 0
 #[pyclass(module = "tinyrs", name = "Optimizer")]
-pub struct Optimizer(pub(crate) AnyOptimizer);
+pub struct Optimizer(pub AnyOptimizer);
 
 #[pymethods]
 impl Optimizer {
@@ -49,12 +50,12 @@ impl Optimizer {
     fn new(algorithm: &str, momentum: f64, nesterov: bool, beta1: f64, beta2: f64, epsilon: f64) -> PyResult<Self> {
         let algorithm = Algorithm::parse("algorithm", algorithm).map_err(to_python)?;
         let config = OptimizerConfig { algorithm, momentum, nesterov, beta1, beta2, epsilon };
-        // The core checks the numbers.
+        // Only checks the numbers.
         tinyrs_core::Optimizer::<f32>::new(config).map_err(to_python)?;
         Ok(Optimizer(AnyOptimizer::New(config)))
     }
 
-    /// The steps that it has made.
+    /// The number of steps taken so far.
     #[getter]
     fn steps(&self) -> u64 {
         match &self.0 {
@@ -64,16 +65,11 @@ impl Optimizer {
         }
     }
 
-    pub(crate) fn __repr__(&self) -> String {
-        let OptimizerConfig { algorithm, momentum, nesterov, beta1, beta2, epsilon } = *self.config();
-        let steps = match self.steps() {
-            0 => String::new(),
-            steps => format!(" after {steps} steps"),
-        };
-        let nesterov = if nesterov { "True" } else { "False" };
-        match algorithm {
-            Algorithm::Sgd => format!("Optimizer('sgd', momentum={momentum}, nesterov={nesterov}){steps}"),
-            _ => format!("Optimizer('{algorithm}', beta1={beta1}, beta2={beta2}, epsilon={epsilon:?}){steps}"),
+    /// The call of the constructor, followed by the number of steps if there are any.
+    fn __repr__(&self) -> String {
+        match self.steps() {
+            0 => repr(self.config()),
+            steps => format!("{} after {steps} steps", repr(self.config())),
         }
     }
 
@@ -85,7 +81,8 @@ impl Optimizer {
         Optimizer(self.0.clone())
     }
 
-    /// The constructor's keywords in a call, and the state: None, or a dict of precision, steps and the moments.
+    /// Pickle the optimizer as a call of the constructor and a state. The state is None before the first use, then a
+    /// dict: precision, steps, and lists of (W, b) with the first and second moments.
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (), Option<Bound<'py, PyDict>>)> {
         let config = self.config();
         let keywords = PyDict::new(py);
@@ -105,19 +102,24 @@ impl Optimizer {
         Ok((call, (), state))
     }
 
+    /// Restore the state that `__reduce__` returned.
     fn __setstate__(&mut self, state: &Bound<PyDict>) -> PyResult<()> {
         let precision: String = item(state, "precision")?.extract()?;
         self.0 = match &*precision {
             "f32" => AnyOptimizer::F32(with_state(*self.config(), state)?),
             "f64" => AnyOptimizer::F64(with_state(*self.config(), state)?),
-            _ => return Err(PyValueError::new_err(format!("state: expected precision f32 or f64, got {precision:?}"))),
+            _ => {
+                return Err(PyValueError::new_err(format!(
+                    "state: expected precision \"f32\" or \"f64\", got {precision:?}"
+                )));
+            }
         };
         Ok(())
     }
 }
 
 impl Optimizer {
-    pub(crate) fn config(&self) -> &OptimizerConfig {
+    pub fn config(&self) -> &OptimizerConfig {
         match &self.0 {
             AnyOptimizer::New(config) | AnyOptimizer::InUse(config) => config,
             AnyOptimizer::F32(optimizer) => optimizer.config(),
@@ -126,6 +128,17 @@ impl Optimizer {
     }
 }
 
+/// The call of the constructor with this configuration.
+pub fn repr(config: &OptimizerConfig) -> String {
+    let OptimizerConfig { algorithm, momentum, nesterov, beta1, beta2, epsilon } = *config;
+    let nesterov = if nesterov { "True" } else { "False" };
+    match algorithm {
+        Algorithm::Sgd => format!("Optimizer('sgd', momentum={momentum}, nesterov={nesterov})"),
+        _ => format!("Optimizer('{algorithm}', beta1={beta1}, beta2={beta2}, epsilon={epsilon:?})"),
+    }
+}
+
+/// The state of `optimizer` as a dict.
 fn state_of<'py, T: Dispatch + Element>(
     py: Python<'py>,
     optimizer: &tinyrs_core::Optimizer<T>,
@@ -149,6 +162,7 @@ fn state_of<'py, T: Dispatch + Element>(
     Ok(state)
 }
 
+/// An optimizer with the state in a dict: the inverse of [`state_of`].
 fn with_state<T: Dispatch + Element>(
     config: OptimizerConfig,
     state: &Bound<PyDict>,
@@ -169,5 +183,7 @@ fn with_state<T: Dispatch + Element>(
 }
 
 fn item<'py>(state: &Bound<'py, PyDict>, name: &str) -> PyResult<Bound<'py, PyAny>> {
-    state.get_item(name)?.ok_or_else(|| PyTypeError::new_err(format!("state: expected {name:?} in it")))
+    state
+        .get_item(name)?
+        .ok_or_else(|| PyTypeError::new_err(format!("state: expected an item {name:?}, which is missing")))
 }

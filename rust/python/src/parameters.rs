@@ -1,4 +1,4 @@
-//! The parameters of a network as Python sees them: one pair (W, b) a layer.
+//! The parameters of a network in Python: one pair (W, b) per layer.
 
 use numpy::{Element, PyArray1, PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -10,7 +10,7 @@ use crate::arrays::{as_array, as_slice, tuple};
 use crate::errors::to_python;
 use crate::safetensors::Tensor;
 
-/// Copies of all of them.
+/// Copies of the parameters of `layers`.
 pub fn copies_of<'py, T: Dispatch + Element>(py: Python<'py>, layers: &[Layer<T>]) -> PyResult<Bound<'py, PyList>> {
     let list = PyList::empty(py);
     for layer in layers {
@@ -20,7 +20,7 @@ pub fn copies_of<'py, T: Dispatch + Element>(py: Python<'py>, layers: &[Layer<T>
     Ok(list)
 }
 
-/// An array, or what a tensor holds: reading a model file takes no NumPy.
+/// W or b: an array, or a tensor of a model file, which is read without NumPy.
 enum Values<'py, T: Element> {
     Array(Bound<'py, PyArrayDyn<T>>),
     Tensor(Vec<T>, Vec<usize>),
@@ -53,7 +53,7 @@ impl<'py, T: Dispatch + Element> Values<'py, T> {
     }
 }
 
-/// One (W, b), of the right type and rank.
+/// The pair (W, b) of layer `index`, with its types and numbers of axes checked.
 fn pair<'py, T: Dispatch + Element>(
     index: usize,
     item: &Bound<'py, PyAny>,
@@ -84,7 +84,7 @@ fn iterate<'py>(
     Ok(parameters.try_iter().map_err(not_iterable)?.enumerate())
 }
 
-/// The network that these make, taken one after the other.
+/// A network with these parameters, which are copied one layer at a time.
 pub fn network_of<T: Dispatch + Element>(parameters: &Bound<PyAny>, config: NetworkConfig) -> PyResult<Network<T>> {
     let layers = iterate(parameters)?.map(|(index, item)| {
         let (weight, bias) = pair::<T>(index, &item?)?;
@@ -93,7 +93,7 @@ pub fn network_of<T: Dispatch + Element>(parameters: &Bound<PyAny>, config: Netw
     Network::from_layers(layers.collect::<PyResult<_>>()?, config).map_err(to_python)
 }
 
-/// The same network with other parameters.
+/// A copy of `network` with other parameters.
 pub fn with_parameters<T: Dispatch + Element>(network: &Network<T>, parameters: &Bound<PyAny>) -> PyResult<Network<T>> {
     let pairs = iterate(parameters)?.map(|(index, item)| pair::<T>(index, &item?)).collect::<PyResult<Vec<_>>>()?;
     let views = pairs.iter().map(|(weight, bias)| Ok((weight.as_matrix()?, bias.as_slice())));

@@ -1,4 +1,4 @@
-//! The bytes of a safetensors file, written and read by the crate; what is in them is for `tinyrs.files.model_file` to say.
+//! Reading and writing the bytes of safetensors files. `tinyrs.files.model_file` defines their contents.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -8,20 +8,21 @@ use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 use safetensors::{Dtype, SafeTensors, View};
 use sha2::{Digest, Sha256};
 use tinyrs_core::Scalar;
 
 use crate::arrays::tuple;
-use crate::description::{canonical, parse};
+use crate::json::{canonical, parse};
 
-/// A dtype that a model file may hold.
+/// A dtype that a model file can hold.
 struct Kind {
     dtype: Dtype,
-    /// What NumPy calls it.
+    /// NumPy's `dtype.name`.
     name: &'static str,
-    /// NumPy's `dtype.str`, little-endian as in the file.
+    /// NumPy's `dtype.str`; files are little-endian.
     code: &'static str,
     size: usize,
 }
@@ -33,27 +34,27 @@ const KINDS: [Kind; 4] = [
     Kind { dtype: Dtype::BOOL, name: "bool", code: "|b1", size: 1 },
 ];
 
-/// An array as a model file holds it. It is read without NumPy; `numpy.asarray` makes an array of it, which shares its
-/// memory.
+/// An array in a model file, which is read without NumPy. `numpy.asarray` returns an array that shares its memory.
 ///
 /// Parameters
 /// ----------
 /// dtype : {"<f4", "<f8", "<i8", "|b1"}
 /// shape : sequence of int
 /// data : bytes
-///     Its elements, row after row, little-endian.
+///     The elements in row-major order, little-endian.
 ///
 /// Raises
 /// ------
 /// ValueError
-///     If the dtype is none of these, or the bytes are not as many as the shape says.
+///     If the dtype is another one, or the length of `data` does not fit the shape.
 #[pyclass(module = "tinyrs._tinyrs", frozen)]
 pub struct Tensor {
     kind: &'static Kind,
     shape: Vec<usize>,
-    /// All of the file that it is in.
+    /// The bytes of the whole file.
     file: PyBackedBytes,
-    place: Range<usize>,
+    /// The position of the elements in `file`.
+    range: Range<usize>,
 }
 
 #[pymethods]
@@ -61,29 +62,30 @@ impl Tensor {
     #[new]
     fn new(dtype: &str, shape: Vec<usize>, data: PyBackedBytes) -> PyResult<Self> {
         let kind = KINDS.iter().find(|kind| kind.code == dtype);
-        let kind = kind.ok_or_else(|| PyValueError::new_err(format!("dtype: unknown dtype {dtype}")))?;
+        let kind =
+            kind.ok_or_else(|| PyValueError::new_err(format!("dtype: expected <f4, <f8, <i8 or |b1, got {dtype}")))?;
         let bytes = shape.iter().try_fold(kind.size, |product, n| product.checked_mul(*n));
         if bytes != Some(data.len()) {
-            let message = format!("data: expected the bytes of shape {}, got {}", tuple(&shape), data.len());
+            let message = format!("data: got {} bytes, which do not fit shape {}", data.len(), tuple(&shape));
             return Err(PyValueError::new_err(message));
         }
-        let place = 0..data.len();
-        Ok(Tensor { kind, shape, file: data, place })
+        let range = 0..data.len();
+        Ok(Tensor { kind, shape, file: data, range })
     }
 
-    /// What NumPy calls it.
+    /// The name of the dtype in NumPy, such as "float32".
     #[getter]
     fn dtype(&self) -> &'static str {
         self.kind.name
     }
 
-    /// A tuple of int.
+    /// The shape, a tuple of int.
     #[getter]
     fn shape<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         PyTuple::new(py, &self.shape)
     }
 
-    /// All elements, row after row, as numbers of Python. A byte of a bool is true if it is not 0.
+    /// Return all elements in row-major order as one flat list of Python numbers. A bool is True if its byte is not 0.
     fn tolist<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let (list, bytes) = (PyList::empty(py), self.bytes());
         for element in bytes.chunks_exact(self.kind.size) {
@@ -97,29 +99,29 @@ impl Tensor {
         Ok(list)
     }
 
-    /// Its elements as bytes.
+    /// Return the elements as bytes.
     fn tobytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         PyBytes::new(py, self.bytes())
     }
 
-    /// Whether all floats in it are finite; with `missing`, finite or NaN.
+    /// Return whether all elements are finite or, if `missing` is true, finite or NaN.
     #[pyo3(signature = (*, missing=false))]
     fn is_finite(&self, py: Python, missing: bool) -> bool {
-        let fine = |value: f64| value.is_finite() || (missing && value.is_nan());
+        let is_valid = |value: f64| value.is_finite() || (missing && value.is_nan());
         py.detach(|| match self.kind.dtype {
-            Dtype::F32 => self.bytes().chunks_exact(4).all(|e| fine(f32::from_le_bytes(fixed(e)).into())),
-            Dtype::F64 => self.bytes().chunks_exact(8).all(|e| fine(f64::from_le_bytes(fixed(e)))),
+            Dtype::F32 => self.bytes().chunks_exact(4).all(|e| is_valid(f32::from_le_bytes(fixed(e)).into())),
+            Dtype::F64 => self.bytes().chunks_exact(8).all(|e| is_valid(f64::from_le_bytes(fixed(e)))),
             _ => true,
         })
     }
 
-    /// The same in memory of its own, so that the file's can be given back.
+    /// Return a copy that does not keep the bytes of the whole file in memory.
     fn copy(&self, py: Python) -> Self {
         let file = PyBackedBytes::from(self.tobytes(py));
-        Tensor { kind: self.kind, shape: self.shape.clone(), file, place: 0..self.place.len() }
+        Tensor { kind: self.kind, shape: self.shape.clone(), file, range: 0..self.range.len() }
     }
 
-    /// What `numpy.asarray` asks for. ValueError if it had to copy and may not.
+    /// The protocol of `numpy.asarray`. ValueError if `dtype` needs a copy, but `copy` is False.
     #[pyo3(signature = (dtype=None, copy=None))]
     fn __array__<'py>(
         &self,
@@ -127,11 +129,12 @@ impl Tensor {
         dtype: Option<&Bound<'py, PyAny>>,
         copy: Option<bool>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let make = py.import("numpy")?.getattr("ndarray")?;
-        let array = make.call1((self.shape(py)?, self.kind.code, &self.file, self.place.start))?;
+        static NDARRAY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let ndarray = NDARRAY.import(py, "numpy", "ndarray")?;
+        let array = ndarray.call1((self.shape(py)?, self.kind.code, &self.file, self.range.start))?;
         let array = match dtype {
             Some(dtype) if copy == Some(false) && !array.getattr("dtype")?.eq(dtype)? => {
-                return Err(PyValueError::new_err("copy: expected None or True for another dtype, got False"));
+                return Err(PyValueError::new_err("copy: a conversion to another dtype needs a copy, got False"));
             }
             Some(dtype) => array.call_method1("astype", (dtype, "K", "unsafe", true, false))?,
             None => array,
@@ -142,21 +145,22 @@ impl Tensor {
 
 impl Tensor {
     fn bytes(&self) -> &[u8] {
-        &self.file[self.place.clone()]
+        &self.file[self.range.clone()]
     }
 
+    /// The shape.
     pub fn dims(&self) -> &[usize] {
         &self.shape
     }
 
-    /// Its elements.
+    /// The elements.
     ///
     /// # Errors
-    /// TypeError, which names `argument`, if they are no T.
+    /// TypeError, which names `argument`, if the dtype is not that of T.
     pub fn to_vec<T: Scalar>(&self, argument: &str) -> PyResult<Vec<T>> {
         let elements = self.bytes().chunks_exact(self.kind.size);
         match (self.kind.dtype, T::NAME) {
-            // Neither way loses a bit: f32 to f64 and back.
+            // From f32 to f64 and back to f32 is exact.
             (Dtype::F32, "f32") => Ok(elements.map(|e| T::from_f64(f32::from_le_bytes(fixed(e)).into())).collect()),
             (Dtype::F64, "f64") => Ok(elements.map(|e| T::from_f64(f64::from_le_bytes(fixed(e)))).collect()),
             _ => Err(PyTypeError::new_err(format!(
@@ -168,7 +172,7 @@ impl Tensor {
     }
 }
 
-/// As many bytes as a number has.
+/// The first N of `bytes`.
 fn fixed<const N: usize>(bytes: &[u8]) -> [u8; N] {
     std::array::from_fn(|i| bytes[i])
 }
@@ -187,14 +191,19 @@ impl View for &Tensor {
     }
 
     fn data_len(&self) -> usize {
-        self.place.len()
+        self.range.len()
     }
 }
 
 /// Tensors by name.
 type Named<'py> = BTreeMap<String, Bound<'py, Tensor>>;
 
-/// The bytes of a file with these tensors, a dict, and this metadata, a dict of strings.
+/// Return the bytes of a safetensors file.
+///
+/// Parameters
+/// ----------
+/// tensors : dict of str to Tensor
+/// metadata : dict of str to str
 #[pyfunction]
 pub fn write_safetensors<'py>(
     py: Python<'py>,
@@ -206,18 +215,23 @@ pub fn write_safetensors<'py>(
     Ok(PyBytes::new(py, &bytes))
 }
 
-/// What the bytes of a file hold: its metadata, and its tensors by name, which keep the bytes in memory. Every offset,
-/// shape and length has been checked against the others and the file's size.
+/// Parse the bytes of a safetensors file, and check all offsets, shapes and lengths.
+///
+/// Returns
+/// -------
+/// metadata : dict of str to str
+/// tensors : dict of str to Tensor
+///     They share the memory of `data`.
 ///
 /// Raises
 /// ------
 /// ValueError
-///     If they are not those of a safetensors file.
+///     If `data` is not a valid safetensors file.
 #[pyfunction]
 pub fn read_safetensors<'py>(data: &Bound<'py, PyBytes>) -> PyResult<(HashMap<String, String>, Bound<'py, PyDict>)> {
     let bytes = data.as_bytes();
     let (header, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| refused(&error))?;
-    // The tensors stand behind eight bytes of the header's length and the header.
+    // The tensors follow the length of the header, which takes eight bytes, and the header.
     let start = size_of::<u64>() + header;
     let tensors = PyDict::new(data.py());
     for (name, info) in metadata.tensors() {
@@ -225,20 +239,28 @@ pub fn read_safetensors<'py>(data: &Bound<'py, PyBytes>) -> PyResult<(HashMap<St
             let message = format!("{name}: expected a dtype of F32, F64, I64 or BOOL, got {}", info.dtype);
             return Err(PyValueError::new_err(message));
         };
-        let place = start + info.data_offsets.0..start + info.data_offsets.1;
-        let tensor = Tensor { kind, shape: info.shape.clone(), file: data.clone().into(), place };
+        let range = start + info.data_offsets.0..start + info.data_offsets.1;
+        let tensor = Tensor { kind, shape: info.shape.clone(), file: data.clone().into(), range };
         tensors.set_item(name, tensor.into_bound_py_any(data.py())?)?;
     }
     Ok((metadata.metadata().clone().unwrap_or_default(), tensors))
 }
 
-/// SHA-256, in hexadecimal, of a description and of tensors: of the JSON object `description`, without its field sha256
-/// and as `canonical` writes it, and of each tensor's name, dtype, shape and elements, by their names.
+/// Return the SHA-256 checksum of a model file, in hexadecimal.
+///
+/// It covers `description` without its field "sha256", as compact JSON with sorted keys and unchanged numbers, then the
+/// name, dtype, shape and elements of each tensor, sorted by name.
+///
+/// Parameters
+/// ----------
+/// description : str
+///     A JSON object.
+/// tensors : dict of str to Tensor
 ///
 /// Raises
 /// ------
 /// ValueError
-///     If `description` is no JSON.
+///     If `description` is not valid JSON.
 #[pyfunction]
 pub fn digest(py: Python, description: &str, tensors: Named) -> PyResult<String> {
     let mut description = parse(description)?;
@@ -257,5 +279,5 @@ pub fn digest(py: Python, description: &str, tensors: Named) -> PyResult<String>
 }
 
 fn refused(error: &safetensors::SafeTensorError) -> PyErr {
-    PyValueError::new_err(format!("expected a safetensors file, got one with an error: {error}"))
+    PyValueError::new_err(format!("expected a safetensors file, got an invalid one: {error}"))
 }

@@ -1,65 +1,67 @@
-//! SciPy's sparse matrices, known by their attributes: SciPy itself is not needed.
+//! Sparse matrices of SciPy, recognised by their attributes, so that SciPy need not be imported.
 
 use numpy::{Element, PyArrayDyn, PyUntypedArray, PyUntypedArrayMethods, dtype};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use tinyrs_core::{Csr, Scalar};
 
 use crate::arrays::{as_array, as_slice};
 use crate::errors::to_python;
 
-/// The arrays of a CSR matrix, kept alive as long as they are borrowed.
+/// A CSR matrix with its arrays converted to the types of the core; [`OwnedCsr::borrow`] gives the core's view.
 pub struct OwnedCsr<'py, T: Element> {
-    starts: Bound<'py, PyArrayDyn<i64>>,
-    columns: Bound<'py, PyArrayDyn<i32>>,
-    values: Bound<'py, PyArrayDyn<T>>,
+    indptr: Bound<'py, PyArrayDyn<i64>>,
+    indices: Bound<'py, PyArrayDyn<i32>>,
+    data: Bound<'py, PyArrayDyn<T>>,
     cols: usize,
 }
 
 impl<T: Element + Scalar> OwnedCsr<'_, T> {
     pub fn borrow(&self, argument: &str) -> PyResult<Csr<'_, T>> {
-        let (indptr, indices, data) = (as_slice(&self.starts), as_slice(&self.columns), as_slice(&self.values));
+        let (indptr, indices, data) = (as_slice(&self.indptr), as_slice(&self.indices), as_slice(&self.data));
         Csr::new(argument, indptr, indices, data, self.cols).map_err(to_python)
     }
 }
 
-/// `value` as a CSR matrix, if it is a sparse one.
+/// `value` as a CSR matrix; `None` if it is not a sparse matrix.
 ///
-/// # Errors
-/// TypeError for sparse matrices of other formats, or without real numbers; ValueError where it is damaged.
+/// # Errors TypeError if it is a sparse matrix of another format, or does not hold real numbers; ValueError if its
+/// arrays contradict its shape.
 pub fn as_csr<'py, T: Element + Scalar>(
     argument: &str,
     value: &Bound<'py, PyAny>,
 ) -> PyResult<Option<OwnedCsr<'py, T>>> {
     let py = value.py();
-    // An array is none, and should not have to wait.
+    // Arrays, the usual case, skip the attribute lookup.
     if value.cast::<PyUntypedArray>().is_ok() || !value.hasattr(intern!(py, "tocsr"))? {
         return Ok(None);
     }
     let format: String = value.getattr(intern!(py, "format"))?.extract()?;
     let (rows, cols): (usize, usize) = value.getattr(intern!(py, "shape"))?.extract()?;
     if format != "csr" {
-        let message = format!("{argument}: expected an array or a CSR matrix, got a sparse one of format {format:?}");
-        return Err(PyTypeError::new_err(format!("{message}; its tocsr() is one")));
+        let message =
+            format!("{argument}: expected an array or a CSR matrix, got a sparse matrix of format {format:?}");
+        return Err(PyTypeError::new_err(format!("{message}; convert it with tocsr()")));
     }
-    let starts = as_integers::<i64>(&value.getattr(intern!(py, "indptr"))?)?;
-    if starts.len() != rows + 1 || cols > i32::MAX as usize {
-        let message = format!("{argument}: expected an indptr of {} and at most 2^31 - 1 columns", rows + 1);
-        return Err(PyValueError::new_err(format!("{message}, got {} and {cols}", starts.len())));
+    let indptr = as_integers::<i64>(&value.getattr(intern!(py, "indptr"))?)?;
+    if indptr.len() != rows + 1 || cols > i32::MAX as usize {
+        let message = format!("{argument}: expected an indptr of length {} and at most 2^31 - 1 columns", rows + 1);
+        return Err(PyValueError::new_err(format!("{message}, got length {} and {cols} columns", indptr.len())));
     }
     Ok(Some(OwnedCsr {
-        starts,
-        columns: as_integers(&value.getattr(intern!(py, "indices"))?)?,
-        values: as_array(argument, &value.getattr(intern!(py, "data"))?)?,
+        indptr,
+        indices: as_integers(&value.getattr(intern!(py, "indices"))?)?,
+        data: as_array(argument, &value.getattr(intern!(py, "data"))?)?,
         cols,
     }))
 }
 
-/// An array of integers as one of another kind, which it need not be copied to be.
+/// `value` as a contiguous array of the integer type `I`, copied only if it is not one.
 fn as_integers<'py, I: Element>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArrayDyn<I>>> {
+    static ASCONTIGUOUSARRAY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let py = value.py();
-    let array =
-        py.import(intern!(py, "numpy"))?.call_method1(intern!(py, "ascontiguousarray"), (value, dtype::<I>(py)))?;
+    let array = ASCONTIGUOUSARRAY.import(py, "numpy", "ascontiguousarray")?.call1((value, dtype::<I>(py)))?;
     Ok(array.cast_into()?)
 }

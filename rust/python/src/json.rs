@@ -1,30 +1,30 @@
-//! The JSON in a model file: to Python's objects, and to the text that its checksum is of. Python's module `json` would do,
-//! but importing it takes longer than to load a model and ask it.
+//! The JSON in a model file: parsed to Python objects, and written in the form that the checksum covers. Importing
+//! Python's `json` would take longer than to load a model and predict one row.
 
 use std::io;
 
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::{PyDict, PyFloat, PyInt, PyList};
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::ser::{Formatter, Serializer};
 
-/// The value of a JSON text.
+/// Parses a JSON text.
 ///
 /// # Errors
-/// ValueError.
+/// ValueError if it is not valid JSON.
 pub fn parse(text: &str) -> PyResult<Value> {
     serde_json::from_str(text).map_err(|error| PyValueError::new_err(error.to_string()))
 }
 
-/// What a JSON text says, in dict, list, str, int, float, bool and None.
+/// Parse a JSON text to dict, list, str, int, float, bool and None.
 ///
 /// Raises
 /// ------
 /// ValueError
-///     If it is no JSON: NaN and Infinity are none, nor are halves of surrogate pairs.
+///     If the text is not valid JSON. NaN, Infinity and unpaired surrogates are not.
 #[pyfunction]
 pub fn parse_json<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyAny>> {
     to_python(py, &parse(text)?)
@@ -49,25 +49,26 @@ fn to_python<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<'py, PyAny>>
             }
             Ok(dict.into_any())
         }
-        // Of any size, as Python's numbers are.
+        // Python's integers have any number of digits, so the text is converted by Python.
         Value::Number(number) => {
             let text = number.to_string();
-            let kind = if text.contains(['.', 'e', 'E']) { "float" } else { "int" };
-            py.import("builtins")?.getattr(kind)?.call1((text,))
+            let is_float = text.contains(['.', 'e', 'E']);
+            let class = if is_float { py.get_type::<PyFloat>() } else { py.get_type::<PyInt>() };
+            class.call1((text,))
         }
     }
 }
 
-/// A JSON value as `json.dumps(value, sort_keys=True, separators=(",", ":"))` writes it, but for numbers, which are as they
-/// were written.
+/// The bytes of `json.dumps(value, sort_keys=True, separators=(",", ":"))`, except that numbers keep the text they were
+/// parsed from.
 pub fn canonical(value: &Value) -> Vec<u8> {
     let mut serializer = Serializer::with_formatter(Vec::new(), Ascii);
-    // Maps are sorted; writing to memory cannot fail.
-    value.serialize(&mut serializer).expect("a JSON value can be written");
+    // Maps of serde_json are sorted by key.
+    value.serialize(&mut serializer).expect("writing to memory does not fail");
     serializer.into_inner()
 }
 
-/// Compact, all that is not printable ASCII as `\uXXXX`, in halves of surrogate pairs where it takes two.
+/// Compact JSON in ASCII: other characters become `\uXXXX`, or a surrogate pair of two such escapes.
 struct Ascii;
 
 impl Formatter for Ascii {
@@ -76,8 +77,8 @@ impl Formatter for Ascii {
             match character {
                 ' '..='~' => writer.write_all(&[character as u8])?,
                 _ => {
-                    for half in character.encode_utf16(&mut [0; 2]) {
-                        write!(writer, "\\u{half:04x}")?;
+                    for unit in character.encode_utf16(&mut [0; 2]) {
+                        write!(writer, "\\u{unit:04x}")?;
                     }
                 }
             }

@@ -1,0 +1,82 @@
+//! Networks and optimizers of either precision. A `#[pyclass]` cannot be generic, so each class holds an enum.
+
+use numpy::Element;
+use pyo3::PyErr;
+use pyo3::exceptions::PyValueError;
+use tinyrs_core::{Dispatch, Network, Optimizer, OptimizerConfig};
+
+/// A network of either precision.
+#[derive(Clone)]
+pub enum AnyNetwork {
+    F32(Network<f32>),
+    F64(Network<f64>),
+}
+
+/// Evaluates `$body` with `$network` bound to the network of either precision.
+macro_rules! with_network {
+    ($any:expr, $network:ident => $body:expr) => {
+        match $any {
+            $crate::precision::AnyNetwork::F32($network) => $body,
+            $crate::precision::AnyNetwork::F64($network) => $body,
+        }
+    };
+}
+pub(crate) use with_network;
+
+/// An optimizer. Its first use decides its precision.
+#[derive(Clone)]
+pub enum AnyOptimizer {
+    /// Not used yet.
+    New(OptimizerConfig),
+    F32(Optimizer<f32>),
+    F64(Optimizer<f64>),
+    /// A call of `fit` has taken the state and will put it back.
+    InUse(OptimizerConfig),
+}
+
+impl AnyOptimizer {
+    /// "f32" or "f64" if it has been used, "new" if not.
+    pub fn precision(&self) -> &'static str {
+        match self {
+            AnyOptimizer::F32(_) => "f32",
+            AnyOptimizer::F64(_) => "f64",
+            AnyOptimizer::New(_) | AnyOptimizer::InUse(_) => "new",
+        }
+    }
+}
+
+/// A type that networks and optimizers exist for: conversion to and from the enums above.
+pub trait Precision: Dispatch + Element {
+    /// The optimizer in `any`, or `any` itself if it is not of this precision.
+    fn optimizer_from(any: AnyOptimizer) -> Result<Optimizer<Self>, AnyOptimizer>;
+    fn any_optimizer(optimizer: Optimizer<Self>) -> AnyOptimizer;
+    /// The network in `any`, if it is of this precision.
+    fn network_in(any: &AnyNetwork) -> Option<&Network<Self>>;
+    fn any_network(network: Network<Self>) -> AnyNetwork;
+}
+
+macro_rules! precision {
+    ($t:ty, $variant:ident) => {
+        impl Precision for $t {
+            fn optimizer_from(any: AnyOptimizer) -> Result<Optimizer<Self>, AnyOptimizer> {
+                if let AnyOptimizer::$variant(optimizer) = any { Ok(optimizer) } else { Err(any) }
+            }
+            fn any_optimizer(optimizer: Optimizer<Self>) -> AnyOptimizer {
+                AnyOptimizer::$variant(optimizer)
+            }
+            fn network_in(any: &AnyNetwork) -> Option<&Network<Self>> {
+                if let AnyNetwork::$variant(network) = any { Some(network) } else { None }
+            }
+            fn any_network(network: Network<Self>) -> AnyNetwork {
+                AnyNetwork::$variant(network)
+            }
+        }
+    };
+}
+precision!(f32, F32);
+precision!(f64, F64);
+
+/// The error for a `precision` that is neither "f32" nor "f64".
+pub fn unknown_precision(got: &str) -> PyErr {
+    PyValueError::new_err(format!("precision: expected \"f32\" or \"f64\", got {got:?}"))
+}
