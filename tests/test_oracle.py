@@ -1,4 +1,4 @@
-"""The oracle against loops of plain Python, and at the edges of what floating point can hold."""
+"""The oracle's forward pass, compared with loops in plain Python, and with extreme numbers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def slow_activation(name: str, z: float) -> float:
 def slow_forward(
     x: list[float], layers: list[Layer], activation: str, output: str, scale: float
 ) -> list[float]:
-    """The network once more, one number at a time."""
+    """The forward pass for one sample, one number at a time."""
     for number, (weight, bias) in enumerate(layers):
         z = []
         for row, b in zip(weight.tolist(), bias.tolist(), strict=True):
@@ -62,7 +62,7 @@ def slow_forward(
 @both_dtypes
 @pytest.mark.parametrize("activation", oracle.ACTIVATIONS)
 @pytest.mark.parametrize("output", oracle.OUTPUT_ACTIVATIONS)
-def test_forward_does_what_loops_do(dtype: np.dtype[np.floating], activation: str, output: str) -> None:
+def test_forward_matches_plain_loops(dtype: np.dtype[np.floating], activation: str, output: str) -> None:
     for sizes in ([1, 1], [7, 1, 5], [1, 13, 2], [17, 31, 29, 3]):
         layers = random_layers(sizes, dtype)
         X = np.random.default_rng(1).normal(size=(5, sizes[0])).astype(dtype)
@@ -74,22 +74,22 @@ def test_forward_does_what_loops_do(dtype: np.dtype[np.floating], activation: st
             alone = oracle.forward(
                 x, layers, activation=activation, output_activation=output, activation_scale=1.5
             )
-            # At most 31 terms a sum, and three layers that magnify an error about tenfold each.
-            # What should be nothing, z * sigmoid(-z) for a large z, ends at z / (the largest number).
+            # Sums have at most 31 terms, and each of three layers magnifies an error about tenfold. For a
+            # large z, z * sigmoid(-z) should underflow to 0, but is about z / (largest number).
             allowed = 300 * (np.finfo(dtype).eps * np.abs(expected).max() + np.finfo(dtype).tiny)
             assert np.abs(y - expected).max() <= allowed
             assert np.abs(alone - expected).max() <= allowed
 
 
 @both_dtypes
-def test_layers_may_come_one_at_a_time(dtype: np.dtype[np.floating]) -> None:
+def test_layers_may_be_an_iterator(dtype: np.dtype[np.floating]) -> None:
     layers = random_layers([3, 4, 2], dtype)
     x = np.ones(3, dtype)
     assert (oracle.forward(x, iter(layers)) == oracle.forward(x, layers)).all()
 
 
 @both_dtypes
-def test_exp_of_the_upper_bound_is_finite_and_not_far_from_the_largest_number(
+def test_exp_of_the_upper_bound_is_finite_and_close_to_the_largest_number(
     dtype: np.dtype[np.floating],
 ) -> None:
     largest = np.finfo(dtype).max
@@ -113,7 +113,7 @@ def test_squares_of_clipped_numbers_are_finite(dtype: np.dtype[np.floating]) -> 
 
 
 @both_dtypes
-def test_sigmoid_never_overflows_on_its_way(dtype: np.dtype[np.floating]) -> None:
+def test_sigmoid_never_overflows(dtype: np.dtype[np.floating]) -> None:
     largest = float(np.finfo(dtype).max)
     z = np.array([-largest, -1000, -88.8, 0, 88.8, 1000, largest], dtype)
     with np.errstate(over="raise", invalid="raise", divide="raise"):
@@ -125,14 +125,14 @@ def test_sigmoid_never_overflows_on_its_way(dtype: np.dtype[np.floating]) -> Non
 
 
 def extreme(shape: tuple[int, ...], dtype: np.dtype[np.floating]) -> st.SearchStrategy[Array]:
-    """Any finite numbers, the largest and smallest among them."""
+    """Arrays of any finite numbers, including the largest and the smallest."""
     finite = hnp.from_dtype(dtype, allow_nan=False, allow_infinity=False)
     return hnp.arrays(dtype, shape, elements=finite)
 
 
 @given(data=st.data())
 @settings(max_examples=200, deadline=None)
-def test_finite_in_finite_out(data: st.DataObject) -> None:
+def test_finite_inputs_give_finite_outputs(data: st.DataObject) -> None:
     dtype: np.dtype[np.floating] = data.draw(st.sampled_from(DTYPES))
     outputs, inputs = data.draw(st.sampled_from(SHAPES))
     layers = [
@@ -152,7 +152,7 @@ def test_finite_in_finite_out(data: st.DataObject) -> None:
 
 @given(data=st.data())
 @settings(max_examples=200, deadline=None)
-def test_a_sum_is_the_exact_one_rounded_and_clipped(data: st.DataObject) -> None:
+def test_dense_forward_is_the_exact_sum_rounded_and_clipped(data: st.DataObject) -> None:
     dtype: np.dtype[np.floating] = data.draw(st.sampled_from(DTYPES))
     w, x = data.draw(extreme((5,), dtype)), data.draw(extreme((5,), dtype))
     b = data.draw(extreme((1,), dtype))
@@ -163,7 +163,7 @@ def test_a_sum_is_the_exact_one_rounded_and_clipped(data: st.DataObject) -> None
     ]
     largest = Fraction(float(np.finfo(dtype).max))
     exact = min(max(sum(products), -largest), largest)
-    # Six terms, each rounded a few times; and what underflows.
+    # Six terms, each rounded a few times, and underflow.
     slack = 20 * Fraction(float(np.finfo(dtype).eps)) * sum(map(abs, products)) + Fraction(
         float(np.finfo(dtype).tiny)
     )
@@ -171,14 +171,14 @@ def test_a_sum_is_the_exact_one_rounded_and_clipped(data: st.DataObject) -> None
 
 
 @both_dtypes
-def test_sums_that_overflow_on_the_way_but_not_at_the_end(dtype: np.dtype[np.floating]) -> None:
+def test_sums_with_overflowing_partial_sums(dtype: np.dtype[np.floating]) -> None:
     big = float(np.finfo(dtype).max) / 2
     weight = np.array([[8, 8, -8, -8], [8, 8, 8, 8], [-8, -8, -8, -8], [1, 0, 0, 0]], dtype)
     x = np.full((2, 4), big, dtype)
     with np.errstate(over="ignore", invalid="ignore"):
         z = oracle.dense_forward(x, weight, np.array([3, 0, 0, 0], dtype))
     largest = np.finfo(dtype).max
-    # The 3 is lost in exact arithmetic's rounding to nothing but the scale of what cancelled.
+    # The bias 3 may be lost to the rounding of the large terms that cancel.
     assert np.abs(z[:, 0]).max() <= 3
     assert (z[:, 1] == largest).all()
     assert (z[:, 2] == -largest).all()
@@ -186,7 +186,7 @@ def test_sums_that_overflow_on_the_way_but_not_at_the_end(dtype: np.dtype[np.flo
 
 
 @both_dtypes
-def test_softmax_is_a_distribution_also_for_the_largest_numbers(dtype: np.dtype[np.floating]) -> None:
+def test_softmax_of_the_largest_numbers_is_a_distribution(dtype: np.dtype[np.floating]) -> None:
     largest = np.finfo(dtype).max
     x = np.array([[-largest, largest], [largest, largest], [0, 1]], dtype)
     identity = (np.eye(2, dtype=dtype), np.zeros(2, dtype))
@@ -196,7 +196,7 @@ def test_softmax_is_a_distribution_also_for_the_largest_numbers(dtype: np.dtype[
     assert np.allclose(y.sum(axis=1), 1, rtol=0, atol=4 * float(np.finfo(dtype).eps))
 
 
-def test_unknown_names_and_no_layers_are_refused() -> None:
+def test_unknown_names_and_missing_layers_raise() -> None:
     layers = random_layers([2, 2, 2], np.dtype(np.float32))
     x = np.zeros(2, np.float32)
     with pytest.raises(ValueError, match=r"activation: expected one of sigmoid, .* got 'swish'"):
@@ -205,13 +205,13 @@ def test_unknown_names_and_no_layers_are_refused() -> None:
         oracle.forward(x, layers, output_activation="gelu")
     with pytest.raises(ValueError, match="activation: expected a name for each hidden layer, got only 0"):
         oracle.forward(x, layers, activation=[])
-    with pytest.raises(ValueError, match="activation: expected 1 names, one a hidden layer, got 2"):
+    with pytest.raises(ValueError, match="activation: expected 1 names, one per hidden layer, got 2"):
         oracle.forward(x, layers, activation=["tanh", "relu"])
     with pytest.raises(ValueError, match="layers: expected at least one"):
         oracle.forward(x, [])
 
 
-def test_each_hidden_layer_may_have_its_own_activation_and_same_is_the_last() -> None:
+def test_one_activation_per_hidden_layer_and_the_output_activation_same() -> None:
     (W0, b0), (W1, b1), (W2, b2) = layers = random_layers([3, 4, 5, 2], np.dtype(np.float64))
     x = np.random.default_rng(1).normal(size=(6, 3))
     hidden = np.maximum(np.tanh(x @ W0.T + b0) @ W1.T + b1, 0)

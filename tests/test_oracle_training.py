@@ -1,4 +1,4 @@
-"""How the oracle learns: its gradients against central differences, its steps against sums done by hand."""
+"""The oracle's training: gradients against central differences, updates against scalar formulas."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def random_masks(p: float = 0.3) -> list[Array]:
 
 
 def differences(f: Callable[[], float], parameter: Array, h: float = 1e-5) -> Array:
-    """df / dparameter by central differences, one number of it at a time."""
+    """df / dparameter by central differences, one element at a time."""
     gradient = np.empty_like(parameter)
     for index in np.ndindex(parameter.shape):
         value = parameter[index]
@@ -57,7 +57,7 @@ def differences(f: Callable[[], float], parameter: Array, h: float = 1e-5) -> Ar
 
 
 def check_gradient(gradient: Array, expected: Array) -> None:
-    """Central differences are off by h^2 times a third derivative, and by eps / h: 1e-10 each, about."""
+    """The errors of central differences, h^2 times a third derivative and eps / h, are about 1e-10 each."""
     assert gradient.shape == expected.shape
     assert np.abs(gradient - expected).max() <= 1e-7 * np.abs(expected).max()
 
@@ -66,7 +66,7 @@ def check_gradient(gradient: Array, expected: Array) -> None:
 
 
 @pytest.mark.parametrize(("loss", "output", "activation"), COMBINATIONS)
-def test_gradients_are_what_differences_say(loss: str, output: str, activation: str) -> None:
+def test_gradients_match_central_differences(loss: str, output: str, activation: str) -> None:
     layers = random_layers(SIZES)
     x = np.random.default_rng(1).normal(size=(BATCH, SIZES[0]))
     smoothing = 0.0 if loss == "squared_error" else 0.1
@@ -100,7 +100,7 @@ def test_gradients_are_what_differences_say(loss: str, output: str, activation: 
 
 @pytest.mark.parametrize("activation", oracle.ACTIVATIONS)
 @pytest.mark.parametrize("output", oracle.OUTPUT_ACTIVATIONS)
-def test_backward_is_what_differences_say(output: str, activation: str) -> None:
+def test_backward_matches_central_differences(output: str, activation: str) -> None:
     layers, rng = random_layers(SIZES), np.random.default_rng(1)
     x, d = rng.normal(size=(BATCH, SIZES[0])), rng.normal(size=(BATCH, SIZES[-1]))
     options: dict[str, Any] = {
@@ -119,7 +119,7 @@ def test_backward_is_what_differences_say(output: str, activation: str) -> None:
             check_gradient(gradient, differences(f, parameter))
 
 
-def test_the_checker_rejects_one_wrong_sign_and_zeros() -> None:
+def test_check_gradient_rejects_a_wrong_sign_and_zeros() -> None:
     expected = np.random.default_rng(0).normal(size=(5, 4))
     check_gradient(expected.copy(), expected)
     smallest = np.unravel_index(np.abs(expected).argmin(), expected.shape)
@@ -132,7 +132,7 @@ def test_the_checker_rejects_one_wrong_sign_and_zeros() -> None:
 
 @pytest.mark.parametrize("activation", oracle.ACTIVATIONS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_derivatives_are_finite_and_at_zero_as_agreed(activation: str, dtype: type[np.floating]) -> None:
+def test_derivatives_are_finite_and_at_zero_the_left_ones(activation: str, dtype: type[np.floating]) -> None:
     largest = float(np.finfo(dtype).max)
     z = np.array([-largest, -1e5, 0, 1e5, largest], dtype)
     with np.errstate(over="ignore"):
@@ -149,14 +149,14 @@ def test_derivatives_are_finite_and_at_zero_as_agreed(activation: str, dtype: ty
 
 
 def small_loss(z: list[list[float]], y: npt.ArrayLike, **options: Any) -> float:
-    """The loss of a network whose outputs are z."""
+    """The loss of a network with the outputs z."""
     x = np.array(z)
     layer = (np.eye(x.shape[1]), np.zeros(x.shape[1]))
     options = {"output_activation": "identity", **options}
     return oracle.loss_and_gradients(x, y, [layer], activation="tanh", **options)[0]
 
 
-def test_losses_are_what_their_formulas_say() -> None:
+def test_losses_match_their_formulas() -> None:
     z = [[1.0, -2.0, 0.5], [0.0, 3.0, -1.0]]
     logs = [[v - math.log(sum(map(math.exp, row))) for v in row] for row in z]
     labels = (-logs[0][2] - logs[1][0]) / 2
@@ -203,14 +203,14 @@ def test_losses_of_the_largest_numbers_are_finite(loss: str, output: str, dtype:
     assert np.isfinite(db).all()
 
 
-def test_weights_as_they_are_are_not_scaled() -> None:
+def test_scaled_weights_are_not_scaled_again() -> None:
     z, y = [[0.0], [0.0]], [1, 2]
     weighted: dict[str, Any] = {"loss": "squared_error", "sample_weight": [6, 2]}
     assert small_loss(z, y, **weighted) == (6 * 1 + 2 * 4) / 8
-    assert small_loss(z, y, weights_as_they_are=True, **weighted) == (6 * 1 + 2 * 4) / 2
+    assert small_loss(z, y, weights_are_scaled=True, **weighted) == (6 * 1 + 2 * 4) / 2
 
 
-def test_what_does_not_go_together_is_refused() -> None:
+def test_invalid_arguments_raise() -> None:
     z, y = [[0.0, 1.0]], [[0, 1]]
     with pytest.raises(ValueError, match=r"loss: expected one of cross_entropy, .* got 'hinge'"):
         small_loss(z, y, loss="hinge")
@@ -252,12 +252,12 @@ def slow_key(seed: int, *words: int) -> int:
     return h
 
 
-def test_mix_and_key_are_what_python_says() -> None:
+def test_mix_and_key_match_python_integers() -> None:
     numbers = [0, 1, 2, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF]
     mixed = oracle.mix(np.array(numbers, np.uint32))
     assert mixed.dtype == np.uint32
     assert mixed.tolist() == [slow_mix(n) for n in numbers]
-    # Golden: what slow_mix(1) gives, lest both change together.
+    # A fixed value, in case both functions change together.
     assert mixed[1] == slow_mix(1) == 0x688990C0
     for seed in (0, 42, 2**32, 2**64 - 1):
         assert oracle.key(seed, 1, 2**32 - 1).tolist() == [slow_key(seed, 1, 2**32 - 1)]
@@ -265,7 +265,7 @@ def test_mix_and_key_are_what_python_says() -> None:
         assert oracle.key(seed, 1, 7, rows).tolist() == [slow_key(seed, 1, 7, r) for r in range(3)]
 
 
-def test_each_epoch_has_an_order_of_its_own() -> None:
+def test_each_epoch_has_another_order() -> None:
     orders = [oracle.shuffled(1000, seed, epoch) for seed in (0, 2**40) for epoch in range(3)]
     for order in orders:
         assert sorted(order.tolist()) == list(range(1000))
@@ -274,7 +274,7 @@ def test_each_epoch_has_an_order_of_its_own() -> None:
     assert orders[-1].tolist() == sorted(range(1000), key=hashes.__getitem__)
 
 
-def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
+def test_dropout_masks_have_the_right_share_of_zeros_and_mean_1() -> None:
     batch, widths = 200, [300, 500]
     for p in (0.1, 0.5, 0.8):
         masks = oracle.dropout_masks(batch, widths, p, 5, 3, np.dtype(np.float32))
@@ -327,7 +327,7 @@ def test_schedules_are_all_tested_and_stay_between_0_and_1() -> None:
 
 
 def slow_steps(name: str, w: float, gradients: list[float], rate: float, decay: float, **how: Any) -> float:
-    """One parameter, after a step for each gradient."""
+    """One parameter after an update for each gradient."""
     m = v = 0.0
     for t, g in enumerate(gradients, 1):
         if name == "adamw":
@@ -356,7 +356,7 @@ def slow_steps(name: str, w: float, gradients: list[float], rate: float, decay: 
     ],
 )
 @pytest.mark.parametrize("clip_norm", [None, 0.5, 100.0])
-def test_two_steps_are_what_scalars_say(name: str, how: dict[str, Any], clip_norm: float | None) -> None:
+def test_two_updates_match_scalar_formulas(name: str, how: dict[str, Any], clip_norm: float | None) -> None:
     layers = random_layers([2, 3, 1])
     before = [(W.copy(), b.copy()) for W, b in layers]
     gradients = [random_layers([2, 3, 1], seed=seed) for seed in (1, 2)]
@@ -403,7 +403,7 @@ def test_moments_never_become_denormal(name: str) -> None:
 
 
 def blobs(n: int = 90) -> tuple[Array, npt.NDArray[np.int64]]:
-    """Three classes in the plane, well apart."""
+    """Three well-separated classes in the plane."""
     y = np.arange(n) % 3
     centres = np.array([[0.0, 2.0], [2.0, -1.0], [-2.0, -1.0]])
     return centres[y] + 0.3 * np.random.default_rng(0).normal(size=(n, 2)), y
@@ -432,7 +432,7 @@ def fit_blobs(layers: list[Layer], **options: Any) -> list[float]:
         ("adamw", {"schedule": "warmup_cosine", "label_smoothing": 0.05, "clip_norm": 1.0}),
     ],
 )
-def test_fit_learns_what_can_be_told_apart(dtype: npt.DTypeLike, name: str, options: dict[str, Any]) -> None:
+def test_fit_learns_separable_classes(dtype: npt.DTypeLike, name: str, options: dict[str, Any]) -> None:
     layers = random_layers([2, 16, 3], dtype)
     losses = fit_blobs(layers, optimizer=oracle.Optimizer(name), seed=7, **options)
     x, y = blobs()
@@ -443,8 +443,8 @@ def test_fit_learns_what_can_be_told_apart(dtype: npt.DTypeLike, name: str, opti
     assert losses[-1] < 0.5 * losses[0]
 
 
-def test_fit_is_these_steps_one_by_one() -> None:
-    """Two epochs of 90 samples in batches of 40, written out: order, weights, masks, rates."""
+def test_fit_matches_a_loop_over_its_steps() -> None:
+    """Two epochs of 90 samples in batches of 40, with order, weights, masks and rates written out."""
     x, y = blobs()
     weights = np.random.default_rng(1).uniform(0.1, 5, len(x))
     common: dict[str, Any] = {"loss": "cross_entropy", "activation": "tanh", "output_activation": "softmax"}
@@ -483,7 +483,7 @@ def test_fit_is_these_steps_one_by_one() -> None:
             sample_weight=w,
             masks=oracle.dropout_masks(len(rows), [8, 5], p, 9, step, np.dtype(np.float64)),
         )
-        # Scaled to mean 1 in the batch; what is wanted is mean 1 over all samples.
+        # loss_and_gradients scaled the weights to mean 1 over the batch; fit scales over all samples.
         gradients = [(w.mean() * dW, w.mean() * db) for dW, db in gradients]
         totals[epoch] += value * w.sum()
         optimizer.update(
@@ -499,7 +499,7 @@ def test_fit_is_these_steps_one_by_one() -> None:
             assert np.abs(parameter - expected).max() <= 1e-10 * np.abs(expected).max()
 
 
-def test_without_shuffling_batches_come_as_they_stand_and_zero_weights_change_nothing() -> None:
+def test_without_shuffling_batches_are_in_order_and_zero_weights_have_no_effect() -> None:
     x, y = blobs()
     in_order, doubled = random_layers([2, 4, 3]), random_layers([2, 4, 3])
     options: dict[str, Any] = {
@@ -512,7 +512,7 @@ def test_without_shuffling_batches_come_as_they_stand_and_zero_weights_change_no
         "batch_size": 10,
     }
     first = oracle.fit(x[:30], y[:30], in_order, optimizer=oracle.Optimizer("sgd", momentum=0.0), **options)
-    # The last 60 have no weight; scaled to mean 1, that of the others is 3.
+    # The last 60 samples have weight 0, so those of the others are 3 after scaling to mean 1.
     options["learning_rate"] = 0.1 / 3
     second = oracle.fit(
         x,

@@ -1,27 +1,31 @@
-"""The network in plain NumPy: what tinyrs computes, and how it learns, written to be read.
+"""The network in plain NumPy: the readable specification of what tinyrs computes and how it learns.
 
-A layer is a pair (W, b): weights W of shape (outputs, inputs) and biases b of shape (outputs,). With
-one sample x of shape (inputs,), or a batch of them of shape (batch, inputs), a network is
+A layer is a pair (W, b): weights W of shape (outputs, inputs) and biases b of shape (outputs,). For one
+sample x of shape (inputs,), or a batch of shape (batch, inputs), the forward pass is
 
     z = W x + b                       dense_forward, for each layer
     x = activation(z) * scale         activate, between layers
-    y = output_activation(z)          output_activate, at the end
+    y = output_activation(z)          output_activate, after the last layer
 
-and learning is to go back along the same way with d, the gradient of a loss, in steps downhill:
+The backward pass goes through the layers in reverse order. It turns d, the gradient of a loss with respect to
+a layer's output, into the gradients of the layer's weights, its biases and its input:
 
-    dz = d * derivative(z)            output_backward at the end, derivative between layers
-    dW = sum of dz x, db = sum of dz  layers_backward, over the samples of a batch
-    d = W^T dz                        and on to the layer before
-    W -= rate * step(dW)              Optimizer.update, for each batch of `fit`
+    dz = d * derivative(z)            output_backward for the last layer, derivative for the others
+    dW = sum of dz x, db = sum of dz  layers_backward, summed over the samples of a batch
+    d = W^T dz                        the gradient with respect to the output of the layer before
 
-All of it is computed in the dtype of the parameters, float32 or float64. `forward` gives finite numbers
-for finite numbers: what would overflow stops at the largest finite number of the dtype. So do losses, but
-not gradients: one that overflows is infinite or NaN. That inputs and parameters are finite is not checked
-here; the Rust core refuses anything else.
+Training takes a step against the gradients for each batch:
 
-This file is the reference of the tests and the `numpy` engine of the benchmark. So it is plain, but
-not slow: each line is what one would write in NumPy anyway. NumPy warns when something overflows;
-`forward`, and what it takes to learn, say that it need not.
+    W -= learning_rate * step(dW)     Optimizer.update, called by fit
+
+Everything is computed in the dtype of the parameters, float32 or float64. Finite inputs give finite outputs:
+`forward` and the losses clip what would overflow to the largest finite number of the dtype. Gradients are not
+clipped; an overflow makes them infinite or NaN. The oracle does not check that inputs and parameters are
+finite; the Rust core does, and raises an error if they are not.
+
+The tests compare the Rust core with this file, and the benchmark runs it as its engine `numpy`. It is
+therefore plain, but not slow: each line is what a NumPy user would write. The functions that may overflow on
+purpose suppress NumPy's warnings about it.
 """
 
 from __future__ import annotations
@@ -33,14 +37,14 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.floating]
-Words = npt.NDArray[np.uint32]
-Layer = tuple[Array, Array]  # (W, b), and likewise their gradients (dW, db)
-Masks = Sequence[Array] | None  # for each hidden layer (batch, width), to multiply its values with (dropout)
-Names = str | Sequence[str]  # one activation for all hidden layers, or one for each
+Words = npt.NDArray[np.uint32]  # 32-bit integers for hashing
+Layer = tuple[Array, Array]  # (W, b), or the gradients (dW, db)
+Masks = Sequence[Array] | None  # dropout: factors (batch, width) for the values of each hidden layer
+Activations = str | Sequence[str]  # one name for all hidden layers, or one name for each
 
 ACTIVATIONS = ("sigmoid", "tanh", "relu", "leaky_relu", "selu", "gelu", "silu", "identity")
 OUTPUT_ACTIVATIONS = ("identity", "same", "softmax", "sigmoid")
-# Each loss, and the output activations that it goes with.
+# Each loss, and the output activations that it can be combined with.
 LOSSES = {
     "cross_entropy": ("softmax", "identity"),
     "binary_cross_entropy": ("sigmoid", "identity"),
@@ -54,19 +58,19 @@ SELU_SCALE, SELU_ALPHA = 1.0507009873554804934, 1.6732632423543772848
 GELU_SCALE, GELU_CUBIC = float(np.sqrt(2 / np.pi)), 0.044715
 
 
-def unknown(argument: str, names: Iterable[str], got: object) -> ValueError:
-    """The error for a name that is not one of `names`."""
+def unknown_name(argument: str, names: Iterable[str], got: object) -> ValueError:
+    """The error for an argument that is not one of `names`."""
     return ValueError(f"{argument}: expected one of {', '.join(names)}, got {got!r}")
 
 
-# The stabilizer: bounds for values that are about to be exponentiated or squared.
+# The stabilizer: bounds that keep exp(x) and x * x finite.
 
 
 @cache
 def exp_bounds(dtype: np.dtype[np.floating], epsilon_exp: float = 4e-6) -> tuple[np.floating, np.floating]:
-    """[min + epsilon_exp, ln(max) - epsilon_exp], min and max being the extreme numbers of `dtype`.
+    """The interval [min + epsilon_exp, ln(max) - epsilon_exp], with the finite limits min and max of `dtype`.
 
-    The upper bound is rounded down: the float32 next to ln(max) is above it, and its exp infinite.
+    The upper bound is rounded down: the float32 nearest to ln(max) is above ln(max), and its exp infinite.
     """
     low, high = np.finfo(dtype).min + epsilon_exp, float(np.log(float(np.finfo(dtype).max))) - epsilon_exp
     return dtype.type(low), round_down(high, dtype)
@@ -74,27 +78,27 @@ def exp_bounds(dtype: np.dtype[np.floating], epsilon_exp: float = 4e-6) -> tuple
 
 @cache
 def square_bound(dtype: np.dtype[np.floating], epsilon_square: float = 4e-6) -> np.floating:
-    """sqrt(max) - epsilon_square, where max is the largest finite number of `dtype`; rounded down."""
+    """sqrt(max) - epsilon_square, rounded down, with the largest finite number max of `dtype`."""
     return round_down(float(np.sqrt(float(np.finfo(dtype).max))) - epsilon_square, dtype)
 
 
 def round_down(value: float, dtype: np.dtype[np.floating]) -> np.floating:
-    """The largest number of `dtype` that is not above `value`."""
+    """The largest number of `dtype` that is at most `value`."""
     rounded = dtype.type(value)
     return np.nextafter(rounded, dtype.type(-np.inf)) if float(rounded) > value else rounded
 
 
 def clip_for_square(x: Array, epsilon_square: float = 4e-6) -> Array:
-    """x, brought within +-square_bound so that x * x is finite; any shape."""
+    """x, of any shape, clipped to [-square_bound, square_bound], so that x * x is finite."""
     bound = square_bound(x.dtype, epsilon_square)
     return np.minimum(np.maximum(x, -bound), bound)
 
 
-# Activations: each takes an array of any shape and gives one of the same shape.
+# Activations. Each takes an array of any shape and returns one of the same shape.
 
 
 def sigmoid(z: Array, epsilon_exp: float = 4e-6) -> Array:
-    """1 / (1 + exp(clip(-z))), clipped to exp_bounds."""
+    """1 / (1 + exp(-z)), with -z clipped to exp_bounds."""
     low, high = exp_bounds(z.dtype, epsilon_exp)
     return 1 / (1 + np.exp(np.minimum(np.maximum(-z, low), high)))
 
@@ -110,25 +114,28 @@ def relu(z: Array) -> Array:
 
 
 def leaky_relu(z: Array) -> Array:
-    """z where z > 0, else 0.01 z (Maas et al., "Rectifier nonlinearities improve ...", 2013)"""
+    """z if z > 0, else 0.01 z (Maas et al., "Rectifier nonlinearities improve ...", 2013)"""
     below: Array = LEAKY_RELU_SLOPE * z
     return np.maximum(z, below)
 
 
 def selu(z: Array) -> Array:
-    """L z where z > 0, else L A (exp(z) - 1) (Klambauer et al., "Self-normalizing neural networks", 2017)"""
+    """L z if z > 0, else L A (exp(z) - 1) (Klambauer et al., "Self-normalizing neural networks", 2017)
+
+    L is SELU_SCALE and A is SELU_ALPHA.
+    """
     below = SELU_SCALE * SELU_ALPHA * np.expm1(np.minimum(z, 0))
     return saturate(np.where(z > 0, SELU_SCALE * z, below), z.dtype)
 
 
 def gelu_gate(z: Array, epsilon_exp: float = 4e-6) -> Array:
-    """sigmoid(2 u) for u = sqrt(2 / pi) (z + 0.044715 z^3), which is (1 + tanh(u)) / 2."""
+    """(1 + tanh(u)) / 2 = sigmoid(2 u), with u = sqrt(2 / pi) (z + 0.044715 z^3)."""
     square = np.square(clip_for_square(z))
     return sigmoid(2 * GELU_SCALE * z * (1 + GELU_CUBIC * square), epsilon_exp)
 
 
 def gelu(z: Array, epsilon_exp: float = 4e-6) -> Array:
-    """z (1 + tanh(u)) / 2, u as in gelu_gate (Hendrycks and Gimpel, "Gaussian error linear units", 2016)"""
+    """z (1 + tanh(u)) / 2, with u as in gelu_gate (Hendrycks, Gimpel, "Gaussian error linear units", 2016)"""
     return z * gelu_gate(z, epsilon_exp)
 
 
@@ -140,8 +147,8 @@ def silu(z: Array, epsilon_exp: float = 4e-6) -> Array:
 def softmax(z: Array) -> Array:
     """exp(z_i) / sum_j exp(z_j) along the last axis.
 
-    Taking the largest z from all of them changes nothing in the quotient, and leaves nothing that
-    could overflow but the difference itself: to -infinity, whose exp is the right answer, 0.
+    Subtracting the largest z from all z does not change the quotient, and no exponential can overflow after
+    it. The difference itself may overflow to -infinity, whose exp is 0, the correct result.
     """
     e: Array = np.exp(z - z.max(axis=-1, keepdims=True))
     total: Array = e.sum(axis=-1, keepdims=True)
@@ -149,9 +156,9 @@ def softmax(z: Array) -> Array:
 
 
 def activate(z: Array, activation: str, scale: float = 1.0, epsilon_exp: float = 4e-6) -> Array:
-    """activation(z) * scale, saturating at the largest finite number.
+    """activation(z) * scale, clipped to finite numbers.
 
-    Raises ValueError for a name that is not in ACTIVATIONS.
+    Raises ValueError if the name is not in ACTIVATIONS.
     """
     if activation == "sigmoid":
         value = sigmoid(z, epsilon_exp)
@@ -170,16 +177,16 @@ def activate(z: Array, activation: str, scale: float = 1.0, epsilon_exp: float =
     elif activation == "identity":
         value = z
     else:
-        raise unknown("activation", ACTIVATIONS, activation)
+        raise unknown_name("activation", ACTIVATIONS, activation)
     if scale == 1:
         return value
     return saturate(value * value.dtype.type(scale), value.dtype)
 
 
 def derivative(z: Array, activation: str, scale: float = 1.0, epsilon_exp: float = 4e-6) -> Array:
-    """d(activation(z) * scale) / dz; at a kink, z = 0, the derivative on its left.
+    """d(activation(z) * scale) / dz. At z = 0, where relu and others have a kink, the left derivative.
 
-    Raises ValueError for a name that is not in ACTIVATIONS.
+    Raises ValueError if the name is not in ACTIVATIONS.
     """
     if activation == "sigmoid":
         y = sigmoid(z, epsilon_exp)
@@ -203,7 +210,7 @@ def derivative(z: Array, activation: str, scale: float = 1.0, epsilon_exp: float
     elif activation == "identity":
         value = np.ones_like(z)
     else:
-        raise unknown("activation", ACTIVATIONS, activation)
+        raise unknown_name("activation", ACTIVATIONS, activation)
     scaled: Array = value * value.dtype.type(scale)
     return scaled
 
@@ -211,9 +218,9 @@ def derivative(z: Array, activation: str, scale: float = 1.0, epsilon_exp: float
 def output_activate(
     z: Array, output_activation: str, activation: str, scale: float = 1.0, epsilon_exp: float = 4e-6
 ) -> Array:
-    """What the network answers for the z of its last layer, (outputs,) or (batch, outputs).
+    """The output of the network for the z of its last layer, both (outputs,) or (batch, outputs).
 
-    `activation` and `scale` are those of the last hidden layer, for "same".
+    `activation` and `scale` are those of the last hidden layer; only the output activation "same" uses them.
     """
     if output_activation == "identity":
         return z
@@ -223,13 +230,13 @@ def output_activate(
         return softmax(z)
     if output_activation == "sigmoid":
         return sigmoid(z, epsilon_exp)
-    raise unknown("output_activation", OUTPUT_ACTIVATIONS, output_activation)
+    raise unknown_name("output_activation", OUTPUT_ACTIVATIONS, output_activation)
 
 
 def output_backward(
     z: Array, d: Array, output_activation: str, activation: str, scale: float = 1.0, epsilon_exp: float = 4e-6
 ) -> Array:
-    """dLoss/dz for d = dLoss/dOutput, both (batch, outputs); the other way round of output_activate."""
+    """dLoss/dz for d = dLoss/dOutput, both (batch, outputs): the backward pass of output_activate."""
     if output_activation == "identity":
         return d
     if output_activation == "same":
@@ -240,7 +247,7 @@ def output_backward(
         return p * (d - mean)
     if output_activation == "sigmoid":
         return d * derivative(z, "sigmoid", epsilon_exp=epsilon_exp)
-    raise unknown("output_activation", OUTPUT_ACTIVATIONS, output_activation)
+    raise unknown_name("output_activation", OUTPUT_ACTIVATIONS, output_activation)
 
 
 # Layers.
@@ -249,22 +256,22 @@ def output_backward(
 def dense_forward(x: Array, weight: Array, bias: Array) -> Array:
     """z = W x + b: x (inputs,), W (outputs, inputs), b (outputs,) -> z (outputs,).
 
-    Or x (batch, inputs) -> z (batch, outputs). By definition z is the exact sum, rounded, and clipped
-    to the finite numbers of the dtype. The plain product is that, within rounding, unless something
-    overflowed on the way to the sum; only then is the element computed again.
+    For a batch, x (batch, inputs) -> z (batch, outputs). By definition, each z is the exact sum, rounded and
+    clipped to the finite numbers of the dtype. NumPy's product is equal to it up to rounding, unless a
+    product or partial sum overflowed; such elements are computed again.
     """
     z = x @ weight.T + bias
     if not np.isfinite(z).all():
-        for *sample, j in np.argwhere(~np.isfinite(z)):  # z[j], or z[sample, j] in a batch
+        for *sample, j in np.argwhere(~np.isfinite(z)):  # the index is (j,), or (sample, j) in a batch
             z[(*sample, j)] = saturating_dot(weight[j], x[tuple(sample)], bias[j])
     return z
 
 
 def saturating_dot(w: Array, x: Array, b: np.floating) -> np.floating:
-    """w . x + b for w and x (inputs,), clipped to finite numbers; nothing overflows on the way.
+    """w . x + b for w and x of shape (inputs,), clipped to finite numbers, without intermediate overflow.
 
-    Both factors are scaled by a power of two, which rounds nothing, so that no element is above 1.
-    What underflows then is far below a rounding of the terms that had overflowed.
+    w and x are each scaled by a power of two so that no element is above 1; this scaling is exact, except
+    for underflow, which is far smaller than the rounding errors of the terms that overflowed unscaled.
     """
     w_exponent, x_exponent = (int(np.frexp(np.abs(v).max())[1]) for v in (w, x))
     scaled_w, scaled_x = np.ldexp(w.astype(float), -w_exponent), np.ldexp(x.astype(float), -x_exponent)
@@ -273,44 +280,52 @@ def saturating_dot(w: Array, x: Array, b: np.floating) -> np.floating:
 
 
 def saturate(x: Array, dtype: np.dtype[np.floating]) -> Array:
-    """x, with what lies beyond the finite numbers of `dtype` brought back to the nearest of them."""
+    """x, clipped to the finite numbers of `dtype`."""
     largest = np.finfo(dtype).max
     return np.minimum(np.maximum(x, -largest), largest)
 
 
-def hidden_activation(activation: Names, number: int) -> str:
-    """The name for hidden layer `number`, counted from 0: `activation` is one for all, or one for each."""
+def hidden_activation(activation: Activations, index: int) -> str:
+    """The activation of the hidden layer with this index, counted from 0.
+
+    Raises ValueError if `activation` is a sequence with fewer names.
+    """
     if isinstance(activation, str):
         return activation
-    if number >= len(activation):
+    if index >= len(activation):
         raise ValueError(f"activation: expected a name for each hidden layer, got only {len(activation)}")
-    return activation[number]
+    return activation[index]
 
 
-def last_activation(activation: Names, hidden: int) -> str:
-    """The name for the last of `hidden` layers. Raises ValueError if there are not as many names."""
+def last_activation(activation: Activations, n_hidden: int) -> str:
+    """The activation of the last of `n_hidden` hidden layers; "" if there are none.
+
+    Raises ValueError if `activation` is a sequence that does not have `n_hidden` names.
+    """
     if isinstance(activation, str):
         return activation
-    if len(activation) != hidden:
-        raise ValueError(f"activation: expected {hidden} names, one a hidden layer, got {len(activation)}")
-    return activation[-1] if hidden > 0 else ""
+    if len(activation) != n_hidden:
+        raise ValueError(
+            f"activation: expected {n_hidden} names, one per hidden layer, got {len(activation)}"
+        )
+    return activation[-1] if n_hidden > 0 else ""
 
 
 def layers_forward(
     x: Array,
     layers: Iterable[Layer],
-    activation: Names,
+    activation: Activations,
     scale: float,
     epsilon_exp: float,
     masks: Masks = None,
 ) -> Iterator[tuple[Array, Array]]:
-    """For each layer in turn: the x it is given, (batch, inputs), and z = W x + b, (batch, outputs)."""
+    """Yields, for each layer, its input x (batch, inputs) and its z = W x + b (batch, outputs)."""
     z = x
-    for number, (weight, bias) in enumerate(layers):
-        if number > 0:
-            x = activate(z, hidden_activation(activation, number - 1), scale, epsilon_exp)
+    for index, (weight, bias) in enumerate(layers):
+        if index > 0:
+            x = activate(z, hidden_activation(activation, index - 1), scale, epsilon_exp)
             if masks is not None:
-                x = x * masks[number - 1]
+                x = x * masks[index - 1]
         x = np.asarray(x, dtype=weight.dtype)
         z = dense_forward(x, weight, bias)
         yield x, z
@@ -318,29 +333,29 @@ def layers_forward(
 
 def layers_backward(
     dz: Array,
-    steps: Sequence[tuple[Array, Array]],
+    saved: Sequence[tuple[Array, Array]],
     layers: Sequence[Layer],
-    activation: Names,
+    activation: Activations,
     scale: float,
     epsilon_exp: float,
     masks: Masks = None,
 ) -> tuple[Array, list[Layer]]:
-    """From dz of the last layer, (batch, outputs), to dz of the first, and the (dW, db) of all of them.
+    """Backpropagation: dz of the last layer, (batch, outputs) -> dz of the first layer, and all (dW, db).
 
-    `steps` is what layers_forward made (Rumelhart, Hinton and Williams, "Learning representations by
-    back-propagating errors", 1986).
+    `saved` is the list of (x, z) that layers_forward yielded (Rumelhart, Hinton and Williams, "Learning
+    representations by back-propagating errors", 1986).
     """
     gradients: list[Layer] = []
-    for number in reversed(range(len(layers))):
-        x, _ = steps[number]
+    for index in reversed(range(len(layers))):
+        x, _ = saved[index]
         gradients.append((dz.T @ x, dz.sum(axis=0)))
-        if number > 0:
-            weight, _ = layers[number]
-            _, z = steps[number - 1]
+        if index > 0:
+            weight, _ = layers[index]
+            _, z = saved[index - 1]
             d = dz @ weight
             if masks is not None:
-                d = d * masks[number - 1]
-            dz = d * derivative(z, hidden_activation(activation, number - 1), scale, epsilon_exp)
+                d = d * masks[index - 1]
+            dz = d * derivative(z, hidden_activation(activation, index - 1), scale, epsilon_exp)
     return dz, gradients[::-1]
 
 
@@ -348,26 +363,25 @@ def forward(
     x: Array,
     layers: Iterable[Layer],
     *,
-    activation: Names = "tanh",
+    activation: Activations = "tanh",
     output_activation: str = "identity",
     activation_scale: float = 1.0,
     epsilon_exp: float = 4e-6,
 ) -> Array:
     """The network: x (inputs,) or (batch, inputs) -> (outputs,) or (batch, outputs).
 
-    `layers` may be any iterable of (W, b), also one that makes each layer when it is asked for it.
-    `activation` is one name, or one for each hidden layer. `output_activation` "same" does at the end
-    what is done after the last hidden layer.
+    `layers` is any iterable of (W, b), which may create the layers lazily. `activation` is one name, or one
+    name for each hidden layer. The output activation "same" is the activation of the last hidden layer.
 
-    Raises ValueError for a name that is not known and for a network without layers.
+    Raises ValueError for an unknown name, and if there are no layers.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        z, hidden = None, -1
-        for _, output in layers_forward(x, layers, activation, activation_scale, epsilon_exp):
-            z, hidden = output, hidden + 1
+        z, n_hidden = None, -1
+        for _, layer_z in layers_forward(x, layers, activation, activation_scale, epsilon_exp):
+            z, n_hidden = layer_z, n_hidden + 1
         if z is None:
             raise ValueError("layers: expected at least one (W, b), got none")
-        last = last_activation(activation, hidden)
+        last = last_activation(activation, n_hidden)
         return output_activate(z, output_activation, last, activation_scale, epsilon_exp)
 
 
@@ -376,27 +390,33 @@ def backward(
     d_output: Array,
     layers: Sequence[Layer],
     *,
-    activation: Names,
+    activation: Activations,
     output_activation: str,
     activation_scale: float = 1.0,
     epsilon_exp: float = 4e-6,
 ) -> tuple[Array, list[Layer]]:
-    """x (batch, inputs), d_output = dLoss/dOutput (batch, outputs) -> dx (batch, inputs), [(dW, db), ...]"""
+    """The gradients of a loss, given its gradient d_output = dLoss/dOutput.
+
+    x (batch, inputs), d_output (batch, outputs) -> dx (batch, inputs), [(dW, db), ...]
+    """
     with np.errstate(over="ignore", invalid="ignore"):
         last = last_activation(activation, len(layers) - 1)
-        steps = list(layers_forward(x, layers, activation, activation_scale, epsilon_exp))
-        _, z = steps[-1]
+        saved = list(layers_forward(x, layers, activation, activation_scale, epsilon_exp))
+        _, z = saved[-1]
         d = np.asarray(d_output, dtype=z.dtype)
         dz = output_backward(z, d, output_activation, last, activation_scale, epsilon_exp)
-        dz, gradients = layers_backward(dz, steps, layers, activation, activation_scale, epsilon_exp)
+        dz, gradients = layers_backward(dz, saved, layers, activation, activation_scale, epsilon_exp)
         return dz @ layers[0][0], gradients
 
 
-# Losses: each gives L_i of every sample, (batch,), and dL_i/dz, (batch, outputs).
+# Losses. Each returns the loss L_i of every sample i, (batch,), and the gradients dL_i/dz, (batch, outputs).
 
 
 def targets_like(z: Array, y: npt.ArrayLike) -> Array:
-    """y as an array like z, (batch, outputs); it may come as (batch,) when there is one output."""
+    """y with the shape and dtype of z, (batch, outputs); for one output, y may have the shape (batch,).
+
+    Raises ValueError for any other shape.
+    """
     t: Array = np.asarray(y, dtype=z.dtype)
     t = t[:, None] if t.ndim == 1 and z.shape[1] == 1 else t
     if t.shape != z.shape:
@@ -405,28 +425,30 @@ def targets_like(z: Array, y: npt.ArrayLike) -> Array:
 
 
 def cross_entropy(z: Array, y: npt.ArrayLike, label_smoothing: float = 0.0) -> tuple[Array, Array]:
-    """L = sum_k t_k (logsumexp(z) - z_k), dL/dz = p - t with p = softmax(z); no logarithm of a p.
+    """L = -sum_k t_k ln(p_k) and dL/dz = p - t, with p = softmax(z).
 
-    y is a label, 0 to K-1, for each sample, or a distribution over the K classes, whose sum is 1. Smoothed
-    by e, t = (1 - e) y + e / K (Szegedy et al., "Rethinking the Inception architecture ...", 2016).
+    y holds a class index, 0 to K-1, for each sample, (batch,), or a distribution over the K classes, (batch,
+    K). Label smoothing by e makes it t = (1 - e) y + e / K (Szegedy et al., "Rethinking the Inception
+    architecture ...", 2016). Computed as L = sum_k t_k (logsumexp(z) - z_k), because p_k may underflow to 0.
     """
     y = np.asarray(y)
     t = np.eye(z.shape[1], dtype=z.dtype)[y] if y.ndim == 1 else targets_like(z, y)
     t = (1 - label_smoothing) * t + label_smoothing / z.shape[1]
-    below = saturate(z - z.max(axis=1, keepdims=True), z.dtype)  # as in softmax; -infinity times 0 is NaN
-    e = np.exp(below)
+    # Shifted as in softmax, and clipped because t may be 0, and 0 * infinity is NaN.
+    shifted = saturate(z - z.max(axis=1, keepdims=True), z.dtype)
+    e = np.exp(shifted)
     total = e.sum(axis=1, keepdims=True)
-    losses = (t * (np.log(total) - below)).sum(axis=1)
+    losses = (t * (np.log(total) - shifted)).sum(axis=1)
     return saturate(losses, z.dtype), e / total - t
 
 
 def binary_cross_entropy(
     z: Array, y: npt.ArrayLike, label_smoothing: float = 0.0, epsilon_exp: float = 4e-6
 ) -> tuple[Array, Array]:
-    """L = mean_k[-t ln(p) - (1 - t) ln(1 - p)], dL/dz = (p - t) / K with p = sigmoid(z).
+    """L = mean_k[-t_k ln(p_k) - (1 - t_k) ln(1 - p_k)] and dL/dz = (p - t) / K, with p = sigmoid(z).
 
-    y is between 0 and 1, (batch, K); smoothed by e, t = (1 - e) y + e / 2. Written without p, as
-    max(z, 0) - z t + ln(1 + exp(-|z|)), nothing can overflow and no digits are lost.
+    y holds numbers from 0 to 1, (batch, K). Label smoothing by e makes it t = (1 - e) y + e / 2. Computed as
+    max(z, 0) - z t + ln(1 + exp(-|z|)), in which nothing overflows and no precision is lost.
     """
     t = (1 - label_smoothing) * targets_like(z, y) + label_smoothing / 2
     losses = (np.maximum(z, 0) - z * t + np.log1p(np.exp(-np.abs(z)))).mean(axis=1)
@@ -434,13 +456,13 @@ def binary_cross_entropy(
 
 
 def squared_error(output: Array, y: npt.ArrayLike, epsilon_square: float = 4e-6) -> tuple[Array, Array]:
-    """L = mean_k (output_k - y_k)^2, clipped to square_bound; and here dL/dOutput, not dL/dz."""
+    """L = mean_k (output_k - y_k)^2, with output - y clipped to square_bound, and dL/dOutput, not dL/dz."""
     error = clip_for_square(output - targets_like(output, y), epsilon_square)
     return saturate(np.square(error).mean(axis=1), output.dtype), 2 / output.shape[1] * error
 
 
 def scale_to_mean_one(sample_weight: npt.ArrayLike | None, n: int) -> Array:
-    """w_i = weight_i / mean of the weights, (n,), in float64; all 1 if there are none."""
+    """The n sample weights divided by their mean, (n,), in float64; all 1 for None."""
     if sample_weight is None:
         return np.ones(n)
     weights: Array = np.asarray(sample_weight, dtype=float)
@@ -456,35 +478,35 @@ def loss_and_gradients(
     layers: Sequence[Layer],
     *,
     loss: str,
-    activation: Names,
+    activation: Activations,
     output_activation: str,
     activation_scale: float = 1.0,
     epsilon_exp: float = 4e-6,
     epsilon_square: float = 4e-6,
     label_smoothing: float = 0.0,
     sample_weight: npt.ArrayLike | None = None,
-    weights_as_they_are: bool = False,
+    weights_are_scaled: bool = False,
     masks: Masks = None,
 ) -> tuple[float, list[Layer]]:
-    """The mean over the batch of w_i L_i, and its gradients [(dW, db), ...]. x (batch, inputs).
+    """The mean over the batch of w_i L_i, and its gradients [(dW, db), ...], for x (batch, inputs).
 
-    w are the sample weights, (batch,), scaled to mean 1; or `weights_as_they_are`, when the batch is part of
-    a larger set over which that has been done. `masks`, one for each hidden layer, (batch, width), multiply
-    the hidden values (dropout). y is what cross_entropy, binary_cross_entropy or squared_error says.
+    y is as in the function of the loss. w is `sample_weight`, (batch,), scaled to mean 1, unless
+    `weights_are_scaled`: `fit` scales the weights to mean 1 over all samples, not over each batch. `masks`
+    multiply the values of the hidden layers, (batch, width) each, for dropout.
 
-    Raises ValueError for names that are not known or do not go together.
+    Raises ValueError for an unknown name, and for a loss and output activation that cannot be combined.
     """
     if loss not in LOSSES:
-        raise unknown("loss", LOSSES, loss)
+        raise unknown_name("loss", LOSSES, loss)
     if output_activation not in LOSSES[loss]:
-        raise unknown(f"output_activation for {loss}", LOSSES[loss], output_activation)
+        raise unknown_name(f"output_activation for {loss}", LOSSES[loss], output_activation)
     if loss == "squared_error" and label_smoothing != 0:
         raise ValueError(f"label_smoothing: expected 0 for squared_error, got {label_smoothing}")
     last = last_activation(activation, len(layers) - 1)
-    w = np.asarray(sample_weight, float) if weights_as_they_are else scale_to_mean_one(sample_weight, len(x))
+    w = np.asarray(sample_weight, float) if weights_are_scaled else scale_to_mean_one(sample_weight, len(x))
     with np.errstate(over="ignore", invalid="ignore"):
-        steps = list(layers_forward(x, layers, activation, activation_scale, epsilon_exp, masks))
-        _, z = steps[-1]
+        saved = list(layers_forward(x, layers, activation, activation_scale, epsilon_exp, masks))
+        _, z = saved[-1]
         if loss == "cross_entropy":
             losses, dz = cross_entropy(z, y, label_smoothing)
         elif loss == "binary_cross_entropy":
@@ -494,23 +516,27 @@ def loss_and_gradients(
             losses, d = squared_error(output, y, epsilon_square)
             dz = output_backward(z, d, output_activation, last, activation_scale, epsilon_exp)
         dz = dz * (w / len(x)).astype(z.dtype)[:, None]
-        _, gradients = layers_backward(dz, steps, layers, activation, activation_scale, epsilon_exp, masks)
+        _, gradients = layers_backward(dz, saved, layers, activation, activation_scale, epsilon_exp, masks)
         mean = float(w @ losses) / len(x)
     return min(mean, float(np.finfo(float).max)), gradients
 
 
-# Randomness by hashing: a number depends on what it is for, not on how many were drawn before it.
+# Random numbers by hashing. Each depends only on what it is used for, not on the numbers drawn before it, so
+# threads may draw them in any order.
 
 
 def mix(x: Words) -> Words:
-    """lowbias32 (C. Wellons, "Prospecting for hash functions", 2018): a bijection; products wrap."""
+    """The hash function lowbias32 (Wellons, "Prospecting for hash functions", 2018), a bijection.
+
+    Products are modulo 2^32.
+    """
     x = (x ^ (x >> np.uint32(16))) * np.uint32(0x7FEB352D)
     x = (x ^ (x >> np.uint32(15))) * np.uint32(0x846CA68B)
     return x ^ (x >> np.uint32(16))
 
 
 def key(seed: int, *words: int | Words) -> Words:
-    """A hash of a seed of 64 bits and of words of 32; of shape (1,), or that of the words."""
+    """A hash of a 64-bit seed and of 32-bit words, with the shape of the words; (1,) if they are scalars."""
     h = np.zeros(1, np.uint32)
     for word in (seed & 0xFFFFFFFF, seed >> 32, *words):
         w: Words = np.asarray(word, dtype=np.uint32)
@@ -519,7 +545,7 @@ def key(seed: int, *words: int | Words) -> Words:
 
 
 def shuffled(n: int, seed: int, epoch: int) -> npt.NDArray[np.intp]:
-    """The numbers 0 to n-1 in the order of this epoch, counted from 0."""
+    """The order of the n samples in an epoch, counted from 0: a permutation of 0 to n-1."""
     i: Words = np.arange(n, dtype=np.uint32)
     return np.argsort(mix(key(seed, 0, epoch) + i))
 
@@ -527,9 +553,9 @@ def shuffled(n: int, seed: int, epoch: int) -> npt.NDArray[np.intp]:
 def dropout_masks(
     batch: int, widths: Sequence[int], p: float, seed: int, step: int, dtype: np.dtype[np.floating]
 ) -> list[Array]:
-    """For each hidden layer (batch, width): 0 with probability p, else 1 / (1 - p).
+    """For each hidden layer a dropout mask (batch, width): 0 with probability p, else 1 / (1 - p).
 
-    `step` counts the steps of `fit` from 0 (Srivastava et al., "Dropout", 2014).
+    `step` is the number of the training step, counted from 0 (Srivastava et al., "Dropout", 2014).
     """
     masks: list[Array] = []
     for layer, width in enumerate(widths):
@@ -543,18 +569,21 @@ def dropout_masks(
 
 
 def half_cosine(start: float, end: float, s: float) -> float:
-    """From `start` to `end` along half a wave, as s goes from 0 to 1."""
+    """Goes from `start` to `end` along half a period of a cosine while s goes from 0 to 1."""
     return start + (end - start) * 0.5 * (1 - float(np.cos(np.pi * s)))
 
 
 def schedule(name: str, t: float) -> float:
-    """What a rate is multiplied by at t = step / total steps, in [0, 1).
+    """The factor of a schedule, in [0, 1], at t = step / total steps in [0, 1).
 
-    constant, warmup_cosine (Loshchilov and Hutter, "SGDR", 2017), one_cycle (Smith and Topin,
-    "Super-convergence", 2018, with PyTorch's constants), coslog4 (four waves, each twice as long as the one
-    before) and flat_cosine (Holzmuller et al., "Better by default", 2024; the latter for dropout and decay).
+    constant: always 1.
+    warmup_cosine: a linear rise, then half a cosine to 0 (Loshchilov and Hutter, "SGDR", 2017).
+    one_cycle: up and down again (Smith and Topin, "Super-convergence", 2018; the constants are PyTorch's).
+    coslog4: four cycles, each twice as long as the one before (Holzmuller, Grinsztajn and Steinwart, "Better
+    by default", 2024).
+    flat_cosine: 1, then half a cosine to 0 (the same paper, for dropout and weight decay).
 
-    Raises ValueError for a name that is not in SCHEDULES.
+    Raises ValueError if the name is not in SCHEDULES.
     """
     if name == "constant":
         return 1.0
@@ -566,11 +595,11 @@ def schedule(name: str, t: float) -> float:
         return half_cosine(0, 1, 2 * float(np.log2(1 + 15 * t)))
     if name == "flat_cosine":
         return 1.0 if t < 0.5 else half_cosine(1, 0, 2 * (t - 0.5))
-    raise unknown("schedule", SCHEDULES, name)
+    raise unknown_name("schedule", SCHEDULES, name)
 
 
 def scheduled(value: float, name: str, t: float) -> float:
-    """`value` at t, when it follows the schedule `name`."""
+    """`value` times the factor of the schedule `name` at t."""
     return value * schedule(name, t)
 
 
@@ -578,31 +607,36 @@ def scheduled(value: float, name: str, t: float) -> float:
 
 
 def clip_gradients(gradients: Sequence[Layer], clip_norm: float) -> list[Layer]:
-    """The gradients, scaled so that the 2-norm over all of them is at most clip_norm.
+    """The gradients, scaled down so that the 2-norm of all of them together is at most clip_norm.
 
-    (Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks", 2013)
+    Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks", 2013.
     """
     squares = sum(float(np.square(g, dtype=float).sum()) for layer in gradients for g in layer)
     factor = clip_norm / max(float(np.sqrt(squares)), clip_norm)
     return [(factor * dW, factor * db) for dW, db in gradients]
 
 
-def flush(moment: Array) -> None:
-    """Sets to 0 what is below the smallest normal number: arithmetic with such denormals is slow."""
+def flush_denormals(moment: Array) -> None:
+    """Sets denormal numbers, those below the smallest normal number, to 0: arithmetic with them is slow."""
     moment[np.abs(moment) < np.finfo(moment.dtype).tiny] = 0
 
 
 class Optimizer:
-    """Steps downhill, with a memory of earlier gradients that is kept between calls.
+    """SGD, Adam or AdamW. It keeps the moments of earlier gradients from call to call.
 
-    sgd: v = momentum v + g, a step is v, or g + momentum v if `nesterov` (Sutskever et al., "On the
-    importance of initialization and momentum ...", 2013, in PyTorch's form).
+    Each update is w -= learning_rate * step, with the gradient g of w and
 
-    adam: m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2, a step is m' / (sqrt(v') + epsilon), where
-    m' = m / (1 - b1^t), v' = v / (1 - b2^t) at step t = 1, 2, ... (Kingma and Ba, "Adam", 2015).
+    sgd: v = momentum v + g; step = v, or g + momentum v if `nesterov` (Sutskever et al., "On the importance
+    of initialization and momentum ...", 2013, in PyTorch's form).
 
-    Both add weight_decay * W to the gradients of weights, which is left out of g in adamw: there
-    W -= rate * weight_decay * W before adam's step (Loshchilov and Hutter, "Decoupled weight decay", 2019).
+    adam: m = b1 m + (1 - b1) g and v = b2 v + (1 - b2) g^2; step = m' / (sqrt(v') + epsilon), with
+    m' = m / (1 - b1^t) and v' = v / (1 - b2^t) at update t = 1, 2, ... (Kingma and Ba, "Adam", 2015).
+
+    adamw: as adam.
+
+    Weight decay applies to weights, not to biases. sgd and adam add weight_decay * W to the gradient. adamw
+    computes W -= learning_rate * weight_decay * W before its step instead (Loshchilov and Hutter, "Decoupled
+    weight decay regularization", 2019).
     """
 
     def __init__(
@@ -616,11 +650,11 @@ class Optimizer:
         epsilon: float = 1e-8,
     ) -> None:
         if name not in OPTIMIZERS:
-            raise unknown("optimizer", OPTIMIZERS, name)
+            raise unknown_name("optimizer", OPTIMIZERS, name)
         self.name, self.momentum, self.nesterov = name, momentum, nesterov
         self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
         self.steps = 0
-        self.moments: list[tuple[Layer, Layer]] = []  # (m, v) of W and of b, for each layer
+        self.moments: list[tuple[Layer, Layer]] = []  # for each layer: (m, v) of W, and (m, v) of b
 
     def update(
         self,
@@ -632,7 +666,10 @@ class Optimizer:
         clip_norm: float | None = None,
         learning_rate_factors: Sequence[tuple[float, float]] | None = None,
     ) -> None:
-        """Changes W and b in place. Factors of the learning rate: (of W, of b), one pair a layer."""
+        """Updates W and b of all layers in place.
+
+        `learning_rate_factors` holds for each layer the factors of the learning rate for W and for b.
+        """
         if not self.moments:
             zeros = np.zeros_like
             self.moments = [((zeros(W), zeros(W)), (zeros(b), zeros(b))) for W, b in layers]
@@ -644,11 +681,11 @@ class Optimizer:
             for (W, b), (dW, db), (W_factor, b_factor), (W_moments, b_moments) in zip(
                 layers, gradients, factors, self.moments, strict=True
             ):
-                self._descend(W, dW, W_moments, learning_rate * W_factor, weight_decay)
-                self._descend(b, db, b_moments, learning_rate * b_factor, 0.0)
+                self._update(W, dW, W_moments, learning_rate * W_factor, weight_decay)
+                self._update(b, db, b_moments, learning_rate * b_factor, 0.0)
 
-    def _descend(self, w: Array, g: Array, moments: Layer, rate: float, weight_decay: float) -> None:
-        """One step of the weights of a layer, or of its biases: arrays of one shape."""
+    def _update(self, w: Array, g: Array, moments: Layer, rate: float, weight_decay: float) -> None:
+        """Updates the weights or the biases of a layer; all arrays have the same shape."""
         if self.name == "adamw":
             w -= rate * weight_decay * w
         elif weight_decay != 0:
@@ -658,7 +695,7 @@ class Optimizer:
     def _sgd(self, g: Array, v: Array, _: Array) -> Array:
         v *= self.momentum
         v += g
-        flush(v)
+        flush_denormals(v)
         return g + self.momentum * v if self.nesterov else v
 
     def _adam(self, g: Array, m: Array, v: Array) -> Array:
@@ -666,8 +703,8 @@ class Optimizer:
         m += (1 - self.beta1) * g
         v *= self.beta2
         v += (1 - self.beta2) * np.square(clip_for_square(g))
-        flush(m)
-        flush(v)
+        flush_denormals(m)
+        flush_denormals(v)
         m_corrected, v_corrected = m / (1 - self.beta1**self.steps), v / (1 - self.beta2**self.steps)
         step: Array = m_corrected / (np.sqrt(v_corrected) + self.epsilon)
         return step
@@ -679,7 +716,7 @@ def fit(
     layers: Sequence[Layer],
     *,
     loss: str,
-    activation: Names,
+    activation: Activations,
     output_activation: str,
     activation_scale: float = 1.0,
     epsilon_exp: float = 4e-6,
@@ -700,10 +737,13 @@ def fit(
     seed: int = 0,
     learning_rate_factors: Sequence[tuple[float, float]] | None = None,
 ) -> list[float]:
-    """Trains `layers` in place on x (n, inputs) and y; the mean loss of each epoch, as it was on the way.
+    """Trains `layers` in place on x (n, inputs) and y, and returns the mean loss of each epoch.
 
-    An epoch takes all samples once, `batch_size` at a time, the last batch may be smaller. Weights of
-    samples are scaled to mean 1 over all of x, not in each batch.
+    Each epoch passes over all samples once, in batches of `batch_size`; the last batch may be smaller. The
+    loss of an epoch is the mean of the losses before each step. Sample weights are scaled to mean 1 over all
+    samples, not over each batch.
+
+    Raises ValueError as loss_and_gradients does, and if `dropout` is not in [0, 1).
     """
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout: expected 0 <= p < 1, got {dropout}")
@@ -732,7 +772,7 @@ def fit(
                 epsilon_square=epsilon_square,
                 label_smoothing=label_smoothing,
                 sample_weight=weights[rows],
-                weights_as_they_are=True,
+                weights_are_scaled=True,
                 masks=masks,
             )
             optimizer.update(
