@@ -1,4 +1,4 @@
-"""ONNX export: onnxruntime answers as tinyrs does."""
+"""ONNX export: onnxruntime computes the predictions of tinyrs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ QUICK: dict[str, Any] = {"n_layers": 2, "width": 24, "max_iter": 16, "random_sta
 
 
 def run(path: Path, feed: dict[str, Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """What onnxruntime gives: labels and probabilities."""
+    """The labels and probabilities that onnxruntime computes."""
     onnx.checker.check_model(str(path), full_check=True)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     assert [output.name for output in session.get_outputs()] == ["label", "probabilities"]
@@ -31,7 +31,7 @@ def run(path: Path, feed: dict[str, Any]) -> tuple[npt.NDArray[Any], npt.NDArray
 
 
 def feed_of(path: Path, frame: pd.DataFrame) -> dict[str, Any]:
-    """The columns of a table as the model's inputs want them."""
+    """The columns of a table as the inputs of the model."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     feed = {}
     for tensor, name in zip(session.get_inputs(), frame, strict=True):
@@ -47,7 +47,7 @@ def feed_of(path: Path, frame: pd.DataFrame) -> dict[str, Any]:
 def largest_difference(
     path: Path, model: TinyClassifier | Predictor, X: Any, feed: dict[str, Any] | None = None
 ) -> float:
-    """Between the probabilities of onnxruntime and of the model; their labels are the same."""
+    """The largest difference of the probabilities of onnxruntime and the model; asserts equal labels."""
     label, got = run(path, {"X": np.asarray(X)} if feed is None else feed)
     want, classes = model.predict_proba(X), model.predict(X)
     assert got.dtype == want.dtype
@@ -76,7 +76,7 @@ def test_real_data(tmp_path: Path, digits: Any, data: str, precision: str) -> No
 
 
 def mixed(n: int = 400) -> tuple[pd.DataFrame, npt.NDArray[Any]]:
-    """All that a table can hold, with holes."""
+    """A table with all kinds of columns and missing values."""
     rng = np.random.default_rng(3)
     frame = pd.DataFrame(
         {
@@ -108,13 +108,15 @@ def test_a_mixed_table(tmp_path: Path, precision: str) -> None:
     unseen.loc[unseen.index[::2], ["colour", "label", "mix"]] = "never seen"
     unseen["grade"] = np.arange(50)
     unseen["code"] = pd.Series([99] * 50).astype("category")
-    unseen.loc[unseen.index[::3], ["label", "", "grade"]] = None  # missing where nothing was
+    unseen.loc[unseen.index[::3], ["label", "", "grade"]] = (
+        None  # missing values in columns that had none in training
+    )
     unseen["constant"] = np.nan
     for table in (X, unseen):
         feed = feed_of(tmp_path / "model.onnx", table)
         assert largest_difference(tmp_path / "model.onnx", clf, table, feed) < tolerance(precision)
     types = {name: value.dtype.kind for name, value in feed.items()}
-    # Numbers and booleans that are categories are numbers outside, too; names that are taken get a "_".
+    # Categories of numbers and booleans are number inputs; names that are taken get a "_" appended.
     assert {n for n, kind in types.items() if kind == "O"} == {"colour", "label_", "mix"}
     assert list(types)[8] == "_"
 
@@ -133,7 +135,7 @@ def test_categories_that_are_numbers_fit_into_a_matrix(tmp_path: Path) -> None:
 @pytest.mark.parametrize("precision", ["f32", "f64"])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_activations(tmp_path: Path, activation: str, precision: str, scale: float) -> None:
-    """All of them, hidden and at the end, without preprocessing."""
+    """All activations, in hidden layers and at the output, without preprocessing."""
     options: dict[str, Any] = {"precision": precision, "activation_scale": scale, "seed": 1}
     X = np.random.default_rng(0).normal(0, 3, (300, 5)).astype("f" if precision == "f32" else "d")
     for output in ("softmax", "sigmoid", "identity", "same"):
@@ -149,7 +151,7 @@ def test_activations(tmp_path: Path, activation: str, precision: str, scale: flo
 
 
 @pytest.mark.parametrize("precision", ["f32", "f64"])
-def test_several_labels(tmp_path: Path, precision: str) -> None:
+def test_multilabel(tmp_path: Path, precision: str) -> None:
     X = np.random.default_rng(0).normal(size=(200, 3))
     clf = TinyClassifier(precision=precision, **QUICK).fit(X, (X > 0).astype(int))
     clf.to_onnx(tmp_path / "model.onnx")
@@ -190,35 +192,42 @@ def test_no_column_varies(tmp_path: Path, categories: tuple[CategoryColumn, ...]
     np.testing.assert_allclose(got, [network.forward([0.0])] * 2, rtol=1e-6)
 
 
-def of_categories(*names: str, buckets: int = 0) -> Predictor:
+def categories_predictor(*names: str, buckets: int = 0) -> Predictor:
     network = Network([len(names) + buckets, 2], output_activation="softmax", seed=0)
     preprocessor = Preprocessor(1, (), (CategoryColumn(0, names, buckets),))
     return Predictor(network, preprocessor, np.arange(2), feature_names=["city"])
 
 
-def test_what_onnx_cannot_express_is_refused(tmp_path: Path) -> None:
+def test_what_onnx_cannot_express_raises(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
 
-    def refused(predictor: Predictor, message: str, **options: Any) -> None:
+    def raises(predictor: Predictor, message: str, **options: Any) -> None:
         with pytest.raises(ValueError, match=message):
             predictor.to_onnx(path, **options)
         assert not path.exists()
 
-    refused(
-        of_categories("s:a", buckets=16), "column 'city': expected at most 1 categories in an ONNX export"
+    raises(
+        categories_predictor("s:a", buckets=16),
+        "column 'city': expected at most 1 categories in an ONNX export",
     )
-    refused(of_categories("s:1", "i:1"), "column 'city': expected categories that str")
-    refused(of_categories("a"), "column 'city': expected categories that str")
-    refused(of_categories("s:", "\0missing"), "column 'city': expected no empty strings beside missing ones")
-    refused(of_categories("s:a"), "column 'city': expected numbers for inputs='matrix'", inputs="matrix")
-    refused(of_categories("s:a"), "inputs: expected 'auto', 'matrix' or 'columns', got 'rows'", inputs="rows")
+    raises(categories_predictor("s:1", "i:1"), "column 'city': expected categories with different str")
+    raises(categories_predictor("a"), "column 'city': expected categories with different str")
+    raises(categories_predictor("s:", "\0missing"), "column 'city': expected empty strings or missing values")
+    raises(
+        categories_predictor("s:a"), "column 'city': expected numbers for inputs='matrix'", inputs="matrix"
+    )
+    raises(
+        categories_predictor("s:a"),
+        "inputs: expected 'auto', 'matrix' or 'columns', got 'rows'",
+        inputs="rows",
+    )
     network = Network([2, 2], seed=0)
-    refused(
+    raises(
         Predictor(network, None, np.array(["a", 1], object)), "classes: expected only strings or only numb"
     )
-    refused(Predictor(network, None, np.array([1, 2**63], np.uint64)), "classes: expected numbers of 64 bits")
+    raises(Predictor(network, None, np.array([1, 2**63], np.uint64)), "classes: expected 64-bit integers")
     bounded = Network([2, 2], epsilon_exp=80, seed=0)
-    refused(Predictor(bounded, None, np.arange(2)), "epsilon_exp: expected at most 1 in an export, got 80")
+    raises(Predictor(bounded, None, np.arange(2)), "epsilon_exp: expected at most 1 in an export, got 80")
 
 
 @pytest.mark.parametrize(
@@ -231,8 +240,8 @@ def test_what_onnx_cannot_express_is_refused(tmp_path: Path) -> None:
         ("d:2020-01-01", "\0missing"),
     ],
 )
-def test_names_that_are_no_numbers_are_texts(tmp_path: Path, names: tuple[str, ...]) -> None:
-    predictor = of_categories(*names)
+def test_categories_that_are_not_distinct_numbers_are_strings(tmp_path: Path, names: tuple[str, ...]) -> None:
+    predictor = categories_predictor(*names)
     predictor.to_onnx(tmp_path / "model.onnx")
     texts = ["" if name == "\0missing" else name[2:] for name in (*names, "s:other")]
     _, got = run(tmp_path / "model.onnx", {"city": np.array(texts, object).reshape(-1, 1)})
@@ -240,10 +249,10 @@ def test_names_that_are_no_numbers_are_texts(tmp_path: Path, names: tuple[str, .
     np.testing.assert_allclose(got, want, rtol=1e-6)
 
 
-def test_what_was_there_is_unharmed(tmp_path: Path) -> None:
+def test_a_failed_export_leaves_the_folder_unchanged(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(IsADirectoryError, match="path: expected a file"):
-        of_categories("s:a").to_onnx(tmp_path / "folder")
+        categories_predictor("s:a").to_onnx(tmp_path / "folder")
     assert list(tmp_path.iterdir()) == [tmp_path / "folder"]
 
 

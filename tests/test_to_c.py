@@ -1,4 +1,4 @@
-"""C export: what the system's compiler makes of it answers as tinyrs does."""
+"""C export: the compiled header computes the predictions of tinyrs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from test_onnx import QUICK, mixed, of_categories
+from test_onnx import QUICK, categories_predictor, mixed
 from tinyrs import Network, Predictor, TinyClassifier
 from tinyrs.export.c import name_from
 from tinyrs.oracle import ACTIVATIONS
@@ -22,14 +22,17 @@ FORMAT = {"U": "%s", "O": "%s", "i": "%lld", "u": "%llu", "b": "%lld", "f": "%.1
 
 
 def compiler() -> str:
-    """`make test` is to compile: without a compiler these tests fail."""
+    """The C compiler. Without one these tests fail, they are not skipped."""
     found = shutil.which(os.environ.get("CC", "cc"))
     assert found is not None, "no C compiler: install one (Debian: apt install gcc), or name it in CC"
     return found
 
 
 def run(folder: Path, models: dict[str, tuple[Predictor, list[list[str]]]]) -> dict[str, Any]:
-    """Of each model (by name, with rows of C expressions): labels as text and probabilities, as in C."""
+    """Compiles the models, given by name with rows of C expressions, and runs them.
+
+    Returns the labels as text and the probabilities of each model.
+    """
     main = ["#include <stdio.h>"]
     for name, (predictor, _) in models.items():
         predictor.to_c(folder / f"{name}.h")
@@ -66,7 +69,7 @@ def numbers(X: npt.NDArray[Any]) -> list[list[str]]:
 
 
 def largest_difference(answer: Any, predictor: Predictor, X: Any) -> float:
-    """In eps, between the probabilities of C and of tinyrs; their labels are the same."""
+    """The largest difference of the probabilities of C and tinyrs, in eps; asserts equal labels."""
     labels, got = answer
     want, predicted = predictor.predict_proba(X), predictor.predict(X)
     if predictor.multilabel:
@@ -90,7 +93,7 @@ def test_digits(tmp_path: Path, digits: Any, precision: str) -> None:
 
 
 def test_activations(tmp_path: Path) -> None:
-    """All of them, hidden and at the end, without preprocessing; several labels; all in one program."""
+    """All activations, in hidden layers and at the output, and multilabel; all in one program."""
     X = np.random.default_rng(0).normal(0, 3, (12, 5)).astype("f")
     X[0] = 1e15
     models = {}
@@ -190,7 +193,7 @@ def test_labels(tmp_path: Path, classes: Any) -> None:
 def test_the_name(tmp_path: Path) -> None:
     names = {"model": "model", "9 b": "model_9_b", "ö": "model", "a-b.c": "a_b_c", "_x": "x", "": "model"}
     assert {file: name_from(file) for file in names} == names
-    predictor = of_categories("s:a")
+    predictor = categories_predictor("s:a")
     predictor.to_c(tmp_path / "x.h", name="cities")
     assert "cities_encode_0" in (tmp_path / "x.h").read_text()
     for name in ("", "1a", "a b", "ö"):
@@ -198,18 +201,18 @@ def test_the_name(tmp_path: Path) -> None:
             predictor.to_c(tmp_path / "y.h", name=name)
 
 
-def test_what_c_cannot_express_is_refused(tmp_path: Path) -> None:
-    def refused(predictor: Predictor, message: str) -> None:
+def test_what_c_cannot_express_raises(tmp_path: Path) -> None:
+    def raises(predictor: Predictor, message: str) -> None:
         with pytest.raises(ValueError, match=message):
             predictor.to_c(tmp_path / "model.h")
         assert list(tmp_path.iterdir()) == []
 
-    refused(of_categories("s:a\0b"), "expected texts without NUL in a C export")
-    refused(of_categories("s:1", "i:1"), "column 'city': expected categories that str")
-    refused(of_categories("s:a", "i:1", buckets=16), "column 'city': expected categories of one type")
+    raises(categories_predictor("s:a\0b"), "expected strings without NUL in a C export")
+    raises(categories_predictor("s:1", "i:1"), "column 'city': expected categories with different str")
+    raises(categories_predictor("s:a", "i:1", buckets=16), "column 'city': expected categories of one type")
     network = Network([2, 2], seed=0)
-    refused(
+    raises(
         Predictor(network, None, np.array(["a", 1], object)), "classes: expected only strings or only numb"
     )
     bounded = Network([2, 2], epsilon_square=1.8e19, seed=0)
-    refused(Predictor(bounded, None, np.arange(2)), "epsilon_square: expected at most .* in an export")
+    raises(Predictor(bounded, None, np.arange(2)), "epsilon_square: expected at most .* in an export")

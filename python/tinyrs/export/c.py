@@ -1,7 +1,7 @@
-"""A predictor as a C99 header: preprocessing, network, labels, and nothing to link but libm.
+"""Exports a predictor as a C99 header: preprocessing, network, labels; it is linked with libm only.
 
-The text is C++ too. It computes what tinyrs does, in the network's precision, but checks nothing: an infinite
-number is a very large one, and a sum that overflows is infinite.
+The header is also valid C++. It computes what tinyrs computes, in the network's precision, but checks
+nothing: an infinite input is treated as a very large number, and an overflowing sum is infinite.
 """
 
 from __future__ import annotations
@@ -19,23 +19,24 @@ from tinyrs.export import c_templates as text
 from tinyrs.export.model import Layer, Model
 from tinyrs.tabular.preprocessor import MISSING, CategoryColumn
 
-Fill = Callable[..., str]  # a template's text, with these values beside those of the model
-ON_A_LINE = 6
+# Substitutes the values of the model and the given ones into a template.
+Fill = Callable[..., str]
+ITEMS_PER_LINE = 6
 
 
 def name_from(file: str) -> str:
-    """A prefix for all names of a header, from the name of its file."""
+    """The default prefix of the identifiers in a header, derived from the name of its file."""
     name = re.sub(r"[^A-Za-z0-9]+", "_", file).strip("_")
     return name if name[:1].isalpha() else f"model_{name}".rstrip("_")
 
 
 def to_text(model: Model, name: str) -> str:
-    """The header; all that is in it starts with `name`.
+    """The text of the header; all identifiers in it start with `name`.
 
     Raises
     ------
     ValueError
-        If the name is no identifier, or C cannot express a category or class.
+        If `name` is not an identifier, or C cannot express a category or a class.
     """
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise ValueError(
@@ -51,13 +52,13 @@ def to_text(model: Model, name: str) -> str:
         "version": build_info()["version"],
         "n_columns": str(model.n_columns),
         "n_classes": str(len(model.classes)),
-        "n_features": str(layers[0][0].shape[1]),
+        "n_features": str(layers[0].weight.shape[1]),
     }
 
     def fill(template: str, **more: object) -> str:
         return Template(template).substitute(values, **more)
 
-    used = {activation for _, _, activation, _ in layers}
+    used = {layer.activation for layer in layers}
     columns = [model.column_name(column) for column in range(model.n_columns)]
     buffers, calls = _calls(layers, name)
     parts = [
@@ -68,10 +69,10 @@ def to_text(model: Model, name: str) -> str:
         *_features(model, name, fill),
         fill(text.DENSE),
         *(fill(code) for activation, code in text.ACTIVATIONS.items() if activation in used),
-        *([fill(text.SCALE)] if any(scale != 1 for *_, scale in layers) else []),
+        *([fill(text.SCALE)] if any(layer.scale != 1 for layer in layers) else []),
         *_weights(layers, name, values["real"]),
         fill(text.PREDICT_PROBA, buffers=buffers, calls=calls),
-        fill(text.PREDICT_SEVERAL if model.multilabel else text.PREDICT),
+        fill(text.PREDICT_MULTILABEL if model.multilabel else text.PREDICT),
         text.TAIL,
     ]
     return "\n".join(parts)
@@ -82,19 +83,23 @@ def to_text(model: Model, name: str) -> str:
 
 def _string(value: str) -> str:
     if "\0" in value:
-        raise ValueError(f"expected texts without NUL in a C export, got {value!r}")
+        raise ValueError(f"expected strings without NUL in a C export, got {value!r}")
     return '"' + "".join(map(_character, value.encode())) + '"'
 
 
 def _character(byte: int) -> str:
-    """In a string: octal escapes end after three digits, whatever follows; ?? would start a trigraph."""
+    """A byte in a string literal.
+
+    Octal escapes, unlike hexadecimal ones, end after three digits. ? is escaped because ?? may start a
+    trigraph.
+    """
     if 32 <= byte < 127:
         return f"\\{chr(byte)}" if chr(byte) in '"\\?' else chr(byte)
     return f"\\{byte:03o}"
 
 
 def _real(value: Any) -> str:
-    """The shortest decimal that is this number again."""
+    """The shortest literal that is read as the same number."""
     if not np.isfinite(value):
         return "NAN" if np.isnan(value) else "INFINITY" if value > 0 else "-INFINITY"
     return f"{value!s}f" if isinstance(value, np.float32) else str(value)
@@ -102,17 +107,17 @@ def _real(value: Any) -> str:
 
 def _whole(value: int) -> str:
     if value == -(2**63):
-        return f"{value + 1}LL - 1"  # its magnitude is no long long
+        return f"{value + 1}LL - 1"  # 2**63 is not a long long
     return f"{value}ULL" if value >= 2**63 else f"{value}LL"
 
 
 def _array(kind: str, name: str, items: Iterable[str]) -> str:
     items = list(items)
-    lines = (", ".join(items[i : i + ON_A_LINE]) for i in range(0, len(items), ON_A_LINE))
+    lines = (", ".join(items[i : i + ITEMS_PER_LINE]) for i in range(0, len(items), ITEMS_PER_LINE))
     return f"static {kind} {name}[] = {{\n    " + ",\n    ".join(lines) + "};\n"
 
 
-# What a model holds.
+# Parts of the header.
 
 
 def _classes(model: Model, name: str) -> str:
@@ -126,7 +131,7 @@ def _classes(model: Model, name: str) -> str:
 
 
 def _encoders(model: Model, fill: Fill) -> Iterator[str]:
-    """For each column of categories a function that gives a category's code."""
+    """For each column of categories, a function that returns the code of a category."""
     texts = [category for category in model.categories if model.is_text(category)]
     if texts:
         yield fill(text.SAME)
@@ -138,7 +143,7 @@ def _encoders(model: Model, fill: Fill) -> Iterator[str]:
             kind, items = "const char *const", ["0" if key is None else _string(str(key)) for key in keys]
         else:
             kind, items = "const double", ["NAN" if key is None else _real(key) for key in keys]
-        # There is no array of nothing.
+        # C has no empty arrays.
         yield _array(kind, fill("${name}_known_$column", column=category.column), items or ["0"])
         yield fill(
             text.ENCODE_TEXT if is_text else text.ENCODE_NUMBER,
@@ -150,7 +155,7 @@ def _encoders(model: Model, fill: Fill) -> Iterator[str]:
 
 
 def _bucket(model: Model, category: CategoryColumn) -> str:
-    """The code of a name that has none of its own."""
+    """The C expression for the code of a category that has no code of its own."""
     if not category.buckets:
         return "-1"
     kinds = {name[:2] for name in category.names if name != MISSING}
@@ -161,21 +166,21 @@ def _bucket(model: Model, category: CategoryColumn) -> str:
 
 
 def _features(model: Model, name: str, fill: Fill) -> Iterator[str]:
-    """The function that does what `FeatureEncoder` does, and its constants."""
+    """The function that computes the features as `FeatureEncoder` does, and its constants."""
     if model.preprocessor is None:
         yield fill(text.COPY)
         return
     numbers = [number for number in model.preprocessor.numbers if number.scale > 0]
-    flagged = [number.column for number in model.preprocessor.numbers if number.missing_indicator]
+    indicators = [number.column for number in model.preprocessor.numbers if number.missing_indicator]
     blocks = ""
     if numbers:
         yield _array("const int", f"{name}_number", [str(number.column) for number in numbers])
         yield _array("const double", f"{name}_centre", [_real(number.centre) for number in numbers])
         yield _array("const double", f"{name}_scale", [_real(number.scale) for number in numbers])
         blocks += fill(text.NUMBERS, count=len(numbers))
-    if flagged:
-        yield _array("const int", f"{name}_flagged", map(str, flagged))
-        blocks += fill(text.FLAGS, count=len(flagged))
+    if indicators:
+        yield _array("const int", f"{name}_flagged", map(str, indicators))
+        blocks += fill(text.MISSING_INDICATORS, count=len(indicators))
     if model.categories:
         yield _array("const int", f"{name}_category", [str(c.column) for c in model.categories])
         yield _array("const int", f"{name}_codes", [str(c.n_codes) for c in model.categories])
@@ -184,24 +189,24 @@ def _features(model: Model, name: str, fill: Fill) -> Iterator[str]:
 
 
 def _weights(layers: list[Layer], name: str, real: str) -> Iterator[str]:
-    for i, (weight, bias, _, _) in enumerate(layers):
-        yield _array(f"const {real}", f"{name}_w{i}", map(_real, weight.T.ravel()))
-        yield _array(f"const {real}", f"{name}_b{i}", map(_real, bias))
+    for i, layer in enumerate(layers):
+        yield _array(f"const {real}", f"{name}_w{i}", map(_real, layer.weight.T.ravel()))
+        yield _array(f"const {real}", f"{name}_b{i}", map(_real, layer.bias))
 
 
 def _calls(layers: list[Layer], name: str) -> tuple[str, str]:
-    """The two buffers between layers, and what is done with them."""
+    """The declarators of the two buffers between layers, and the calls that compute the network with them."""
     x, z = "a", "b"
-    widths = [layers[0][0].shape[1], *(len(bias) for _, bias, _, _ in layers[:-1])]
+    widths = [layers[0].weight.shape[1], *(len(layer.bias) for layer in layers[:-1])]
     buffers = ", ".join(f"{buffer}[{max(widths)}]" for buffer in (x, z)[: len(layers)])
     lines = [f"{name}_features(row, {x});"]
-    for i, (weight, _, activation, scale) in enumerate(layers):
-        n_out, n_in = weight.shape
+    for i, layer in enumerate(layers):
+        n_out, n_in = layer.weight.shape
         z = z if i < len(layers) - 1 else "probabilities"
         lines.append(f"{name}_dense({x}, {n_in}, {name}_w{i}, {name}_b{i}, {z}, {n_out});")
-        if activation != "identity":
-            lines.append(f"{name}_{activation}({z}, {n_out});")
-        if scale != 1:
-            lines.append(f"{name}_times({z}, {n_out}, {_real(weight.dtype.type(scale))});")
+        if layer.activation != "identity":
+            lines.append(f"{name}_{layer.activation}({z}, {n_out});")
+        if layer.scale != 1:
+            lines.append(f"{name}_times({z}, {n_out}, {_real(layer.weight.dtype.type(layer.scale))});")
         x, z = z, x
     return buffers, "".join(f"    {line}\n" for line in lines)

@@ -1,14 +1,15 @@
-"""The fixed text of a C header; `$real` is float or double, `$f` the suffix of its literals and functions."""
+"""The templates of a C header. `$real` is float or double; `$f` is the suffix of literals and functions."""
 
 HEAD = """\
 /* A classifier of $n_columns columns, written by tinyrs $version. C99, needs libm, allocates nothing.
 
-       double row[${NAME}_N_COLUMNS] = {...};    NAN where a value is missing
+       double row[${NAME}_N_COLUMNS] = {...};    NAN for a missing value
        $real probabilities[${NAME}_N_CLASSES];
        ${name}_predict_proba(row, probabilities);
 
-   ${name}_columns names the columns. Where there is a function ${name}_encode_<i>, column i holds
-   categories, and row[i] is what it gives for one. ${name}_classes says what the probabilities are of. */
+   ${name}_columns holds the names of the columns. If there is a function ${name}_encode_<i>, column i holds
+   categories, and row[i] is the value that this function returns for one. ${name}_classes holds the labels of
+   the probabilities. */
 
 #ifndef ${NAME}_H
 #define ${NAME}_H
@@ -31,7 +32,7 @@ static inline int ${name}_same(const char *a, const char *b)
 """
 
 ENCODE_TEXT = """\
-/* Column $column: UTF-8 as Python's str() writes it; 0, the null pointer, is missing. */
+/* Column $column: a string in UTF-8, as Python's str() returns it; a null pointer for a missing value. */
 static inline double ${name}_encode_$column(const char *category)
 {
     int i;
@@ -43,7 +44,7 @@ static inline double ${name}_encode_$column(const char *category)
 """
 
 ENCODE_NUMBER = """\
-/* Column $column: a number; NAN is missing. */
+/* Column $column: a number; NAN for a missing value. */
 static inline double ${name}_encode_$column(double category)
 {
     int i;
@@ -54,9 +55,9 @@ static inline double ${name}_encode_$column(double category)
 }
 """
 
-# The rarer names of a column share a few codes.
+# The rarer categories of a column share a few codes.
 BUCKET = """\
-/* The remainder of a text's CRC-32 by n; crc is that of what stands before it. */
+/* The CRC-32 of a prefix and text, modulo n; crc is the CRC-32 of the prefix. */
 static inline int ${name}_bucket(unsigned long crc, const char *text, int n)
 {
     int bit;
@@ -90,13 +91,13 @@ NUMBERS = """\
     for (i = 0; i < $count; i++) {
         double z = (row[${name}_number[i]] - ${name}_centre[i]) * ${name}_scale[i];
         z = z > 1e18 ? 1e18 : (z < -1e18 ? -1e18 : z);
-        /* A missing number stands where most of them are. */
+        /* The feature of a missing number is 0, as for the median. */
         if (!isnan(z)) x[i] = ($real)(z / sqrt(1 + z / 3 * (z / 3)));
     }
     x += $count;
 """
 
-FLAGS = """\
+MISSING_INDICATORS = """\
     for (i = 0; i < $count; i++) x[i] = isnan(row[${name}_flagged[i]]) ? 1 : 0;
     x += $count;
 """
@@ -110,8 +111,8 @@ CATEGORIES = """\
 """
 
 DENSE = """\
-/* z = W x + b for W of (inputs, outputs). The inner loop goes along the outputs: a compiler makes vectors of
-   it, but may not reorder a sum. Most features of categories are 0, and so is much after relu. */
+/* z = W x + b for W of shape (inputs, outputs). The inner loop runs over the outputs, because a compiler can
+   vectorise it without reordering a sum. Zeros are skipped: categories and relu produce many of them. */
 static inline void ${name}_dense(
     const $real *x, int n_in, const $real *w, const $real *b, $real *z, int n_out)
 {
@@ -174,7 +175,7 @@ $calls}
 """
 
 PREDICT = """\
-/* The place of the most probable class in ${name}_classes. */
+/* The index of the most probable class in ${name}_classes. */
 static inline int ${name}_predict(const double *row)
 {
     $real p[${NAME}_N_CLASSES];
@@ -186,8 +187,8 @@ static inline int ${name}_predict(const double *row)
 }
 """
 
-PREDICT_SEVERAL = """\
-/* Whether a row has each of ${name}_classes: 1 or 0. */
+PREDICT_MULTILABEL = """\
+/* For each of ${name}_classes, whether the row has this label: 1 or 0. */
 static inline void ${name}_predict(const double *row, int *labels)
 {
     $real p[${NAME}_N_CLASSES];

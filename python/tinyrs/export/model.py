@@ -1,4 +1,4 @@
-"""What an export writes: the parts of a predictor, and what of them can leave tinyrs."""
+"""The parts of a predictor that are exported, in a form that ONNX and C share."""
 
 from __future__ import annotations
 
@@ -13,14 +13,38 @@ import numpy.typing as npt
 from tinyrs._tinyrs import Network
 from tinyrs.tabular.preprocessor import MISSING, CategoryColumn, Preprocessor
 
-Layer = tuple[npt.NDArray[Any], npt.NDArray[Any], str, float]
-# What a category is given as: a text or a number; None for a missing one.
+# The value of a category in the input of an exported model: a string or a number; None for a missing value.
 Key = str | float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """activation(W x + b) * scale.
+
+    Attributes
+    ----------
+    weight : array of shape (outputs, inputs)
+    bias : array of shape (outputs,)
+    activation : str
+    scale : float
+    """
+
+    weight: npt.NDArray[Any]
+    bias: npt.NDArray[Any]
+    activation: str
+    scale: float
 
 
 @dataclass(frozen=True)
 class Model:
-    """The parts of a `Predictor`; see there."""
+    """The parts of a `Predictor`; see there for their meaning.
+
+    Raises
+    ------
+    ValueError
+        If the network clips exponents or squares within the range of ordinary numbers: exported models do
+        not clip.
+    """
 
     network: Network
     preprocessor: Preprocessor | None
@@ -29,7 +53,6 @@ class Model:
     feature_names: tuple[str, ...] | None
 
     def __post_init__(self) -> None:
-        """Refuses bounds of exp and squares that change more than what would overflow: an export has none."""
         options, largest = self.network.options, float(np.finfo(self.dtype).max)
         for name, limit in (("epsilon_exp", 1.0), ("epsilon_square", largest**0.5 / 2)):
             if options[name] > limit:
@@ -37,7 +60,7 @@ class Model:
 
     @property
     def dtype(self) -> np.dtype[np.floating[Any]]:
-        """Of the network."""
+        """The dtype of the network."""
         return np.dtype(np.float32 if self.network.precision == "f32" else np.float64)
 
     @property
@@ -52,11 +75,11 @@ class Model:
         return f"column_{column}" if self.feature_names is None else self.feature_names[column]
 
     def error(self, column: int, message: str) -> ValueError:
-        """What is wrong with a column."""
+        """The error about a column."""
         return ValueError(f"column {self.column_name(column)!r}: {message}")
 
     def layers(self) -> Iterator[Layer]:
-        """Weights (outputs, inputs), biases, activation, and what its values are multiplied with."""
+        """The layers of the network, from the first to the last."""
         network, scale = self.network, float(self.network.options["activation_scale"])
         layers = network.parameters()
         names = network.activation
@@ -66,10 +89,16 @@ class Model:
             last, last_scale = names if isinstance(names, str) else names[-1], scale
         scales = [scale] * len(hidden) + [last_scale]
         for (weight, bias), name, factor in zip(layers, [*hidden, last], scales, strict=True):
-            yield weight, bias, name, factor
+            yield Layer(weight, bias, name, factor)
 
     def labels(self) -> list[str] | list[int] | list[float]:
-        """The classes as strings or as numbers; True is 1."""
+        """The class labels as strings, or as numbers, with 1 for True.
+
+        Raises
+        ------
+        ValueError
+            If there are both strings and numbers, or labels of another type.
+        """
         values = self.classes.tolist()
         if all(isinstance(value, str) for value in values):
             return [str(value) for value in values]
@@ -81,32 +110,32 @@ class Model:
         raise ValueError(f"classes: expected only strings or only numbers in an export, got {kinds}")
 
     def keys(self, category: CategoryColumn) -> list[Key]:
-        """What each name of a category is given as outside: a number, if all of them are numbers of a kind,
-        else a text, as str() writes the value. None for the missing one.
+        """The input value of each category of a column: numbers, if all of them are numbers of one type, else
+        strings, as str() returns them. None for the category of missing values.
 
         Raises
         ------
         ValueError
-            If two categories have the same text.
+            If two categories have the same str().
         """
         known = [name for name in category.names if name != MISSING]
         texts = [name[2:] for name in known]
-        # Names are a type's first letter, a colon, and the text; see tinyrs.tabular.preprocessor.
+        # A name is the first letter of a type, a colon, and the string; see `category_name`.
         kinds = sorted({name[:2] for name in known})
         if len(set(texts)) < len(texts) or any(kind[1:] != ":" for kind in kinds):
-            raise self.error(category.column, "expected categories that str() tells apart in an export")
-        # Rare categories are told apart by their texts.
+            raise self.error(category.column, "expected categories with different str() in an export")
+        # The hash of a rare category is that of its string.
         numbers = _numbers(kinds[0], texts) if len(kinds) == 1 and not category.buckets else None
         keys: Iterator[Key] = iter(texts if numbers is None else numbers)
         return [None if name == MISSING else next(keys) for name in category.names]
 
     def is_text(self, category: CategoryColumn) -> bool:
-        """Whether its values are given as texts."""
+        """Whether the input values of the column are strings."""
         return not any(isinstance(key, float) for key in self.keys(category))
 
 
 def _numbers(kind: str, texts: list[str]) -> list[float] | None:
-    """The texts of floats, integers or booleans as numbers, if they are different ones."""
+    """The strings of floats, integers or booleans as numbers; None if they are not distinct numbers."""
     try:
         if kind == "f:":
             numbers = [float(text) for text in texts]
@@ -119,6 +148,6 @@ def _numbers(kind: str, texts: list[str]) -> list[float] | None:
             numbers = [{"True": 1.0, "False": 0.0}[text] for text in texts]
         else:
             return None
-    except (ValueError, KeyError, OverflowError):  # a type of the same letter
+    except (ValueError, KeyError, OverflowError):  # another type with the same first letter
         return None
     return numbers if len(set(numbers)) == len(numbers) else None

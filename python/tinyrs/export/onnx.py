@@ -1,8 +1,9 @@
-"""A predictor as an ONNX graph: preprocessing, network, labels.
+"""Exports a predictor as an ONNX graph: preprocessing, network, labels.
 
-Outputs are named and shaped as those of the converters for scikit-learn: `label` (rows,) and `probabilities`
-(rows, classes); for several labels both are (rows, labels). The graph computes what tinyrs does, but it
-checks nothing: an infinite number is a very large one, and a sum that overflows is infinite.
+The outputs have the names and shapes of skl2onnx, scikit-learn's converter: `label` (rows,) and
+`probabilities` (rows, classes); in multilabel models both have the shape (rows, labels). The graph computes
+what tinyrs computes but checks nothing: an infinite input is treated as a very large number, and an
+overflowing sum is infinite.
 """
 
 from __future__ import annotations
@@ -23,13 +24,14 @@ try:
 except ModuleNotFoundError as missing:
     raise ImportError(f"ONNX needs the package onnx ({missing}): pip install 'tinyrs[onnx]'") from missing
 
-# The oldest that compares strings (19) and has gelu (20); onnxruntime knows it since 1.17.
+# The oldest operator set that compares strings (19) and has Gelu (20); onnxruntime supports it since 1.17.
 OPSET, IR_VERSION = 20, 9
-FAR = 1e18  # as in feature_encoder.rs
-READY = {"tanh": "Tanh", "relu": "Relu", "sigmoid": "Sigmoid", "softmax": "Softmax"}
-# For float64 onnxruntime lacks the first two, and the constants of its Gelu are float32 (a difference of 2e-9
-# was measured): they are put together there.
-READY_F32 = {"leaky_relu": "LeakyRelu", "selu": "Selu", "gelu": "Gelu"}
+# Scaled numbers are clipped to +-MAX_SCALED, as in feature_encoder.rs.
+MAX_SCALED = 1e18
+OPERATORS = {"tanh": "Tanh", "relu": "Relu", "sigmoid": "Sigmoid", "softmax": "Softmax"}
+# For float64, onnxruntime lacks the first two, and its Gelu has float32 constants (measured error: 2e-9).
+# Their float64 versions are composed of other operators.
+OPERATORS_F32 = {"leaky_relu": "LeakyRelu", "selu": "Selu", "gelu": "Gelu"}
 ATTRIBUTES: dict[str, dict[str, Any]] = {
     "LeakyRelu": {"alpha": 0.01},
     "Gelu": {"approximate": "tanh"},
@@ -40,7 +42,7 @@ GELU_SCALE, GELU_CUBIC = 1.5957691216057308, 0.044715
 
 
 class _Graph:
-    """A graph that grows; values are known by their names."""
+    """A graph under construction. Values are identified by their names, none of which is in `reserved`."""
 
     def __init__(self, reserved: Sequence[str]) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -48,29 +50,31 @@ class _Graph:
         self.names = set(reserved)
 
     def name(self, wanted: str) -> str:
-        """A name that no other value has; this one, if possible."""
+        """A name that no other value has: `wanted`, with underscores appended if necessary."""
         while not wanted or wanted in self.names:
             wanted += "_"
         self.names.add(wanted)
         return wanted
 
     def constant(self, value: npt.ArrayLike, dtype: npt.DTypeLike) -> str:
+        """Adds a constant and returns its name."""
         tensor = numpy_helper.from_array(np.asarray(value, dtype=dtype), self.name("constant"))
         self.constants.append(tensor)
         return str(tensor.name)
 
     def op(self, kind: str, *inputs: str, output: str = "", **attributes: Any) -> str:
+        """Adds a node with the operator `kind` and returns the name of its output."""
         output = output or self.name(kind.lower())
         self.nodes.append(helper.make_node(kind, inputs, [output], name=f"{output}.{kind}", **attributes))
         return output
 
 
 class _Columns:
-    """The inputs of a graph: one matrix of all columns, or one (rows, 1) for each."""
+    """The inputs of a graph: one matrix (rows, columns), or one input (rows, 1) for each column."""
 
     def __init__(self, graph: _Graph, model: Model, text: set[int], matrix: bool) -> None:
         self.graph, self.n_columns, self.matrix = graph, model.n_columns, matrix
-        # Without preprocessing the network takes numbers as they are; else they lose their centre in f64.
+        # Preprocessing subtracts the centre of each column in float64.
         number = TensorProto.DOUBLE if model.preprocessor else _type(model)
         if matrix:
             shapes = {"X": (number, model.n_columns)}
@@ -85,7 +89,7 @@ class _Columns:
         ]
 
     def take(self, columns: Sequence[int]) -> str:
-        """These columns, of one type, as (rows, columns)."""
+        """The name of a value (rows, columns) that holds these columns, which have the same type."""
         names = list(self.values)
         if self.matrix:
             if list(columns) == list(range(self.n_columns)):
@@ -104,7 +108,7 @@ def to_bytes(model: Model, inputs: str = "auto") -> bytes:
             raise model.error(
                 category.column,
                 f"expected at most {len(category.names)} categories in an ONNX export, got more: ONNX has no "
-                "checksum, which tells the rarer ones apart. Give those one name before fit, or use to_c",
+                "checksum to tell the rarer ones apart. Merge them before fit, or use to_c",
             )
     text = {category.column for category in model.categories if model.is_text(category)}
     if inputs == "matrix" and text:
@@ -112,12 +116,12 @@ def to_bytes(model: Model, inputs: str = "auto") -> bytes:
     graph = _Graph(["label", "probabilities"])
     columns = _Columns(graph, model, text, matrix=inputs == "matrix" or (inputs == "auto" and not text))
     x = _features(graph, model, columns)
-    for weight, bias, activation, scale in model.layers():
-        weight_name, bias_name = graph.constant(weight, model.dtype), graph.constant(bias, model.dtype)
-        x = graph.op("Gemm", x, weight_name, bias_name, transB=1)
-        x = _activate(graph, x, activation, model.dtype)
-        if scale != 1:
-            x = graph.op("Mul", x, graph.constant(scale, model.dtype))
+    for layer in model.layers():
+        weight, bias = graph.constant(layer.weight, model.dtype), graph.constant(layer.bias, model.dtype)
+        x = graph.op("Gemm", x, weight, bias, transB=1)
+        x = _activate(graph, x, layer.activation, model.dtype)
+        if layer.scale != 1:
+            x = graph.op("Mul", x, graph.constant(layer.scale, model.dtype))
     graph.op("Identity", x, output="probabilities")
     label_type, label_shape = _label(graph, model)
     outputs = [
@@ -135,11 +139,12 @@ def to_bytes(model: Model, inputs: str = "auto") -> bytes:
 
 
 def _type(model: Model) -> int:
+    """The ONNX element type of the network's precision."""
     return int(TensorProto.FLOAT if model.dtype == np.float32 else TensorProto.DOUBLE)
 
 
 def _features(graph: _Graph, model: Model, columns: _Columns) -> str:
-    """What `FeatureEncoder` makes of the columns, in the network's precision: (rows, features)."""
+    """The features (rows, features) as `FeatureEncoder` computes them, in the network's precision."""
     if model.preprocessor is None:
         return columns.take(range(model.n_columns))
     blocks = []
@@ -148,10 +153,12 @@ def _features(graph: _Graph, model: Model, columns: _Columns) -> str:
         x = columns.take([number.column for number in numbers])
         centre = graph.constant([number.centre for number in numbers], np.float64)
         scale = graph.constant([number.scale for number in numbers], np.float64)
-        # A missing number stands where most of them are.
+        # A missing number is replaced by the median.
         x = graph.op("Where", graph.op("IsNaN", x), centre, x)
         z = graph.op("Mul", graph.op("Sub", x, centre), scale)
-        z = graph.op("Clip", z, graph.constant(-FAR, np.float64), graph.constant(FAR, np.float64))
+        z = graph.op(
+            "Clip", z, graph.constant(-MAX_SCALED, np.float64), graph.constant(MAX_SCALED, np.float64)
+        )
         third = graph.op("Div", z, graph.constant(3, np.float64))
         root = graph.op("Add", graph.op("Mul", third, third), graph.constant(1, np.float64))
         blocks.append(graph.op("Div", z, graph.op("Sqrt", root)))
@@ -160,7 +167,7 @@ def _features(graph: _Graph, model: Model, columns: _Columns) -> str:
         blocks.append(graph.op("IsNaN", columns.take(flagged)))
     blocks += [_one_hot(graph, model, columns, category) for category in model.categories if category.n_codes]
     if not blocks:
-        # No column varies: the one feature is 0, in as many rows as any column has.
+        # No column varies: the only feature is 0. It is computed from a column to have the same rows.
         first = columns.take([0])
         same = graph.op("Equal", first, first)
         blocks.append(graph.op("And", same, graph.op("Not", same)))
@@ -169,29 +176,29 @@ def _features(graph: _Graph, model: Model, columns: _Columns) -> str:
 
 
 def _one_hot(graph: _Graph, model: Model, columns: _Columns, category: CategoryColumn) -> str:
-    """(rows, codes): whether a row has that category."""
+    """Whether a row has each category of a column: (rows, codes)."""
     keys, x = model.keys(category), columns.take([category.column])
     if model.is_text(category):
         if "" in keys and None in keys:
             raise model.error(
                 category.column,
-                "expected no empty strings beside missing ones in an ONNX export, where an empty string is a "
-                "missing one",
+                "expected empty strings or missing values, not both, in an ONNX export, which represents a "
+                "missing value by an empty string",
             )
         return graph.op("Equal", x, graph.constant([["" if key is None else key for key in keys]], object))
     numbers = [[np.nan if key is None else key for key in keys]]
     known = graph.op("Equal", x, graph.constant(numbers, np.float64))
     if None not in keys:
         return known
-    place = graph.constant([[key is None for key in keys]], np.bool_)
-    return graph.op("Or", known, graph.op("And", graph.op("IsNaN", x), place))
+    missing = graph.constant([[key is None for key in keys]], np.bool_)
+    return graph.op("Or", known, graph.op("And", graph.op("IsNaN", x), missing))
 
 
 def _activate(graph: _Graph, z: str, activation: str, dtype: np.dtype[np.floating[Any]]) -> str:
-    """Any shape -> the same."""
-    ready = READY.get(activation) or (READY_F32.get(activation) if dtype == np.float32 else None)
-    if ready is not None:
-        return graph.op(ready, z, **ATTRIBUTES.get(ready, {}))
+    """activation(z), of the shape of z."""
+    operator = OPERATORS.get(activation) or (OPERATORS_F32.get(activation) if dtype == np.float32 else None)
+    if operator is not None:
+        return graph.op(operator, z, **ATTRIBUTES.get(operator, {}))
     if activation == "leaky_relu":
         return graph.op("Max", z, graph.op("Mul", z, graph.constant(0.01, dtype)))
     if activation == "selu":
@@ -205,7 +212,7 @@ def _activate(graph: _Graph, z: str, activation: str, dtype: np.dtype[np.floatin
         inner = graph.op("Add", inner, graph.constant(GELU_SCALE, dtype))
         return graph.op("Mul", z, graph.op("Sigmoid", graph.op("Mul", z, inner)))
     if activation == "silu":
-        # Not z * Sigmoid(z): onnxruntime 1.20 fuses that to an operation that it has for float32 only.
+        # Not z * Sigmoid(z), which onnxruntime 1.20 fuses to an operator that it has for float32 only.
         below = graph.op("Add", graph.op("Exp", graph.op("Neg", z)), graph.constant(1, dtype))
         return graph.op("Div", z, below)
     assert activation == "identity", activation
@@ -213,7 +220,7 @@ def _activate(graph: _Graph, z: str, activation: str, dtype: np.dtype[np.floatin
 
 
 def _label(graph: _Graph, model: Model) -> tuple[int, list[str | int]]:
-    """Makes the output `label`; its type and shape."""
+    """Adds the output `label` and returns its element type and shape."""
     if model.multilabel:
         likely = graph.op("Greater", "probabilities", graph.constant(0.5, model.dtype))
         graph.op("Cast", likely, output="label", to=TensorProto.INT64)
@@ -223,9 +230,7 @@ def _label(graph: _Graph, model: Model) -> tuple[int, list[str | int]]:
     try:
         classes = graph.constant(labels, kind)
     except OverflowError:
-        raise ValueError(
-            f"classes: expected numbers of 64 bits in an ONNX export, got {max(labels)}"
-        ) from None
+        raise ValueError(f"classes: expected 64-bit integers in an ONNX export, got {max(labels)}") from None
     best = graph.op("ArgMax", "probabilities", axis=1, keepdims=0)
     graph.op("Gather", classes, best, output="label", axis=0)
     types = {str: TensorProto.STRING, int: TensorProto.INT64, float: TensorProto.DOUBLE}
