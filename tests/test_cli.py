@@ -1,4 +1,4 @@
-"""The command line as a whole: verbs, help, errors, exit statuses; evaluate, info, export, bench."""
+"""The program `tinyrs`: help, errors and exit statuses; the commands evaluate, info, export and bench."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import tinyrs
 from conftest import Run, csv_text, flowers
-from tinyrs.cli import shell
-from tinyrs.cli.main import VERBS
+from tinyrs.cli.main import COMMANDS
+from tinyrs.cli.output import open_output
 from tinyrs.predictor import Predictor
 
 
@@ -22,10 +22,10 @@ def one_line(err: str) -> bool:
     return err.startswith("tinyrs: ") and err.count("\n") == 1
 
 
-# The program.
+# The program as a whole
 
 
-def test_help_lists_the_verbs_and_imports_nothing_heavy() -> None:
+def test_help_lists_the_commands_without_importing_their_dependencies() -> None:
     code = (
         "import sys; from tinyrs.cli.main import main; status = main(['--help']);"
         "heavy = {'pyarrow', 'sklearn', 'PIL', 'tqdm', 'narwhals'} & set(sys.modules);"
@@ -33,82 +33,82 @@ def test_help_lists_the_verbs_and_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for verb in VERBS:
-        assert re.search(rf"^  {verb} ", done.stdout, re.MULTILINE)
+    for command in COMMANDS:
+        assert re.search(rf"^  {command} ", done.stdout, re.MULTILINE)
 
 
-def test_the_module_is_the_program() -> None:
+def test_python_m_tinyrs_runs_the_program() -> None:
     done = subprocess.run([sys.executable, "-m", "tinyrs", "--version"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, f"tinyrs {tinyrs.__version__}\n")
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_each_verb_has_help_with_an_example(tinyrs_cli: Run, verb: str) -> None:
-    done = tinyrs_cli(verb, "--help")
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_each_command_has_an_example(tinyrs_cli: Run, command: str) -> None:
+    done = tinyrs_cli(command, "--help")
     assert done.status == 0
-    assert f"for example:\n  tinyrs {verb} " in done.out
+    assert f"examples:\n  tinyrs {command} " in done.out
     assert "--json" in done.out
 
 
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ([], "expected a verb: train, predict"),
-        (["trian"], "unknown verb 'trian': did you mean 'train'?"),
+        ([], "expected a command: train, predict"),
+        (["trian"], "unknown command 'trian': did you mean 'train'?"),
         (["train"], "tinyrs train: error: the following arguments are required: data, -o/--output"),
-        (["train", "x.csv", "-o", "m", "--epochs", "0"], "expected a whole number of at least 1, got '0'"),
+        (["train", "x.csv", "-o", "m", "--epochs", "0"], "expected an integer of at least 1, got '0'"),
         (
             ["train", "x.csv", "-o", "m", "--time-limit", "nan"],
             "expected a number of seconds above 0, got 'nan'",
         ),
-        (["predict", "m", "x.csv", "--delimiter", "ab"], "expected one character, or tab, got 'ab'"),
+        (["predict", "m", "x.csv", "--delimiter", "ab"], "expected one ASCII character or `tab`, got 'ab'"),
         (["export", "m", "--to", "pickle", "-o", "f"], "invalid choice: 'pickle'"),
     ],
 )
-def test_wrong_usage_is_status_2(tinyrs_cli: Run, args: list[str], message: str) -> None:
+def test_wrong_usage_gives_exit_status_2(tinyrs_cli: Run, args: list[str], message: str) -> None:
     done = tinyrs_cli(*args)
     assert done.status == 2
     assert message in done.err
     assert done.err.count("\n") == 1
 
 
-@pytest.mark.parametrize("verb", ["info", "predict", "evaluate", "export"])
+@pytest.mark.parametrize("command", ["info", "predict", "evaluate", "export"])
 @pytest.mark.parametrize("content", [None, b"", b"no model"])
-def test_what_is_no_model_is_an_error(
-    tinyrs_cli: Run, tmp_path: Path, verb: str, content: bytes | None
+def test_a_missing_or_invalid_model_file_is_an_error(
+    tinyrs_cli: Run, tmp_path: Path, command: str, content: bytes | None
 ) -> None:
     if content is not None:
         (tmp_path / "m").write_bytes(content)
-    more = {"info": [], "export": ["--to", "c", "-o", "f"]}.get(verb, ["x.csv"])
-    done = tinyrs_cli(verb, "m", *more)
+    more = {"info": [], "export": ["--to", "c", "-o", "f"]}.get(command, ["x.csv"])
+    done = tinyrs_cli(command, "m", *more)
     assert done.status == 1
     assert one_line(done.err)
     assert done.err.startswith("tinyrs: m: " if content != b"" else "tinyrs: ")
 
 
-def test_an_error_is_json_too(tinyrs_cli: Run) -> None:
+def test_json_output_of_an_error(tinyrs_cli: Run) -> None:
     done = tinyrs_cli("info", "nowhere", "--json")
     assert done.status == 1
     assert done.json == {"error": "nowhere: No such file or directory"}
 
 
-def test_a_missing_library_is_named(tinyrs_cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named_with_its_extra(tinyrs_cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "tinyrs.cli.predict", raising=False)
-    monkeypatch.delitem(sys.modules, "tinyrs.cli.data", raising=False)
+    monkeypatch.delitem(sys.modules, "tinyrs.cli.table_reader", raising=False)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     done = tinyrs_cli("predict", "m", "x.csv")
     assert done.status == 1
-    assert "pyarrow, which is not installed: pip install 'tinyrs[cli]'" in done.err
+    assert "this command needs pyarrow: pip install 'tinyrs[cli]'" in done.err
 
 
-def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_a_file_is_written_completely_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "out"
     path.write_bytes(b"old")
-    with pytest.raises(ZeroDivisionError), shell.writing(str(path)) as file:
+    with pytest.raises(ZeroDivisionError), open_output(str(path)) as file:
         file.write(b"%d" % (1 // 0))
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
     assert path.read_bytes() == b"old"
-    with shell.writing(str(path)) as file:
+    with open_output(str(path)) as file:
         file.write(b"new")
     assert path.read_bytes() == b"new"
 
@@ -128,24 +128,25 @@ def test_evaluate_agrees_with_scikit_learn(tinyrs_cli: Run, tmp_path: Path, flow
     columns = [table[name] for name in ("length", "width", "colour")]
     p = model.predict_proba(np.array(columns, dtype=object).T)
     y = np.array(table["kind"])
-    said = model.classes_[p.argmax(axis=1)]
+    predicted = model.classes_[p.argmax(axis=1)]
     found = done.json
     assert found["rows"] == 500
-    assert found["accuracy"] == accuracy_score(y, said) > 0.85
+    assert found["accuracy"] == accuracy_score(y, predicted) > 0.85
     assert found["log_loss"] == pytest.approx(log_loss(y, p / p.sum(axis=1, keepdims=True)), rel=1e-5)
-    assert found["confusion"] == confusion_matrix(y, said).tolist()
-    precision, recall, *_ = precision_recall_fscore_support(y, said)
+    assert found["confusion"] == confusion_matrix(y, predicted).tolist()
+    precision, recall, *_ = precision_recall_fscore_support(y, predicted)
     assert [c["precision"] for c in found["per_class"]] == pytest.approx(precision)
     assert [c["recall"] for c in found["per_class"]] == pytest.approx(recall)
-    sure, right = p.max(axis=1), said == y
-    bins = np.minimum((sure * 10).astype(int), 9)
+    confidence, correct = p.max(axis=1), predicted == y
+    bins = np.minimum((confidence * 10).astype(int), 9)
     gaps = [
-        abs(sure[bins == b].mean() - right[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins)
+        abs(confidence[bins == b].mean() - correct[bins == b].mean()) * (bins == b).mean()
+        for b in np.unique(bins)
     ]
     assert found["calibration_error"] == pytest.approx(sum(gaps), rel=1e-4)
 
 
-def test_evaluate_prints_a_confusion_matrix_and_takes_the_target_from_training(
+def test_evaluate_prints_a_confusion_matrix_and_finds_the_target_in_the_model_file(
     tinyrs_cli: Run, tmp_path: Path, flower_model: Path
 ) -> None:
     table = flowers(50, seed=1)
@@ -153,12 +154,12 @@ def test_evaluate_prints_a_confusion_matrix_and_takes_the_target_from_training(
     (tmp_path / "test.csv").write_text(csv_text(table))
     done = tinyrs_cli("evaluate", flower_model, "test.csv")
     assert done.status == 0, done.err
-    assert "49 rows of test.csv\n1 rows without an answer left out" in done.out
-    assert re.search(r"is / said +9 +10 +11\n", done.out)
+    assert "49 rows of test.csv\n1 rows without a label skipped" in done.out
+    assert re.search(r"true / predicted +9 +10 +11\n", done.out)
     assert "precision" in done.out
 
 
-def test_evaluate_refuses_a_class_that_the_model_does_not_know(
+def test_evaluate_rejects_a_class_unknown_to_the_model(
     tinyrs_cli: Run, tmp_path: Path, flower_model: Path
 ) -> None:
     table = flowers(50)
@@ -170,7 +171,7 @@ def test_evaluate_refuses_a_class_that_the_model_does_not_know(
         "tinyrs: test.csv: row 17, column \"kind\": expected a class of the model (9, 10, 11), got 'tulip'\n"
     )
     done = tinyrs_cli("evaluate", flower_model, "test.csv", "--target", "Kind")
-    assert "has no column \"Kind\": did you mean 'kind'?" in done.err
+    assert "no column \"Kind\": did you mean 'kind'?" in done.err
 
 
 # info
@@ -216,7 +217,7 @@ def test_export_calls_the_predictor(
     assert tinyrs_cli("export", flower_model, "--to", to, "-o", "model.out").out == "model.out: 7 bytes\n"
 
 
-def test_export_says_what_cannot_be_exported(
+def test_export_reports_why_a_model_or_a_path_is_not_possible(
     tinyrs_cli: Run, monkeypatch: pytest.MonkeyPatch, flower_model: Path
 ) -> None:
     def write(self: Predictor, path: Path) -> None:
@@ -226,7 +227,7 @@ def test_export_says_what_cannot_be_exported(
     done = tinyrs_cli("export", flower_model, "--to", "c", "-o", "model.h")
     assert (done.status, done.err) == (1, f"tinyrs: {flower_model}: classes: expected strings\n")
     done = tinyrs_cli("export", flower_model, "--to", "c", "-o", "no/where.h")
-    assert (done.status, "there is no folder 'no'" in done.err) == (1, True)
+    assert (done.status, "the folder 'no' does not exist" in done.err) == (1, True)
 
 
 # bench

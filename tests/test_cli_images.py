@@ -1,4 +1,4 @@
-"""`tinyrs train photos/`: folders of images."""
+"""`tinyrs train`, `evaluate` and `predict` on folders of images."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pytest
 import tinyrs
 from conftest import Run
 from PIL import Image, ImageDraw
-from tinyrs.cli.images import Recipe, oriented_gradients
+from tinyrs.cli.image_features import ImageEncoder, hog
 from tinyrs.predictor import Predictor
 
 
 def draw(kind: str, rng: np.random.Generator) -> Image.Image:
-    """A disc or a square somewhere, in any colours."""
+    """A disc or a square at a random position, in random colours."""
     width, height = map(int, rng.integers(60, 160, 2))
     image = Image.new("RGB", (width, height), tuple(map(int, rng.integers(0, 100, 3))))
     side = int(min(width, height) * rng.uniform(0.5, 0.8))
@@ -36,19 +36,22 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for i in range(60):
             suffix = ("png", "jpg", "webp")[i % 3]
             draw(kind, rng).save(root / kind / ("deeper" if i % 5 == 0 else ".") / f"{i:02}.{suffix}")
-    (root / "disc" / "broken.JPG").write_bytes(b"\xff\xd8\xff and no more")
-    (root / "disc" / "notes.txt").write_text("no image, and not called one")
+    (root / "disc" / "broken.JPG").write_bytes(b"\xff\xd8\xff, the first bytes of a JPEG file")
+    (root / "disc" / "notes.txt").write_text("not an image, and without the suffix of one")
     return root
 
 
-def test_from_photos_to_predictions(tinyrs_cli: Run, photos: Path) -> None:
+def test_train_evaluate_and_predict_images(tinyrs_cli: Run, photos: Path) -> None:
     done = tinyrs_cli("train", photos, "-o", "m", "--hidden", "32", "--epochs", "40", "--report", "r.html")
     assert done.status == 0, done.err
-    assert "120 images, each as 16 x 16 pixels in colour and the edges of 64 x 64" in done.out
-    assert "categories: disc 60, square 60" in done.out
+    assert (
+        "120 images\n  2,532 features: a colour thumbnail of 16 x 16 pixels and oriented gradients"
+        in done.out
+    )
+    assert "classes: disc 60, square 60" in done.out
     broken = photos / "disc" / "broken.JPG"
-    assert done.err == f"tinyrs: {broken}: expected an image, got another kind of file: left out\n"
-    # The recipe is part of the model.
+    assert done.err == f"tinyrs: {broken}: not an image: skipped\n"
+    # The model file contains the parameters of the image encoder.
     model = tinyrs.load("m")
     assert isinstance(model, Predictor)
     assert model.training["images"] == {"thumbnail": 16, "edges": 64, "cell": 8}
@@ -62,18 +65,18 @@ def test_from_photos_to_predictions(tinyrs_cli: Run, photos: Path) -> None:
     assert lines[0] == "file,label,probability"
     files = [line.split(",")[0] for line in lines[1:]]
     assert files == sorted(files, key=Path)
-    right = [
+    correct = [
         Path(file).relative_to(photos).parts[0] == line.split(",")[1]
         for file, line in zip(files, lines[1:], strict=True)
     ]
-    assert np.mean(right) == pytest.approx(accuracy)
-    # The page shows the images themselves.
+    assert np.mean(correct) == pytest.approx(accuracy)
+    # The report contains the images.
     shown = re.findall(r'src="data:image/png;base64,([^"]+)"', Path("r.html").read_text())
     assert len(shown) == 12
     assert max(Image.open(io.BytesIO(base64.b64decode(shown[0]))).size) <= 72
 
 
-def test_a_folder_to_measure_on(tinyrs_cli: Run, photos: Path) -> None:
+def test_train_measures_on_the_folder_given_with_valid(tinyrs_cli: Run, photos: Path) -> None:
     done = tinyrs_cli(
         "train", photos, "--valid", photos, "-o", "m", "--hidden", "8", "--epochs", "3", "--json"
     )
@@ -84,50 +87,50 @@ def test_a_folder_to_measure_on(tinyrs_cli: Run, photos: Path) -> None:
     )
     (Path("more") / "hexagon").mkdir(parents=True)
     Image.new("RGB", (9, 9)).save("more/hexagon/a.png")
-    assert "more: the model has no category 'hexagon'" in tinyrs_cli("evaluate", "m", "more").err
+    assert "more: the model has no class 'hexagon'" in tinyrs_cli("evaluate", "m", "more").err
 
 
-def test_orientation_transparency_and_colour_modes() -> None:
+def test_the_encoder_handles_exif_orientation_transparency_and_colour_modes() -> None:
     rng = np.random.default_rng(0)
-    image, recipe = draw("square", rng), Recipe()
-    upright = recipe.features(image)
-    assert upright.shape == (recipe.n_features,)
+    image, encoder = draw("square", rng), ImageEncoder()
+    upright = encoder.encode(image)
+    assert upright.shape == (encoder.n_features,)
     assert 0 <= upright.min() <= upright.max() <= 1
-    # A camera that was held on its side writes the turned picture, and how to turn it back.
+    # A camera held on its side stores the rotated pixels, and in EXIF how to rotate them back.
     exif = Image.Exif()
     exif[0x0112] = 6
     stream = io.BytesIO()
     image.transpose(Image.Transpose.ROTATE_90).save(stream, "PNG", exif=exif)
-    assert np.allclose(recipe.features(Image.open(stream)), upright, atol=0.02)
-    assert np.allclose(recipe.features(image.convert("RGBA")), upright, atol=0.01)
+    assert np.allclose(encoder.encode(Image.open(stream)), upright, atol=0.02)
+    assert np.allclose(encoder.encode(image.convert("RGBA")), upright, atol=0.01)
     clear = Image.new("RGBA", (50, 50), (0, 0, 0, 0))
-    assert (recipe.features(clear)[: 3 * 16**2] == 1).all()
+    assert (encoder.encode(clear)[: 3 * 16**2] == 1).all()
     for mode in ("L", "P", "1", "CMYK", "I;16"):
         assert np.isfinite(
-            recipe.features(image.convert("L").convert(mode) if mode == "I;16" else image.convert(mode))
+            encoder.encode(image.convert("L").convert(mode) if mode == "I;16" else image.convert(mode))
         ).all()
 
 
-def test_oriented_gradients_know_directions() -> None:
+def test_hog_of_ramps_has_the_orientation_of_their_gradient() -> None:
     ramp = np.tile(np.arange(64, dtype=np.float32), (64, 1)) / 64
-    across, down = (oriented_gradients(grey, 8).reshape(-1, 9) for grey in (ramp, ramp.T))
+    across, down = (hog(grey, 8).reshape(-1, 9) for grey in (ramp, ramp.T))
     assert (across.argmax(axis=1) == 0).all()
-    # 90 degrees lie between the directions of 80 and 100.
+    # 90 degrees lie between the orientations at 80 and 100.
     assert set(down.argmax(axis=1)) <= {4, 5}
     assert np.allclose(down[:, 4], down[:, 5], atol=1e-3)
-    assert not oriented_gradients(np.ones((64, 64), dtype=np.float32), 8).any()
+    assert not hog(np.ones((64, 64), dtype=np.float32), 8).any()
 
 
 @pytest.mark.parametrize(
     ("files", "message"),
     [
         ({}, "expected images (.avif, .bmp"),
-        ({"a.png": True}, "expected one subfolder a category, got 'a.png' beside them"),
+        ({"a.png": True}, "expected images only in subfolders, one for each class, got 'a.png'"),
         ({"one/a.png": True, "one/b.png": True}, "expected images in at least two subfolders, got one: one"),
         ({"one/a.png": False, "two/b.png": False}, "none of its 2 images could be read"),
     ],
 )
-def test_folders_that_cannot_be_learnt(tinyrs_cli: Run, files: dict[str, bool], message: str) -> None:
+def test_invalid_folders_are_rejected(tinyrs_cli: Run, files: dict[str, bool], message: str) -> None:
     Path("photos").mkdir()
     for name, good in files.items():
         path = Path("photos") / name
@@ -140,19 +143,21 @@ def test_folders_that_cannot_be_learnt(tinyrs_cli: Run, files: dict[str, bool], 
     assert message in done.err
 
 
-def test_options_of_tables_are_not_for_images(tinyrs_cli: Run, photos: Path) -> None:
+def test_options_for_tables_are_rejected_for_images(tinyrs_cli: Run, photos: Path) -> None:
     done = tinyrs_cli("train", photos, "-o", "m", "--target", "kind")
-    assert (done.status, "of images, folders are classes" in done.err) == (2, True)
+    assert (done.status, "the classes of images are subfolders" in done.err) == (2, True)
 
 
 @pytest.mark.parametrize(
-    "recipe",
+    "parameters",
     [{"thumbnail": 16, "edges": 64, "cell": 64}, {"thumbnail": 10**6, "edges": 64, "cell": 8}, {}, 3],
 )
-def test_a_recipe_from_a_stranger_is_checked(tinyrs_cli: Run, photos: Path, recipe: object) -> None:
+def test_invalid_encoder_parameters_in_a_model_file_are_rejected(
+    tinyrs_cli: Run, photos: Path, parameters: object
+) -> None:
     X = np.random.default_rng(0).normal(size=(60, 4))
     predictor = tinyrs.TinyClassifier((4,), max_iter=1, random_state=0).fit(X, X[:, 0] > 0).predictor()
-    predictor.training["images"] = recipe
+    predictor.training["images"] = parameters
     predictor.save("m")
     done = tinyrs_cli("predict", "m", photos)
     assert done.status == 1

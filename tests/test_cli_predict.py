@@ -1,4 +1,4 @@
-"""`tinyrs predict`: out comes what went in, with the model's answers beside it, in constant memory."""
+"""`tinyrs predict`: writes its input unchanged plus the predictions, in constant memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import pytest
 import tinyrs
 from conftest import Run, csv_text, flowers
 from pyarrow import parquet
-from tinyrs.cli import data
+from tinyrs.cli import table_reader
 from tinyrs.predictor import Predictor
 
 TABLE = flowers(400, seed=2)
@@ -28,7 +28,7 @@ FEATURES = ("length", "width", "colour")
 
 
 def expected(model: Path, table: dict[str, list[Any]] = TABLE) -> npt.NDArray[Any]:
-    """The probabilities that Python gets."""
+    """The probabilities that Predictor.predict_proba gives in Python."""
     predictor = tinyrs.load(model)
     assert isinstance(predictor, Predictor)
     return predictor.predict_proba(np.array([table[name] for name in FEATURES], dtype=object).T)
@@ -45,11 +45,11 @@ def read(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text)))
 
 
-def test_the_columns_come_out_as_they_went_in(tinyrs_cli: Run, tmp_path: Path, flower_model: Path) -> None:
+def test_input_columns_are_written_unchanged(tinyrs_cli: Run, tmp_path: Path, flower_model: Path) -> None:
     text = csv_text(TABLE)
     (tmp_path / "new.csv").write_text(text)
     done = tinyrs_cli("predict", flower_model, "new.csv", "-o", "out.csv")
-    assert (done.status, done.out, done.err) == (0, "400 rows, written to out.csv\n", "")
+    assert (done.status, done.out, done.err) == (0, "400 rows written to out.csv\n", "")
     rows = read(Path("out.csv").read_text())
     check(rows, expected(flower_model))
     for row, before in zip(rows, read(text), strict=True):
@@ -57,7 +57,7 @@ def test_the_columns_come_out_as_they_went_in(tinyrs_cli: Run, tmp_path: Path, f
     assert rows[7]["id"] == "0007"
 
 
-def test_text_that_needs_no_quotes_gets_none(tinyrs_cli: Run, tmp_path: Path, flower_model: Path) -> None:
+def test_values_are_quoted_only_if_necessary(tinyrs_cli: Run, tmp_path: Path, flower_model: Path) -> None:
     header = "id,note,length,width,colour,when"
     lines = ["007,,1.50,+2e0,red,2026-01-31", '008,"",NA, 3 ,,N/A']
     (tmp_path / "new.csv").write_text("\n".join([header, *lines]) + "\n")
@@ -69,7 +69,9 @@ def test_text_that_needs_no_quotes_gets_none(tinyrs_cli: Run, tmp_path: Path, fl
     assert out[2].startswith("008,,NA, 3 ,,N/A,")
 
 
-def test_standard_input_and_output_and_one_column_a_class(tinyrs_cli: Run, flower_model: Path) -> None:
+def test_standard_input_and_output_with_the_probability_of_each_class(
+    tinyrs_cli: Run, flower_model: Path
+) -> None:
     done = tinyrs_cli("predict", flower_model, "-", "--proba", stdin=csv_text(TABLE).encode())
     assert done.status == 0, done.err
     rows, p = read(done.out), expected(flower_model)
@@ -79,11 +81,11 @@ def test_standard_input_and_output_and_one_column_a_class(tinyrs_cli: Run, flowe
 
 
 @pytest.mark.parametrize("block", [300, 1000, 1 << 20])
-def test_blocks_of_any_size_keep_the_order(
+def test_rows_keep_their_order_for_any_block_size(
     tinyrs_cli: Run, monkeypatch: pytest.MonkeyPatch, flower_model: Path, block: int
 ) -> None:
-    monkeypatch.setattr(data, "CSV_BLOCK", block)
-    monkeypatch.setattr(data, "MAX_HEADER", block)
+    monkeypatch.setattr(table_reader, "CSV_BLOCK", block)
+    monkeypatch.setattr(table_reader, "MAX_HEADER", block)
     table = {
         **TABLE,
         "colour": [f"{c}\nof two lines" if i % 7 == 0 else c for i, c in enumerate(TABLE["colour"])],
@@ -104,7 +106,7 @@ def test_other_delimiters(tinyrs_cli: Run, tmp_path: Path, flower_model: Path) -
     check(list(csv.DictReader(io.StringIO(done.out), delimiter=";")), expected(flower_model))
 
 
-def test_parquet_keeps_its_types(tinyrs_cli: Run, flower_model: Path) -> None:
+def test_parquet_columns_keep_their_types(tinyrs_cli: Run, flower_model: Path) -> None:
     extra = {
         "when": pd.date_range("2026-01-01", periods=400),
         "many": [[1, 2]] * 400,
@@ -118,26 +120,28 @@ def test_parquet_keeps_its_types(tinyrs_cli: Run, flower_model: Path) -> None:
     out = parquet.read_table("out.parquet")
     assert out.drop_columns(["label", "probability"]).equals(table)
     assert out["probability"].to_numpy() == pytest.approx(expected(flower_model).max(axis=1), rel=1e-5)
-    # A list has no place in a CSV file.
+    # CSV cannot store a list.
     done = tinyrs_cli("predict", flower_model, "new.parquet", "-o", "out.csv")
     assert done.status == 1
-    assert 'CSV has no place for the columns "many" (list<' in done.err
+    assert 'CSV cannot store the nested columns "many" (list<' in done.err
     parquet.write_table(table.drop_columns(["many"]), "new.parquet")
     done = tinyrs_cli("predict", flower_model, "new.parquet", "-o", "out.csv")
     assert done.status == 0, done.err
     check(read(Path("out.csv").read_text()), expected(flower_model))
 
 
-def test_no_rows_in_no_rows_out(tinyrs_cli: Run, flower_model: Path) -> None:
+def test_a_table_without_rows_gives_a_header(tinyrs_cli: Run, flower_model: Path) -> None:
     done = tinyrs_cli("predict", flower_model, "-", stdin=b"length,width,colour\n")
     assert (done.status, done.out) == (0, "length,width,colour,label,probability\n")
 
 
-def test_a_clash_of_names(tinyrs_cli: Run, flower_model: Path) -> None:
+def test_a_column_named_like_an_added_one_is_an_error_without_prefix(
+    tinyrs_cli: Run, flower_model: Path
+) -> None:
     text = csv_text({**TABLE, "label": list(range(400))}).encode()
     done = tinyrs_cli("predict", flower_model, "-", stdin=text)
     assert done.status == 1
-    assert 'has a column "label" already' in done.err
+    assert 'the table already has a column "label"' in done.err
     done = tinyrs_cli("predict", flower_model, "-", "--prefix", "our_", stdin=text)
     check(read(done.out), expected(flower_model), "our_")
 
@@ -146,18 +150,18 @@ def test_a_clash_of_names(tinyrs_cli: Run, flower_model: Path) -> None:
     ("text", "message"),
     [
         ("", "standard input: expected a header and rows, got an empty file"),
-        ("length,width\n1,2\n", "got a table without \"colour\": there is 'length', 'width'"),
-        ("length,width,color\n1,2,red\n", "without \"colour\": did you mean 'color'?"),
+        ("length,width\n1,2\n", "missing columns: \"colour\": expected one of 'length', 'width'"),
+        ("length,width,color\n1,2,red\n", "missing columns: \"colour\": did you mean 'color'?"),
         ("length,width,colour\n1,2,red\n1,x,red\n", "row 3, column \"width\": expected a number, got 'x'"),
         (
             "length,width,colour\n1,2,red\n1,inf,red\n",
             "row 3, column \"width\": expected a finite number, got 'inf'",
         ),
         ("length,width,colour\n1,2,red\n1,2\n", "row 3: expected 3 columns as in the header, got 2"),
-        ("length,width,width\n1,2,3\n", 'expected columns with different names, got "width" more than once'),
+        ("length,width,width\n1,2,3\n", 'column names must be unique, but "width" occurs more than once'),
     ],
 )
-def test_errors_name_row_and_column(
+def test_errors_contain_row_and_column(
     tinyrs_cli: Run, tmp_path: Path, flower_model: Path, text: str, message: str
 ) -> None:
     done = tinyrs_cli("predict", flower_model, "-", "-o", "out.csv", stdin=text.encode())
@@ -167,23 +171,23 @@ def test_errors_name_row_and_column(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_bytes_that_are_no_utf_8(tinyrs_cli: Run, flower_model: Path) -> None:
+def test_a_file_that_is_not_utf_8_is_an_error(tinyrs_cli: Run, flower_model: Path) -> None:
     done = tinyrs_cli("predict", flower_model, "-", stdin=b"length,width,colour\n1,2,r\xf6d\n")
     assert done.status == 1
-    assert 'column "colour": expected text in UTF-8' in done.err
+    assert 'column "colour": expected UTF-8 text' in done.err
 
 
-def test_rows_are_counted_over_blocks(
+def test_the_row_number_in_an_error_counts_all_blocks(
     tinyrs_cli: Run, monkeypatch: pytest.MonkeyPatch, flower_model: Path
 ) -> None:
-    monkeypatch.setattr(data, "CSV_BLOCK", 500)
+    monkeypatch.setattr(table_reader, "CSV_BLOCK", 500)
     lines = csv_text(TABLE).splitlines()
     lines[299] = "0299,abc,1,red,9"
     done = tinyrs_cli("predict", flower_model, "-", stdin="\n".join(lines).encode())
     assert done.err.endswith("row 300, column \"length\": expected a number, got 'abc'\n")
 
 
-def test_json_and_predictions_want_the_same_place(tinyrs_cli: Run, flower_model: Path) -> None:
+def test_json_needs_an_output_file(tinyrs_cli: Run, flower_model: Path) -> None:
     done = tinyrs_cli("predict", flower_model, "-", "--json", stdin=csv_text(TABLE).encode())
     assert done.status == 2
     done = tinyrs_cli("predict", flower_model, "-", "--json", "-o", "out.csv", stdin=csv_text(TABLE).encode())
@@ -200,8 +204,10 @@ def test_json_and_predictions_want_the_same_place(tinyrs_cli: Run, flower_model:
         ([f"n{i}" for i in range(400)], [f"n{i}" for i in range(400)]),
     ],
 )
-def test_categories_of_a_model_from_python(tinyrs_cli: Run, values: list[Any], texts: list[str]) -> None:
-    """Text in a file stands for whatever Python type the model was trained on."""
+def test_text_matches_the_categories_of_any_python_type(
+    tinyrs_cli: Run, values: list[Any], texts: list[str]
+) -> None:
+    """A model trained in Python on integers, floats or booleans predicts a CSV file of their text."""
     rng = np.random.default_rng(0)
     places = np.arange(400) if len(values) == 400 else rng.integers(0, len(values), 400)
     column = np.array(values, dtype=object)[places]
@@ -217,7 +223,7 @@ def test_categories_of_a_model_from_python(tinyrs_cli: Run, values: list[Any], t
     assert p == pytest.approx(model.predict_proba(X).max(axis=1), rel=1e-5)
 
 
-def test_a_model_of_an_array_goes_by_place(tinyrs_cli: Run) -> None:
+def test_a_model_trained_on_an_array_matches_columns_by_position(tinyrs_cli: Run) -> None:
     rng = np.random.default_rng(0)
     X = rng.normal(size=(200, 3))
     model = tinyrs.TinyClassifier((8,), max_iter=3, random_state=0).fit(X, X[:, 0] > 0)
@@ -231,10 +237,10 @@ def test_a_model_of_an_array_goes_by_place(tinyrs_cli: Run) -> None:
     accuracy = tinyrs_cli("evaluate", "m", "new.npz", "--target", "y", "--json").json["accuracy"]
     assert accuracy == pytest.approx(model.score(X, X[:, 0] > 0))
     done = tinyrs_cli("predict", "m", "-", stdin=b"a,b\n1,2\n")
-    assert "expected 3 columns as in training, got 2" in done.err
+    assert "the model expects 3 columns, got 2" in done.err
 
 
-# As processes.
+# As a separate process
 
 
 BOUNDED = """
@@ -244,7 +250,7 @@ from tinyrs.cli.main import main
 def predict(data):
     return main(["predict", sys.argv[1], data, "-o", "out.csv", "--json", "--threads", "2"])
 
-# Libraries, threads and their arenas are there before the limit is.
+# Load libraries, start threads and let the allocators reserve memory before the limit is set.
 assert predict("small.csv") == 0
 now = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (now + ROOM, now + ROOM))
@@ -252,9 +258,9 @@ resource.setrlimit(resource.RLIMIT_AS, (now + ROOM, now + ROOM))
 ROOM = 128 << 20
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
-def test_memory_is_bounded(tmp_path: Path, flower_model: Path) -> None:
-    """With 128 MB more than for a small table, it predicts a large one, which would not fit in."""
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and RLIMIT_AS")
+def test_memory_does_not_grow_with_the_table(tmp_path: Path, flower_model: Path) -> None:
+    """With 128 MiB more memory than for a small table, it predicts a table that would need more than that."""
     header, _, body = csv_text(flowers(20_000, seed=3)).partition("\n")
     for name, times in (("small.csv", 5), ("large.csv", 300)):
         with (tmp_path / name).open("w") as file:
@@ -265,19 +271,19 @@ def test_memory_is_bounded(tmp_path: Path, flower_model: Path) -> None:
     def run(then: str) -> subprocess.CompletedProcess[str]:
         code = BOUNDED.replace("ROOM", str(ROOM)) + then
         command = [sys.executable, "-c", code, str(flower_model)]
-        # pyarrow's own pool reserves a gigabyte of addresses before the limit is there.
+        # pyarrow's default pool reserves a gigabyte of address space in advance.
         env = {**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system"}
         return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env)
 
     done = run("raise SystemExit(predict('large.csv'))")
     assert done.returncode == 0, done.stderr
     assert '"rows": 6000000' in done.stdout
-    # The limit bites.
-    done = run("from tinyrs.cli.data import open_table; open_table('large.csv').read()")
+    # The limit is low enough: reading the whole table fails.
+    done = run("from tinyrs.cli.table_reader import open_table; open_table('large.csv').read_all()")
     assert done.returncode != 0
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="has no such signal")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for another process")
 def test_ctrl_c_leaves_no_file(tmp_path: Path, flower_model: Path) -> None:
     command = [sys.executable, "-m", "tinyrs", "predict", str(flower_model), "-", "-o", "out.csv"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path) as process:
@@ -286,7 +292,7 @@ def test_ctrl_c_leaves_no_file(tmp_path: Path, flower_model: Path) -> None:
         text = csv_text(flowers(200_000))
         process.stdin.write(text.encode())
         process.stdin.flush()
-        # It has begun, and waits for more.
+        # Wait until it has created its temporary file; it then waits for more input.
         deadline = time.monotonic() + 60
         while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -297,7 +303,7 @@ def test_ctrl_c_leaves_no_file(tmp_path: Path, flower_model: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_reader_that_has_enough(tmp_path: Path, flower_model: Path) -> None:
+def test_a_closed_output_pipe_is_not_an_error(tmp_path: Path, flower_model: Path) -> None:
     (tmp_path / "new.csv").write_text(csv_text(flowers(50_000)))
     command = [sys.executable, "-m", "tinyrs", "predict", str(flower_model), "new.csv"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path) as process:

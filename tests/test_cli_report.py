@@ -1,4 +1,4 @@
-"""The page of `tinyrs train --report`: well formed, complete, and harmless whatever is in the table."""
+"""The HTML report of `tinyrs train --report`: complete, well-formed, and safe for untrusted tables."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from conftest import Run, csv_text, flowers
 from PIL import Image
-from tinyrs.cli.metrics import Figures
+from tinyrs.cli.metrics import Metrics
 from tinyrs.cli.report import charts
 from tinyrs.cli.report.charts import Series
 from tinyrs.cli.report.markup import Markup, tag
@@ -24,7 +24,7 @@ VOID = {"meta", "img", "br"}
 
 
 class Page(HTMLParser):
-    """What a browser would make of it: each element closed, in order; which there are, and what text."""
+    """Parses a page into elements and text, and asserts that all elements are closed in the right order."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def page(tinyrs_cli: Run) -> str:
-    """Of a table in which everything that is text is an attack."""
+    """The report about a table in which column names, categories and classes contain markup."""
     table = flowers(400)
     names = dict(zip(sorted(set(table["colour"])), EVIL, strict=True))
     evil_table = {
@@ -64,24 +64,24 @@ def page(tinyrs_cli: Run) -> str:
     return Path("r.html").read_text()
 
 
-def test_what_is_on_the_page(page: str) -> None:
+def test_the_page_has_all_sections_and_charts(page: str) -> None:
     found = Page(page)
     for heading in (
         "Loss",
-        "Accuracy while training",
+        "Validation accuracy",
         "Confusion matrix",
         "Calibration",
-        "What it looks at",
-        "What it was given",
-        "What it is least sure of",
+        "Permutation importance",
+        "Columns",
+        "Least confident predictions",
     ):
         assert heading in found.text
     assert [name for name, _ in found.elements].count("svg") == 4
-    # Rows are named as in the file.
+    # The least confident rows have their row numbers.
     assert re.search(r"<td>\d{1,3}</td>", page)
 
 
-def test_nothing_on_the_page_is_executed_or_loaded(page: str) -> None:
+def test_the_page_executes_and_loads_nothing(page: str) -> None:
     found = Page(page)
     assert {name for name, _ in found.elements} <= {
         *("html", "head", "meta", "title", "style", "body", "main", "header", "section", "footer", "div"),
@@ -91,13 +91,13 @@ def test_nothing_on_the_page_is_executed_or_loaded(page: str) -> None:
     for _, attributes in found.elements:
         assert not {name for name in attributes if name.startswith("on") or name in ("src", "href")}
     assert "http" not in page.replace("http-equiv", "")
-    # It is there, as text.
+    # The markup from the table is shown as text.
     assert EVIL[0] in found.text
     assert EVIL[1] in found.text
     assert "\x01" not in page
 
 
-def test_each_chart_is_well_formed(page: str) -> None:
+def test_each_chart_is_valid_xml_inside_its_view_box(page: str) -> None:
     svgs = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
     for svg in svgs:
         root = ET.fromstring(svg)
@@ -111,7 +111,7 @@ def test_each_chart_is_well_formed(page: str) -> None:
 
 
 def browser() -> str:
-    """A browser of the Chromium family. Without one the test is skipped; `make report-browser` insists."""
+    """The path of Chromium or Chrome. Without one the test is skipped, or fails in `make report-browser`."""
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
     found = next(filter(None, map(shutil.which, names)), None)
     if found is None:
@@ -122,9 +122,9 @@ def browser() -> str:
     return found
 
 
-def test_in_a_browser(page: str, tmp_path: Path) -> None:
-    """A real one finds what our parser does, has nothing to complain about, and paints the charts."""
-    # Root has no sandbox in a container; the page is ours.
+def test_a_browser_renders_the_page(page: str, tmp_path: Path) -> None:
+    """The browser finds the same elements as our parser, logs no message, and draws the charts."""
+    # Chromium cannot use its sandbox as root in a container; the page is our own.
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--enable-logging=stderr"]
     command = [browser(), *flags, f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1200,2000"]
     url = (tmp_path / "r.html").as_uri()
@@ -137,39 +137,39 @@ def test_in_a_browser(page: str, tmp_path: Path) -> None:
     subprocess.run([*command, f"--screenshot={picture}", url], capture_output=True, timeout=120, check=True)
     image = Image.open(picture).convert("RGB")
     colours = {colour: count for count, colour in image.getcolors(1 << 24) or ()}
-    # The blue of bars and lines, the orange of points: --one and --two of the style sheet.
+    # --one (bars and lines, blue) and --two (points, orange) of report.css.
     assert colours[(37, 99, 184)] > 1000
     assert colours[(217, 102, 31)] > 100
 
 
-def test_everything_but_markup_is_escaped() -> None:
+def test_text_and_attributes_are_escaped_but_markup_is_not() -> None:
     assert tag("b", "<&>", Markup("<i></i>"), title='"<') == '<b title="&quot;&lt;">&lt;&amp;&gt;<i></i></b>'
     assert tag("meta", http_equiv="a") == '<meta http-equiv="a">'
 
 
 @pytest.mark.parametrize("values", [[1.0], [2.0, 2.0], [np.nan, 1.0, np.inf], [np.nan], [-3e9, 5e-9]])
-def test_lines_of_any_numbers(values: list[float]) -> None:
-    svg = charts.lines([Series("a", "one", np.array(values))], "loss", 0, "label")
+def test_a_line_chart_of_constant_huge_or_non_finite_values_is_valid(values: list[float]) -> None:
+    svg = charts.epoch_lines([Series("a", "one", np.array(values))], "loss", 0, "label")
     assert "nan" not in svg
     assert "inf" not in svg
     ET.fromstring(svg)
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (0.2, 0.21), (1, 256), (-5, 5), (0, 1e9), (3, 3)])
-def test_ticks_are_few_and_inside(low: float, high: float) -> None:
+def test_ticks_are_few_and_within_the_range(low: float, high: float) -> None:
     found = charts.ticks(low, high)
     assert 1 <= len(found) <= 9
     assert all(low - 1e-9 <= value <= high + 1e-9 for value in found)
 
 
-def test_many_classes_are_a_list_of_mistakes() -> None:
+def test_with_many_classes_the_most_frequent_errors_replace_the_matrix() -> None:
     rng = np.random.default_rng(0)
     p = rng.dirichlet(np.ones(30), 500)
     codes = rng.integers(0, 30, 500)
-    figures = Figures.of(p, codes, np.arange(30))
-    lines = figures.confusion_lines()
-    assert lines[0] == "most frequent mistakes:"
+    metrics = Metrics.of(p, codes, np.arange(30))
+    lines = metrics.confusion_lines()
+    assert lines[0] == "most frequent errors (true class -> predicted class):"
     counts = [int(re.findall(r"\d+", line)[0]) for line in lines[1:]]
     assert counts == sorted(counts, reverse=True)
-    wrong = figures.confusion - np.diag(np.diag(figures.confusion))
-    assert counts[0] == wrong.max()
+    errors = metrics.confusion - np.diag(np.diag(metrics.confusion))
+    assert counts[0] == errors.max()

@@ -1,4 +1,4 @@
-"""`tinyrs train` on tables: what it understands, what it measures, what it refuses."""
+"""`tinyrs train` on tables: column types, output, held-out rows, and errors."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ import tinyrs
 from conftest import Run, csv_text, flowers
 from pyarrow import parquet
 from tinyrs.cli import train as cli_train
-from tinyrs.cli.report.findings import Findings
-from tinyrs.cli.train import hold_out
+from tinyrs.cli.labelled_rows import LabelledRows
+from tinyrs.cli.training_data import hold_out
+from tinyrs.cli.training_results import TrainingResults
 from tinyrs.predictor import Predictor
 
 QUICK = ["--hidden", "8", "--epochs", "4"]
@@ -34,7 +35,7 @@ def train(run: Run, text: str, *args: str) -> Any:
     return run("train", "data.csv", "-o", "model.safetensors", *QUICK, *args)
 
 
-def test_what_it_prints(tinyrs_cli: Run) -> None:
+def test_the_output_describes_columns_classes_and_metrics(tinyrs_cli: Run) -> None:
     done = train(tinyrs_cli, csv_text(flowers(300)), "--target", "kind", "--drop", "id")
     assert (done.status, done.err) == (0, "")
     assert re.search(r"^data.csv: 300 rows, 3 columns$", done.out, re.M)
@@ -43,49 +44,50 @@ def test_what_it_prints(tinyrs_cli: Run) -> None:
     assert re.search(r"^target kind: 9 \d+, 10 \d+, 11 \d+$", done.out, re.M)
     assert re.search(r"^training on 2[67]\d rows, 3 classes$", done.out, re.M)
     assert re.search(
-        r"^on \d\d rows that were not trained on \(one in 10, drawn from each class\):$", done.out, re.M
+        r"^on \d\d rows that were not used for training \(one in 10, stratified by class\):$", done.out, re.M
     )
     assert re.search(r"^  accuracy +[\d.]+%", done.out, re.M)
-    assert re.search(r"^  is / said +9 +10 +11$", done.out, re.M)
-    # What to do next can be copied.
+    assert re.search(r"^  true / predicted +9 +10 +11$", done.out, re.M)
+    # A command to copy.
     assert "\n  tinyrs predict model.safetensors NEW.csv -o predictions.csv\n" in done.out
 
 
-def test_the_measured_rows_were_not_trained_on(tinyrs_cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_held_out_rows_are_not_used_for_training(tinyrs_cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, list[float]] = {}
 
     def fit(X: pa.Table, y: Any, options: Any) -> Any:
         seen["trained"] = X["id"].to_pylist()
         return original(X, y, options)
 
-    def measure(predictor: Predictor, rows: Any, *args: Any) -> Any:
+    def measure(rows: LabelledRows, **others: Any) -> TrainingResults:
+        assert isinstance(rows.raw, pa.Table)
         seen["measured"] = rows.raw["id"].to_pylist()
-        # They are what the file says they are: the header is row 1.
+        # The row numbers are those of the file, whose header is row 1.
         assert (rows.numbers - 2).tolist() == seen["measured"]
-        return of(predictor, rows, *args)
+        return TrainingResults(rows=rows, **others)
 
-    original, of = cli_train.fit, Findings.of
+    original = cli_train.fit
     monkeypatch.setattr(cli_train, "fit", fit)
-    monkeypatch.setattr(Findings, "of", measure)
+    monkeypatch.setattr(cli_train, "TrainingResults", measure)
     assert train(tinyrs_cli, csv_text(flowers(200)), "--target", "kind").status == 0
     assert sorted(seen["trained"] + seen["measured"]) == list(range(200))
     assert len(seen["measured"]) == pytest.approx(20, abs=2)
 
 
-def test_a_file_to_measure_on(tinyrs_cli: Run, tmp_path: Path) -> None:
+def test_train_measures_on_the_file_given_with_valid(tinyrs_cli: Run, tmp_path: Path) -> None:
     (tmp_path / "valid.csv").write_text(csv_text(flowers(200, seed=5)))
     report = ["--report", "report.html"]
     done = train(
         tinyrs_cli, csv_text(flowers(300)), "--target", "kind", "--valid", "valid.csv", "--json", *report
     )
     assert done.json["rows"] == 300
-    assert done.json["held_out"]["what"] == "valid.csv"
+    assert done.json["held_out"]["origin"] == "valid.csv"
     again = tinyrs_cli("evaluate", "model.safetensors", "valid.csv", "--json").json
-    assert {**again, "what": "valid.csv"} == {**done.json["held_out"], "unlabelled": 0}
+    assert {**again, "origin": "valid.csv"} == {**done.json["held_out"], "unlabelled": 0}
     assert "valid.csv" in Path("report.html").read_text()
 
 
-def test_the_same_seed_gives_the_same_bytes(tinyrs_cli: Run) -> None:
+def test_the_seed_alone_decides_the_bytes_of_the_model_file(tinyrs_cli: Run) -> None:
     def bytes_of(*args: str) -> bytes:
         assert train(tinyrs_cli, csv_text(flowers(200)), "--target", "kind", *args).status == 0
         return Path("model.safetensors").read_bytes()
@@ -95,7 +97,7 @@ def test_the_same_seed_gives_the_same_bytes(tinyrs_cli: Run) -> None:
     assert bytes_of("--seed", "8") != first
 
 
-def test_each_class_is_held_out_in_proportion_and_none_as_a_whole() -> None:
+def test_hold_out_is_stratified_and_keeps_a_row_of_each_class_for_training() -> None:
     codes = np.repeat([0, 1, 2, 3], [700, 250, 49, 1])
     rng = np.random.default_rng(0)
     rng.shuffle(codes)
@@ -106,8 +108,8 @@ def test_each_class_is_held_out_in_proportion_and_none_as_a_whole() -> None:
         assert set(codes[rows]) == {0, 1, 2, 3}
 
 
-def test_parquet_and_csv_mean_the_same(tinyrs_cli: Run) -> None:
-    """A model of the one predicts the other, whatever the types."""
+def test_parquet_and_csv_of_a_table_give_the_same_model(tinyrs_cli: Run) -> None:
+    """For all column types; and each model predicts the other file identically."""
     rng = np.random.default_rng(0)
     rows = 200
     day = datetime.date(2026, 1, 1)
@@ -130,7 +132,11 @@ def test_parquet_and_csv_mean_the_same(tinyrs_cli: Run) -> None:
     for kind in ("csv", "parquet"):
         done = tinyrs_cli("train", f"data.{kind}", "--target", "y", "-o", "m", *QUICK)
         assert done.status == 0, done.err
-        assert re.search(r"^  empty +numbers; 200 missing\n +always missing, so of no use$", done.out, re.M)
+        assert re.search(
+            r"^  empty +numbers; 200 missing\n +all values are missing: consider --drop empty$",
+            done.out,
+            re.M,
+        )
         assert re.search(r"^  flag +2 categories: (true, false|false, true)$", done.out, re.M)
         outs.append(Path("m").read_bytes())
         for other in ("csv", "parquet"):
@@ -145,8 +151,8 @@ def test_parquet_and_csv_mean_the_same(tinyrs_cli: Run) -> None:
     assert all(column.equals(found[0]) for column in found)
 
 
-def test_parquet_from_elsewhere(tinyrs_cli: Run) -> None:
-    """Text of other widths, whole numbers that no float holds, categories of pandas, numbers as text."""
+def test_parquet_files_of_pandas_and_polars(tinyrs_cli: Run) -> None:
+    """Large strings, integers above 2^53, pandas categories, and numbers stored as text."""
     import pandas as pd
     import polars as pl
 
@@ -176,7 +182,7 @@ def test_npz(tinyrs_cli: Run) -> None:
     assert tinyrs_cli("predict", "m", "data.npz").out.startswith("x0,x1,x2,x3,x4,x5,y,label,probability\n")
     done = tinyrs_cli("train", "data.npz", "-o", "m", "--valid", "data.npz", "--json", *QUICK)
     assert (done.json["rows"], done.json["held_out"]["rows"]) == (200, 200)
-    # NaN is no class.
+    # NaN is a missing label, not a class.
     np.savez("data.npz", X=X, y=np.where(np.arange(200) % 10 == 0, np.nan, X[:, 0, 0] > 0))
     assert tinyrs_cli("train", "data.npz", "-o", "m", "--json", *QUICK).json["held_out"]["classes"] == [
         "0",
@@ -197,7 +203,7 @@ def test_npz(tinyrs_cli: Run) -> None:
         ([True, False], ["False", "True"]),
     ],
 )
-def test_classes_are_whole_numbers_or_text(tinyrs_cli: Run, labels: list[Any], classes: list[Any]) -> None:
+def test_classes_are_integers_or_text(tinyrs_cli: Run, labels: list[Any], classes: list[Any]) -> None:
     rng = np.random.default_rng(0)
     places = rng.integers(0, 2, 100)
     table = {"x": (places + rng.normal(size=100)).tolist(), "y": [labels[i] for i in places]}
@@ -206,15 +212,15 @@ def test_classes_are_whole_numbers_or_text(tinyrs_cli: Run, labels: list[Any], c
     assert tinyrs_cli("evaluate", "model.safetensors", "data.csv").status == 0
 
 
-def test_rows_without_a_label_are_left_out(tinyrs_cli: Run) -> None:
+def test_rows_without_a_label_are_skipped(tinyrs_cli: Run) -> None:
     table = flowers(300)
     table["kind"][::3] = [None] * 100
     done = train(tinyrs_cli, csv_text(table), "--target", "kind")
-    assert "100 rows without a kind left out" in done.out
+    assert "100 rows without a value in kind skipped" in done.out
     assert re.search(r"^training on 1[78]\d rows", done.out, re.M)
 
 
-def test_numbers_that_are_categories(tinyrs_cli: Run) -> None:
+def test_the_option_categorical_makes_numbers_categories(tinyrs_cli: Run) -> None:
     table = flowers(200)
     table["zip"] = [f"0{i % 5}000" for i in range(200)]
     done = train(tinyrs_cli, csv_text(table), "--target", "kind", "--drop", "id", "--categorical", "zip")
@@ -223,7 +229,7 @@ def test_numbers_that_are_categories(tinyrs_cli: Run) -> None:
     assert sorted(categories) == ["00000", "01000", "02000", "03000", "04000"]
 
 
-def test_columns_that_say_nothing_are_pointed_out(tinyrs_cli: Run) -> None:
+def test_columns_without_information_are_pointed_out(tinyrs_cli: Run) -> None:
     table = {
         **flowers(100),
         "row": list(range(1, 101)),
@@ -231,24 +237,24 @@ def test_columns_that_say_nothing_are_pointed_out(tinyrs_cli: Run) -> None:
         "name": [f"n{i}" for i in range(100)],
     }
     out = train(tinyrs_cli, csv_text(table), "--target", "kind").out
-    assert "counts the rows: if it says nothing about them, --drop row" in out
-    assert "always the same, so of no use" in out
-    assert "nearly one a row, which says little about new rows: consider --drop name" in out
+    assert "looks like a row number: consider --drop row" in out
+    assert "constant: consider --drop same" in out
+    assert "most values occur only once, so new rows have others: consider --drop name" in out
 
 
 def test_a_time_limit(tinyrs_cli: Run) -> None:
     args = ["--target", "kind", "--drop", "id", "--time-limit", "1.5", "--epochs", "100000", "--json"]
     done = train(tinyrs_cli, csv_text(flowers(2000)), *args)
     assert 1 <= done.json["epochs"] < 100000
-    # The limit holds for training; a busy machine may take a little longer.
+    # The limit is an estimate, and the machine may be busy.
     assert done.json["seconds"] < 4
 
 
 @pytest.mark.parametrize(
     ("change", "args", "message"),
     [
-        ({}, ["--target", "Kind"], "data.csv: has no column \"Kind\": did you mean 'kind'?"),
-        ({}, ["--target", "kind", "--drop", "ID"], "has no column \"ID\": did you mean 'id'?"),
+        ({}, ["--target", "Kind"], "data.csv: no column \"Kind\": did you mean 'kind'?"),
+        ({}, ["--target", "kind", "--drop", "ID"], "no column \"ID\": did you mean 'id'?"),
         (
             {"kind": [1] * 60},
             ["--target", "kind"],
@@ -258,18 +264,18 @@ def test_a_time_limit(tinyrs_cli: Run) -> None:
         (
             {"kind": [i / 7 for i in range(60)]},
             ["--target", "kind"],
-            "got 60 different values in 60 rows: a quantity is not a class",
+            "got 60 different values in 60 rows; tinyrs does not predict continuous values",
         ),
         (
             {"width": [*range(15), "abc", *range(44)]},
             ["--target", "kind"],
-            'row 17, column "width": expected a number, as everywhere but in 1 row '
-            "(correct it, or say --categorical width), got 'abc'",
+            'row 17, column "width": expected a number, as in all but 1 row '
+            "(correct it, or use --categorical width), got 'abc'",
         ),
         ({"width": [*range(59), "inf"]}, ["--target", "kind"], 'row 61, column "width": expected'),
     ],
 )
-def test_tables_that_cannot_be_learnt(
+def test_tables_with_wrong_values_are_rejected(
     tinyrs_cli: Run, change: dict[str, list[Any]], args: list[str], message: str
 ) -> None:
     done = train(tinyrs_cli, csv_text({**flowers(60), **change}), *args)
@@ -282,15 +288,20 @@ def test_tables_that_cannot_be_learnt(
     ("text", "args", "status", "message"),
     [
         ("", ["--target", "y"], 1, "data.csv: expected a header and rows, got an empty file"),
-        ("x,y\n", ["--target", "y"], 1, "data.csv: expected rows, got a header alone"),
-        ("x,y\n1,a\n2,b\n", ["--target", "y"], 1, "2 rows are too few to hold some out: say --valid FILE"),
-        ("y\na\nb\n", ["--target", "y"], 1, "expected columns beside the target, got none"),
+        ("x,y\n", ["--target", "y"], 1, "data.csv: expected rows, got only a header"),
+        (
+            "x,y\n1,a\n2,b\n",
+            ["--target", "y"],
+            1,
+            "2 rows are too few to hold some out: measure with --valid FILE",
+        ),
+        ("y\na\nb\n", ["--target", "y"], 1, "expected columns besides the target, got none"),
         ("x,y\n1,a\n", [], 2, "expected --target COLUMN, one of x, y"),
-        ("x,y\n1,a\n", ["--target", "y", "--drop", "y"], 2, "--drop y: that is the target"),
-        ("x;y\n1;a\n", ["--target", "y"], 1, "its header has semicolons: say --delimiter ';'"),
+        ("x,y\n1,a\n", ["--target", "y", "--drop", "y"], 2, "--drop y: the target cannot be dropped"),
+        ("x;y\n1;a\n", ["--target", "y"], 1, "the header contains semicolons: use --delimiter ';'"),
     ],
 )
-def test_files_that_cannot_be_learnt(
+def test_files_without_enough_rows_or_columns_are_rejected(
     tinyrs_cli: Run, text: str, args: list[str], status: int, message: str
 ) -> None:
     done = train(tinyrs_cli, text, *args)
@@ -298,20 +309,20 @@ def test_files_that_cannot_be_learnt(
     assert message in done.err
 
 
-def test_where_nothing_can_be_written_nothing_is_learnt(tinyrs_cli: Run) -> None:
+def test_the_output_path_is_checked_before_training(tinyrs_cli: Run) -> None:
     Path("data.csv").write_text(csv_text(flowers(60)))
     os.mkdir("folder")
     for output, message in [
         ("folder", "expected a file to write to, got a folder"),
-        ("no/m", "there is no folder 'no'"),
+        ("no/m", "the folder 'no' does not exist"),
     ]:
         done = tinyrs_cli("train", "data.csv", "--target", "kind", "-o", output)
         assert (done.status, message in done.err, done.out) == (1, True, "")
 
 
 @pytest.mark.parametrize("name", ["data.parquet", "data.npz"])
-def test_files_that_are_not_what_they_are_called(tinyrs_cli: Run, name: str) -> None:
-    Path(name).write_bytes(b"PAR1 or PK, but not really")
+def test_files_whose_content_does_not_match_their_suffix_are_rejected(tinyrs_cli: Run, name: str) -> None:
+    Path(name).write_bytes(b"neither Parquet nor NPZ")
     done = tinyrs_cli("train", name, "--target", "y", "-o", "m")
     assert done.status == 1
     assert done.err.startswith(f"tinyrs: {name}: not a")

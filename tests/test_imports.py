@@ -235,7 +235,7 @@ def test_rust_crates_stay_in_their_rooms(root: Path) -> None:
     [
         ("tinyrs", "from tinyrs.bench import cli"),
         ("tinyrs", "from tinyrs.cli.main import main"),
-        ("tinyrs.bench.runner", "from tinyrs.cli.shell import say"),
+        ("tinyrs.bench.runner", "from tinyrs.cli.output import say"),
         ("tinyrs", "def f():\n    import tinyrs.oracle"),
         ("tinyrs.oracle", "import tinyrs"),
         ("tinyrs.bench.runner", "from tinyrs import _tinyrs"),

@@ -1,4 +1,4 @@
-"""`python -m tinyrs`: the command line."""
+"""`python -m tinyrs`: the same program as `tinyrs`."""
 
 import sys
 

@@ -1,5 +1,7 @@
-"""The program `tinyrs`: from a table to predictions, and what lies between, on a command line.
+"""The program `tinyrs`: train, evaluate, use and export a classifier from the command line.
 
-`main` knows the verbs and imports the module of the one that was asked for; a verb's module has `parser()`
-and `run(options)`, which returns what `--json` prints.
+One module a command: `train`, `predict`, `evaluate`, `info`, `export`, `bench`. Each has `parser()` and
+`run(options)`, which returns what `--json` prints. The other modules are shared by the commands; `report/`
+writes the HTML page of `train --report`. Nothing else in the package imports this one.
+Start reading at `main`, which imports only the module of the command that was given.
 """

@@ -1,4 +1,4 @@
-"""`tinyrs bench`: the benchmark that a YAML file describes."""
+"""`tinyrs bench`: runs the benchmark that a YAML file describes."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from typing import Any
 from tinyrs.bench import cli, yaml_config
 from tinyrs.bench.config import Plan
 from tinyrs.bench.config import UsageError as PlanError
-from tinyrs.cli.shell import CliError, Parser, UsageError
+from tinyrs.cli.arguments import Parser
+from tinyrs.cli.errors import CliError, UsageError
 
 
 def parser() -> Parser:
     parser = Parser(
         "bench",
-        "Run the benchmark that a YAML file describes: every answer is checked before it is timed.",
+        "Run the benchmark that a YAML file describes. Every answer is checked before it is timed.",
         "tinyrs bench example_benchmark.yaml",
     )
     parser.add_argument("config", type=Path, help="the YAML file")
-    parser.add_argument("--quiet", action="store_true", help="print the line with the total only")
+    parser.add_argument("--quiet", action="store_true", help="print only the line with the total time")
     parser.add_json()
     return parser
 
@@ -36,13 +37,13 @@ def run(options: argparse.Namespace) -> dict[str, Any] | None:
             _execute(plan, options.config, options.quiet)
             return None
         with tempfile.TemporaryDirectory() as folder:
-            # The results' own file, if the YAML asks for none.
+            # A temporary file if the YAML file names none for the results.
             path = plan.output.json or Path(folder) / "results.json"
             plan = dataclasses.replace(plan, output=dataclasses.replace(plan.output, json=path))
             with contextlib.redirect_stdout(sys.stderr):
                 _execute(plan, options.config, quiet=True)
-            found: dict[str, Any] = json.loads(path.read_text())
-            return found
+            results: dict[str, Any] = json.loads(path.read_text())
+            return results
     except PlanError as error:
         raise UsageError(str(error)) from None
 
@@ -52,4 +53,4 @@ def _execute(plan: Plan, config: Path, quiet: bool) -> None:
         plan, setting_name=lambda key: f"{config}: benchmark.{key}", folder=Path(__file__).parent, quiet=quiet
     )
     if status != cli.OK:
-        raise CliError(f"{config}: an engine's answer was wrong, see above")
+        raise CliError(f"{config}: an engine gave a wrong answer, see above")

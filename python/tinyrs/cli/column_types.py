@@ -1,55 +1,54 @@
-"""What the columns of a table are: numbers, or categories with names.
+"""Decides which columns of a table hold numbers and which hold categories, and converts them.
 
-Integers, fractions and text that reads as such are numbers; all else is a category named by its text, so that
-a CSV file and a Parquet file of the same table mean the same. All of it is done by pyarrow on whole columns.
+Integers, floats, decimals and text that reads as a number are numbers. All other values are categories named
+by their text, so a CSV file and a Parquet file of the same table give the same model. Columns are converted
+as a whole by pyarrow.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tinyrs.cli.shell import CliError
+from tinyrs.cli.errors import CliError
 
-# What stands for a number that is missing.
-NO_NUMBER = pa.array(["", "NA", "N/A", "#N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "?"])
-NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
-# 007 is none: it would come back as 7.
-WHOLE = re.compile(r"-?(0|[1-9]\d*)(\.0+)?$")
-# A column of text with this share of numbers has mistakes in it; with less, it is of another kind.
-MOSTLY = 0.9
-MAX_SHOWN = 40
+Column: TypeAlias = pa.Array | pa.ChunkedArray
+Numbers = npt.NDArray[np.float64]
+
+# Text that means a missing value in a column of numbers.
+MISSING_NUMBERS = pa.array(["", "NA", "N/A", "#N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "?"])
+NUMBER_PATTERN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+# A text column with at least this share of numbers is assumed to hold numbers with typing errors.
+MIN_NUMBER_SHARE = 0.9
+# Text columns in which more than this share of the values is distinct are likely names or identifiers.
+MAX_DISTINCT_SHARE = 0.5
+MAX_VALUE_SHOWN = 40
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a column is, for errors: its file, its name, and the row at which it starts."""
+class ColumnLocation:
+    """Where the values of a column come from, for error messages."""
 
     file: str
     column: str
-    row: int = 1
+    first_row: int = 1  # the row of the file that the first value is in
 
-    def error(self, offset: int, expected: str, got: Any) -> CliError:
-        """For the value at `offset` rows after the start."""
-        text = repr(got)
-        text = text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."
-        return CliError(
-            f'{self.file}: row {self.row + offset}, column "{self.column}": expected {expected}, got {text}'
-        )
+    def value_error(self, offset: int, expected: str, value: Any) -> CliError:
+        """An error about the value `offset` rows after the first."""
+        got = repr(value)
+        got = got if len(got) <= MAX_VALUE_SHOWN else got[: MAX_VALUE_SHOWN - 3] + "..."
+        row = self.first_row + offset
+        return CliError(f'{self.file}: row {row}, column "{self.column}": expected {expected}, got {got}')
 
-    def complaint(self, message: str) -> CliError:
-        """For the column as a whole."""
+    def column_error(self, message: str) -> CliError:
+        """An error about the whole column."""
         return CliError(f'{self.file}: column "{self.column}": {message}')
-
-
-Numbers = npt.NDArray[np.float64]
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -63,213 +62,152 @@ def is_number(kind: pa.DataType) -> bool:
     )
 
 
-def numbers(column: pa.Array, place: Place) -> Numbers:
-    """A column as numbers (rows,), NaN where one is missing. CliError where there is none."""
-    column = _whole(column)
+def to_numbers(column: Column, location: ColumnLocation) -> Numbers:
+    """A column as float64 (rows,), NaN for missing values. CliError for text that is not a number."""
+    column = combined(column)
     kind = column.type
-    # Decimals by their text: pyarrow's own way to a float may miss the nearest one.
+    # Decimals go through text: pyarrow's direct cast may not give the nearest float.
     if pa.types.is_decimal(kind) or not (is_text(kind) or is_number(kind) or pa.types.is_boolean(kind)):
-        column = texts(column, place)
+        column = to_text(column, location)
     try:
-        # Text that is no number is refused all the same; a whole number above 2^53 is rounded.
-        found = pc.cast(column, pa.float64(), safe=False)
+        # safe=False rounds integers above 2^53. Text that is not a number is an error in either mode.
+        floats = pc.cast(column, pa.float64(), safe=False)
     except pa.ArrowInvalid:
-        cleaned = _cleaned(column)
+        cleaned = _without_missing(column)
         try:
-            found = pc.cast(cleaned, pa.float64())
+            floats = pc.cast(cleaned, pa.float64())
         except pa.ArrowInvalid:
-            bad = _first(pc.invert(pc.match_substring_regex(cleaned, NUMBER)))
-            raise place.error(bad, "a number", column[bad].as_py()) from None
-    # It has NaN where there was null.
-    values = found.to_numpy(zero_copy_only=False)
+            bad = first_true(pc.invert(pc.match_substring_regex(cleaned, NUMBER_PATTERN)))
+            raise location.value_error(bad, "a number", column[bad].as_py()) from None
+    # to_numpy converts null to NaN.
+    values = floats.to_numpy(zero_copy_only=False)
     infinite = np.isinf(values)
     if infinite.any():
         bad = int(infinite.argmax())
-        raise place.error(bad, "a finite number", column[bad].as_py())
+        raise location.value_error(bad, "a finite number", column[bad].as_py())
     return np.asarray(values)
 
 
-def _whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-
-
-def _cleaned(column: pa.Array) -> pa.Array:
-    """Text without spaces around it; null for what stands for no number."""
-    column = pc.utf8_trim_whitespace(pc.cast(column, pa.string()))
-    return pc.if_else(pc.is_in(column, value_set=NO_NUMBER), pa.scalar(None, column.type), column)
-
-
-def _first(mask: pa.Array) -> int:
-    """The place of the first true."""
-    return int(pc.index(mask, True).as_py())
-
-
-def texts(column: pa.Array, place: Place) -> pa.Array:
-    """A column as text, null where there is none."""
+def to_text(column: Column, location: ColumnLocation) -> pa.Array:
+    """A column as text, null for missing values, NaN and empty text."""
     try:
-        column = _whole(column)
+        column = combined(column)
         if pa.types.is_floating(column.type):
             column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
         column = pc.cast(column, pa.string())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        raise place.complaint(f"expected numbers or text, got {column.type}") from None
+        raise location.column_error(f"expected numbers or text, got {column.type}") from None
     return pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column)
 
 
+def combined(column: Column) -> pa.Array:
+    """A column as a single chunk."""
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def first_true(mask: pa.Array) -> int:
+    """The index of the first true value."""
+    return int(pc.index(mask, True).as_py())
+
+
+def _without_missing(column: pa.Array) -> pa.Array:
+    """Text without surrounding spaces, null for text that means a missing number."""
+    column = pc.utf8_trim_whitespace(pc.cast(column, pa.string()))
+    return pc.if_else(pc.is_in(column, value_set=MISSING_NUMBERS), pa.scalar(None, column.type), column)
+
+
 @dataclass(frozen=True)
-class Summary:
-    """What was understood of a column."""
+class ColumnSummary:
+    """What a column was understood to be. `train` prints it, and `--json` and the report contain it."""
 
     name: str
     kind: str  # "numbers" or "categories"
     missing: int
-    # Numbers: the least and the largest. Categories: how many, and the most frequent ones.
+    # Of numbers: the range; None if all values are missing.
     low: float | None = None
     high: float | None = None
+    # Of categories: how many there are, and the most frequent ones.
     distinct: int | None = None
     frequent: tuple[str, ...] = ()
-    note: str = ""
+    note: str = ""  # a warning
 
     def as_json(self) -> dict[str, Any]:
         return {name: value for name, value in asdict(self).items() if value not in (None, (), "")}
 
     @property
-    def what(self) -> str:
+    def content(self) -> str:
+        """The kind, and the range or the most frequent categories."""
         if self.kind == "numbers":
             return "numbers" + ("" if self.low is None else f" from {self.low:g} to {self.high:g}")
         shown = ", ".join(name if len(name) <= 20 else name[:17] + "..." for name in self.frequent)
         more = ", ..." if (self.distinct or 0) > len(self.frequent) else ""
         return f"{self.distinct:,} categories: {shown}{more}"
 
-    def line(self, width: int) -> str:
+    def text(self, width: int) -> str:
+        """One line, or two with a note; the name is padded to `width`."""
         missing = f"; {self.missing:,} missing" if self.missing else ""
-        return f"  {self.name:{width}}  {self.what}{missing}" + (
-            f"\n  {'':{width}}  {self.note}" if self.note else ""
-        )
+        note = f"\n  {'':{width}}  {self.note}" if self.note else ""
+        return f"  {self.name:{width}}  {self.content}{missing}{note}"
 
 
-def understand(
+def infer_columns(
     table: pa.Table, file: str, first_row: int, categorical: Iterable[str] = ()
-) -> tuple[pa.Table, list[Summary]]:
-    """The columns of a table that is to be learnt from, as float64 with NaN or as text with nulls."""
+) -> tuple[pa.Table, list[ColumnSummary]]:
+    """Converts the columns of a training table to float64 with NaN, or to text with nulls.
+
+    Columns named in `categorical` become text even if they look like numbers.
+    """
     columns: dict[str, pa.Array] = {}
     summaries = []
     for name in table.column_names:
-        column, place = _whole(table[name]), Place(file, name, first_row)
-        if name not in categorical and _holds_numbers(column, place):
-            values = numbers(column, place)
+        column, location = combined(table[name]), ColumnLocation(file, name, first_row)
+        if name not in categorical and _holds_numbers(column, location):
+            values = to_numbers(column, location)
             columns[name] = pa.array(values)
-            summaries.append(_of_numbers(name, values))
+            summaries.append(_summarize_numbers(name, values))
         else:
-            columns[name] = texts(column, place)
-            summaries.append(_of_categories(name, columns[name]))
+            columns[name] = to_text(column, location)
+            summaries.append(_summarize_categories(name, columns[name]))
     return pa.table(columns), summaries
 
 
-def _holds_numbers(column: pa.Array, place: Place) -> bool:
-    """CliError for text that is mostly numbers: one slip would make a category of each of them."""
+def _holds_numbers(column: pa.Array, location: ColumnLocation) -> bool:
+    """Whether a column holds numbers.
+
+    CliError for text of which most values are numbers: as categories they would be of no use.
+    """
     if not is_text(column.type):
         return is_number(column.type)
-    cleaned = _cleaned(column)
-    fits = pc.match_substring_regex(cleaned, NUMBER)
-    share = pc.mean(fits).as_py()
-    if share is not None and MOSTLY <= share < 1:
-        bad, others = _first(pc.invert(fits)), pc.sum(pc.invert(fits)).as_py()
+    cleaned = _without_missing(column)
+    matches = pc.match_substring_regex(cleaned, NUMBER_PATTERN)
+    share = pc.mean(matches).as_py()
+    if share is not None and MIN_NUMBER_SHARE <= share < 1:
+        bad, others = first_true(pc.invert(matches)), pc.sum(pc.invert(matches)).as_py()
         rows = "1 row" if others == 1 else f"{others:,} rows"
-        hint = f"a number, as everywhere but in {rows} (correct it, or say --categorical {place.column})"
-        raise place.error(bad, hint, column[bad].as_py())
+        expected = f"a number, as in all but {rows} (correct it, or use --categorical {location.column})"
+        raise location.value_error(bad, expected, column[bad].as_py())
     return share is None or share == 1
 
 
-def _of_numbers(name: str, values: Numbers) -> Summary:
+def _summarize_numbers(name: str, values: Numbers) -> ColumnSummary:
     known = values[~np.isnan(values)]
-    note = ""
+    missing = len(values) - len(known)
     if len(known) == 0:
-        return Summary(name, "numbers", len(values), note="always missing, so of no use")
+        return ColumnSummary(name, "numbers", missing, note=f"all values are missing: consider --drop {name}")
+    note = ""
     if known.min() == known.max():
-        note = "always the same, so of no use"
-    elif len(known) == len(values) > 2 and (np.diff(values) == 1).all():
-        note = f"counts the rows: if it says nothing about them, --drop {name}"
-    return Summary(
-        name, "numbers", len(values) - len(known), float(known.min()), float(known.max()), note=note
-    )
+        note = f"constant: consider --drop {name}"
+    elif missing == 0 and len(values) > 2 and (np.diff(values) == 1).all():
+        note = f"looks like a row number: consider --drop {name}"
+    return ColumnSummary(name, "numbers", missing, low=float(known.min()), high=float(known.max()), note=note)
 
 
-def _of_categories(name: str, column: pa.Array) -> Summary:
+def _summarize_categories(name: str, column: pa.Array) -> ColumnSummary:
     counts = pc.value_counts(pc.drop_null(column))
     distinct, missing = len(counts), column.null_count
     order = pc.sort_indices(counts.field("counts"), sort_keys=[("", "descending")]) if distinct else []
     frequent = tuple(counts.field("values").take(order[:4]).to_pylist()) if distinct else ()
     note = ""
-    if distinct > 0.5 * (len(column) - missing) and len(column) > 20:
-        note = f"nearly one a row, which says little about new rows: consider --drop {name}"
-    return Summary(name, "categories", missing, distinct=distinct, frequent=frequent, note=note)
-
-
-# Labels.
-
-
-def learn_labels(column: pa.Array, place: Place) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
-    """The classes of a target, and the place of each row's in them, -1 where a row has none.
-
-    Whole numbers, which pandas writes as 1.0 beside a hole, are numbers, so that 10 comes after 9; all else
-    is text.
-    """
-    names = texts(column, place)
-    encoded = pc.dictionary_encode(names)
-    found = encoded.dictionary.to_pylist()
-    if len(found) < 2:
-        raise place.complaint(
-            f"expected at least two classes, got {'only ' + repr(found[0]) if found else 'none'}"
-        )
-    rows = len(names) - names.null_count
-    if len(found) > 20 and rows < 5 * len(found):
-        raise place.complaint(
-            f"expected a few classes with some rows each, got {len(found):,} different values in "
-            f"{rows:,} rows: a quantity is not a class"
-        )
-    values: list[int] | list[str] = found
-    if all(WHOLE.match(name) for name in found):
-        whole = [int(name.partition(".")[0]) for name in found]
-        # Not if two of them are one number, or none that NumPy has.
-        if len(set(whole)) == len(whole) and max(map(abs, whole)) < 2**63:
-            values = whole
-    classes, inverse = np.unique(np.array(values), return_inverse=True)
-    return classes, _codes(encoded, inverse)
-
-
-def match_labels(column: pa.Array, classes: npt.NDArray[Any], place: Place) -> npt.NDArray[np.int64]:
-    """The place of each row's label in a model's `classes`, -1 where a row has none.
-
-    CliError for a label that the model does not know.
-    """
-    names = texts(column, place)
-    encoded = pc.dictionary_encode(names)
-    known = {_key(value): code for code, value in enumerate(classes.tolist())}
-    numeric = classes.dtype.kind in "iuf"
-    codes = []
-    for name in encoded.dictionary.to_pylist():
-        code = known.get(_key(name, numeric))
-        if code is None:
-            listed = ", ".join(map(str, classes[:8])) + (", ..." if len(classes) > 8 else "")
-            raise place.error(_first(pc.equal(names, name)), f"a class of the model ({listed})", name)
-        codes.append(code)
-    return _codes(encoded, np.array(codes, dtype=np.int64))
-
-
-def _key(value: object, numeric: bool = False) -> object:
-    """What a label is known by in a file: True is true, and 1.0 is 1 where classes are numbers."""
-    if isinstance(value, str) and numeric:
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    return str(value).lower() if isinstance(value, bool) else value
-
-
-def _codes(encoded: pa.DictionaryArray, codes: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    indices = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
-    # The last one is for -1.
-    return np.asarray(np.append(codes, -1)[indices])
+    if distinct > MAX_DISTINCT_SHARE * (len(column) - missing) and len(column) > 20:
+        note = f"most values occur only once, so new rows have others: consider --drop {name}"
+    return ColumnSummary(name, "categories", missing, distinct=distinct, frequent=frequent, note=note)

@@ -1,4 +1,4 @@
-"""`tinyrs info`: what is in a model file."""
+"""`tinyrs info`: describes a model file."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import argparse
 from typing import Any
 
 import tinyrs
-from tinyrs.cli.shell import CliError, Parser, say
+from tinyrs.cli.arguments import Parser
+from tinyrs.cli.errors import CliError
+from tinyrs.cli.output import say
 from tinyrs.tabular.preprocessor import MISSING
+
+MAX_COLUMNS = 40
 
 
 def parser() -> Parser:
     parser = Parser(
         "info",
-        "What is in a model file, and whether it computes here what it did on the machine that wrote it.",
+        "Describe a model file, and check that it predicts the same here as on the machine that wrote it.",
         "tinyrs info model.safetensors",
     )
     parser.add_model()
@@ -27,7 +31,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     except ValueError as error:
         raise CliError(f"{options.model}: {error}") from None
     network = model if isinstance(model, tinyrs.Network) else model.network
-    found: dict[str, Any] = {
+    description: dict[str, Any] = {
         "file": str(options.model),
         "bytes": options.model.stat().st_size,
         "kind": "network",
@@ -38,7 +42,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         },
     }
     if isinstance(model, tinyrs.Predictor):
-        found |= {
+        description |= {
             "kind": "predictor",
             "classes": model.classes_.tolist(),
             "columns": _columns(model),
@@ -46,11 +50,12 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             "self_test_difference": model.verify(),
         }
     if not options.json:
-        _show(found)
-    return found
+        say("\n".join(_lines(description)))
+    return description
 
 
 def _columns(model: tinyrs.Predictor) -> list[dict[str, Any]]:
+    """Name, kind and encoding of each input column."""
     names = model.feature_names_in_ or [f"x{i}" for i in range(model.n_features_in_)]
     if model.preprocessor is None:
         return [{"name": name, "kind": "numbers"} for name in names]
@@ -59,42 +64,46 @@ def _columns(model: tinyrs.Predictor) -> list[dict[str, Any]]:
         for c in model.preprocessor.numbers
     }
     columns |= {
-        # The names without what says of which type they were.
+        # A category name starts with two characters for the Python type of its value, such as "s:".
         c.column: {"kind": "categories", "categories": [name[2:] for name in c.names if name != MISSING]}
         for c in model.preprocessor.categories
     }
     return [{"name": name, **columns[i]} for i, name in enumerate(names)]
 
 
-def _show(found: dict[str, Any]) -> None:
-    network = found["network"]
+def _lines(description: dict[str, Any]) -> list[str]:
+    """The description for a person."""
+    network = description["network"]
     sizes = "-".join(map(str, network["layer_sizes"]))
-    say(f"{found['file']}: {found['bytes']:,} bytes, a {found['kind']}")
-    say(
+    lines = [
+        f"{description['file']}: {description['bytes']:,} bytes, a {description['kind']}",
         f"  network   {sizes}, {network['activation']}, {network['precision']}, "
-        f"{network['parameters']:,} parameters"
-    )
-    if found["kind"] == "network":
-        return
-    say(f"  classes   {_list(found['classes'])}")
-    if "images" in found["training"]:
-        say(f"  images    as {found['training']['images']}")
+        f"{network['parameters']:,} parameters",
+    ]
+    if description["kind"] == "network":
+        return lines
+    training = description["training"]
+    lines.append(f"  classes   {_shortened(description['classes'])}")
+    if "images" in training:
+        lines.append(f"  images    as {training['images']}")
     else:
-        say(f"  columns   {len(found['columns']):,}")
-        width = max(len(column["name"]) for column in found["columns"])
-        for column in found["columns"][:40]:
-            what = (
-                column["kind"] if "categories" not in column else f"categories: {_list(column['categories'])}"
-            )
-            say(f"    {column['name']:{width}}  {what}")
-        if len(found["columns"]) > 40:
-            say(f"    and {len(found['columns']) - 40:,} more")
-    say("  training")
-    for name, value in found["training"].items():
-        if isinstance(value, (str, int, float)):
-            say(f"    {name}: {value}")
-    say(f"  self-test differs by {found['self_test_difference']:.2g} from the machine that wrote it")
+        lines += _column_lines(description["columns"])
+    lines.append("  training")
+    lines += [f"    {k}: {v}" for k, v in training.items() if isinstance(v, (str, int, float))]
+    difference = description["self_test_difference"]
+    return [*lines, f"  self-test: largest difference from the machine that wrote it: {difference:.2g}"]
 
 
-def _list(values: list[Any]) -> str:
+def _column_lines(columns: list[dict[str, Any]]) -> list[str]:
+    lines = [f"  columns   {len(columns):,}"]
+    width = max(len(column["name"]) for column in columns)
+    for column in columns[:MAX_COLUMNS]:
+        categories = f": {_shortened(column['categories'])}" if "categories" in column else ""
+        lines.append(f"    {column['name']:{width}}  {column['kind']}{categories}")
+    if len(columns) > MAX_COLUMNS:
+        lines.append(f"    and {len(columns) - MAX_COLUMNS:,} more")
+    return lines
+
+
+def _shortened(values: list[Any]) -> str:
     return ", ".join(map(str, values[:10])) + (f", ... ({len(values):,} in all)" if len(values) > 10 else "")

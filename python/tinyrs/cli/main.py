@@ -1,4 +1,4 @@
-"""`tinyrs VERB ...`: finds the verb, runs it, and turns what goes wrong into a line and an exit status."""
+"""`tinyrs COMMAND ...`: runs a command and turns its errors into one line and an exit status."""
 
 from __future__ import annotations
 
@@ -9,85 +9,101 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-from tinyrs.cli.shell import INTERRUPTED, OK, CliError, Parser, suggestion, warn
+from tinyrs.cli.arguments import Parser
+from tinyrs.cli.errors import INTERRUPTED, OK, CliError, suggestion
+from tinyrs.cli.output import warn
 
-# What each verb does. Its module is imported when it is asked for: pyarrow and scikit-learn take a while.
-VERBS = {
-    "train": "learn from a table or a folder of images, and say how good it is",
+# Command -> its line in the help. A command's module is imported only when it runs: pyarrow and
+# scikit-learn take about a second.
+COMMANDS = {
+    "train": "train a model on a table or a folder of images and measure it",
     "predict": "add label and probability to a table of any length",
-    "evaluate": "how good a model is on a table with the right answers",
-    "info": "what is in a model file",
-    "export": "write a model as ONNX or as a C header",
+    "evaluate": "measure a model on rows with known labels",
+    "info": "describe a model file",
+    "export": "convert a model to ONNX or a C header",
     "bench": "run the benchmark that a YAML file describes",
+}
+
+# The extra that installs each optional package.
+EXTRAS = {
+    **dict.fromkeys(("pyarrow", "sklearn", "narwhals", "tqdm"), "cli"),
+    **dict.fromkeys(("yaml", "threadpoolctl"), "bench"),
+    "PIL": "images",
+    "onnx": "onnx",
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line `argv`, by default the process's own, and returns its exit status: 0, 1 (failed),
-    2 (usage) or 130 (Ctrl-C)."""
+    """Runs the command line `argv` (default: `sys.argv`) and returns the exit status.
+
+    0: success; 1: failure; 2: wrong usage; 130: interrupted by Ctrl-C.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        if not arguments or arguments[0] not in VERBS:
-            return _no_verb(arguments)
+        if not arguments or arguments[0] not in COMMANDS:
+            return _run_without_command(arguments)
         return _run(arguments[0], arguments[1:])
     except SystemExit as end:
-        # argparse's way to stop.
+        # Raised by argparse after --help and after errors.
         return end.code if isinstance(end.code, int) else OK
     except KeyboardInterrupt:
         warn("interrupted")
         if argv is None:
-            # All that was half done is undone. Only a thread is left that may wait for somebody's pipe; an
-            # orderly end would wait with it.
+            # Temporary files are removed by now. A normal exit would wait for the thread that reads a pipe.
             os._exit(INTERRUPTED)
         return INTERRUPTED
 
 
-def _no_verb(arguments: list[str]) -> int:
+def _run_without_command(arguments: list[str]) -> int:
+    """Handles `tinyrs --help`, `tinyrs --version` and unknown commands."""
     parser = Parser(
         "",
-        "A tiny, fast classifier for CPUs.",
+        "A small, fast neural-network classifier for CPUs.",
         "tinyrs train data.csv --target quality -o model.safetensors",
         "tinyrs predict model.safetensors new.csv -o out.csv",
     )
-    verbs = "\n".join(f"  {verb:10}{does}" for verb, does in VERBS.items())
-    parser.description = f"{parser.description}\n\nverbs:\n{verbs}\n\n`tinyrs VERB --help` says more."
-    parser.usage = "tinyrs VERB ..."
-    parser.add_argument("--version", action="store_true", help="print it")
-    parser.add_argument("verb", nargs="?", help="what to do: see above")
+    commands = "\n".join(f"  {command:10}{summary}" for command, summary in COMMANDS.items())
+    parser.description = (
+        f"{parser.description}\n\ncommands:\n{commands}\n\n"
+        "Run `tinyrs COMMAND --help` for the options of a command."
+    )
+    parser.usage = "tinyrs COMMAND ..."
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    parser.add_argument("command", nargs="?", help="one of the commands above")
     options, _ = parser.parse_known_args(arguments)
     if options.version:
         from tinyrs import __version__
 
         print(f"tinyrs {__version__}")
         return OK
-    if options.verb is None:
-        parser.error("expected a verb: " + ", ".join(VERBS))
-    parser.error(f"unknown verb {options.verb!r}: {suggestion(options.verb, VERBS)}")
+    if options.command is None:
+        parser.error("expected a command: " + ", ".join(COMMANDS))
+    parser.error(f"unknown command {options.command!r}: {suggestion(options.command, COMMANDS)}")
 
 
-def _run(verb: str, arguments: list[str]) -> int:
+def _run(command: str, arguments: list[str]) -> int:
     as_json = "--json" in arguments
     try:
-        module = import_module(f"tinyrs.cli.{verb}")
+        module = import_module(f"tinyrs.cli.{command}")
         options = module.parser().parse_args(arguments)
         result: dict[str, Any] | None = module.run(options)
         if as_json and result is not None:
             print(json.dumps(result, allow_nan=False))
         return OK
     except CliError as error:
-        return _failed(str(error), error.status, as_json)
+        return _fail(str(error), error.status, as_json)
     except BrokenPipeError:
-        # `| head -1` has had enough. Python would try to flush once more at exit.
+        # The reader of our output has closed it (`| head -1`). Python would flush once more at exit and fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     except ImportError as error:
-        return _failed(_missing(error), CliError.status, as_json)
+        return _fail(_import_message(error), CliError.status, as_json)
     except (OSError, ValueError, TypeError, MemoryError) as error:
-        return _failed(_message(error), CliError.status, as_json)
+        return _fail(_message(error), CliError.status, as_json)
 
 
-def _failed(message: str, status: int, as_json: bool) -> int:
-    # One line, whatever is in somebody's file.
+def _fail(message: str, status: int, as_json: bool) -> int:
+    # One line, even if a value in the message contains line breaks.
     line = " ".join(message.split())
     warn(line)
     if as_json:
@@ -101,10 +117,8 @@ def _message(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _missing(error: ImportError) -> str:
+def _import_message(error: ImportError) -> str:
     package = (error.name or "").partition(".")[0]
-    extras = {"pyarrow": "cli", "sklearn": "cli", "narwhals": "cli", "tqdm": "cli", "PIL": "images"}
-    extras |= {"yaml": "bench", "threadpoolctl": "bench", "onnx": "onnx"}
-    if package in extras:
-        return f"this needs {package}, which is not installed: pip install 'tinyrs[{extras[package]}]'"
+    if package in EXTRAS:
+        return f"this command needs {package}: pip install 'tinyrs[{EXTRAS[package]}]'"
     return str(error)

@@ -1,4 +1,4 @@
-"""How good probabilities are, once the answers are known."""
+"""Accuracy, log loss, calibration and confusion matrix of predicted probabilities, and their text form."""
 
 from __future__ import annotations
 
@@ -8,66 +8,66 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Counts = npt.NDArray[np.int64]
+ClassIndices = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating[Any]]
 
-BINS = 10
-# A confusion matrix with more classes is not read any more; the most frequent confusions are named instead.
+N_BINS = 10
+# With more classes than this, the most frequent errors are printed instead of the confusion matrix.
 MAX_MATRIX = 12
+MAX_NAME = 14
+CALIBRATION_ERROR = "mean gap between probability and accuracy"
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """Rows by how sure the model was: (bins,) each. What was said, what was right, and of how many rows."""
+    """The reliability diagram: rows grouped by the probability of the predicted class, arrays (N_BINS,)."""
 
-    confidence: npt.NDArray[np.float64]
+    confidence: npt.NDArray[np.float64]  # mean probability of the predicted class
     accuracy: npt.NDArray[np.float64]
-    rows: Counts
+    rows: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Figures:
-    """Of `probabilities` (rows, classes) for rows whose classes are `codes` (rows,)."""
+class Metrics:
+    """How well predicted probabilities agree with the true classes. `Metrics.of` computes it."""
 
     classes: tuple[str, ...]
     rows: int
     accuracy: float
     log_loss: float
     calibration_error: float
-    # How often always saying the most frequent class would be right.
-    baseline: float
-    confusion: Counts  # (classes, classes): what it is, what was said
+    baseline: float  # accuracy of always predicting the most frequent class
+    confusion: npt.NDArray[np.int64]  # (true class, predicted class)
+    precision: npt.NDArray[np.float64]  # (classes,); NaN for a class that was never predicted
+    recall: npt.NDArray[np.float64]  # (classes,); NaN for a class without rows
     reliability: Reliability
 
     @classmethod
-    def of(cls, probabilities: Floats, codes: Counts, classes: npt.NDArray[Any]) -> Figures:
-        p, rows, n = np.asarray(probabilities, dtype=np.float64), len(codes), len(classes)
-        said = p.argmax(axis=1)
-        confusion = np.bincount(codes * n + said, minlength=n * n).reshape(n, n)
-        reliability = _reliability(p.max(axis=1), said == codes)
-        gaps = np.abs(reliability.confidence - reliability.accuracy) * reliability.rows
-        # A probability of 0 would cost infinitely much.
-        likelihood = np.maximum(p[np.arange(rows), codes], np.finfo(np.float32).tiny)
-        return cls(
-            tuple(map(str, classes.tolist())),
-            rows,
-            float((said == codes).mean()),
-            float(-np.log(likelihood).mean()),
-            float(gaps.sum() / rows),
-            float(np.bincount(codes).max() / rows),
-            confusion,
-            reliability,
+    def of(cls, probabilities: Floats, y: ClassIndices, classes: npt.NDArray[Any]) -> Metrics:
+        """The metrics of `probabilities` (rows, classes) for rows of the true classes `y` (rows,)."""
+        # Imported here: it takes a second, which `--help` does not need.
+        from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
+
+        p, rows = np.asarray(probabilities, dtype=np.float64), len(y)
+        predicted, labels = p.argmax(axis=1), np.arange(len(classes))
+        precision, recall, _, _ = precision_recall_fscore_support(
+            y, predicted, labels=labels, zero_division=np.nan
         )
-
-    @property
-    def precision(self) -> npt.NDArray[np.float64]:
-        """Of each class: how often it is right when it is said; NaN if it never is."""
-        return _share(np.diag(self.confusion), self.confusion.sum(axis=0))
-
-    @property
-    def recall(self) -> npt.NDArray[np.float64]:
-        """Of each class: how much of it is found; NaN if there is none."""
-        return _share(np.diag(self.confusion), self.confusion.sum(axis=1))
+        reliability = _reliability(p.max(axis=1), predicted == y)
+        # The expected calibration error. scikit-learn has none, and its calibration_curve returns no counts.
+        gaps = np.abs(reliability.confidence - reliability.accuracy) * reliability.rows
+        return cls(
+            classes=tuple(map(str, classes.tolist())),
+            rows=rows,
+            accuracy=float(accuracy_score(y, predicted)),
+            log_loss=log_loss(p, y),
+            calibration_error=float(gaps.sum() / rows),
+            baseline=float(np.bincount(y).max() / rows),
+            confusion=confusion_matrix(y, predicted, labels=labels),
+            precision=precision,
+            recall=recall,
+            reliability=reliability,
+        )
 
     def as_json(self) -> dict[str, Any]:
         per_class = zip(self.classes, self.precision, self.recall, self.confusion.sum(axis=1), strict=True)
@@ -80,32 +80,33 @@ class Figures:
             "classes": list(self.classes),
             "confusion": self.confusion.tolist(),
             "per_class": [
-                {"class": name, "precision": _or_none(p), "recall": _or_none(r), "rows": int(rows)}
+                {"class": name, "precision": _none_if_nan(p), "recall": _none_if_nan(r), "rows": int(rows)}
                 for name, p, r, rows in per_class
             ],
         }
 
-    def lines(self) -> list[str]:
-        """The three figures, and what they mean."""
-        return [
-            f"  accuracy           {self.accuracy:.2%}   (the most frequent class: {self.baseline:.2%})",
-            f"  log loss           {self.log_loss:.4f}   (knowing nothing: {np.log(len(self.classes)):.4f})",
-            f"  calibration error  {self.calibration_error:.4f}   (how far off the probabilities are)",
+    def score_lines(self) -> list[str]:
+        """Accuracy, log loss and calibration error, each with a value to compare it with."""
+        scores = [
+            ("accuracy", f"{self.accuracy:.2%}", f"always the most frequent class: {self.baseline:.2%}"),
+            ("log loss", f"{self.log_loss:.4f}", f"uniform probabilities: {np.log(len(self.classes)):.4f}"),
+            ("calibration error", f"{self.calibration_error:.4f}", CALIBRATION_ERROR),
         ]
+        return [f"  {name:17}  {value}   ({note})" for name, value, note in scores]
 
     def confusion_lines(self) -> list[str]:
-        """The confusion matrix, what it is by what was said; of many classes the worst pairs."""
+        """The confusion matrix, or for many classes the most frequent errors."""
         if len(self.classes) > MAX_MATRIX:
-            pairs = self.worst_pairs(10)
-            return ["most frequent mistakes:"] + [
-                f"  {count:>7,} {self.classes[i]} called {self.classes[j]}" for count, i, j in pairs
+            return ["most frequent errors (true class -> predicted class):"] + [
+                f"  {count:>7,} {self.classes[true]} -> {self.classes[predicted]}"
+                for count, true, predicted in self.most_frequent_errors(10)
             ]
-        names = [name if len(name) <= 14 else name[:13] + "~" for name in self.classes]
+        names = [name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "~" for name in self.classes]
         widths = [
             max(len(name), len(f"{column.max():,}"))
             for name, column in zip(names, self.confusion.T, strict=True)
         ]
-        corner = "is / said"
+        corner = "true / predicted"
         left = max(map(len, [*names, corner]))
         head = f"  {corner:{left}}  " + "  ".join(f"{n:>{w}}" for n, w in zip(names, widths, strict=True))
         return [head] + [
@@ -114,6 +115,7 @@ class Figures:
         ]
 
     def class_lines(self) -> list[str]:
+        """Precision, recall and number of rows of each class."""
         width = max(len("class"), *map(len, self.classes))
         head = f"  {'class':{width}}  {'precision':>9}  {'recall':>9}  {'rows':>9}"
         rows = zip(self.classes, self.precision, self.recall, self.confusion.sum(axis=1), strict=True)
@@ -121,31 +123,35 @@ class Figures:
             f"  {name:{width}}  {_percent(p):>9}  {_percent(r):>9}  {n:>9,}" for name, p, r, n in rows
         ]
 
-    def worst_pairs(self, n: int) -> list[tuple[int, int, int]]:
-        """The most frequent mistakes: how often, what it is, what was said."""
-        wrong = self.confusion - np.diag(np.diag(self.confusion))
-        order = np.argsort(-wrong, axis=None, kind="stable")[:n]
-        pairs = [(int(wrong.flat[k]), *divmod(int(k), len(self.classes))) for k in order]
+    def most_frequent_errors(self, n: int) -> list[tuple[int, int, int]]:
+        """At most `n` pairs of classes that were confused: (rows, true class, predicted class)."""
+        errors = self.confusion - np.diag(np.diag(self.confusion))
+        order = np.argsort(-errors, axis=None, kind="stable")[:n]
+        pairs = [(int(errors.flat[k]), *divmod(int(k), len(self.classes))) for k in order]
         return [pair for pair in pairs if pair[0] > 0]
 
 
-def _reliability(confidence: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) -> Reliability:
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    rows = np.bincount(bins, minlength=BINS)
+def log_loss(probabilities: Floats, y: ClassIndices) -> float:
+    """Mean of -log p(true class). Probabilities are raised to float32's smallest normal number first.
+
+    By hand because scikit-learn's log_loss raises float64 probabilities only to 2.2e-16.
+    """
+    p = np.asarray(probabilities[np.arange(len(y)), y], dtype=np.float64)
+    return float(-np.log(np.maximum(p, np.finfo(np.float32).tiny)).mean())
+
+
+def _reliability(confidence: npt.NDArray[np.float64], correct: npt.NDArray[np.bool_]) -> Reliability:
+    bins = np.minimum((confidence * N_BINS).astype(int), N_BINS - 1)
+    rows = np.bincount(bins, minlength=N_BINS)
+    divisor = np.maximum(rows, 1)
     return Reliability(
-        np.nan_to_num(_share(np.bincount(bins, confidence, BINS), rows)),
-        np.nan_to_num(_share(np.bincount(bins, right, BINS), rows)),
-        rows,
+        np.bincount(bins, confidence, N_BINS) / divisor, np.bincount(bins, correct, N_BINS) / divisor, rows
     )
-
-
-def _share(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    return np.asarray(np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0))
 
 
 def _percent(share: float) -> str:
     return "-" if np.isnan(share) else f"{share:.2%}"
 
 
-def _or_none(share: float) -> float | None:
+def _none_if_nan(share: float) -> float | None:
     return None if np.isnan(share) else float(share)

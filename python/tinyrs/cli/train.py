@@ -1,4 +1,4 @@
-"""`tinyrs train`: from a table, or a folder of images, to a model file and what it is worth."""
+"""`tinyrs train`: trains a model on a table or a folder of images, saves it and measures it."""
 
 from __future__ import annotations
 
@@ -6,297 +6,207 @@ import argparse
 import shlex
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
-import tinyrs
 from tinyrs.classifier import TinyClassifier, default_epochs
-from tinyrs.cli import evaluate
-from tinyrs.cli.column_types import Place, Summary, learn_labels, understand
-from tinyrs.cli.data import Source, open_table
-from tinyrs.cli.evaluate import Rows
-from tinyrs.cli.metrics import Counts
-from tinyrs.cli.report.findings import Findings
-from tinyrs.cli.scoring import Scorer
-from tinyrs.cli.shell import CliError, Parser, UsageError, check_folder, say, seconds, suggestion, whole
+from tinyrs.cli.arguments import Parser, integer_at_least, positive_seconds
+from tinyrs.cli.errors import CliError
+from tinyrs.cli.labelled_rows import LabelledRows, TableOptions, image_rows, table_rows
+from tinyrs.cli.output import check_writable, say
+from tinyrs.cli.training_data import HOLD_OUT, TrainingData, hold_out, read_images, read_table
+from tinyrs.cli.training_results import TrainingResults
 from tinyrs.history import Record
 from tinyrs.predictor import Predictor
 
-# One row in so many is kept from training, to say what the model is worth on rows that it never saw.
-HOLD_OUT = 10
-
 
 @dataclass(frozen=True)
-class Dataset:
-    """Labelled rows: `X` is what the classifier takes, `codes` (rows,) are places in `classes`."""
+class FittedModel:
+    """A trained classifier, one record an epoch, and the duration of training."""
 
-    X: Any
-    codes: Counts
-    classes: npt.NDArray[Any]
-    training: dict[str, Any]  # for the model's record
-    numbers: npt.NDArray[np.int64]  # the place of each row in the file
-    columns: list[Summary] = field(default_factory=list)
-    source: Source | None = None
-    files: list[Path] = field(default_factory=list)
-
-    def take(self, rows: npt.NDArray[np.intp]) -> Any:
-        return self.X.take(pa.array(rows)) if isinstance(self.X, pa.Table) else self.X[rows]
-
-    def rows(self, predictor: Predictor, rows: npt.NDArray[np.intp]) -> Rows:
-        """These rows as the model sees them."""
-        X, codes, numbers = self.take(rows), self.codes[rows], self.numbers[rows]
-        if self.source is None:
-            return Rows(X, codes, [self.files[row] for row in rows], numbers)
-        return Rows(Scorer(predictor, self.source).matrix(X, 1), codes, X, numbers)
+    model: TinyClassifier
+    history: list[Record]
+    seconds: float
 
 
 def parser() -> Parser:
-    widths = list(TinyClassifier().hidden_layer_sizes)
     parser = Parser(
         "train",
-        "Learn to tell classes apart from a table (CSV, Parquet, NPZ with X and y) or a folder of images\n"
-        "with a subfolder for each category, and say how good it is on rows that were not learnt from.",
+        "Train a classifier on a table (CSV, Parquet, or NPZ with arrays X and y) or a folder of images\n"
+        "with a subfolder for each class, and measure it on rows that were not used for training.",
         "tinyrs train data.csv --target quality -o model.safetensors",
         "tinyrs train data.csv --target quality -o model.safetensors --time-limit 60 --report report.html",
         "tinyrs train photos/ -o model.safetensors",
     )
-    parser.add_argument("data", help="the table (- for CSV on standard input), or the folder")
-    parser.add_argument("--target", metavar="COLUMN", help="what to predict; of an NPZ file, y")
-    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the model to write")
+    parser.add_argument("data", help="a table, `-` for CSV on standard input, or a folder of images")
     parser.add_argument(
-        "--valid", metavar="FILE", help="measure on this (default: on a tenth that is held out)"
+        "--target", metavar="COLUMN", help="column to predict; not needed for NPZ, whose target is y"
     )
+    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="model file to write")
     parser.add_argument(
-        "--drop", nargs="+", action="extend", default=[], metavar="COLUMN", help="do not use these"
+        "--valid",
+        metavar="FILE",
+        help="data to measure the model on (default: a tenth of the rows is held out)",
     )
-    parser.add_argument(
-        "--categorical",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="COLUMN",
-        help="these are categories, though they look like numbers",
-    )
-    parser.add_argument(
-        "--time-limit", type=seconds, metavar="SECONDS", help="as many epochs as fit into this"
-    )
-    parser.add_argument(
-        "--epochs",
-        type=whole(1),
-        help="default: 256 for up to 1,000 rows, half as many for four times the rows",
-    )
-    parser.add_argument(
-        "--hidden",
-        nargs="+",
-        type=whole(1),
-        default=widths,
-        metavar="WIDTH",
-        help=f"of the hidden layers: small ones predict faster (default: {' '.join(map(str, widths))})",
-    )
-    parser.add_argument("--seed", type=whole(0), default=0, help="of everything that is random (default: 0)")
-    parser.add_argument("--report", metavar="FILE", help="also write a page about it, one HTML file")
+    parser.add_argument("--report", metavar="FILE", help="also write an HTML report, a single file")
+    _add_column_options(parser)
+    _add_training_options(parser)
     parser.add_delimiter()
     parser.add_threads()
     parser.add_json()
     return parser
 
 
+def _add_column_options(parser: Parser) -> None:
+    for option, text in {
+        "--drop": "columns to ignore",
+        "--categorical": "columns to treat as categories even if they look like numbers",
+    }.items():
+        parser.add_argument(option, nargs="+", action="extend", default=[], metavar="COLUMN", help=text)
+
+
+def _add_training_options(parser: Parser) -> None:
+    widths = list(TinyClassifier().hidden_layer_sizes)
+    parser.add_argument(
+        "--time-limit",
+        type=positive_seconds,
+        metavar="SECONDS",
+        help="reduce the number of epochs so that training takes about this time at most",
+    )
+    parser.add_argument(
+        "--epochs",
+        type=integer_at_least(1),
+        help="number of epochs (default: 256 for up to 1,000 rows; halved each time the rows quadruple)",
+    )
+    parser.add_argument(
+        "--hidden",
+        nargs="+",
+        type=integer_at_least(1),
+        default=widths,
+        metavar="WIDTH",
+        help=f"widths of the hidden layers; smaller is faster (default: {' '.join(map(str, widths))})",
+    )
+    parser.add_argument("--seed", type=integer_at_least(0), default=0, help="random seed (default: 0)")
+
+
 def run(options: argparse.Namespace) -> dict[str, Any]:
     quiet = options.json
     for path in filter(None, [options.output, options.report]):
-        check_folder(path)
-    data = _images(options) if Path(options.data).is_dir() else _table(options)
-    if options.valid is None:
-        train, held = hold_out(data.codes, options.seed)
-        if len(held) == 0:
-            raise CliError(
-                f"{options.data}: {len(data.codes)} rows are too few to hold some out: say --valid FILE"
-            )
-        what = f"one in {HOLD_OUT}, drawn from each class"
-    else:
-        train, held, what = np.arange(len(data.codes)), np.arange(0), options.valid
+        check_writable(path)
+    data = read_images(options) if Path(options.data).is_dir() else read_table(options)
+    train, held_out = _split(data, options)
     say(f"\ntraining on {len(train):,} rows, {len(data.classes)} classes", quiet=quiet)
-    model, records, took = fit(data.take(train), data.classes[data.codes[train]], options)
-    predictor = model.predictor()
-    predictor.training |= data.training | {"rows": len(train), "seed": options.seed}
-    rows = _validation(predictor, data, options) if options.valid else data.rows(predictor, held)
-    findings = Findings.of(predictor, rows, what, records, took, data.columns)
-    figures = findings.figures
+    fitted = fit(data.features(train), data.classes[data.y[train]], options)
+    predictor = fitted.model.predictor()
+    predictor.training |= data.record | {"rows": len(train), "seed": options.seed}
+    results = TrainingResults(
+        predictor=predictor,
+        history=fitted.history,
+        seconds=fitted.seconds,
+        rows=_read_valid(predictor, data, options) if options.valid else data.rows(predictor, held_out),
+        rows_origin=options.valid or f"one in {HOLD_OUT}, stratified by class",
+        columns=data.columns,
+    )
+    metrics = results.metrics
     predictor.training["held_out"] = {
-        "rows": figures.rows,
-        "accuracy": figures.accuracy,
-        "log_loss": figures.log_loss,
+        "rows": metrics.rows,
+        "accuracy": metrics.accuracy,
+        "log_loss": metrics.log_loss,
     }
     predictor.save(options.output)
-    say(f"{len(records)} epochs in {took:.1f} s, the best was {model.best_iteration_ + 1}", quiet=quiet)
-    say(f"\non {figures.rows:,} rows that were not trained on ({what}):", quiet=quiet)
-    say("\n".join([*figures.lines(), "", *figures.confusion_lines()]), quiet=quiet)
+    _say_results(results, quiet)
     if options.report is not None:
-        from tinyrs.cli.report import page as report
+        from tinyrs.cli.report import page
 
-        report.write(options.report, options.data, findings)
-    say("\n" + "\n".join(_next(options)), quiet=quiet)
+        page.write(options.report, options.data, results)
+    say("\n" + "\n".join(_next_steps(options)), quiet=quiet)
     return {
         "output": options.output,
         "report": options.report,
         "rows": len(train),
-        "epochs": len(records),
-        "best_epoch": model.best_iteration_,
-        "seconds": took,
+        "epochs": len(results.history),
+        "best_epoch": results.best_epoch,
+        "seconds": results.seconds,
         "columns": [column.as_json() for column in data.columns],
-        "held_out": {"what": what, **figures.as_json()},
+        "held_out": {"origin": results.rows_origin, **metrics.as_json()},
     }
 
 
-def _next(options: argparse.Namespace) -> list[str]:
-    """The commands that come next, to be copied."""
+def _split(
+    data: TrainingData, options: argparse.Namespace
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Indices of the rows to train on, and of those that are held out: none with --valid."""
+    if options.valid is not None:
+        return np.arange(len(data.y)), np.arange(0)
+    train, held_out = hold_out(data.y, options.seed)
+    if len(held_out) == 0:
+        raise CliError(
+            f"{options.data}: {len(data.y)} rows are too few to hold some out: measure with --valid FILE"
+        )
+    return train, held_out
+
+
+def _say_results(results: TrainingResults, quiet: bool) -> None:
+    epochs = f"{len(results.history)} epochs in {results.seconds:.1f} s"
+    say(f"{epochs}; the best was epoch {results.best_epoch + 1}", quiet=quiet)
+    metrics = results.metrics
+    say(f"\non {metrics.rows:,} rows that were not used for training ({results.rows_origin}):", quiet=quiet)
+    say("\n".join([*metrics.score_lines(), "", *metrics.confusion_lines()]), quiet=quiet)
+
+
+def _next_steps(options: argparse.Namespace) -> list[str]:
+    """The files that were written, and commands to copy."""
     new = "NEW_PHOTOS/" if Path(options.data).is_dir() else "NEW" + (Path(options.data).suffix or ".csv")
+    report = f" and {options.report}" if options.report else ""
     lines = [
-        f"wrote {options.output}"
-        + (f" and {options.report}" if options.report else "")
-        + "; what to do next:"
+        f"wrote {options.output}{report}; next steps:",
+        f"  tinyrs predict {shlex.quote(options.output)} {new} -o predictions.csv",
     ]
-    model = shlex.quote(options.output)
-    lines.append(f"  tinyrs predict {model} {new} -o predictions.csv")
-    if not options.report:
-        again = shlex.join(["tinyrs", "train", *sys.argv[2:], "--report", "report.html"])
-        if sys.argv[1:2] == ["train"]:
-            lines.append(f"  {again}")
+    if not options.report and sys.argv[1:2] == ["train"]:
+        lines.append("  " + shlex.join(["tinyrs", "train", *sys.argv[2:], "--report", "report.html"]))
     return lines
 
 
-def _table(options: argparse.Namespace) -> Dataset:
-    """Reads the table and says what it understood of it."""
-    source = open_table(options.data, options.delimiter)
-    target = options.target or ("y" if not source.named else None)
-    if target is None:
-        raise UsageError(f"train: expected --target COLUMN, one of {', '.join(source.columns[:20])}")
-    for name in [target, *options.drop, *options.categorical]:
-        if name not in source.columns:
-            raise CliError(f'{source.name}: has no column "{name}": {_hint(name, source)}')
-    if target in options.drop:
-        raise UsageError(f"train: --drop {target}: that is the target")
-    table = source.read()
-    classes, codes = learn_labels(table[target], Place(source.name, target, source.first_row))
-    features = table.drop_columns(list(dict.fromkeys([target, *options.drop])))
-    if features.num_columns == 0:
-        raise CliError(f"{source.name}: expected columns beside the target, got none")
-    features, columns = understand(features, source.name, source.first_row, options.categorical)
-    numbers = source.first_row + np.arange(len(table))
-    say(f"{source.name}: {len(table):,} rows, {len(columns)} columns", quiet=options.json)
-    width = max(len(column.name) for column in columns)
-    for column in columns[:50]:
-        say(column.line(width), quiet=options.json)
-    if len(columns) > 50:
-        say(f"  and {len(columns) - 50:,} more", quiet=options.json)
-    counts = np.bincount(codes[codes >= 0], minlength=len(classes))
-    _say_classes(f"target {target}", classes, counts, options.json)
-    known = np.flatnonzero(codes >= 0)
-    if len(known) < len(codes):
-        say(f"{len(codes) - len(known):,} rows without a {target} left out", quiet=options.json)
-        features, codes, numbers = features.take(pa.array(known)), codes[known], numbers[known]
-    return Dataset(features, codes, classes, {"target": target}, numbers, columns, source)
-
-
-def _say_classes(what: str, classes: npt.NDArray[Any], counts: Counts, quiet: bool) -> None:
-    each = [f"{name} {count:,}" for name, count in zip(classes[:12].tolist(), counts.tolist(), strict=False)]
-    more = f", ... ({len(classes)} in all)" if len(classes) > 12 else ""
-    say(f"{what}: {', '.join(each)}{more}", quiet=quiet)
-
-
-def _hint(name: str, source: Source) -> str:
-    if len(source.columns) == 1 and ";" in source.columns[0]:
-        return "its header has semicolons: say --delimiter ';'"
-    return suggestion(name, source.columns)
-
-
-def _images(options: argparse.Namespace) -> Dataset:
-    from tinyrs.cli import images
-
-    if options.target or options.drop or options.categorical:
-        raise UsageError(
-            "train: --target, --drop and --categorical are for tables; of images, folders are classes"
-        )
-    files, labels = images.list_labelled(options.data)
-    recipe = images.Recipe()
-    features, read, unreadable = recipe.read_all(files, options.threads or tinyrs.get_num_threads())
-    images.report_unreadable(unreadable, len(files), options.data)
-    of_file = dict(zip(files, labels, strict=True))
-    classes, codes = np.unique(np.array([of_file[file] for file in read]), return_inverse=True)
-    if len(classes) < 2:
-        raise CliError(f"{options.data}: expected images in at least two subfolders, got one: {classes[0]}")
-    say(f"{options.data}: {len(read):,} images, each as {recipe}", quiet=options.json)
-    _say_classes("categories", classes, np.bincount(codes), options.json)
-    training = {"images": recipe.as_json()}
-    return Dataset(features, codes, classes, training, np.arange(len(read)), files=read)
-
-
-def hold_out(codes: Counts, seed: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Rows to train on and rows to measure on: one in ten, as many of each class as is its share.
-
-    Of no class are all rows held out.
-    """
-    order = np.lexsort((np.random.default_rng(seed).random(len(codes)), codes))
-    held = np.zeros(len(codes), dtype=bool)
-    held[order[HOLD_OUT // 2 :: HOLD_OUT]] = True
-    held[order[np.unique(codes[order], return_index=True)[1]]] = False
-    return np.flatnonzero(~held), np.flatnonzero(held)
-
-
-def fit(
-    X: Any, y: npt.NDArray[Any], options: argparse.Namespace
-) -> tuple[TinyClassifier, list[Record], float]:
-    """The model, the record of each epoch, and how long it took."""
-    start, records, times = time.perf_counter(), list[Record](), list[float]()
+def fit(X: Any, y: npt.NDArray[Any], options: argparse.Namespace) -> FittedModel:
+    """Trains a classifier within the time limit, if there is one."""
+    start, history, times = time.perf_counter(), list[Record](), list[float]()
     epochs = options.epochs or default_epochs(len(y))
 
-    def over(record: Record) -> bool:
-        records.append(record)
+    def after_epoch(record: Record) -> bool:
+        """Returns True to stop training."""
+        history.append(record)
         times.append(time.perf_counter() - start)
         return options.time_limit is not None and times[-1] > options.time_limit
 
     model = TinyClassifier(
         hidden_layer_sizes=tuple(options.hidden),
         max_iter=epochs,
-        callbacks=[over],
+        callbacks=[after_epoch],
         n_threads=options.threads,
         random_state=options.seed,
     )
     if options.time_limit is not None and epochs > 2:
-        # The learning rate has a course to run, so it must be known beforehand how many epochs there will be.
+        # The learning rate schedule needs the number of epochs in advance. Two trial epochs estimate it.
         model.set_params(max_iter=2, refit=False).fit(X, y)
         trial = time.perf_counter() - start
         epoch = times[-1] - times[0] if len(times) > 1 else options.time_limit
-        # The next fit prepares the data once more, as the trial did beside its two epochs; and each epoch is
-        # made twice, without and with the rows that are held out.
-        left = options.time_limit - trial - (trial - 2 * epoch)
+        # Preparing the data takes as long again as in the trial, which was all but its two epochs.
+        remaining = options.time_limit - trial - (trial - 2 * epoch)
+        # Each epoch runs twice: on the training part, then on all rows.
         both = epoch * (1 + 1 / (1 - model.validation_fraction))
-        model.set_params(max_iter=int(np.clip(left / max(both, 1e-9), 1, epochs)), refit=True)
-        records.clear()
+        model.set_params(max_iter=int(np.clip(remaining / max(both, 1e-9), 1, epochs)), refit=True)
+        history.clear()
     model.set_params(verbose=int(sys.stderr.isatty())).fit(X, y)
-    return model, records, time.perf_counter() - start
+    return FittedModel(model, history, time.perf_counter() - start)
 
 
-def _validation(predictor: Predictor, data: Dataset, options: argparse.Namespace) -> Rows:
-    """The rows of --valid that have a class."""
-    if data.source is None:
-        return evaluate.images_rows(predictor, options.valid, options.threads)
-    chunks = [
-        rows for _, rows in evaluate.table_rows(predictor, options.valid, data.training["target"], options)
-    ]
-    rows = Rows(
-        np.concatenate([chunk.encoded for chunk in chunks]),
-        np.concatenate([chunk.codes for chunk in chunks]),
-        pa.concat_tables([chunk.raw for chunk in chunks]),
-        np.concatenate([chunk.numbers for chunk in chunks]),
-    )
-    known = np.flatnonzero(rows.codes >= 0)
-    if len(known) == 0:
-        raise CliError(f"{options.valid}: expected rows with a class, got none")
-    assert isinstance(rows.raw, pa.Table)
-    return Rows(rows.encoded[known], rows.codes[known], rows.raw.take(pa.array(known)), rows.numbers[known])
+def _read_valid(predictor: Predictor, data: TrainingData, options: argparse.Namespace) -> LabelledRows:
+    """The labelled rows of --valid."""
+    if data.table is None:
+        return image_rows(predictor, options.valid, options.threads)
+    table_options = TableOptions(options.delimiter, options.threads)
+    return table_rows(predictor, options.valid, data.record["target"], table_options)

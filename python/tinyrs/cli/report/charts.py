@@ -1,6 +1,6 @@
-"""The charts of the report, as SVG without a library: axes, lines, bars.
+"""The charts of the report as SVG: lines, the reliability diagram, horizontal bars.
 
-Colours and fonts are the page's, by class; each mark has a <title>, which browsers show under the pointer.
+Colours and fonts come from report.css by class. Marks have a <title>, which browsers show as a tooltip.
 """
 
 from __future__ import annotations
@@ -17,189 +17,178 @@ from tinyrs.cli.report.markup import Markup, tag
 
 Floats = npt.NDArray[np.float64]
 
+# The size of a chart, and its margins around the plot area.
 WIDTH, HEIGHT = 460, 300
-WHOLE = "{:.0f}"
 LEFT, RIGHT, TOP, BOTTOM = 68, 22, 12, 44
+INTEGER, PERCENT = "{:.0f}", "{:.0%}"
 
 
 @dataclass(frozen=True)
 class Series:
+    """A line of a chart."""
+
     name: str
-    style: str  # a class of the page
-    values: Floats
+    style: str  # a class of report.css
+    values: Floats  # (epochs,)
+
+
+@dataclass(frozen=True)
+class Axis:
+    name: str
+    low: float
+    high: float
+    number_format: str = PERCENT
+
+    def fraction(self, value: float) -> float:
+        """Where a value lies on the axis: 0 at `low`, 1 at `high`."""
+        return (value - self.low) / ((self.high - self.low) or 1)
+
+    def ticks(self) -> list[float]:
+        values = ticks(self.low, self.high)
+        return list(dict.fromkeys(map(round, values))) if self.number_format == INTEGER else values
 
 
 @dataclass(frozen=True)
 class Axes:
-    """From the data's coordinates to the picture's."""
+    """Converts data coordinates to picture coordinates, and draws the grid and the labels."""
 
-    x: tuple[float, float]
-    y: tuple[float, float]
-    x_name: str
-    y_name: str
+    x: Axis
+    y: Axis
 
-    def at_x(self, value: float) -> float:
-        low, high = self.x
-        return round(LEFT + (value - low) / ((high - low) or 1) * (WIDTH - LEFT - RIGHT), 1)
+    def x_of(self, value: float) -> float:
+        return round(LEFT + self.x.fraction(value) * (WIDTH - LEFT - RIGHT), 1)
 
-    def at_y(self, value: float) -> float:
-        low, high = self.y
-        return round(HEIGHT - BOTTOM - (value - low) / ((high - low) or 1) * (HEIGHT - TOP - BOTTOM), 1)
+    def y_of(self, value: float) -> float:
+        return round(HEIGHT - BOTTOM - self.y.fraction(value) * (HEIGHT - TOP - BOTTOM), 1)
 
-    def draw(self, *marks: Markup, label: str, x_form: str, y_form: str) -> Markup:
-        """The picture: grid, names, and these marks on it. The forms are those of the numbers on the axes."""
+    def draw(self, *marks: Markup, title: str) -> Markup:
+        """The chart: grid, tick labels, axis names, then `marks` on top."""
         parts = []
-        for value in ticks(*self.y):
-            y = self.at_y(value)
+        for value in self.y.ticks():
+            y = self.y_of(value)
             parts.append(tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y, class_="grid"))
-            parts.append(tag("text", y_form.format(value), x=LEFT - 7, y=y + 4, text_anchor="end"))
-        for value in dict.fromkeys(round(v) if x_form == WHOLE else v for v in ticks(*self.x)):
-            parts.append(
-                tag(
-                    "text",
-                    x_form.format(value),
-                    x=self.at_x(value),
-                    y=HEIGHT - BOTTOM + 17,
-                    text_anchor="middle",
-                )
-            )
+            label = self.y.number_format.format(value)
+            parts.append(tag("text", label, x=LEFT - 7, y=y + 4, text_anchor="end"))
+        for value in self.x.ticks():
+            label, x = self.x.number_format.format(value), self.x_of(value)
+            parts.append(tag("text", label, x=x, y=HEIGHT - BOTTOM + 17, text_anchor="middle"))
+        name = {"text_anchor": "middle", "class_": "name"}
         middle = (TOP + HEIGHT - BOTTOM) / 2
         parts += [
-            tag(
-                "text",
-                self.x_name,
-                x=(LEFT + WIDTH - RIGHT) / 2,
-                y=HEIGHT - 8,
-                text_anchor="middle",
-                class_="name",
-            ),
-            tag(
-                "text",
-                self.y_name,
-                transform=f"translate(13 {middle}) rotate(-90)",
-                text_anchor="middle",
-                class_="name",
-            ),
+            tag("text", self.x.name, x=(LEFT + WIDTH - RIGHT) / 2, y=HEIGHT - 8, **name),
+            tag("text", self.y.name, transform=f"translate(13 {middle}) rotate(-90)", **name),
         ]
-        return _svg(HEIGHT, label, *parts, *marks)
+        return _svg(HEIGHT, title, *parts, *marks)
 
 
-def _svg(height: float, label: str, *parts: Markup) -> Markup:
-    return tag("svg", tag("title", label), *parts, viewBox=f"0 0 {WIDTH} {height:g}", role="img")
+def _svg(height: float, title: str, *parts: Markup) -> Markup:
+    return tag("svg", tag("title", title), *parts, viewBox=f"0 0 {WIDTH} {height:g}", role="img")
 
 
-def ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Round numbers in [low, high], about so many."""
+def ticks(low: float, high: float, count: int = 5) -> list[float]:
+    """About `count` round numbers in [low, high]."""
     span = high - low
     if span <= 0:
         return [low]
-    power = 10 ** math.floor(math.log10(span / about))
-    step = min((m * power for m in (1, 2, 2.5, 5, 10)), key=lambda step: abs(span / step - about))
+    power = 10 ** math.floor(math.log10(span / count))
+    step = min((m * power for m in (1, 2, 2.5, 5, 10)), key=lambda step: abs(span / step - count))
     first = math.ceil(low / step - 1e-9)
     return [round(k * step, 12) for k in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def lines(series: Sequence[Series], y_name: str, best: int, label: str, *, percent: bool = False) -> Markup:
-    """A line a series over the epochs, with a mark at the epoch that was kept."""
-    finite = np.concatenate([s.values[np.isfinite(s.values)] for s in series])
-    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
-    margin = 0.05 * (high - low) or 0.05 * abs(high) or 0.05
-    count = max(len(s.values) for s in series)
-    low, high = low - margin, high + margin
-    axes = Axes((1, max(count, 2)), (low, min(high, 1.0) if percent else high), "epoch", y_name)
-    x = axes.at_x(best + 1)
-    marks = [
-        tag(
-            "line",
-            tag("title", f"kept: epoch {best + 1}"),
-            x1=x,
-            x2=x,
-            y1=TOP,
-            y2=HEIGHT - BOTTOM,
-            class_="best",
-        )
-    ]
+def epoch_lines(
+    series: Sequence[Series], y_name: str, best_epoch: int, title: str, *, percent: bool = False
+) -> Markup:
+    """A line for each series over the epochs, and a vertical line at the best epoch (from 0)."""
+    axes = _epoch_axes(series, y_name, percent)
+    x = axes.x_of(best_epoch + 1)
+    best = tag("title", f"best epoch: {best_epoch + 1}")
+    marks = [tag("line", best, x1=x, x2=x, y1=TOP, y2=HEIGHT - BOTTOM, class_="best")]
     for i, s in enumerate(series):
         points = " ".join(
-            f"{axes.at_x(epoch)},{axes.at_y(value)}"
+            f"{axes.x_of(epoch)},{axes.y_of(value)}"
             for epoch, value in enumerate(s.values, 1)
             if math.isfinite(value)
         )
         marks.append(tag("polyline", tag("title", s.name), points=points, class_=f"line {s.style}"))
         if len(s.values) == 1 and math.isfinite(s.values[0]):
-            x, y = axes.at_x(1), axes.at_y(s.values[0])
+            # A line of one point would be invisible.
+            x, y = axes.x_of(1), axes.y_of(s.values[0])
             marks.append(tag("circle", cx=x, cy=y, r=4, class_=f"line {s.style}"))
         if len(series) > 1:
-            place = WIDTH - RIGHT - 8
-            marks.append(
-                tag("text", s.name, x=place, y=TOP + 14 + 17 * i, text_anchor="end", class_=f"key {s.style}")
-            )
-    # Steps of less than a percent need a digit more.
-    share = "{:.0%}" if high - low > 0.05 else "{:.1%}"
-    return axes.draw(*marks, label=label, x_form=WHOLE, y_form=share if percent else "{:g}")
+            place = {"x": WIDTH - RIGHT - 8, "y": TOP + 14 + 17 * i}
+            marks.append(tag("text", s.name, **place, text_anchor="end", class_=f"key {s.style}"))
+    return axes.draw(*marks, title=title)
 
 
-def reliability(found: Reliability) -> Markup:
-    """How often it was right by how sure it was; the diagonal is where both agree."""
-    axes = Axes((0, 1), (0, 1), "how sure it was", "how often it was right")
-    ends = {"x1": axes.at_x(0), "x2": axes.at_x(1), "y1": axes.at_y(0), "y2": axes.at_y(1)}
+def _epoch_axes(series: Sequence[Series], y_name: str, percent: bool) -> Axes:
+    """Axes that contain all finite values, with a margin of 5 % above and below."""
+    finite = np.concatenate([s.values[np.isfinite(s.values)] for s in series])
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+    margin = 0.05 * (high - low) or 0.05 * abs(high) or 0.05
+    low, high = low - margin, high + margin
+    epochs = max(2, *(len(s.values) for s in series))
+    x = Axis("epoch", 1, epochs, INTEGER)
+    if not percent:
+        return Axes(x, Axis(y_name, low, high, "{:g}"))
+    # A narrow range needs a decimal, or neighbouring tick labels would be equal.
+    number_format = PERCENT if high - low > 0.05 else "{:.1%}"
+    return Axes(x, Axis(y_name, low, min(high, 1.0), number_format))
+
+
+def reliability_diagram(reliability: Reliability) -> Markup:
+    """Bars of the accuracy by predicted probability, and the diagonal of perfect calibration."""
+    axes = Axes(Axis("predicted probability", 0, 1), Axis("accuracy", 0, 1))
+    bins, most_rows = len(reliability.rows), max(1, int(reliability.rows.max()))
+    values = zip(
+        reliability.confidence.tolist(),
+        reliability.accuracy.tolist(),
+        reliability.rows.tolist(),
+        strict=True,
+    )
     marks = []
-    bins, most = len(found.rows), max(1, int(found.rows.max()))
-    for i, (confidence, accuracy, rows) in enumerate(
-        zip(found.confidence.tolist(), found.accuracy.tolist(), found.rows.tolist(), strict=True)
-    ):
+    for i, (confidence, accuracy, rows) in enumerate(values):
         if rows == 0:
             continue
-        left, right, top = axes.at_x(i / bins), axes.at_x((i + 1) / bins), axes.at_y(accuracy)
-        said = f"{rows:,} rows: {confidence:.1%} sure, {accuracy:.1%} right"
+        left, right, top = axes.x_of(i / bins), axes.x_of((i + 1) / bins), axes.y_of(accuracy)
+        tooltip = f"{rows:,} rows: mean probability {confidence:.1%}, accuracy {accuracy:.1%}"
         marks.append(
             tag(
                 "rect",
-                tag("title", said),
+                tag("title", tooltip),
                 x=left + 1.5,
                 width=round(right - left - 3, 1),
                 y=top,
-                height=round(axes.at_y(0) - top, 1),
+                height=round(axes.y_of(0) - top, 1),
                 class_="bar",
-                # Bars of few rows are pale: they prove little.
-                fill_opacity=round(0.25 + 0.75 * math.sqrt(rows / most), 2),
+                # Bars of few rows are pale, because their accuracy is uncertain.
+                fill_opacity=round(0.25 + 0.75 * math.sqrt(rows / most_rows), 2),
             )
         )
-        marks.append(tag("circle", tag("title", said), cx=axes.at_x(confidence), cy=top, r=4, class_="dot"))
-    # Over the bars.
+        marks.append(
+            tag("circle", tag("title", tooltip), cx=axes.x_of(confidence), cy=top, r=4, class_="dot")
+        )
+    # Last, to lie above the bars.
+    ends = {"x1": axes.x_of(0), "x2": axes.x_of(1), "y1": axes.y_of(0), "y2": axes.y_of(1)}
     marks.append(tag("line", **ends, class_="diagonal"))
-    return axes.draw(*marks, label="Reliability diagram", x_form="{:.0%}", y_form="{:.0%}")
+    return axes.draw(*marks, title="Reliability diagram")
 
 
-def bars(names: Sequence[str], values: Floats, label: str) -> Markup:
-    """Horizontal bars, one a name."""
-    row, name_width, number_width = 24, 150, 64
-    most = max(float(values.max(initial=0.0)), 1e-12)
-    room = WIDTH - name_width - number_width
+def horizontal_bars(names: Sequence[str], values: Floats, title: str) -> Markup:
+    """A bar with its name and value for each entry."""
+    row_height, name_width, number_width, max_name = 24, 150, 64, 22
+    largest = max(float(values.max(initial=0.0)), 1e-12)
+    bar_width = WIDTH - name_width - number_width
     parts = []
     for i, (name, value) in enumerate(zip(names, values.tolist(), strict=True)):
-        width = round(max(value, 0.0) / most * room, 1)
-        y = i * row
-        short = name if len(name) <= 22 else name[:21] + "\u2026"
+        width = round(max(value, 0.0) / largest * bar_width, 1)
+        y = i * row_height
+        short = name if len(name) <= max_name else name[: max_name - 1] + "\u2026"
+        label = {"x": name_width - 8, "y": y + 16, "text_anchor": "end", "class_": "name"}
+        bar = {"x": name_width, "y": y + 4, "width": width, "height": row_height - 8, "class_": "bar"}
         parts += [
-            tag(
-                "text",
-                tag("title", name),
-                short,
-                x=name_width - 8,
-                y=y + 16,
-                text_anchor="end",
-                class_="name",
-            ),
-            tag(
-                "rect",
-                tag("title", f"{name}: {value:.4f}"),
-                x=name_width,
-                y=y + 4,
-                width=width,
-                height=row - 8,
-                class_="bar",
-            ),
+            tag("text", tag("title", name), short, **label),
+            tag("rect", tag("title", f"{name}: {value:.4f}"), **bar),
             tag("text", f"{value:.4f}", x=name_width + width + 6, y=y + 16),
         ]
-    return _svg(row * len(names) + 4, label, *parts)
+    return _svg(row_height * len(names) + 4, title, *parts)

@@ -1,29 +1,33 @@
-"""HTML and SVG, written element by element: whatever is not markup already is escaped, in this one place."""
+"""Builds HTML and SVG elements. All text that is not `Markup` is escaped here, and only here."""
 
 from __future__ import annotations
 
 import re
 from html import escape
 
-# Elements that have no content, and so no end.
+# HTML elements without content, which have no end tag.
 VOID = {"br", "img", "meta"}
-# What XML and HTML do not allow in a text, escaped or not.
+# Characters that XML and HTML do not allow, not even escaped.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
 
 class Markup(str):
-    """Text that is markup already."""
+    """Text that is markup, so it is not escaped again."""
 
 
 def tag(name: str, /, *content: object, **attributes: object) -> Markup:
-    """An element. `class_` is the attribute class, `stroke_width` is stroke-width; None is no attribute."""
-    given = "".join(
+    """An element. The keyword `class_` sets the attribute class, `stroke_width` sets stroke-width.
+
+    Attributes that are None are left out.
+    """
+    attribute_text = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{_text(value)}"'
         for key, value in attributes.items()
         if value is not None
     )
     inner = "".join(part if isinstance(part, Markup) else _text(part) for part in content)
-    return Markup(f"<{name}{given}>" if name in VOID else f"<{name}{given}>{inner}</{name}>")
+    start = f"<{name}{attribute_text}>"
+    return Markup(start if name in VOID else f"{start}{inner}</{name}>")
 
 
 def join(*parts: Markup) -> Markup:

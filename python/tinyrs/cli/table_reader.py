@@ -1,9 +1,8 @@
-"""Tables, read by pyarrow a chunk at a time: CSV, Parquet, and NumPy's NPZ.
+"""Reads tables with pyarrow, one chunk at a time: CSV, Parquet, and NumPy's NPZ.
 
-A CSV file is read as text. What its columns are is decided once, in training, for the whole file (see
-`tinyrs.cli.column_types`), and never guessed again: so "007" comes out of `predict` as it went in, and a
-column
-means the same in both files. pyarrow's own guess is made from the first block of a file.
+CSV columns are read as text, for two reasons: `predict` writes "007" as it was, and a column has the same
+type in the training file and in new files. pyarrow would infer types from the first block of each file.
+Training decides the types once, from the whole file (`tinyrs.cli.column_types`).
 """
 
 from __future__ import annotations
@@ -24,47 +23,55 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv, parquet
 
-from tinyrs.cli.shell import STREAM, CliError
+from tinyrs.cli.errors import CliError
+from tinyrs.cli.output import STREAM
 
-# Of 1/4 to 4 MiB this took the least time; for 10 columns on two threads 260 MB of memory, 4 MiB 390.
+# The fastest of 1/4 to 4 MiB for benchmarks/predict_csv.py, which takes 260 MB of memory (4 MiB: 390 MB).
 CSV_BLOCK = 1 << 20
-ROWS = 1 << 16
-# A header must end here.
+# The largest header of a CSV file.
 MAX_HEADER = CSV_BLOCK
+# Rows of a chunk of a Parquet or NPZ file.
+CHUNK_ROWS = 1 << 16
 
 
 @dataclass(frozen=True)
-class Source:
-    """A table that is being read: its columns, and its rows, chunk after chunk, once."""
+class TableReader:
+    """An open table: its columns, and an iterator over its rows that can be used once."""
 
-    name: str  # for messages
+    name: str  # for error messages
     columns: list[str]
     chunks: Iterator[pa.RecordBatch]
-    # The place of the first row of data. In a CSV file the header is row 1, as a spreadsheet counts.
+    # The number of the first row of data. As in a spreadsheet, the header of a CSV file is row 1.
     first_row: int = 1
     delimiter: str = ","
-    # An NPZ file's columns have no names of their own.
-    named: bool = True
+    # False for an NPZ file, whose column names are made up.
+    has_names: bool = True
 
-    def read(self) -> pa.Table:
-        """All rows that are left."""
+    def read_all(self) -> pa.Table:
+        """The rows that were not read yet. CliError if there are none."""
         chunks = list(self.chunks)
         if sum(map(len, chunks)) == 0:
-            raise CliError(
-                f"{self.name}: expected rows, got {'none' if self.first_row == 1 else 'a header alone'}"
-            )
+            got = "none" if self.first_row == 1 else "only a header"
+            raise CliError(f"{self.name}: expected rows, got {got}")
         return pa.Table.from_batches(chunks)
 
+    def numbered_chunks(self) -> Iterator[tuple[pa.RecordBatch, int]]:
+        """The chunks, each with the number of its first row."""
+        row = self.first_row
+        for chunk in self.chunks:
+            yield chunk, row
+            row += len(chunk)
 
-def open_table(path: str, delimiter: str | None = None) -> Source:
-    """The table in a file; `-` is CSV on standard input.
+
+def open_table(path: str, delimiter: str | None = None) -> TableReader:
+    """Opens a table by the suffix of its name; `-` is CSV on standard input.
 
     Raises
     ------
     CliError
-        If it is no table; while it is read, if a row is not like the others.
+        If the file is not a table; while its chunks are read, if a row is malformed.
     OSError
-        If it cannot be read.
+        If the file cannot be read.
     """
     if path == STREAM:
         return _open_csv(sys.stdin.buffer, "standard input", delimiter or ",")
@@ -79,23 +86,18 @@ def open_table(path: str, delimiter: str | None = None) -> Source:
         return _open_npz(path)
     if delimiter is None:
         delimiter = "\t" if ".tsv" in Path(name).suffixes else ","
-    # By its name, .gz and others are decompressed on the way.
+    # input_stream decompresses .gz, .bz2 and others by the suffix.
     return _open_csv(pa.input_stream(path), path, delimiter)
 
 
-def numbered(source: Source) -> Iterator[tuple[pa.RecordBatch, int]]:
-    """The chunks, each with the place of its first row."""
-    row = source.first_row
-    for chunk in source.chunks:
-        yield chunk, row
-        row += len(chunk)
+# CSV.
 
 
-def _open_csv(stream: Any, name: str, delimiter: str) -> Source:
+def _open_csv(stream: Any, name: str, delimiter: str) -> TableReader:
     head = stream.read(MAX_HEADER)
     if not head.strip():
         raise CliError(f"{name}: expected a header and rows, got an empty file")
-    # A line break within quotes is part of a value.
+    # Quoted values may contain line breaks.
     parse = {"delimiter": delimiter, "newlines_in_values": True}
     try:
         columns = csv.open_csv(
@@ -105,15 +107,15 @@ def _open_csv(stream: Any, name: str, delimiter: str) -> Source:
         ).schema.names
     except pa.ArrowInvalid as error:
         raise CliError(f"{name}: {_csv_message(error, [])}") from None
-    _check_names(columns, name)
-    chunks = _read_ahead(_csv_chunks(_Joined(head, stream), name, columns, parse))
-    return Source(name, columns, chunks, first_row=2, delimiter=delimiter)
+    _check_unique(columns, name)
+    chunks = _read_ahead(_csv_chunks(_PrefixedStream(head, stream), name, columns, parse))
+    return TableReader(name, columns, chunks, first_row=2, delimiter=delimiter)
 
 
 def _csv_chunks(stream: io.RawIOBase, name: str, columns: list[str], parse: Any) -> Iterator[pa.RecordBatch]:
-    text = csv.ConvertOptions(
+    as_text = csv.ConvertOptions(
         column_types={column: pa.string() for column in columns},
-        # Nothing between two delimiters is nothing; "" in quotes is a text.
+        # An empty value is missing; a quoted empty value is empty text.
         null_values=[""],
         strings_can_be_null=True,
         quoted_strings_can_be_null=False,
@@ -121,10 +123,10 @@ def _csv_chunks(stream: io.RawIOBase, name: str, columns: list[str], parse: Any)
     try:
         reader = csv.open_csv(
             pa.PythonFile(stream, mode="r"),
-            # One thread parses in any case; asking for one keeps the number of a row that is wrong.
+            # pyarrow parses on one thread in any case; without use_threads its errors contain the row.
             read_options=csv.ReadOptions(use_threads=False, block_size=CSV_BLOCK),
             parse_options=csv.ParseOptions(**parse),
-            convert_options=text,
+            convert_options=as_text,
         )
         yield from _at_least_one(reader, reader.schema)
     except pa.ArrowInvalid as error:
@@ -132,9 +134,10 @@ def _csv_chunks(stream: io.RawIOBase, name: str, columns: list[str], parse: Any)
 
 
 def _read_ahead(chunks: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The chunks, read on a thread of their own, two ahead.
+    """The same chunks, read by another thread, at most two ahead.
 
-    Ctrl-C reaches the main thread while it waits for a queue, but not while it waits in pyarrow for a pipe.
+    The main thread can be interrupted by Ctrl-C while it waits for a queue, but not while it waits for a pipe
+    inside pyarrow.
     """
     queue, stopped = Queue[pa.RecordBatch | Exception | None](2), Event()
 
@@ -156,13 +159,13 @@ def _read_ahead(chunks: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             yield item
     finally:
         stopped.set()
-        # Room for what it may be about to put.
+        # Unblocks the thread if it waits in put().
         while not queue.empty():
             queue.get()
 
 
 def _at_least_one(chunks: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """The chunks; of a table without rows, one that is empty."""
+    """The same chunks; if there are none, one without rows, which carries the schema."""
     none = True
     for chunk in chunks:
         none = False
@@ -172,7 +175,7 @@ def _at_least_one(chunks: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterat
 
 
 def _csv_message(error: Exception, columns: list[str]) -> str:
-    """What pyarrow says of a CSV file, as we say it."""
+    """pyarrow's error about a CSV file in our words."""
     text = str(error)
     found = re.search(r"(?:Row #(\d+): )?Expected (\d+) columns, got (\d+)", text)
     if found:
@@ -181,20 +184,20 @@ def _csv_message(error: Exception, columns: list[str]) -> str:
     found = re.search(r"In CSV column #(\d+): .*invalid UTF8", text)
     if found:
         column = f'column "{columns[int(found[1])]}": ' if columns else ""
-        return f"{column}expected text in UTF-8, got other bytes"
+        return f"{column}expected UTF-8 text, got other bytes"
     if "straddling" in text:
-        return f"expected rows of less than {CSV_BLOCK >> 20} MiB; is a quotation mark open?"
-    return f"not a CSV file that can be read: {text}"
+        return f"a row is longer than {CSV_BLOCK >> 20} MiB; check for a missing closing quotation mark"
+    return f"cannot be read as CSV: {text}"
 
 
-def _check_names(columns: list[str], name: str) -> None:
-    twice = [column for column, count in Counter(columns).items() if count > 1]
-    if twice:
-        raise CliError(f'{name}: expected columns with different names, got "{twice[0]}" more than once')
+def _check_unique(columns: list[str], name: str) -> None:
+    repeated = [column for column, count in Counter(columns).items() if count > 1]
+    if repeated:
+        raise CliError(f'{name}: column names must be unique, but "{repeated[0]}" occurs more than once')
 
 
-class _Joined(io.RawIOBase):
-    """What was read of a stream to see its header, then the rest of it: a pipe has no way back."""
+class _PrefixedStream(io.RawIOBase):
+    """Bytes that were already read, followed by the rest of a stream that cannot seek back."""
 
     def __init__(self, head: bytes, rest: IO[bytes]) -> None:
         self._head, self._rest = io.BytesIO(head), rest
@@ -206,33 +209,36 @@ class _Joined(io.RawIOBase):
         return self._head.read(size) or self._rest.read(size)
 
 
-def _open_parquet(path: str) -> Source:
+# Parquet and NPZ.
+
+
+def _open_parquet(path: str) -> TableReader:
     try:
         file = parquet.ParquetFile(path)
     except pa.ArrowInvalid as error:
         raise CliError(f"{path}: not a Parquet file: {error}") from None
     columns = file.schema_arrow.names
-    _check_names(columns, path)
+    _check_unique(columns, path)
 
     def chunks() -> Iterator[pa.RecordBatch]:
         try:
-            yield from _at_least_one(file.iter_batches(batch_size=ROWS), file.schema_arrow)
+            yield from _at_least_one(file.iter_batches(batch_size=CHUNK_ROWS), file.schema_arrow)
         except pa.ArrowInvalid as error:
-            raise CliError(f"{path}: damaged: {error}") from None
+            raise CliError(f"{path}: the file is damaged: {error}") from None
 
-    return Source(path, columns, chunks())
+    return TableReader(path, columns, chunks())
 
 
-def _open_npz(path: str) -> Source:
-    """X, with any shape of rows, as columns x0, x1, ...; y, if there, as the column y."""
+def _open_npz(path: str) -> TableReader:
+    """Array X, flattened to (rows, columns), as columns x0, x1, ...; the optional array y as column y."""
     try:
-        # Never pickles: they are programs.
+        # Unpickling could execute code.
         with np.load(path, allow_pickle=False) as arrays:
             if "X" not in arrays:
                 raise CliError(f"{path}: expected an array X, got {', '.join(arrays) or 'none'}")
             X, y = arrays["X"], arrays.get("y")
     except (ValueError, zipfile.BadZipFile) as error:
-        raise CliError(f"{path}: not an NPZ file that can be read: {error}") from None
+        raise CliError(f"{path}: not an NPZ file: {error}") from None
     if X.ndim < 2 or X.dtype.kind not in "biuf":
         raise CliError(
             f"{path}: X: expected numbers of shape (rows, columns), got {X.dtype} of shape {X.shape}"
@@ -241,7 +247,10 @@ def _open_npz(path: str) -> Source:
     columns = {f"x{i}": pa.array(np.asarray(X[:, i], dtype=np.float64)) for i in range(X.shape[1])}
     if y is not None:
         if y.shape != (len(X),):
-            raise CliError(f"{path}: y: expected shape ({len(X)},), as X has rows, got {y.shape}")
+            raise CliError(
+                f"{path}: y: expected shape ({len(X)},), one label for each row of X, got {y.shape}"
+            )
         columns["y"] = pa.array(y)
     table = pa.table(columns)
-    return Source(path, table.column_names, iter(table.to_batches(max_chunksize=ROWS)), named=False)
+    chunks = iter(table.to_batches(max_chunksize=CHUNK_ROWS))
+    return TableReader(path, table.column_names, chunks, has_names=False)

@@ -1,0 +1,81 @@
+"""The argument parser of every command, and the types of its options."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from tinyrs.cli.errors import USAGE
+
+
+class Parser(argparse.ArgumentParser):
+    """The argument parser of one command. Errors are one line; the help ends with examples."""
+
+    def __init__(self, command: str, description: str, *examples: str) -> None:
+        shown = "\n".join(f"  {example}" for example in examples)
+        super().__init__(
+            prog=f"tinyrs {command}".rstrip(),
+            description=description,
+            epilog=f"examples:\n{shown}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+    def add_model(self) -> None:
+        self.add_argument(
+            "model", type=Path, help="model file, written by `tinyrs train` or TinyClassifier.save"
+        )
+
+    def add_delimiter(self) -> None:
+        self.add_argument(
+            "--delimiter",
+            type=one_byte_character,
+            help="column separator of CSV files; `tab` is accepted (default: comma; tab for .tsv)",
+        )
+
+    def add_threads(self) -> None:
+        self.add_argument(
+            "--threads", type=integer_at_least(1), help="maximum number of threads (default: all available)"
+        )
+
+    def add_json(self) -> None:
+        self.add_argument("--json", action="store_true", help="print the result as one JSON object")
+
+
+def integer_at_least(minimum: int) -> Callable[[str], int]:
+    """The type of an option: an integer >= `minimum`."""
+
+    def convert(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = minimum - 1
+        if value < minimum:
+            raise argparse.ArgumentTypeError(f"expected an integer of at least {minimum}, got {text!r}")
+        return value
+
+    return convert
+
+
+def positive_seconds(text: str) -> float:
+    """The type of an option: a finite number of seconds above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number of seconds above 0, got {text!r}")
+    return value
+
+
+def one_byte_character(text: str) -> str:
+    """The type of an option: a CSV delimiter, which pyarrow needs to be one byte in UTF-8."""
+    text = {"tab": "\t", r"\t": "\t"}.get(text, text)
+    if len(text.encode()) != 1 or text in '"\r\n':
+        raise argparse.ArgumentTypeError(f"expected one ASCII character or `tab`, got {text!r}")
+    return text

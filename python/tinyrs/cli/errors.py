@@ -1,0 +1,34 @@
+"""Exit statuses and the errors that a user can correct."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+class CliError(Exception):
+    """An error that the user can correct: one line on standard error, exit status 1."""
+
+    status = FAILED
+
+
+class UsageError(CliError):
+    """A missing option, or options that exclude each other: exit status 2."""
+
+    status = USAGE
+
+
+def suggestion(unknown: str, known: Iterable[str]) -> str:
+    """The end of an error about an unknown name: the closest known name, or else a list of known names."""
+    known = list(known)
+    close = difflib.get_close_matches(unknown, known, n=1, cutoff=0.6)
+    if not close:
+        # difflib is case-sensitive.
+        close = [name for name in known if name.casefold() == unknown.casefold()][:1]
+    if close:
+        return f"did you mean {close[0]!r}?"
+    if not known:
+        return "there are none"
+    return f"expected one of {', '.join(map(repr, known[:12]))}{', ...' if len(known) > 12 else ''}"

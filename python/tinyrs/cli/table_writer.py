@@ -1,0 +1,126 @@
+"""Writes predictions as CSV or Parquet: chunks are computed by several threads and written in order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from typing import IO, Any, TypeVar
+
+import pyarrow as pa
+from pyarrow import csv, parquet
+
+from tinyrs.cli.errors import CliError
+from tinyrs.cli.output import STREAM, open_output, progress_bar
+from tinyrs.cli.table_reader import CHUNK_ROWS
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def write_table(
+    path: str, delimiter: str, chunks: Iterator[T], job: Callable[[T], pa.RecordBatch], threads: int
+) -> int:
+    """Writes `job(chunk)` for each chunk, in order, and returns the number of rows.
+
+    The suffix of `path` chooses Parquet, tab-separated or CSV; `-` is CSV on standard output.
+    """
+    suffix, rows = path.lower(), 0
+    with open_output(path) as file, progress_bar("rows", quiet=path == STREAM) as advance:
+        writer: Any
+        if suffix.endswith((".parquet", ".pq")):
+            writer = _ParquetWriter(file)
+        else:
+            writer = _CsvWriter(file, "\t" if suffix.endswith(".tsv") else delimiter)
+
+        def work(chunk: T) -> tuple[pa.RecordBatch, Any]:
+            batch = job(chunk)
+            return batch, writer.prepare(batch)
+
+        with closing(writer), closing(_map_in_order(work, chunks, threads)) as results:
+            for batch, prepared in results:
+                writer.write(batch, prepared)
+                rows += len(batch)
+                advance(len(batch))
+    return rows
+
+
+class _CsvWriter:
+    """Any thread may call `prepare`; one thread calls `write`, in order."""
+
+    def __init__(self, file: IO[bytes], delimiter: str) -> None:
+        self._file, self._delimiter, self._header_written = file, delimiter, False
+
+    def prepare(self, rows: pa.RecordBatch) -> pa.Buffer:
+        """The rows as CSV text."""
+        try:
+            return self._format(rows, "none")
+        except pa.ArrowInvalid:
+            if any(pa.types.is_nested(kind) for kind in rows.schema.types):
+                raise CliError(_nested_message(rows.schema)) from None
+            # A value contains a delimiter, quote or line break; pyarrow then quotes all text of the chunk.
+            return self._format(rows, "needed")
+
+    def _format(self, rows: pa.RecordBatch, quoting_style: str) -> pa.Buffer:
+        stream = pa.BufferOutputStream()
+        options = csv.WriteOptions(
+            include_header=False,
+            batch_size=CHUNK_ROWS,
+            delimiter=self._delimiter,
+            quoting_style=quoting_style,
+        )
+        csv.write_csv(rows, stream, options)
+        return stream.getvalue()
+
+    def write(self, rows: pa.RecordBatch, prepared: pa.Buffer) -> None:
+        if not self._header_written:
+            # Written as a row, because pyarrow would quote every name of a header.
+            names = [pa.array([name]) for name in rows.schema.names]
+            self._file.write(self.prepare(pa.RecordBatch.from_arrays(names, names=rows.schema.names)))
+            self._header_written = True
+        self._file.write(prepared)
+
+    def close(self) -> None:
+        """Does nothing: CSV has no footer."""
+
+
+def _nested_message(schema: pa.Schema) -> str:
+    kinds = ", ".join(f'"{field.name}" ({field.type})' for field in schema if pa.types.is_nested(field.type))
+    return f"CSV cannot store the nested columns {kinds}: write to a .parquet file"
+
+
+class _ParquetWriter:
+    """As `_CsvWriter`; all work is done in `write`, because Parquet is encoded in order."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._writer: Any = None
+
+    def prepare(self, rows: pa.RecordBatch) -> None:
+        """Does nothing."""
+
+    def write(self, rows: pa.RecordBatch, prepared: None) -> None:
+        if self._writer is None:
+            self._writer = parquet.ParquetWriter(self._file, rows.schema)
+        self._writer.write_batch(rows)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
+def _map_in_order(work: Callable[[T], R], items: Iterator[T], threads: int) -> Generator[R]:
+    """`map(work, items)` on a thread pool, with at most `threads + 2` items in memory."""
+    pending: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for item in items:
+                pending.append(pool.submit(work, item))
+                if len(pending) > threads + 1:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()

@@ -1,0 +1,141 @@
+"""The data of `tinyrs train`: reads labelled rows from a table or a folder of images, and splits them."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+import tinyrs
+from tinyrs.cli.column_types import ColumnLocation, ColumnSummary, infer_columns
+from tinyrs.cli.errors import CliError, UsageError, suggestion
+from tinyrs.cli.labelled_rows import LabelledRows
+from tinyrs.cli.labels import learn_labels
+from tinyrs.cli.output import say
+from tinyrs.cli.table_predictor import TablePredictor
+from tinyrs.cli.table_reader import TableReader, open_table
+from tinyrs.predictor import Predictor
+
+# One row in HOLD_OUT is held out to measure the model.
+HOLD_OUT = 10
+MAX_COLUMNS, MAX_CLASSES = 50, 12
+
+Indices = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Labelled rows: `X` is a table or an array of image features, `y` (rows,) are indices in `classes`."""
+
+    X: Any
+    y: npt.NDArray[np.int64]
+    classes: npt.NDArray[Any]
+    record: dict[str, Any]  # what the model file keeps: the target column, or how images are encoded
+    numbers: npt.NDArray[np.int64]  # the number of each row in its file
+    # For a table:
+    columns: list[ColumnSummary] = field(default_factory=list)
+    table: TableReader | None = None
+    # For images:
+    files: list[Path] = field(default_factory=list)
+
+    def features(self, indices: Indices) -> Any:
+        """The rows of `X` at these indices."""
+        return self.X.take(pa.array(indices)) if isinstance(self.X, pa.Table) else self.X[indices]
+
+    def rows(self, predictor: Predictor, indices: Indices) -> LabelledRows:
+        """The rows at these indices, encoded for a model that was trained on this data."""
+        X, y, numbers = self.features(indices), self.y[indices], self.numbers[indices]
+        if self.table is None:
+            return LabelledRows(X, y, [self.files[i] for i in indices], numbers)
+        return LabelledRows(TablePredictor(predictor, self.table).encode(X, 1), y, X, numbers)
+
+
+def read_table(options: argparse.Namespace) -> TrainingData:
+    """Reads the table and prints what each column was understood to be."""
+    table = open_table(options.data, options.delimiter)
+    target = _check_columns(table, options)
+    rows = table.read_all()
+    classes, y = learn_labels(rows[target], ColumnLocation(table.name, target, table.first_row))
+    X = rows.drop_columns(list(dict.fromkeys([target, *options.drop])))
+    if X.num_columns == 0:
+        raise CliError(f"{table.name}: expected columns besides the target, got none")
+    X, columns = infer_columns(X, table.name, table.first_row, options.categorical)
+    numbers = table.first_row + np.arange(len(rows))
+    say(f"{table.name}: {len(rows):,} rows, {len(columns)} columns", quiet=options.json)
+    width = max(len(column.name) for column in columns)
+    for column in columns[:MAX_COLUMNS]:
+        say(column.text(width), quiet=options.json)
+    if len(columns) > MAX_COLUMNS:
+        say(f"  and {len(columns) - MAX_COLUMNS:,} more", quiet=options.json)
+    labelled = np.flatnonzero(y >= 0)
+    _say_classes(f"target {target}", classes, y[labelled], options.json)
+    if len(labelled) < len(y):
+        say(f"{len(y) - len(labelled):,} rows without a value in {target} skipped", quiet=options.json)
+        X, y, numbers = X.take(pa.array(labelled)), y[labelled], numbers[labelled]
+    return TrainingData(X, y, classes, {"target": target}, numbers, columns=columns, table=table)
+
+
+def _check_columns(table: TableReader, options: argparse.Namespace) -> str:
+    """The name of the target. Raises if a column named in the options does not exist."""
+    target: str | None = options.target or (None if table.has_names else "y")
+    if target is None:
+        raise UsageError(f"train: expected --target COLUMN, one of {', '.join(table.columns[:20])}")
+    for name in [target, *options.drop, *options.categorical]:
+        if name not in table.columns:
+            hint = suggestion(name, table.columns)
+            if len(table.columns) == 1 and ";" in table.columns[0]:
+                hint = "the header contains semicolons: use --delimiter ';'"
+            raise CliError(f'{table.name}: no column "{name}": {hint}')
+    if target in options.drop:
+        raise UsageError(f"train: --drop {target}: the target cannot be dropped")
+    return target
+
+
+def read_images(options: argparse.Namespace) -> TrainingData:
+    """Reads and encodes the images of a folder with one subfolder for each class."""
+    from tinyrs.cli import image_features
+
+    if options.target or options.drop or options.categorical:
+        raise UsageError(
+            "train: --target, --drop and --categorical are for tables; the classes of images are subfolders"
+        )
+    label_of = image_features.list_labelled_images(options.data)
+    encoder = image_features.ImageEncoder()
+    images = encoder.encode_all(list(label_of), options.threads or tinyrs.get_num_threads())
+    image_features.report_unreadable(images.unreadable, len(label_of), options.data)
+    classes, y = np.unique(np.array([label_of[file] for file in images.files]), return_inverse=True)
+    if len(classes) < 2:
+        raise CliError(f"{options.data}: expected images in at least two subfolders, got one: {classes[0]}")
+    say(f"{options.data}: {len(images.files):,} images", quiet=options.json)
+    say(f"  {encoder}", quiet=options.json)
+    _say_classes("classes", classes, y, options.json)
+    numbers = np.arange(len(images.files))
+    return TrainingData(
+        images.features, y, classes, {"images": encoder.as_json()}, numbers, files=images.files
+    )
+
+
+def _say_classes(title: str, classes: npt.NDArray[Any], y: npt.NDArray[np.int64], quiet: bool) -> None:
+    """Prints the number of rows of each class."""
+    counts = np.bincount(y, minlength=len(classes)).tolist()
+    pairs = zip(classes[:MAX_CLASSES].tolist(), counts[:MAX_CLASSES], strict=True)
+    more = f", ... ({len(classes)} in all)" if len(classes) > MAX_CLASSES else ""
+    say(f"{title}: {', '.join(f'{name} {count:,}' for name, count in pairs)}{more}", quiet=quiet)
+
+
+def hold_out(y: npt.NDArray[np.int64], seed: int) -> tuple[Indices, Indices]:
+    """A stratified split: indices of the rows to train on, and of one row in HOLD_OUT to measure on.
+
+    At least one row of each class is trained on. By hand because scikit-learn's train_test_split
+    refuses classes with a single row.
+    """
+    order = np.lexsort((np.random.default_rng(seed).random(len(y)), y))
+    held_out = np.zeros(len(y), dtype=bool)
+    held_out[order[HOLD_OUT // 2 :: HOLD_OUT]] = True
+    held_out[order[np.unique(y[order], return_index=True)[1]]] = False
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
