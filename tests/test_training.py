@@ -289,7 +289,7 @@ def test_an_optimizer_keeps_its_state_and_is_pickled_with_it(digits: Any) -> Non
         kept = copy.deepcopy(kept)
     assert pickle.dumps(through.parameters()) == pickle.dumps(stopped.parameters())
     assert repr(kept) == "Optimizer('adamw', beta1=0.9, beta2=0.99, epsilon=1e-8) after 24 steps"
-    with pytest.raises(ValueError, match="optimizer: expected one used with a network of"):
+    with pytest.raises(ValueError, match="optimizer: expected one used with a network of sizes"):
         network([64, 10], output_activation="softmax").fit(x, y, optimizer=kept)
     with pytest.raises(
         ValueError,
@@ -323,7 +323,7 @@ def test_divergence_says_what_to_try_and_puts_the_network_back(digits: Any) -> N
             "X: expected finite f64 values, got NaN at row 0, column 0",
         ),
         ({"X": "seven"}, TypeError, "X: expected an array of real numbers"),
-        ({"y": np.ones(6, int)}, ValueError, "y: expected 7 rows, as many as X, got 6"),
+        ({"y": np.ones(6, int)}, ValueError, "y: expected 7 rows, one per row of X, got 6"),
         ({"y": np.full(7, 10)}, ValueError, "y: expected labels from 0 to 9, got 10 at row 0"),
         ({"y": np.full(7, -1)}, ValueError, "y: expected labels of at least 0, got -1 at row 0"),
         ({"y": np.ones(7)}, TypeError, "y: expected integer labels, got ndarray of dtype float64"),

@@ -1,5 +1,5 @@
-//! Gradients against central differences of the forward pass in f64, and the same for every instruction set, number of
-//! threads and block of rows.
+//! Gradients: compared with central differences of the forward pass in f64, for every instruction set, and with the same bits for
+//! any number of threads.
 
 mod common;
 
@@ -9,10 +9,10 @@ use tinyrs_core::{
     Samples, Targets, backward, loss_and_gradients, naive,
 };
 
-/// The loss as its definition says, from what `forward` returns.
+/// The loss by its definition, from the outputs of `forward`.
 fn plain_loss(network: &Network<f64>, samples: &Samples<f64>, loss: Loss, smoothing: f64) -> f64 {
     let (rows, outputs) = (samples.x.rows(), network.layers().last().unwrap().outputs());
-    let Input::Dense(x) = samples.x else { unreachable!("the tests of gradients have no sparse rows") };
+    let Input::Dense(x) = samples.x else { unreachable!("these tests use dense rows only") };
     let y = forward(network, x.data(), rows, 1);
     let mut sums = (0.0, 0.0);
     for (i, y) in y.chunks(outputs).enumerate() {
@@ -20,7 +20,7 @@ fn plain_loss(network: &Network<f64>, samples: &Samples<f64>, loss: Loss, smooth
             Targets::Labels(labels) => f64::from(u8::from(labels[i] as usize == k)),
             Targets::Values(values) => values.row(i)[k],
         };
-        let of_row: f64 = match (loss, network.config().output_activation) {
+        let row_loss: f64 = match (loss, network.config().output_activation) {
             (Loss::CrossEntropy, output) => {
                 let p = if output == OutputActivation::Softmax { y.to_vec() } else { naive::softmax(y) };
                 let t = |k| (1.0 - smoothing) * target(k) + smoothing / outputs as f64;
@@ -36,13 +36,13 @@ fn plain_loss(network: &Network<f64>, samples: &Samples<f64>, loss: Loss, smooth
             (Loss::SquaredError, _) => (0..outputs).map(|k| (y[k] - target(k)).powi(2)).sum::<f64>() / outputs as f64,
         };
         let weight = samples.weights.map_or(1.0, |w| w[i]);
-        sums = (sums.0 + weight * of_row, sums.1 + weight);
+        sums = (sums.0 + weight * row_loss, sums.1 + weight);
     }
     sums.0 / sums.1
 }
 
-/// The network with parameter `at` of layer `l` (the weights, then the biases) moved by `by`.
-fn moved(network: &Network<f64>, l: usize, at: usize, by: f64) -> Network<f64> {
+/// The network with `by` added to parameter `at` of layer `l`, counting the weights, then the biases.
+fn perturbed(network: &Network<f64>, l: usize, at: usize, by: f64) -> Network<f64> {
     let layer = |(index, layer): (usize, &Layer<f64>)| {
         let (mut weight, mut bias) = (layer.weight().to_vec(), layer.bias().to_vec());
         if index == l {
@@ -54,7 +54,7 @@ fn moved(network: &Network<f64>, l: usize, at: usize, by: f64) -> Network<f64> {
     Network::from_layers(layers, network.config().clone()).unwrap().with_isa(network.isa()).unwrap()
 }
 
-/// The first of some parameters whose gradient differs from the central difference of `loss`.
+/// Compares gradients with central differences of `loss` for a selection of parameters; describes the first that differs.
 fn first_wrong(
     network: &Network<f64>,
     gradients: &[(Vec<f64>, Vec<f64>)],
@@ -63,10 +63,11 @@ fn first_wrong(
     const STEP: f64 = 1e-5;
     for (l, (dw, db)) in gradients.iter().enumerate() {
         let all: Vec<f64> = dw.iter().chain(db).copied().collect();
-        // The first, the last and some between, at a distance that meets every column.
-        let chosen = (0..all.len()).step_by((all.len() / 40).max(1) | 1).chain([dw.len() - 1, all.len() - 1]);
-        for at in chosen {
-            let difference = (loss(&moved(network, l, at, STEP)) - loss(&moved(network, l, at, -STEP))) / (2.0 * STEP);
+        // The first, the last and some between; an odd step meets every column.
+        let selected = (0..all.len()).step_by((all.len() / 40).max(1) | 1).chain([dw.len() - 1, all.len() - 1]);
+        for at in selected {
+            let difference =
+                (loss(&perturbed(network, l, at, STEP)) - loss(&perturbed(network, l, at, -STEP))) / (2.0 * STEP);
             if (all[at] - difference).abs() > 1e-8 + 1e-6 * difference.abs() {
                 return Some(format!("layer {l}, parameter {at}: {} instead of {difference}", all[at]));
             }
@@ -75,8 +76,8 @@ fn first_wrong(
     None
 }
 
-/// The targets that a loss wants, as labels or as values.
-fn values_for(loss: Loss, rows: usize, outputs: usize) -> Vec<f64> {
+/// Random targets (rows, outputs) that are valid for `loss`.
+fn random_targets(loss: Loss, rows: usize, outputs: usize) -> Vec<f64> {
     let random = uniform::<f64>(77, rows * outputs);
     match loss {
         Loss::CrossEntropy => random.chunks(outputs).flat_map(naive::softmax).collect(),
@@ -85,10 +86,11 @@ fn values_for(loss: Loss, rows: usize, outputs: usize) -> Vec<f64> {
     }
 }
 
+/// Checks loss and gradients of a network, for each kind of targets, with and without sample weights.
 fn check(sizes: &[usize], config: NetworkConfig, loss: Loss, smoothing: f64, rows: usize, isa: Isa) {
     let network = network::<f64>(sizes, config.clone(), isa);
     let outputs = sizes[sizes.len() - 1];
-    let (x, values) = (uniform::<f64>(5, rows * sizes[0]), values_for(loss, rows, outputs));
+    let (x, values) = (uniform::<f64>(5, rows * sizes[0]), random_targets(loss, rows, outputs));
     let labels: Vec<u32> = (0..rows).map(|i| (i * 7 % outputs) as u32).collect();
     let weights: Vec<f64> = (0..rows).map(|i| 0.5 + i as f64 % 3.0).collect();
     let targets = [
@@ -107,7 +109,8 @@ fn check(sizes: &[usize], config: NetworkConfig, loss: Loss, smoothing: f64, row
     }
 }
 
-fn allowed(loss: Loss, output: OutputActivation) -> bool {
+/// Whether training accepts the loss with this output activation.
+fn is_allowed(loss: Loss, output: OutputActivation) -> bool {
     match loss {
         Loss::SquaredError => true,
         Loss::CrossEntropy => matches!(output, OutputActivation::Softmax | OutputActivation::Identity),
@@ -116,11 +119,11 @@ fn allowed(loss: Loss, output: OutputActivation) -> bool {
 }
 
 #[test]
-fn every_activation_output_and_loss_has_the_gradient_of_its_value() {
+fn gradients_are_right_for_every_activation_output_and_loss() {
     for &activation in Activation::ALL {
         for &output_activation in OutputActivation::ALL {
             for &loss in Loss::ALL {
-                if !allowed(loss, output_activation) {
+                if !is_allowed(loss, output_activation) {
                     continue;
                 }
                 for activation_scale in [1.0, 0.75] {
@@ -136,9 +139,9 @@ fn every_activation_output_and_loss_has_the_gradient_of_its_value() {
 }
 
 #[test]
-fn every_shape_and_instruction_set_has_the_gradient_of_its_value() {
+fn gradients_are_right_for_every_shape_and_instruction_set() {
     for isa in available() {
-        // 1, primes, powers of two, and one past: a tile's rows, a register, a panel, a run of the summed index.
+        // 1, primes, powers of two, and one more than: the rows of a micro-kernel, a register, a panel, a block of k.
         for (sizes, rows) in [
             (&[1, 1][..], 1),
             (&[1, 1, 1], 3),
@@ -158,14 +161,14 @@ fn every_shape_and_instruction_set_has_the_gradient_of_its_value() {
 }
 
 #[test]
-fn layers_of_different_activations_have_the_gradient_of_their_value() {
+fn gradients_are_right_for_layers_with_different_activations() {
     let activations = vec![Activation::Selu, Activation::Gelu, Activation::Relu];
     let config = NetworkConfig { activations, output_activation: OutputActivation::Same, ..NetworkConfig::default() };
     check(&[3, 5, 6, 7, 2], config, Loss::SquaredError, 0.0, 6, Isa::active().unwrap());
 }
 
 #[test]
-fn the_check_rejects_a_gradient_with_one_wrong_sign() {
+fn the_comparison_rejects_a_gradient_with_one_wrong_sign() {
     let network = network::<f64>(&[4, 3, 2], NetworkConfig::default(), Isa::active().unwrap());
     let (x, y) = (uniform::<f64>(1, 20), uniform::<f64>(2, 10));
     let samples = Samples {
@@ -181,7 +184,7 @@ fn the_check_rejects_a_gradient_with_one_wrong_sign() {
 }
 
 #[test]
-fn backward_gives_the_gradient_by_the_inputs_too() {
+fn backward_computes_the_gradients_of_inputs_and_parameters() {
     for isa in available() {
         for &output_activation in OutputActivation::ALL {
             let activations = vec![Activation::Gelu];
@@ -198,12 +201,12 @@ fn backward_gives_the_gradient_by_the_inputs_too() {
             };
             assert_eq!(first_wrong(&network, &gradients, |network| objective(network, &x)), None);
             for at in (0..x.len()).step_by(9) {
-                let moved = |by: f64| {
+                let perturbed = |by: f64| {
                     let mut x = x.clone();
                     x[at] += by;
                     objective(&network, &x)
                 };
-                let difference = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+                let difference = (perturbed(1e-5) - perturbed(-1e-5)) / 2e-5;
                 assert!(
                     (dx[at] - difference).abs() < 1e-8,
                     "{isa:?} {output_activation} {at}: {} {difference}",
@@ -214,7 +217,8 @@ fn backward_gives_the_gradient_by_the_inputs_too() {
     }
 }
 
-fn same_bits<T: Dispatch>(sizes: &[usize], rows: usize) {
+/// Checks that gradients have the same bits for any number of threads.
+fn check_bits<T: Dispatch>(sizes: &[usize], rows: usize) {
     for isa in available() {
         let network = network::<T>(sizes, NetworkConfig::default(), isa);
         let (x, y) = (uniform::<T>(1, rows * sizes[0]), uniform::<T>(2, rows * sizes[sizes.len() - 1]));
@@ -224,24 +228,24 @@ fn same_bits<T: Dispatch>(sizes: &[usize], rows: usize) {
             weights: None,
         };
         let gradients = |n| loss_and_gradients(&network, &samples, Loss::SquaredError, 0.0, n).unwrap();
-        let alone = gradients(1);
+        let one_thread = gradients(1);
         for n_threads in [2, 3, 8] {
-            assert!(alone == gradients(n_threads), "{} {isa:?} {sizes:?} {rows} threads {n_threads}", T::NAME);
+            assert!(one_thread == gradients(n_threads), "{} {isa:?} {sizes:?} {rows} threads {n_threads}", T::NAME);
         }
     }
 }
 
 #[test]
-fn the_bits_do_not_depend_on_threads() {
-    // Rows of several blocks, and sizes that no number of threads divides.
+fn gradients_have_the_same_bits_for_any_number_of_threads() {
+    // One and several blocks of rows, and sizes that the numbers of threads do not divide.
     for (sizes, rows) in [(&[67, 131, 13][..], 300), (&[31, 29], 2100), (&[512, 512, 1], 33)] {
-        same_bits::<f32>(sizes, rows);
-        same_bits::<f64>(sizes, rows);
+        check_bits::<f32>(sizes, rows);
+        check_bits::<f64>(sizes, rows);
     }
 }
 
 #[test]
-fn several_blocks_of_rows_sum_to_one_gradient() {
+fn the_gradients_of_blocks_of_rows_add_up() {
     let network = network::<f64>(&[5, 6, 2], NetworkConfig::default(), Isa::active().unwrap());
     let rows = 2500;
     let (x, y) = (uniform::<f64>(1, rows * 5), uniform::<f64>(2, rows * 2));

@@ -1,4 +1,4 @@
-//! Training: the same bits for any number of threads, and a way back from every failure.
+//! Training: the same bits for any number of threads, and the last finished epoch after every failure.
 
 mod common;
 
@@ -11,7 +11,7 @@ use tinyrs_core::{
     TrainingConfig, TrainingReport, TrainingState, fit,
 };
 
-/// Rows around as many centres as there are classes; a class each.
+/// Rows scattered around one centre per class.
 struct Clusters<T> {
     x: Vec<T>,
     labels: Vec<u32>,
@@ -71,7 +71,7 @@ fn bits<T: Dispatch>(network: &Network<T>) -> Vec<u64> {
 }
 
 #[test]
-fn the_bits_do_not_depend_on_threads_and_repeat() {
+fn training_gives_the_same_bits_for_any_number_of_threads() {
     fn check<T: Dispatch>() {
         let data = Clusters::<T>::new(700, 67, 7);
         for isa in available() {
@@ -91,10 +91,10 @@ fn the_bits_do_not_depend_on_threads_and_repeat() {
                         let report = train(&mut network, &mut optimizer, &data.samples(), &config).unwrap();
                         (bits(&network), report.epochs.iter().map(|epoch| epoch.loss.to_bits()).collect::<Vec<_>>())
                     };
-                    let alone = trained(1);
+                    let one_thread = trained(1);
                     for n_threads in [1, 2, 3, 8] {
                         let what = format!("{} {isa:?} {algorithm} {clip_norm:?} threads {n_threads}", T::NAME);
-                        assert!(alone == trained(n_threads), "{what}");
+                        assert!(one_thread == trained(n_threads), "{what}");
                     }
                 }
             }
@@ -104,12 +104,12 @@ fn the_bits_do_not_depend_on_threads_and_repeat() {
     check::<f64>();
 }
 
-/// Without clipping a gradient is used stripe by stripe, with it when all of it is there.
+/// Without clipping, the optimizer uses the gradient stripe by stripe; with clipping, after all of it is complete.
 #[test]
-fn a_norm_that_is_never_reached_changes_no_bit() {
+fn a_clip_norm_that_is_never_reached_changes_no_bit() {
     let data = Clusters::<f32>::new(2500, 7, 3);
     for isa in available() {
-        // 2,500 rows are several blocks, whose gradients add up.
+        // A batch of 2,500 rows is several blocks, whose gradients are added up.
         for (batch_size, n_threads) in [(129, 1), (129, 2), (2500, 1), (2500, 2)] {
             let trained = |clip_norm| {
                 let mut network = classifier::<f32>(&[7, 131, 101, 3], isa);
@@ -123,7 +123,7 @@ fn a_norm_that_is_never_reached_changes_no_bit() {
 }
 
 #[test]
-fn it_learns_with_every_optimizer_and_schedule() {
+fn training_learns_with_every_optimizer_and_schedule() {
     let data = Clusters::<f32>::new(600, 10, 4);
     for &algorithm in Algorithm::ALL {
         for &schedule in Schedule::ALL {
@@ -139,33 +139,33 @@ fn it_learns_with_every_optimizer_and_schedule() {
 }
 
 #[test]
-fn an_optimizer_goes_on_where_it_stopped() {
+fn an_optimizer_keeps_its_state_between_calls_of_fit() {
     let data = Clusters::<f64>::new(64, 5, 3);
     let constant = TrainingConfig { shuffle: false, ..config(1) };
     let (mut once, mut twice) = (classifier(&[5, 8, 3], Isa::Scalar), classifier(&[5, 8, 3], Isa::Scalar));
-    let (mut optimizer, mut kept) = (adam(), adam());
+    let (mut optimizer, mut reused) = (adam(), adam());
     train(&mut once, &mut optimizer, &data.samples(), &TrainingConfig { epochs: 2, ..constant.clone() }).unwrap();
     for _ in 0..2 {
-        train(&mut twice, &mut kept, &data.samples(), &constant).unwrap();
+        train(&mut twice, &mut reused, &data.samples(), &constant).unwrap();
     }
     assert_eq!(bits(&once), bits(&twice));
-    // And a new one does not.
-    let mut anew = classifier(&[5, 8, 3], Isa::Scalar);
+    // A new optimizer in each call gives another result.
+    let mut with_new_optimizers = classifier(&[5, 8, 3], Isa::Scalar);
     for _ in 0..2 {
-        train(&mut anew, &mut adam(), &data.samples(), &constant).unwrap();
+        train(&mut with_new_optimizers, &mut adam(), &data.samples(), &constant).unwrap();
     }
-    assert_ne!(bits(&once), bits(&anew));
-    // Nor does one of another network.
-    let error = train(&mut classifier(&[5, 9, 3], Isa::Scalar), &mut kept, &data.samples(), &constant).unwrap_err();
+    assert_ne!(bits(&once), bits(&with_new_optimizers));
+    // The state of another network is refused.
+    let error = train(&mut classifier(&[5, 9, 3], Isa::Scalar), &mut reused, &data.samples(), &constant).unwrap_err();
     assert!(error.to_string().starts_with("optimizer: expected one used with"), "{error}");
 }
 
 #[test]
-fn what_diverges_is_put_back_to_the_last_finished_epoch() {
+fn divergence_restores_the_last_finished_epoch() {
     let mut data = Clusters::<f32>::new(640, 5, 3);
     data.x.iter_mut().for_each(|x| *x *= 100.0);
     let isa = Isa::active().unwrap();
-    // The rate grows from 0 over ten epochs, and with it the parameters; those of the first epoch are still finite.
+    // The learning rate grows from 0 over ten epochs, so that the parameters diverge after the first epoch.
     let (mut network, mut optimizer) = (classifier::<f32>(&[5, 3], isa), sgd());
     let (mut after, mut losses) = (Vec::new(), Vec::new());
     let config = TrainingConfig { learning_rate: 1e36, schedule: Schedule::WarmupCosine, ..config(100) };
@@ -197,7 +197,7 @@ fn what_diverges_is_put_back_to_the_last_finished_epoch() {
 }
 
 #[test]
-fn an_interruption_leaves_the_last_finished_epoch() {
+fn an_interruption_restores_the_last_finished_epoch() {
     let data = Clusters::<f32>::new(640, 5, 3);
     let isa = Isa::active().unwrap();
     let (mut network, mut optimizer) = (classifier::<f32>(&[5, 8, 3], isa), adam());
@@ -224,7 +224,7 @@ fn an_interruption_leaves_the_last_finished_epoch() {
 }
 
 #[test]
-fn a_held_out_set_tells_the_best_epoch_and_when_to_stop() {
+fn the_validation_set_selects_the_best_epoch_and_stops_training() {
     let data = Clusters::<f64>::new(400, 6, 3);
     let part = |from: usize, to: usize| Samples {
         x: Matrix::new("X", &data.x[from * 6..to * 6], to - from, 6).unwrap().into(),
@@ -258,25 +258,25 @@ fn a_held_out_set_tells_the_best_epoch_and_when_to_stop() {
         };
         let best = report.epochs.iter().map(value).fold(f64::INFINITY, f64::min);
         assert_eq!(value(&report.epochs[report.best_epoch]), best);
-        // The best epoch's parameters were put back, and its validation loss is that of the network.
+        // The network has the best epoch's parameters, and its loss is that epoch's validation loss.
         assert_eq!(network.layers()[0].weight(), seen[report.best_epoch]);
         let validation = part(300, 400);
         let (loss, _) = tinyrs_core::loss_and_gradients(&network, &validation, Loss::CrossEntropy, 0.0, 1).unwrap();
         assert!((loss - report.epochs[report.best_epoch].validation_loss.unwrap()).abs() < 1e-12);
         let y = common::forward(&network, &data.x[300 * 6..], 100, 1);
-        let right =
+        let is_correct =
             |(row, p): (usize, &[f64])| p[data.labels[300 + row] as usize] >= p.iter().copied().fold(0.0, f64::max);
-        let score = y.chunks(3).enumerate().filter(|row| right(*row)).count() as f64 / 100.0;
+        let score = y.chunks(3).enumerate().filter(|row| is_correct(*row)).count() as f64 / 100.0;
         assert!((score - report.epochs[report.best_epoch].validation_score.unwrap()).abs() < 1e-12);
     }
 }
 
 #[test]
-fn bad_arguments_are_named_before_anything_changes() {
+fn invalid_arguments_are_errors_that_change_nothing() {
     let data = Clusters::<f32>::new(40, 4, 3);
     let mut network = classifier::<f32>(&[4, 5, 3], Isa::active().unwrap());
     let before = bits(&network);
-    let good = || config(1);
+    let valid = || config(1);
     let (zeros, negative, few) = (vec![0.0; 40], vec![-1.0; 40], vec![1.0; 39]);
     let with = |weights| Samples { weights: Some(weights), ..data.samples() };
     let labels = |labels| Samples { targets: Targets::Labels(labels), ..data.samples() };
@@ -288,46 +288,50 @@ fn bad_arguments_are_named_before_anything_changes() {
     let values = vec![0.5f32; 120];
     let values = Samples { targets: Targets::Values(Matrix::new("y", &values, 40, 3).unwrap()), ..data.samples() };
     for (samples, config, message) in [
-        (data.samples(), TrainingConfig { batch_size: 0, ..good() }, "batch_size: expected at least 1, got 0"),
-        (data.samples(), TrainingConfig { epochs: 0, ..good() }, "epochs: expected at least 1"),
-        (data.samples(), TrainingConfig { patience: Some(0), ..good() }, "patience: expected at least 1"),
+        (data.samples(), TrainingConfig { batch_size: 0, ..valid() }, "batch_size: expected at least 1, got 0"),
+        (data.samples(), TrainingConfig { epochs: 0, ..valid() }, "epochs: expected at least 1"),
+        (data.samples(), TrainingConfig { patience: Some(0), ..valid() }, "patience: expected at least 1"),
         (
             data.samples(),
-            TrainingConfig { learning_rate: 0.0, ..good() },
+            TrainingConfig { learning_rate: 0.0, ..valid() },
             "learning_rate: expected a finite number above 0",
         ),
-        (data.samples(), TrainingConfig { learning_rate: f64::INFINITY, ..good() }, "learning_rate: expected a finite"),
         (
             data.samples(),
-            TrainingConfig { clip_norm: Some(0.0), ..good() },
+            TrainingConfig { learning_rate: f64::INFINITY, ..valid() },
+            "learning_rate: expected a finite",
+        ),
+        (
+            data.samples(),
+            TrainingConfig { clip_norm: Some(0.0), ..valid() },
             "clip_norm: expected a finite number above 0",
         ),
         (
             data.samples(),
-            TrainingConfig { weight_decay: -1.0, ..good() },
+            TrainingConfig { weight_decay: -1.0, ..valid() },
             "weight_decay: expected a finite number of at",
         ),
-        (data.samples(), TrainingConfig { dropout: 1.0, ..good() }, "dropout: expected 0 <= dropout < 1, got 1"),
-        (data.samples(), TrainingConfig { label_smoothing: 1.0, ..good() }, "label_smoothing: expected 0 <="),
-        (data.samples(), TrainingConfig { monitor: Monitor::Score, ..good() }, "monitor: expected \"loss\""),
+        (data.samples(), TrainingConfig { dropout: 1.0, ..valid() }, "dropout: expected 0 <= dropout < 1, got 1"),
+        (data.samples(), TrainingConfig { label_smoothing: 1.0, ..valid() }, "label_smoothing: expected 0 <="),
+        (data.samples(), TrainingConfig { monitor: Monitor::Score, ..valid() }, "monitor: expected \"loss\""),
         (
             data.samples(),
-            TrainingConfig { learning_rate_factors: Some(vec![(1.0, 1.0)]), ..good() },
+            TrainingConfig { learning_rate_factors: Some(vec![(1.0, 1.0)]), ..valid() },
             "learning_rate_factors",
         ),
         (
             data.samples(),
-            TrainingConfig { loss: Loss::BinaryCrossEntropy, ..good() },
+            TrainingConfig { loss: Loss::BinaryCrossEntropy, ..valid() },
             "loss: expected a loss for the output",
         ),
-        (data.samples(), TrainingConfig { loss: Loss::SquaredError, ..good() }, "y: expected (40, 3) values"),
-        (with(&zeros), good(), "sample_weight: expected at least one weight above 0"),
-        (with(&negative), good(), "sample_weight: expected finite weights of at least 0, got -1 at row 0"),
-        (with(&few), good(), "sample_weight: expected 40 weights"),
-        (labels(&bad), good(), "y: expected labels from 0 to 2, got 3 at row 17"),
-        (labels(&bad[..39]), good(), "y: expected 40 rows, as many as X, got 39"),
-        (nan, good(), "X: expected finite f32 values, got NaN at row 9, column 2"),
-        (values, good(), "y: expected rows that sum to 1, got 1.5 at row 0"),
+        (data.samples(), TrainingConfig { loss: Loss::SquaredError, ..valid() }, "y: expected (40, 3) values"),
+        (with(&zeros), valid(), "sample_weight: expected at least one weight above 0"),
+        (with(&negative), valid(), "sample_weight: expected finite weights of at least 0, got -1 at row 0"),
+        (with(&few), valid(), "sample_weight: expected 40 weights"),
+        (labels(&bad), valid(), "y: expected labels from 0 to 2, got 3 at row 17"),
+        (labels(&bad[..39]), valid(), "y: expected 40 rows, one per row of X, got 39"),
+        (nan, valid(), "X: expected finite f32 values, got NaN at row 9, column 2"),
+        (values, valid(), "y: expected rows that sum to 1, got 1.5 at row 0"),
     ] {
         let error = train(&mut network, &mut adam(), &samples, &config).unwrap_err().to_string();
         assert!(error.starts_with(message), "{error:?} instead of {message:?}");
@@ -336,8 +340,8 @@ fn bad_arguments_are_named_before_anything_changes() {
 }
 
 #[test]
-fn a_moment_of_a_dead_input_fades_to_zero_not_to_denormals() {
-    // One input is alive in the first batch only; 900 steps later its moments would be denormal.
+fn moments_of_a_constant_zero_input_become_zero_instead_of_denormal() {
+    // The first input is 0 except in the first batch; 900 steps later its moments would be denormal.
     let mut data = Clusters::<f32>::new(64, 3, 2);
     for row in 1..64 {
         data.x[3 * row] = 0.0;
@@ -352,7 +356,7 @@ fn a_moment_of_a_dead_input_fades_to_zero_not_to_denormals() {
 }
 
 #[test]
-fn from_any_checkpoint_training_ends_with_the_same_bits() {
+fn training_resumed_from_any_checkpoint_ends_with_the_same_bits() {
     let data = Clusters::<f32>::new(400, 6, 3);
     let part = |from: usize, to: usize| Samples {
         x: Matrix::new("X", &data.x[from * 6..to * 6], to - from, 6).unwrap().into(),
@@ -369,10 +373,10 @@ fn from_any_checkpoint_training_ends_with_the_same_bits() {
         (Algorithm::Adam, None, &plain),
         (Algorithm::AdamW, Some(&validation_set), &monitored),
     ] {
-        let fresh = || Optimizer::new(OptimizerConfig::new(algorithm)).unwrap();
+        let new_optimizer = || Optimizer::new(OptimizerConfig::new(algorithm)).unwrap();
         let run = |resume: Option<&Checkpoint<f32>>| {
-            // A resumed network may have begun anywhere.
-            let (mut network, mut optimizer) = (classifier::<f32>(&[6, 16, 3], isa), fresh());
+            // The initial parameters do not matter when training resumes.
+            let (mut network, mut optimizer) = (classifier::<f32>(&[6, 16, 3], isa), new_optimizer());
             let mut checkpoints = Vec::new();
             let mut on_epoch = |state: &TrainingState<f32>| {
                 checkpoints.push(state.checkpoint().unwrap());
@@ -382,8 +386,8 @@ fn from_any_checkpoint_training_ends_with_the_same_bits() {
             let report =
                 fit(&mut network, &mut optimizer, FitData { train: &train, validation }, config, resume, &mut hooks)
                     .unwrap();
-            let told: Vec<_> = report.epochs.iter().map(|e| (e.epoch, e.loss, e.validation_score)).collect();
-            let outcome = (bits(&network), told, report.best_epoch, report.stop, optimizer.steps());
+            let records: Vec<_> = report.epochs.iter().map(|e| (e.epoch, e.loss, e.validation_score)).collect();
+            let outcome = (bits(&network), records, report.best_epoch, report.stop, optimizer.steps());
             (outcome, checkpoints)
         };
         let (want, checkpoints) = run(None);
@@ -395,7 +399,7 @@ fn from_any_checkpoint_training_ends_with_the_same_bits() {
         let mut hooks = Hooks { on_epoch: &mut |_: &TrainingState<f32>| false, interrupt: &never };
         let error = fit(
             &mut other,
-            &mut fresh(),
+            &mut new_optimizer(),
             FitData { train: &train, validation },
             config,
             Some(&checkpoints[0]),
@@ -408,7 +412,8 @@ fn from_any_checkpoint_training_ends_with_the_same_bits() {
         let validation = if validation.is_some() { None } else { Some(&validation_set) };
         let config = TrainingConfig { monitor: Monitor::Loss, ..config.clone() };
         let (mut network, resume) = (classifier::<f32>(&[6, 16, 3], isa), Some(&checkpoints[0]));
-        let error = fit(&mut network, &mut fresh(), FitData { train: &train, validation }, &config, resume, &mut hooks);
+        let error =
+            fit(&mut network, &mut new_optimizer(), FitData { train: &train, validation }, &config, resume, &mut hooks);
         assert!(error.unwrap_err().to_string().starts_with("resume: expected a checkpoint with"), "{algorithm}");
     }
 }

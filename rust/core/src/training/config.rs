@@ -1,4 +1,4 @@
-//! How to train: the numbers that `fit` takes, and what they may be.
+//! The settings of `fit` and their valid ranges.
 
 use crate::error::{Error, Result};
 use crate::scalar::Scalar;
@@ -7,58 +7,58 @@ use crate::training::loss::Loss;
 use crate::training::schedule::Schedule;
 
 string_enum! {
-    /// What tells whether an epoch was better than those before it.
+    /// The value by which epochs are compared.
     Monitor("monitor") {
-        /// The validation loss, or the training loss where nothing is held out.
+        /// The validation loss, or the training loss if there is no validation set.
         Loss = "loss",
-        /// The validation score; of equal ones the last.
+        /// The validation score; of equal scores the last one is the best.
         Score = "score",
     }
 }
 
-/// How to train.
+/// The settings of `fit`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainingConfig {
-    /// What is made small.
+    /// The loss to minimize.
     pub loss: Loss,
     /// The largest learning rate, above 0.
     pub learning_rate: f64,
-    /// Factor of the learning rate.
+    /// The factor of the learning rate over time.
     pub schedule: Schedule,
-    /// Factors of the learning rate of each layer's weights and biases; none for 1 everywhere.
+    /// For each layer, the factors of the learning rate for its weights and its biases; `None` means 1 everywhere.
     pub learning_rate_factors: Option<Vec<(f64, f64)>>,
-    /// Rows in a step; the last of an epoch may have fewer.
+    /// Rows per step; the last step of an epoch may have fewer.
     pub batch_size: usize,
-    /// Times all rows are seen.
+    /// How many times training goes through all rows.
     pub epochs: usize,
-    /// Of weights, not of biases; see [`crate::Algorithm`].
+    /// The decay of weights; biases do not decay. See [`crate::Algorithm`].
     pub weight_decay: f64,
-    /// Factor of the weight decay.
+    /// The factor of `weight_decay` over time.
     pub weight_decay_schedule: Schedule,
-    /// The share of hidden values that are dropped, in [0, 1).
+    /// The probability of dropping a hidden value, in [0, 1).
     pub dropout: f64,
-    /// Factor of that share.
+    /// The factor of `dropout` over time.
     pub dropout_schedule: Schedule,
-    /// The share of each target that is spread over all classes, in [0, 1).
+    /// The fraction of each target that is spread over all classes, in [0, 1).
     pub label_smoothing: f64,
-    /// Gradients whose 2-norm over all parameters is larger are scaled down to it.
+    /// The largest 2-norm of the gradient over all parameters; a longer gradient is scaled down to it.
     pub clip_norm: Option<f64>,
-    /// StopReason after so many epochs without a better one.
+    /// Training stops after this number of epochs without improvement.
     pub patience: Option<usize>,
-    /// What a better one is.
+    /// The value that tells which epoch is better.
     pub monitor: Monitor,
-    /// End with the parameters of the best epoch, where a validation set tells which that is.
+    /// Whether training ends with the parameters of the best epoch; needs a validation set.
     pub restore_best: bool,
-    /// Whether each epoch has an order of its own.
+    /// Whether rows are shuffled before each epoch.
     pub shuffle: bool,
-    /// Of shuffling and dropout.
+    /// The seed of shuffling and dropout.
     pub seed: u64,
-    /// At most so many threads.
+    /// The largest number of threads.
     pub n_threads: usize,
 }
 
 impl TrainingConfig {
-    /// Ten epochs in batches of 256 at a constant rate of 0.001, and nothing else.
+    /// Ten epochs in batches of 256 at a constant learning rate of 0.001, without regularization or early stopping.
     pub fn new(loss: Loss) -> Self {
         TrainingConfig {
             loss,
@@ -82,6 +82,10 @@ impl TrainingConfig {
         }
     }
 
+    /// Checks the settings for a network of `n_layers` layers and precision `T`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a setting out of its range.
     pub(crate) fn check<T: Scalar>(&self, n_layers: usize, has_validation: bool) -> Result<()> {
         let at_least_one = [("batch_size", self.batch_size), ("epochs", self.epochs)];
         for (argument, value) in at_least_one.into_iter().chain(self.patience.map(|n| ("patience", n))) {
@@ -91,7 +95,7 @@ impl TrainingConfig {
         }
         let above_zero = [("learning_rate", self.learning_rate)];
         for (argument, value) in above_zero.into_iter().chain(self.clip_norm.map(|norm| ("clip_norm", norm))) {
-            // Neither 0 nor infinity in the network's precision either.
+            // Rounding to the network's precision must not give 0 or infinity.
             if !(T::from_f64(value) > T::ZERO && T::from_f64(value).is_finite()) {
                 return Err(Error::invalid(argument, "a finite number above 0", value));
             }
@@ -104,7 +108,7 @@ impl TrainingConfig {
         }
         if let Some(factors) = &self.learning_rate_factors {
             if factors.len() != n_layers {
-                let expected = format!("{n_layers} pairs (of W, of b), one a layer");
+                let expected = format!("{n_layers} pairs (factor of W, factor of b), one per layer");
                 return Err(Error::invalid("learning_rate_factors", expected, factors.len()));
             }
             if let Some(bad) = factors.iter().flat_map(|(w, b)| [w, b]).find(|f| !(0.0..f64::INFINITY).contains(*f)) {
@@ -112,7 +116,7 @@ impl TrainingConfig {
             }
         }
         if self.monitor == Monitor::Score && !has_validation {
-            return Err(Error::invalid("monitor", "\"loss\" where there is no validation set", "\"score\""));
+            return Err(Error::invalid("monitor", "\"loss\", because there is no validation set", "\"score\""));
         }
         Ok(())
     }

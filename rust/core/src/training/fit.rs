@@ -83,7 +83,7 @@ pub fn fit<T: Dispatch>(
         state,
         runner,
         batch_size: batch_size(&data, config),
-        n_threads: options.members,
+        n_threads: options.n_threads,
     };
     epochs.run(validation, &mut optimizer.steps, resume, hooks)
 }
@@ -122,9 +122,9 @@ fn tape_options<T: Dispatch>(network: &Network<T>, data: &FitData<T>, config: &T
     let batch_size = batch_size(data, config);
     let validation_rows = data.validation.map_or(1, |samples| samples.x.rows().min(VALIDATION_ROWS));
     TapeOptions {
-        members: plan::training_threads(network.n_parameters(), batch_size, config.n_threads),
+        n_threads: plan::training_threads(network.n_parameters(), batch_size, config.n_threads),
         rows: batch_size.max(validation_rows).min(BLOCK_ROWS),
-        head: if config.loss.takes_logits() { Head::Logits } else { Head::Output },
+        head: Head::for_loss(config.loss),
         dropout: config.dropout > 0.0,
         input_gradient: false,
         scratch_gradients: config.clip_norm.is_none(),

@@ -1,4 +1,5 @@
-//! Gradients by themselves: of a loss by the parameters, or of anything by the inputs and the parameters.
+//! Gradients without training: of a loss with respect to the parameters, or of any function of the outputs with respect to
+//! inputs and parameters.
 
 use std::sync::atomic::AtomicBool;
 
@@ -8,6 +9,7 @@ use crate::linalg::kernels::Dispatch;
 use crate::matrix::{Matrix, MatrixMut};
 use crate::network::Network;
 use crate::network::checks::check_finite_parallel;
+use crate::network::layer::Layer;
 use crate::network::plan;
 use crate::parallel::{Shared, with_team};
 use crate::scalar::Scalar;
@@ -16,11 +18,10 @@ use crate::training::samples::Samples;
 use crate::training::step::{BLOCK_ROWS, Batch, BatchRunner};
 use crate::training::tape::{Head, Parameters, STRIPE, Tape, TapeOptions};
 
-/// dLoss/dW (outputs, inputs) and dLoss/db (outputs,), a layer each.
+/// For each layer, dLoss/dW (outputs, inputs) and dLoss/db (outputs,).
 pub type Gradients<T> = Vec<(Vec<T>, Vec<T>)>;
 
-/// The loss of `samples` and its gradients by all parameters: the mean over the rows of their losses, weighted by
-/// weights / mean(weights).
+/// The loss of `samples`, which is the weighted mean over the rows, and its gradients with respect to all parameters.
 ///
 /// # Errors
 /// [`Error::Invalid`], [`Error::NonFinite`] or [`Error::OutOfMemory`].
@@ -31,29 +32,22 @@ pub fn loss_and_gradients<T: Dispatch>(
     label_smoothing: f64,
     n_threads: usize,
 ) -> Result<(f64, Gradients<T>)> {
-    let objective = Objective {
-        loss,
-        output: network.config().output_activation,
-        label_smoothing,
-        targets: samples.targets,
-        square_bound: network.epilogue(0).stabilizer.square_bound(),
-    };
+    let objective = Objective::new(network, samples.targets, loss, label_smoothing);
     samples.check(network, &objective, ["X", "y"], n_threads)?;
     let weights = samples.scaled_weights()?;
     let rows = samples.x.rows();
-    let head = if loss.takes_logits() { Head::Logits } else { Head::Output };
-    let members = plan::training_threads(network.n_parameters(), rows, n_threads);
+    let n_threads = plan::training_threads(network.n_parameters(), rows, n_threads);
     let options = TapeOptions {
-        members,
+        n_threads,
         rows: rows.min(BLOCK_ROWS),
-        head,
+        head: Head::for_loss(loss),
         dropout: false,
         input_gradient: false,
         scratch_gradients: false,
     };
     let tape = Tape::new(network, &parameters_of(network), &options)?;
     let mut losses = vec![0.0; options.rows];
-    let work = BatchRunner {
+    let runner = BatchRunner {
         kernels: network.kernels(),
         tape: &tape,
         x: samples.x,
@@ -63,23 +57,23 @@ pub fn loss_and_gradients<T: Dispatch>(
     };
     let order: Vec<u32> = (0..rows as u32).collect();
     let batch = Batch { rows: &order, dropout_mask: None, update: None, clip_norm: None };
-    let total = with_team(members, |team| {
+    let total = with_team(n_threads, |team| {
         team.open();
-        // SAFETY: the tape is this call's, and the parameters are only read.
+        // SAFETY: only this call uses the tape, and the parameters are only read.
         unsafe {
-            work.pack_all(team);
-            work.batch(team, &batch, &AtomicBool::new(false))
+            runner.pack_all(team);
+            runner.batch(team, &batch, &AtomicBool::new(false))
         }
     });
-    let total = total.expect("nothing interrupts it");
+    let total = total.expect("nothing sets the interrupt flag");
     Ok((total / rows as f64, gradients_of(network, &tape)))
 }
 
-/// From dLoss/dY at the inputs `x` to dLoss/dX, written to `dx`, and the gradients by all parameters. `d_output` is
-/// (batch, outputs), by what `forward` returns; `dx` is (batch, inputs).
+/// Backpropagates `d_output`, which is dLoss/dY (rows, outputs) for the outputs Y of `Network::forward` at the inputs `x`
+/// (rows, inputs). Writes dLoss/dX to `dx` (rows, inputs) and returns the gradients with respect to all parameters.
 ///
 /// # Errors
-/// [`Error::Invalid`], [`Error::NonFinite`] or [`Error::OutOfMemory`]; nothing is written then.
+/// [`Error::Invalid`], [`Error::NonFinite`] or [`Error::OutOfMemory`]; `dx` is unchanged then.
 pub fn backward<T: Dispatch>(
     network: &Network<T>,
     x: Matrix<T>,
@@ -87,27 +81,12 @@ pub fn backward<T: Dispatch>(
     dx: &mut MatrixMut<T>,
     n_threads: usize,
 ) -> Result<Gradients<T>> {
-    let sizes = network.layer_sizes();
-    let (inputs, outputs) = (sizes[0], sizes[sizes.len() - 1]);
-    if x.cols() != inputs {
-        return Err(Error::invalid("X", format!("{inputs} features"), x.cols()));
-    }
-    for (argument, shape, expected) in [
-        ("d_output", (d_output.rows(), d_output.cols()), (x.rows(), outputs)),
-        ("dx", (dx.rows(), dx.cols()), (x.rows(), inputs)),
-    ] {
-        if shape != expected {
-            return Err(Error::invalid(argument, format!("shape {expected:?}"), format!("{shape:?}")));
-        }
-    }
-    check_finite_parallel(network.kernels(), "X", x, n_threads)?;
-    check_finite_parallel(network.kernels(), "d_output", d_output, n_threads)?;
-    let rows = x.rows();
-    let members = plan::training_threads(network.n_parameters(), rows, n_threads);
-    let tape_rows = rows.clamp(1, BLOCK_ROWS);
+    check_backward(network, x, d_output, dx, n_threads)?;
+    let (rows, inputs) = (x.rows(), x.cols());
+    let n_threads = plan::training_threads(network.n_parameters(), rows, n_threads);
     let options = TapeOptions {
-        members,
-        rows: tape_rows,
+        n_threads,
+        rows: rows.clamp(1, BLOCK_ROWS),
         head: Head::Output,
         dropout: false,
         input_gradient: true,
@@ -117,13 +96,13 @@ pub fn backward<T: Dispatch>(
     let (kernels, n_layers) = (network.kernels(), network.layers().len());
     let through_softmax = network.config().output_activation == OutputActivation::Softmax;
     let dx = Shared(dx.data_mut().as_mut_ptr());
-    with_team(members, |team| {
+    with_team(n_threads, |team| {
         team.open();
         for l in 0..n_layers {
             // SAFETY: ranges are different outputs.
             team.for_each_range(tape.outputs(l), 1, 1, |_, outputs| unsafe { tape.pack(l, outputs) });
         }
-        // No rows are one empty block: their gradient is 0.
+        // An empty batch is one empty block, which sets the gradients to 0.
         for start in (0..rows.max(1)).step_by(BLOCK_ROWS) {
             let block = BLOCK_ROWS.min(rows - start);
             team.for_each_range(block, 1, 1, |_, range| {
@@ -158,18 +137,44 @@ pub fn backward<T: Dispatch>(
     Ok(gradients_of(network, &tape))
 }
 
-/// The parameters of a network, for reading.
+/// Checks the shapes of the arguments of [`backward`], and that they are finite.
+fn check_backward<T: Dispatch>(
+    network: &Network<T>,
+    x: Matrix<T>,
+    d_output: Matrix<T>,
+    dx: &MatrixMut<T>,
+    n_threads: usize,
+) -> Result<()> {
+    let sizes = network.layer_sizes();
+    let (inputs, outputs) = (sizes[0], sizes[sizes.len() - 1]);
+    if x.cols() != inputs {
+        return Err(Error::invalid("X", format!("{inputs} features"), x.cols()));
+    }
+    for (argument, shape, expected) in [
+        ("d_output", (d_output.rows(), d_output.cols()), (x.rows(), outputs)),
+        ("dx", (dx.rows(), dx.cols()), (x.rows(), inputs)),
+    ] {
+        if shape != expected {
+            return Err(Error::invalid(argument, format!("shape {expected:?}"), format!("{shape:?}")));
+        }
+    }
+    check_finite_parallel(network.kernels(), "X", x, n_threads)?;
+    check_finite_parallel(network.kernels(), "d_output", d_output, n_threads)
+}
+
+/// Pointers to the parameters of a network; they are only read.
 fn parameters_of<T: Scalar>(network: &Network<T>) -> Vec<Parameters<T>> {
     let shared = |values: &[T]| Shared(values.as_ptr().cast_mut());
     let layers = network.layers().iter();
     layers.map(|layer| Parameters { weight: shared(layer.weight()), bias: shared(layer.bias()) }).collect()
 }
 
+/// Copies of the gradients on the tape.
 fn gradients_of<T: Scalar>(network: &Network<T>, tape: &Tape<T>) -> Gradients<T> {
     let layers = network.layers().iter().enumerate();
-    let copy = |(l, layer): (usize, &crate::network::layer::Layer<T>)| {
+    let copy = |(l, layer): (usize, &Layer<T>)| {
         let gradient = tape.gradient(l);
-        // SAFETY: the gradients have the sizes of the parameters, and nobody writes them any more.
+        // SAFETY: the gradients have the sizes of the parameters, and nothing writes them now.
         let copy = |values: Shared<T>, len: usize| unsafe { values.slice(0..len) }.to_vec();
         (copy(gradient.weight, layer.weight().len()), copy(gradient.bias, layer.bias().len()))
     };

@@ -1,4 +1,4 @@
-//! Losses: the value of one row and its gradient, fused with the output where the two simplify each other.
+//! Losses: the loss of one row and its gradient. Cross-entropy is fused with softmax or sigmoid: both start from logits.
 
 use crate::activation::OutputActivation;
 use crate::error::{Error, Result};
@@ -10,19 +10,19 @@ use crate::scalar::Scalar;
 use crate::string_enum::string_enum;
 
 string_enum! {
-    /// What training makes small: the mean over the rows of their losses, each times its weight.
+    /// The loss that training minimizes: the weighted mean over the rows of one of these.
     Loss("loss") {
-        /// sum_k t_k (ln sum_j exp(z_j) - z_k) for logits z and a distribution t over the classes.
+        /// sum_k t_k (ln sum_j exp(z_j) - z_k), for logits z and a probability distribution t over the classes.
         CrossEntropy = "cross_entropy",
-        /// The mean over the outputs of max(z, 0) - z t + ln(1 + exp(-|z|)) for logits z and t in [0, 1].
+        /// The mean over the outputs of max(z, 0) - z t + ln(1 + exp(-|z|)), for logits z and targets t in [0, 1].
         BinaryCrossEntropy = "binary_cross_entropy",
-        /// The mean over the outputs of (y - t)^2, the difference bounded by the stabilizer.
+        /// The mean over the outputs of (y - t)^2, for outputs y and targets t; the stabilizer bounds the difference.
         SquaredError = "squared_error",
     }
 }
 
 impl Loss {
-    /// The loss that goes with an output.
+    /// The default loss for an output activation.
     pub fn of_output(output: OutputActivation) -> Loss {
         match output {
             OutputActivation::Softmax => Loss::CrossEntropy,
@@ -31,11 +31,12 @@ impl Loss {
         }
     }
 
-    /// Whether the loss starts from the last layer's sums, whatever the output makes of them.
+    /// Whether the loss is computed from logits, the pre-activations of the last layer, instead of the outputs.
     pub(crate) fn takes_logits(self) -> bool {
         self != Loss::SquaredError
     }
 
+    /// Cross-entropy needs an output activation with which it can be fused, or plain logits.
     fn check_output(self, output: OutputActivation) -> Result<()> {
         let fused = match self {
             Loss::CrossEntropy => OutputActivation::Softmax,
@@ -46,7 +47,7 @@ impl Loss {
             return Ok(());
         }
         let expected = format!(
-            "a loss for the output_activation {:?}, such as {:?}",
+            "a loss for the output_activation {:?}, for example {:?}",
             output.name(),
             Loss::of_output(output).name()
         );
@@ -54,17 +55,17 @@ impl Loss {
     }
 }
 
-/// What the outputs should be.
+/// The targets of training.
 #[derive(Debug, Clone, Copy)]
 pub enum Targets<'a, T> {
-    /// A class a row; for cross-entropy.
+    /// The class of each row; only for cross-entropy.
     Labels(&'a [u32]),
-    /// (rows, outputs): probabilities of classes, labels in [0, 1], or values.
+    /// (rows, outputs): class probabilities, labels in [0, 1], or values to predict.
     Values(Matrix<'a, T>),
 }
 
 impl<T: Scalar> Targets<'_, T> {
-    /// How many there are.
+    /// The number of rows.
     pub fn rows(&self) -> usize {
         match self {
             Targets::Labels(labels) => labels.len(),
@@ -73,7 +74,7 @@ impl<T: Scalar> Targets<'_, T> {
     }
 }
 
-/// A loss and all that its value depends on but the outputs.
+/// A loss with its targets: everything that the loss of a row depends on except the outputs.
 #[derive(Clone, Copy)]
 pub(crate) struct Objective<'a, T> {
     pub loss: Loss,
@@ -97,7 +98,11 @@ impl<'a, T: Dispatch> Objective<'a, T> {
 }
 
 impl<T: Scalar> Objective<'_, T> {
-    /// Checks the targets of `rows` rows and `outputs` outputs; `argument` is what an error calls them.
+    /// Checks that the loss fits the output activation, and the targets `rows` and `outputs`. Errors call the targets
+    /// `argument`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] or [`Error::NonFinite`].
     pub(crate) fn check(&self, argument: &str, rows: usize, outputs: usize) -> Result<()> {
         self.loss.check_output(self.output)?;
         if !(0.0..1.0).contains(&self.label_smoothing) {
@@ -107,7 +112,7 @@ impl<T: Scalar> Objective<'_, T> {
             return Err(Error::invalid("label_smoothing", "0 with squared_error", self.label_smoothing));
         }
         if self.targets.rows() != rows {
-            let expected = format!("{rows} rows, as many as X");
+            let expected = format!("{rows} rows, one per row of X");
             return Err(Error::invalid(argument, expected, self.targets.rows()));
         }
         match self.targets {
@@ -134,6 +139,7 @@ impl<T: Scalar> Objective<'_, T> {
         }
     }
 
+    /// The cross-entropies need targets in [0, 1]; those of classes must sum to 1.
     fn check_probabilities(&self, argument: &str, values: Matrix<T>) -> Result<()> {
         if self.loss == Loss::SquaredError {
             return Ok(());
@@ -155,8 +161,11 @@ impl<T: Scalar> Objective<'_, T> {
         Ok(())
     }
 
-    /// The loss of row `index` of the targets, and `d = factor * dLoss/dz`, where z is `out`: the last layer's sums, or
-    /// for the squared error the output y itself, with d then the gradient by y but for a softmax, which is included.
+    /// The loss of row `index`; writes `factor` times its gradient to `d` (outputs,).
+    ///
+    /// For the cross-entropies `out` (outputs,) holds the logits z, and `d` is dLoss/dz. For the squared error `out` holds the
+    /// outputs y, and `d` is dLoss/dy. A softmax output is the exception: `out` holds its logits, which are replaced by the
+    /// probabilities, and `d` is dLoss/dz.
     pub(crate) fn row(&self, kernels: &Kernels<T>, index: usize, out: &mut [T], factor: f64, d: &mut [T]) -> f64 {
         match self.loss {
             Loss::CrossEntropy => self.cross_entropy(kernels, index, out, factor, d),
@@ -175,26 +184,26 @@ impl<T: Scalar> Objective<'_, T> {
         }
     }
 
-    /// The target of element k of row `index`, after smoothing (Szegedy et al. 2016).
+    /// The target of output `k` in row `index`, after label smoothing (Szegedy et al. 2016).
     fn target(&self, index: usize, k: usize, outputs: usize) -> f64 {
-        let share = if self.loss == Loss::CrossEntropy { 1.0 / outputs as f64 } else { 0.5 };
+        let uniform = if self.loss == Loss::CrossEntropy { 1.0 / outputs as f64 } else { 0.5 };
         let exact = match self.targets {
             Targets::Labels(labels) => f64::from(u8::from(labels[index] as usize == k)),
             Targets::Values(values) => values.row(index)[k].to_f64(),
         };
-        (1.0 - self.label_smoothing) * exact + self.label_smoothing * share
+        (1.0 - self.label_smoothing) * exact + self.label_smoothing * uniform
     }
 
     fn cross_entropy(&self, kernels: &Kernels<T>, index: usize, z: &[T], factor: f64, d: &mut [T]) -> f64 {
         let outputs = z.len();
-        // Less the largest: nothing overflows, and the sum is at least 1.
+        // Subtracting the largest logit: exp cannot overflow, and the sum is at least 1.
         let largest = z.iter().copied().fold(-T::MAX, |m, v| if v > m { v } else { m });
         d.iter_mut().zip(z).for_each(|(d, z)| *d = *z - largest);
         kernels.exp(d);
         let sum: f64 = d.iter().map(|e| e.to_f64()).sum();
         let (log_sum, inverse, mut loss) = (sum.ln(), 1.0 / sum, 0.0);
         if let (Targets::Labels(labels), 0.0) = (self.targets, self.label_smoothing) {
-            // One target is 1, the others 0.
+            // A shorter formula for hard labels.
             let label = labels[index] as usize;
             let of_label = factor * (d[label].to_f64() * inverse - 1.0);
             d.iter_mut().for_each(|d| *d = T::from_f64(factor * (d.to_f64() * inverse)));
@@ -230,14 +239,15 @@ impl<T: Scalar> Objective<'_, T> {
         let mut loss = 0.0;
         for (k, (d, y_k)) in d.iter_mut().zip(y).enumerate() {
             let difference = (y_k.to_f64() - self.target(index, k, y.len())).clamp(-bound, bound);
-            // Divided before it is added: the mean of what fits, fits.
+            // Dividing each term keeps the sum from overflowing.
             loss += difference * (difference / outputs);
             *d = T::from_f64(factor * 2.0 * difference / outputs);
         }
         loss
     }
 
-    /// Whether the row is predicted right: the most probable class, or each label on its side of 1/2.
+    /// Whether row `index` with the logits `z` is predicted correctly: the class has the largest logit, or for binary
+    /// cross-entropy every label is on the right side of 1/2. The squared error has no such notion.
     pub(crate) fn is_correct(&self, index: usize, z: &[T]) -> bool {
         match (self.loss, self.targets) {
             (Loss::CrossEntropy, Targets::Labels(labels)) => argmax(z) == labels[index] as usize,
@@ -251,7 +261,7 @@ impl<T: Scalar> Objective<'_, T> {
     }
 }
 
-/// The first of the largest.
+/// The index of the largest value; the first if several are equal.
 fn argmax<T: Scalar>(values: &[T]) -> usize {
     let mut best = 0;
     for (i, value) in values.iter().enumerate() {
@@ -262,7 +272,7 @@ fn argmax<T: Scalar>(values: &[T]) -> usize {
     best
 }
 
-/// The gradient by the logits from that by the probabilities p = softmax(z): d_k = p_k (d_k - sum_j p_j d_j), in place.
+/// Replaces dLoss/dp by dLoss/dz in `d`, for p = softmax(z): d_k = p_k (d_k - sum_j p_j d_j).
 pub(crate) fn softmax_backward<T: Scalar>(p: &[T], d: &mut [T]) {
     let mean: f64 = p.iter().zip(d.iter()).map(|(p, d)| p.to_f64() * d.to_f64()).sum();
     for (d, p) in d.iter_mut().zip(p) {

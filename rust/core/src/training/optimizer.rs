@@ -1,4 +1,4 @@
-//! SGD, Adam and AdamW: one pass over each array of parameters, in place.
+//! Optimizers: SGD, Adam and AdamW, their settings and their state. `linalg::optimizer_update` has the arithmetic.
 
 use crate::error::{Error, Result};
 use crate::linalg::optimizer_update::{Rule, Update};
@@ -8,42 +8,42 @@ use crate::scalar::Scalar;
 use crate::string_enum::string_enum;
 
 string_enum! {
-    /// The rule by which gradients change parameters.
+    /// The update rule.
     Algorithm("optimizer") {
-        /// v = momentum v + g, w -= rate v; with Nesterov's step w -= rate (g + momentum v) (Sutskever et al. 2013, as
-        /// PyTorch writes it).
+        /// v = momentum * v + g, w -= rate * v; with Nesterov momentum w -= rate * (g + momentum * v) (Sutskever et al. 2013, in
+        /// PyTorch's form).
         Sgd = "sgd",
-        /// Kingma and Ba 2015; weight decay is added to the gradient.
+        /// Adam (Kingma and Ba 2015); weight decay is added to the gradient as an L2 penalty.
         Adam = "adam",
-        /// Adam with weight decay apart from the gradient, W -= rate * decay * W (Loshchilov and Hutter 2019).
+        /// Adam with decoupled weight decay, w -= rate * weight_decay * w (Loshchilov and Hutter 2019).
         AdamW = "adamw",
     }
 }
 
-/// An algorithm and its numbers.
+/// An update rule and its settings.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OptimizerConfig {
-    /// Which rule.
+    /// The update rule.
     pub algorithm: Algorithm,
-    /// Of SGD, in [0, 1).
+    /// The momentum of SGD, in [0, 1).
     pub momentum: f64,
-    /// Of SGD: look ahead by one step.
+    /// Whether SGD uses Nesterov momentum.
     pub nesterov: bool,
-    /// Of Adam: what is kept of the mean of the gradient, in [0, 1).
+    /// The decay rate of Adam's mean of gradients, in [0, 1).
     pub beta1: f64,
-    /// Of Adam: what is kept of the mean of its square, in [0, 1).
+    /// The decay rate of Adam's mean of squared gradients, in [0, 1).
     pub beta2: f64,
-    /// Of Adam: added to the root of that mean, above 0.
+    /// Added to the square root of Adam's mean of squared gradients; at least 1e-30.
     pub epsilon: f64,
 }
 
 impl OptimizerConfig {
-    /// The usual numbers: momentum 0.9, betas 0.9 and 0.999, epsilon 1e-8.
+    /// The default settings: momentum 0.9, betas 0.9 and 0.999, epsilon 1e-8.
     pub fn new(algorithm: Algorithm) -> Self {
         OptimizerConfig { algorithm, momentum: 0.9, nesterov: false, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }
     }
 
-    /// Step number `step` (1, 2, ...) at learning rate `rate`.
+    /// Step number `step`, from 1. `square_bound` bounds gradients before Adam squares them.
     pub(crate) fn step<T: Scalar>(&self, step: u64, rate: f64, weight_decay: f64, square_bound: T) -> OptimizerStep<T> {
         let t = T::from_f64;
         let rule = match self.algorithm {
@@ -62,13 +62,14 @@ impl OptimizerConfig {
         OptimizerStep { rule, rate, weight_decay, decoupled: self.algorithm == Algorithm::AdamW, gradient_factor: 1.0 }
     }
 
+    /// Checks that all settings are in their ranges.
     fn check(&self) -> Result<()> {
         for (argument, value) in [("momentum", self.momentum), ("beta1", self.beta1), ("beta2", self.beta2)] {
             if !(0.0..1.0).contains(&value) {
                 return Err(Error::invalid(argument, format!("0 <= {argument} < 1"), value));
             }
         }
-        // Below it 1 / epsilon overflows in f32.
+        // Smaller values make 1 / epsilon overflow in f32.
         if !(1e-30..f64::INFINITY).contains(&self.epsilon) {
             return Err(Error::invalid("epsilon", "a number of at least 1e-30", self.epsilon));
         }
@@ -76,17 +77,17 @@ impl OptimizerConfig {
     }
 }
 
-/// What an optimizer remembers of one layer: a number for each weight and for each bias.
+/// A moment of one layer's gradient, or SGD's velocity: one number for each weight and each bias.
 #[derive(Debug, Clone)]
 pub struct Moment<T> {
-    /// As the weights lie, (outputs, inputs).
+    /// (outputs, inputs), like the weights.
     pub(crate) weight: Aligned<T>,
     /// (outputs,)
     pub(crate) bias: Aligned<T>,
 }
 
 impl<T: Scalar> Moment<T> {
-    /// A copy of these numbers.
+    /// A copy of `weight` (outputs, inputs) and `bias` (outputs,).
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
@@ -99,21 +100,21 @@ impl<T: Scalar> Moment<T> {
         Ok(Moment { weight: copy(weight)?, bias: copy(bias)? })
     }
 
-    /// Those of the weights (outputs, inputs), and of the biases (outputs,).
+    /// The moments of the weights (outputs, inputs) and of the biases (outputs,).
     pub fn values(&self) -> (&[T], &[T]) {
         (&self.weight, &self.bias)
     }
 }
 
-/// An optimizer with its state, which later calls of `fit` go on with.
+/// An optimizer with its state, which the next call of `fit` continues.
 #[derive(Debug, Clone)]
 pub struct Optimizer<T> {
     config: OptimizerConfig,
-    /// Steps made so far.
+    /// The number of steps so far.
     pub(crate) steps: u64,
-    /// SGD's velocity or Adam's mean of the gradient, a layer each; empty before the first step.
+    /// SGD's velocity or Adam's mean of gradients, for each layer; empty before the first call of `fit`.
     pub(crate) first: Vec<Moment<T>>,
-    /// Adam's mean of the gradient's square; empty for SGD.
+    /// Adam's mean of squared gradients, for each layer; empty for SGD.
     pub(crate) second: Vec<Moment<T>>,
 }
 
@@ -121,16 +122,16 @@ impl<T: Scalar> Optimizer<T> {
     /// An optimizer before its first step.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a number out of its range.
+    /// [`Error::Invalid`] for a setting out of its range.
     pub fn new(config: OptimizerConfig) -> Result<Self> {
         config.check()?;
         Ok(Optimizer { config, steps: 0, first: Vec::new(), second: Vec::new() })
     }
 
-    /// An optimizer that goes on where another stopped: after `steps` steps, with these moments.
+    /// An optimizer that has made `steps` steps and has these moments, see [`Optimizer::moments`].
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a number out of its range.
+    /// [`Error::Invalid`] for a setting out of its range.
     pub fn with_state(
         config: OptimizerConfig,
         steps: u64,
@@ -140,25 +141,26 @@ impl<T: Scalar> Optimizer<T> {
         Ok(Optimizer { steps, first, second, ..Optimizer::new(config)? })
     }
 
-    /// The algorithm and its numbers.
+    /// The update rule and its settings.
     pub fn config(&self) -> &OptimizerConfig {
         &self.config
     }
 
-    /// Steps made so far.
+    /// The number of steps so far.
     pub fn steps(&self) -> u64 {
         self.steps
     }
 
-    /// (SGD's velocity or Adam's mean of the gradient, Adam's mean of its square), a layer each.
+    /// The first moments (SGD's velocity or Adam's mean of gradients) and Adam's second moments (its mean of squared
+    /// gradients), for each layer.
     pub fn moments(&self) -> (&[Moment<T>], &[Moment<T>]) {
         (&self.first, &self.second)
     }
 
-    /// Allocates the moments of `layers`, or checks that the existing ones have their shapes.
+    /// Allocates moments for `layers`, or checks that the existing moments have the same shapes.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if they belong to a network of other sizes, [`Error::OutOfMemory`].
+    /// [`Error::Invalid`] if the moments belong to a network of other sizes; [`Error::OutOfMemory`].
     pub(crate) fn prepare(&mut self, layers: &[Layer<T>]) -> Result<()> {
         let fresh = |wanted: bool| -> Result<Vec<Moment<T>>> {
             let layers = if wanted { layers } else { &[] };
@@ -179,14 +181,14 @@ impl<T: Scalar> Optimizer<T> {
                 })
         };
         if !fits(&self.first, true) || !fits(&self.second, adaptive) {
-            let expected = format!("one used with a network of {:?}, or a new one", layer_sizes(layers));
-            return Err(Error::invalid("optimizer", expected, "the state of another network"));
+            let expected = format!("one used with a network of sizes {:?}, or a new one", layer_sizes(layers));
+            return Err(Error::invalid("optimizer", expected, "one used with a network of other sizes"));
         }
         Ok(())
     }
 }
 
-/// base^n by squaring: the same on every platform.
+/// base^n by repeated squaring, which gives the same bits on every platform, unlike `powi`.
 fn power(mut base: f64, mut n: u64) -> f64 {
     let mut result = 1.0;
     while n > 0 {
@@ -199,20 +201,20 @@ fn power(mut base: f64, mut n: u64) -> f64 {
     result
 }
 
-/// One step of an optimizer, for all parameters.
+/// One step of an optimizer, before it is applied to the parameters.
 #[derive(Clone, Copy)]
 pub(crate) struct OptimizerStep<T> {
     rule: Rule<T>,
     rate: f64,
     weight_decay: f64,
-    /// Whether weight decay goes past the gradient.
+    /// Whether weight decay is decoupled from the gradient.
     decoupled: bool,
-    /// What gradients are multiplied by, to clip them.
+    /// The factor of all gradients, below 1 if they are clipped.
     pub gradient_factor: f64,
 }
 
 impl<T: Scalar> OptimizerStep<T> {
-    /// What it does to weights whose learning rate has this factor.
+    /// The update of weights; `factor` is their factor of the learning rate.
     pub(crate) fn weight_update(&self, factor: f64) -> Update<T> {
         let rate = self.rate * factor;
         let (l2, decay_factor) =
@@ -220,7 +222,7 @@ impl<T: Scalar> OptimizerStep<T> {
         Update { l2: T::from_f64(l2), decay_factor: T::from_f64(decay_factor), ..self.bias_update(factor) }
     }
 
-    /// What it does to biases, which do not decay.
+    /// The update of biases, without weight decay; `factor` is their factor of the learning rate.
     pub(crate) fn bias_update(&self, factor: f64) -> Update<T> {
         let (learning_rate, gradient_factor) = (T::from_f64(self.rate * factor), T::from_f64(self.gradient_factor));
         Update { rule: self.rule, learning_rate, l2: T::ZERO, decay_factor: T::ONE, gradient_factor }

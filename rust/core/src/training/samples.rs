@@ -1,4 +1,4 @@
-//! Rows to learn from: inputs, targets and weights that fit each other.
+//! A data set for training or validation: inputs, targets and sample weights.
 
 use crate::error::{Error, Result};
 use crate::linalg::kernels::Dispatch;
@@ -6,18 +6,22 @@ use crate::network::Network;
 use crate::network::input::Input;
 use crate::training::loss::{Objective, Targets};
 
-/// Rows to learn from, or to validate with.
+/// A data set for training or validation.
 #[derive(Debug, Clone, Copy)]
 pub struct Samples<'a, T> {
-    /// (rows, inputs)
+    /// The inputs (rows, features), dense or sparse.
     pub x: Input<'a, T>,
-    /// What the outputs should be.
+    /// The target of each row.
     pub targets: Targets<'a, T>,
-    /// A weight a row, at least 0 and not all 0; only their ratios count.
+    /// One weight per row, at least 0 and not all 0; only their ratios matter. `None` means equal weights.
     pub weights: Option<&'a [f64]>,
 }
 
 impl<T: Dispatch> Samples<'_, T> {
+    /// Checks the samples against `network` and `objective`. `names` are the names of inputs and targets in errors.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] or [`Error::NonFinite`].
     pub(crate) fn check(
         &self,
         network: &Network<T>,
@@ -37,18 +41,21 @@ impl<T: Dispatch> Samples<'_, T> {
         objective.check(names[1], self.x.rows(), outputs)
     }
 
-    /// The weights, scaled to a mean of 1.
+    /// The sample weights, scaled to a mean of 1.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`].
     pub(crate) fn scaled_weights(&self) -> Result<Option<Vec<f64>>> {
         let Some(weights) = self.weights else { return Ok(None) };
         if weights.len() != self.x.rows() {
-            let expected = format!("{} weights, as many as X has rows", self.x.rows());
+            let expected = format!("{} weights, one per row of X", self.x.rows());
             return Err(Error::invalid("sample_weight", expected, weights.len()));
         }
         if let Some(row) = weights.iter().position(|w| !(0.0..f64::INFINITY).contains(w)) {
             let got = format!("{} at row {row}", weights[row]);
             return Err(Error::invalid("sample_weight", "finite weights of at least 0", got));
         }
-        // Divided by the largest first: their sum cannot overflow then.
+        // Dividing by the largest weight first keeps the sum from overflowing.
         let largest = weights.iter().copied().fold(0.0, f64::max);
         if largest == 0.0 {
             return Err(Error::invalid("sample_weight", "at least one weight above 0", "zeros"));

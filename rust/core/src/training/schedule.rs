@@ -1,30 +1,30 @@
-//! Factors that change over a training: of the learning rate, of dropout, of weight decay.
+//! Schedules: factors of the learning rate, of dropout and of weight decay that change during training.
 
 use std::f64::consts::PI;
 
 use crate::string_enum::string_enum;
 
 string_enum! {
-    /// A factor over the course of a training; t runs from 0 at the first step towards 1 behind the last.
+    /// A factor that depends on the progress t of training: 0 at the first step, 1 after the last.
     Schedule("schedule") {
-        /// 1
+        /// Always 1.
         Constant = "constant",
-        /// Up in a line over the first tenth, then down to 0 along half a cosine (Loshchilov and Hutter 2017).
+        /// Linear from 0 to 1 until t = 0.1, then down to 0 along half a cosine (Loshchilov and Hutter 2017).
         WarmupCosine = "warmup_cosine",
-        /// From 1/25 up to 1 at t = 0.3, then down to 4e-6, each along half a cosine (Smith and Topin 2018; the
-        /// numbers are PyTorch's).
+        /// From 1/25 up to 1 at t = 0.3, then down to 4e-6, both along half a cosine (Smith and Topin 2018, with PyTorch's
+        /// defaults).
         OneCycle = "one_cycle",
         /// (1 - cos(2 pi log2(1 + 15 t))) / 2: four cycles, each twice as long as the one before (Holzmuller et al. 2024).
         CosLog4 = "coslog4",
-        /// 1 for the first half, then down to 0 along half a cosine (Holzmuller et al. 2024).
+        /// 1 until t = 0.5, then down to 0 along half a cosine (Holzmuller et al. 2024).
         FlatCosine = "flat_cosine",
     }
 }
 
 impl Schedule {
-    /// The factor at `t`. `libm` computes it the same on every platform.
+    /// The factor at progress `t`; `libm` makes it the same on every platform.
     pub fn factor(self, t: f64) -> f64 {
-        // From a at s = 0 to b at s = 1.
+        // Goes from a at s = 0 to b at s = 1.
         let half_cosine = |a: f64, b: f64, s: f64| a + (b - a) * 0.5 * (1.0 - libm::cos(PI * s));
         match self {
             Schedule::Constant => 1.0,
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn schedules_pass_through_their_corners() {
+    fn schedules_have_the_documented_values() {
         let points = [
             (Schedule::Constant, &[(0.0, 1.0), (0.9, 1.0)][..]),
             (Schedule::WarmupCosine, &[(0.0, 0.0), (0.05, 0.5), (0.1, 1.0), (0.55, 0.5), (1.0, 0.0)]),

@@ -20,6 +20,7 @@ use crate::network::input::Input;
 use crate::parallel::Shared;
 use crate::scalar::Scalar;
 use crate::simd::CACHE_LINE;
+use crate::training::loss::Loss;
 
 /// The parameters of a layer, read by all members and written by one at a time, each output by one of them.
 #[derive(Clone, Copy)]
@@ -59,6 +60,13 @@ pub(crate) enum Head {
     Output,
 }
 
+impl Head {
+    /// The head from which `loss` is computed.
+    pub(crate) fn for_loss(loss: Loss) -> Self {
+        if loss.takes_logits() { Head::Logits } else { Head::Output }
+    }
+}
+
 /// Outputs whose gradient is computed, and used, before the next: whole tiles of the product, and whole registers of
 /// outputs to pack. With 24, 784-512-512-10 (batch 256) and 784-256-128-10 (200) trained at 0.99 of the speed,
 /// 64-64-64-10 (32) at 0.97, 784-64-64-10 (32) at 0.96 (the work of `benchmarks/training.py`, two builds in turn, 2
@@ -78,8 +86,8 @@ const MAX_SCRATCH_GRADIENT_BYTES: usize = 1 << 20;
 
 /// What a tape is made for.
 pub(crate) struct TapeOptions {
-    /// Threads that use it.
-    pub members: usize,
+    /// Threads that use the tape.
+    pub n_threads: usize,
     /// Rows of the largest block.
     pub rows: usize,
     pub head: Head,
@@ -387,10 +395,10 @@ fn lay_out<T: Scalar>(
             gradient: Parameters { weight: take(outputs * inputs), bias: take(outputs) },
         });
     }
-    let stripes = take(options.members.saturating_mul(rows * STRIPE));
+    let stripes = take(options.n_threads.saturating_mul(rows * STRIPE));
     let stride = layers.iter().map(|layer| layer.inputs).max().unwrap_or(0).saturating_mul(STRIPE);
     let passes = options.scratch_gradients && stride.saturating_mul(size_of::<T>()) <= MAX_SCRATCH_GRADIENT_BYTES;
     let scratch_gradients =
-        passes.then(|| ScratchGradients { first: take(options.members.saturating_mul(stride)), stride });
+        passes.then(|| ScratchGradients { first: take(options.n_threads.saturating_mul(stride)), stride });
     ((input, layers, stripes, scratch_gradients), taken)
 }
