@@ -1,5 +1,5 @@
-//! Gradients: compared with central differences of the forward pass in f64, for every instruction set, and with the same bits for
-//! any number of threads.
+//! Gradients: compared with central differences of the forward pass in f64, for every instruction set, and with the
+//! same bits for any number of threads.
 
 mod common;
 
@@ -54,7 +54,8 @@ fn perturbed(network: &Network<f64>, l: usize, at: usize, by: f64) -> Network<f6
     Network::from_layers(layers, network.config().clone()).unwrap().with_isa(network.isa()).unwrap()
 }
 
-/// Compares gradients with central differences of `loss` for a selection of parameters; describes the first that differs.
+/// Compares gradients with central differences of `loss` for a selection of parameters; describes the first that
+/// differs.
 fn first_wrong(
     network: &Network<f64>,
     gradients: &[(Vec<f64>, Vec<f64>)],

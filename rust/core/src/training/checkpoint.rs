@@ -43,8 +43,8 @@ impl<T: Scalar> TrainingState<'_, T> {
     }
 }
 
-/// The state of training after an epoch. Training that resumes from it ends with the same bits as training that was never
-/// interrupted.
+/// The state of training after an epoch. Training that resumes from it ends with the same bits as training that was
+/// never interrupted.
 #[derive(Debug, Clone)]
 pub struct Checkpoint<T> {
     /// The records of the finished epochs.
@@ -58,8 +58,8 @@ pub struct Checkpoint<T> {
 }
 
 impl<T: Scalar> Checkpoint<T> {
-    /// Checks that training of `network` with `config` can resume from this checkpoint. `keeps_best` tells whether it keeps
-    /// the parameters of the best epoch.
+    /// Checks that training of `network` with `config` can resume from this checkpoint. `keeps_best` tells whether it
+    /// keeps the parameters of the best epoch.
     pub(crate) fn check(&self, network: &Network<T>, config: &TrainingConfig, keeps_best: bool) -> Result<()> {
         let invalid = |expected: String, got: String| Err(Error::invalid("resume", expected, got));
         let shapes = |layers: &[Layer<T>]| layers.iter().map(|l| (l.inputs(), l.outputs())).collect::<Vec<_>>();

@@ -1,5 +1,5 @@
-//! The loop over epochs: shuffling, batches, validation, early stopping, and restoring the last finished epoch if training
-//! diverges or is interrupted.
+//! The loop over epochs: shuffling, batches, validation, early stopping, and restoring the last finished epoch if
+//! training diverges or is interrupted.
 
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -275,8 +275,8 @@ struct BestEpoch {
 }
 
 impl BestEpoch {
-    /// Compares an epoch with the best one; returns whether it is the best now. Of equal scores the last one is best, but it
-    /// does not count as an improvement.
+    /// Compares an epoch with the best one; returns whether it is the best now. Of equal scores the last one is best,
+    /// but it does not count as an improvement.
     fn update(&mut self, monitor: Monitor, record: &EpochRecord) -> bool {
         let value = match monitor {
             Monitor::Loss => record.validation_loss.unwrap_or(record.loss),

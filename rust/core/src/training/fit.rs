@@ -36,8 +36,8 @@ pub struct FitData<'a, T> {
 ///
 /// # Errors
 /// [`crate::Error::Invalid`], [`crate::Error::NonFinite`] or [`crate::Error::OutOfMemory`] before the first epoch;
-/// [`crate::Error::Diverged`] or [`crate::Error::Interrupted`] after `network` and `optimizer` were restored to their state
-/// after the last finished epoch.
+/// [`crate::Error::Diverged`] or [`crate::Error::Interrupted`] after `network` and `optimizer` were restored to their
+/// state after the last finished epoch.
 pub fn fit<T: Dispatch>(
     network: &mut Network<T>,
     optimizer: &mut Optimizer<T>,

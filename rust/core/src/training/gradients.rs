@@ -1,5 +1,5 @@
-//! Gradients without training: of a loss with respect to the parameters, or of any function of the outputs with respect to
-//! inputs and parameters.
+//! Gradients without training: of a loss with respect to the parameters, or of any function of the outputs with respect
+//! to inputs and parameters.
 
 use std::sync::atomic::AtomicBool;
 
@@ -16,7 +16,7 @@ use crate::scalar::Scalar;
 use crate::training::loss::{Loss, Objective, softmax_backward};
 use crate::training::samples::Samples;
 use crate::training::step::{BLOCK_ROWS, Batch, BatchRunner};
-use crate::training::tape::{Head, Parameters, STRIPE, Tape, TapeOptions};
+use crate::training::tape::{Head, Parameters, STRIPE, Stripe, Tape, TapeOptions};
 
 /// For each layer, dLoss/dW (outputs, inputs) and dLoss/db (outputs,).
 pub type Gradients<T> = Vec<(Vec<T>, Vec<T>)>;
@@ -69,8 +69,8 @@ pub fn loss_and_gradients<T: Dispatch>(
     Ok((total / rows as f64, gradients_of(network, &tape)))
 }
 
-/// Backpropagates `d_output`, which is dLoss/dY (rows, outputs) for the outputs Y of `Network::forward` at the inputs `x`
-/// (rows, inputs). Writes dLoss/dX to `dx` (rows, inputs) and returns the gradients with respect to all parameters.
+/// Backpropagates `d_output`, which is dLoss/dY (rows, outputs) for the outputs Y of `Network::forward` at the inputs
+/// `x` (rows, inputs). Writes dLoss/dX to `dx` (rows, inputs) and returns the gradients with respect to all parameters.
 ///
 /// # Errors
 /// [`Error::Invalid`], [`Error::NonFinite`] or [`Error::OutOfMemory`]; `dx` is unchanged then.
@@ -127,9 +127,10 @@ pub fn backward<T: Dispatch>(
                 let outputs = tape.outputs(l);
                 team.for_each(outputs.div_ceil(STRIPE), |thread, index| {
                     let stripe = index * STRIPE..((index + 1) * STRIPE).min(outputs);
-                    let to = tape.weight_gradient(l, stripe.start);
-                    // SAFETY: stripes are different outputs, and the rows are complete.
-                    unsafe { tape.parameter_gradient(thread, l, (stripe, to), block, start > 0) };
+                    let dw = tape.weight_gradient(l, stripe.start);
+                    let stripe = Stripe { layer: l, outputs: stripe };
+                    // SAFETY: stripes are different outputs, and the backward pass of the rows is complete.
+                    unsafe { tape.parameter_gradient(thread, &stripe, dw, block, start > 0) };
                 });
             }
         }

@@ -1,4 +1,5 @@
-//! Losses: the loss of one row and its gradient. Cross-entropy is fused with softmax or sigmoid: both start from logits.
+//! Losses: the loss of one row and its gradient. Cross-entropy is fused with softmax or sigmoid: both start from
+//! logits.
 
 use crate::activation::OutputActivation;
 use crate::error::{Error, Result};
@@ -163,9 +164,9 @@ impl<T: Scalar> Objective<'_, T> {
 
     /// The loss of row `index`; writes `factor` times its gradient to `d` (outputs,).
     ///
-    /// For the cross-entropies `out` (outputs,) holds the logits z, and `d` is dLoss/dz. For the squared error `out` holds the
-    /// outputs y, and `d` is dLoss/dy. A softmax output is the exception: `out` holds its logits, which are replaced by the
-    /// probabilities, and `d` is dLoss/dz.
+    /// For the cross-entropies `out` (outputs,) holds the logits z, and `d` is dLoss/dz. For the squared error `out`
+    /// holds the outputs y, and `d` is dLoss/dy. A softmax output is the exception: `out` holds its logits, which are
+    /// replaced by the probabilities, and `d` is dLoss/dz.
     pub(crate) fn row(&self, kernels: &Kernels<T>, index: usize, out: &mut [T], factor: f64, d: &mut [T]) -> f64 {
         match self.loss {
             Loss::CrossEntropy => self.cross_entropy(kernels, index, out, factor, d),

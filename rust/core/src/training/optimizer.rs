@@ -10,8 +10,8 @@ use crate::string_enum::string_enum;
 string_enum! {
     /// The update rule.
     Algorithm("optimizer") {
-        /// v = momentum * v + g, w -= rate * v; with Nesterov momentum w -= rate * (g + momentum * v) (Sutskever et al. 2013, in
-        /// PyTorch's form).
+        /// v = momentum * v + g, w -= rate * v; with Nesterov momentum w -= rate * (g + momentum * v) (Sutskever et al.
+        /// 2013, in PyTorch's form).
         Sgd = "sgd",
         /// Adam (Kingma and Ba 2015); weight decay is added to the gradient as an L2 penalty.
         Adam = "adam",

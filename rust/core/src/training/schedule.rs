@@ -11,10 +11,11 @@ string_enum! {
         Constant = "constant",
         /// Linear from 0 to 1 until t = 0.1, then down to 0 along half a cosine (Loshchilov and Hutter 2017).
         WarmupCosine = "warmup_cosine",
-        /// From 1/25 up to 1 at t = 0.3, then down to 4e-6, both along half a cosine (Smith and Topin 2018, with PyTorch's
-        /// defaults).
+        /// From 1/25 up to 1 at t = 0.3, then down to 4e-6, both along half a cosine (Smith and Topin 2018, with
+        /// PyTorch's defaults).
         OneCycle = "one_cycle",
-        /// (1 - cos(2 pi log2(1 + 15 t))) / 2: four cycles, each twice as long as the one before (Holzmuller et al. 2024).
+        /// (1 - cos(2 pi log2(1 + 15 t))) / 2: four cycles, each twice as long as the one before (Holzmuller et al.
+        /// 2024).
         CosLog4 = "coslog4",
         /// 1 until t = 0.5, then down to 0 along half a cosine (Holzmuller et al. 2024).
         FlatCosine = "flat_cosine",

@@ -16,8 +16,8 @@ impl<T> SharedArray<T> {
     /// The `len` elements at `start`.
     ///
     /// # Safety
-    /// While methods of this array, of [`Snapshot`] or of [`super::checkpoint::TrainingState`] use it, the elements exist
-    /// and nothing else uses them.
+    /// While methods of this array, of [`Snapshot`] or of [`super::checkpoint::TrainingState`] use it, the elements
+    /// exist and nothing else uses them.
     pub(crate) unsafe fn new(start: Shared<T>, len: usize) -> Self {
         SharedArray { start, len }
     }

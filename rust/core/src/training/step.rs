@@ -11,7 +11,7 @@ use crate::parallel::{Shared, Team, share};
 use crate::scalar::Scalar;
 use crate::training::loss::Objective;
 use crate::training::optimizer::OptimizerStep;
-use crate::training::tape::{DropoutMask, Parameters, STRIPE, Tape};
+use crate::training::tape::{DropoutMask, Parameters, STRIPE, Stripe, Tape};
 
 /// Rows that go through the network together at most: a larger batch is several blocks whose gradients are added up.
 /// It bounds the memory of the tape, and how long an interruption waits.
@@ -155,7 +155,7 @@ impl<T: Scalar> BatchRunner<'_, T> {
         let to = scratch.unwrap_or_else(|| self.tape.weight_gradient(l, stripe.start));
         // SAFETY: the caller's promise: nobody else has these outputs.
         unsafe {
-            self.tape.parameter_gradient(thread, l, (stripe.clone(), to), rows, accumulate);
+            self.tape.parameter_gradient(thread, &Stripe { layer: l, outputs: stripe.clone() }, to, rows, accumulate);
             match &batch.update {
                 Some((state, step)) if at_once => self.update(state, step, l, stripe, to),
                 Some((state, _)) if is_last => {
