@@ -1,5 +1,5 @@
-//! The forward pass: compared with the naive loops; the same bits for any number of threads and any batch; finite results
-//! for finite inputs; nothing written on an error.
+//! The forward pass: compared with the naive loops; the same bits for any number of threads and any batch; finite
+//! results for finite inputs; nothing written on an error.
 
 mod common;
 
@@ -113,7 +113,8 @@ fn same_bits_in_any_batch<T: Dispatch>(sizes: &[usize], batches: &[usize]) {
 
 #[test]
 fn the_bits_of_a_row_do_not_depend_on_its_batch() {
-    // Tiles of every height; outputs that fill a panel, a part of one, or too little to be packed; input rows of whole pages.
+    // Tiles of every height; outputs that fill a panel, a part of one, or too little to be packed; input rows of whole
+    // pages.
     for sizes in [[67, 131, 13], [1021, 1031, 13], [1024, 48, 17]] {
         same_bits_in_any_batch::<f32>(&sizes, &[2, 3, 5, 23]);
         same_bits_in_any_batch::<f64>(&sizes, &[2, 3, 5, 23]);

@@ -36,8 +36,8 @@ impl NetworkConfig {
     /// The epilogue of each of `n_layers` layers.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a bad epsilon, an `activation_scale` that is not finite in `T`, or a number of activations
-    /// that is neither 1 nor the number of hidden layers.
+    /// [`Error::Invalid`] for a bad epsilon, an `activation_scale` that is not finite in `T`, or a number of
+    /// activations that is neither 1 nor the number of hidden layers.
     pub(crate) fn epilogues<T: Scalar>(&self, n_layers: usize) -> Result<Vec<Epilogue<T>>> {
         let stabilizer = Stabilizer::new(self.epsilon_exp, self.epsilon_square)?;
         let scale = T::from_f64(self.activation_scale);

@@ -1,8 +1,9 @@
 //! The network: layers, initial weights, and the forward pass over dense or sparse rows.
 //!
-//! Uses `linalg` for the arithmetic and `parallel` for the threads; knows nothing of training. This file holds [`Network`];
-//! start with `forward` (the pass) and `plan` (how a pass is blocked and split over threads, from shapes alone).
-//! `layer`, `config`, `init` and `packed_weights` are the parts of a network; `rows`, `sparse` and `input` are its inputs.
+//! Uses `linalg` for the arithmetic and `parallel` for the threads; knows nothing of training. This file holds
+//! [`Network`]; start with `forward` (the pass) and `plan` (how a pass is blocked and split over threads, from shapes
+//! alone). `layer`, `config`, `init` and `packed_weights` are the parts of a network; `rows`, `sparse` and `input` are
+//! its inputs.
 
 pub(crate) mod checks;
 mod config;
@@ -110,8 +111,8 @@ impl<T: Scalar> Network<T> {
 }
 
 impl<T: Dispatch> Network<T> {
-    /// A network with the sizes `layer_sizes` (inputs, hidden..., outputs), weights drawn from `init` and biases of 0. The
-    /// same seed gives the same weights on every platform.
+    /// A network with the sizes `layer_sizes` (inputs, hidden..., outputs), weights drawn from `init` and biases of 0.
+    /// The same seed gives the same weights on every platform.
     ///
     /// # Errors
     /// [`Error::Invalid`] for fewer than two sizes, a size of 0 or an invalid `config`; [`Error::OutOfMemory`].
@@ -172,8 +173,8 @@ impl<T: Dispatch> Network<T> {
         Ok(self)
     }
 
-    /// A network with the same configuration and copies of these parameters: one (W, b) for each layer, in the shapes of
-    /// this network.
+    /// A network with the same configuration and copies of these parameters: one (W, b) for each layer, in the shapes
+    /// of this network.
     ///
     /// # Errors
     /// [`Error::Invalid`] if the number of pairs or a shape differs, [`Error::NonFinite`], [`Error::OutOfMemory`].

@@ -24,12 +24,13 @@ const PARALLEL_MIN_TRAINING: usize = 1 << 17;
 /// weight is read once. See rust/core/TUNING.md, "Splitting rows or outputs".
 const MIN_ROWS_PER_THREAD: usize = 16;
 
-/// Networks with at most this many bytes of weights keep a packed copy of them, except for layers with too few outputs to
-/// fill one register of a panel. See rust/core/TUNING.md, "Packed weights".
+/// Networks with at most this many bytes of weights keep a packed copy of them, except for layers with too few outputs
+/// to fill one register of a panel. See rust/core/TUNING.md, "Packed weights".
 pub(super) const MAX_PACKED_BYTES: usize = 96 << 20;
 
-/// The size of the hidden values of one layer for a block of rows; two layers are in use at a time. Larger blocks do not
-/// stay in the private cache of a core, smaller ones read the weights too often. See rust/core/TUNING.md, "Batch blocks".
+/// The size of the hidden values of one layer for a block of rows; two layers are in use at a time. Larger blocks do
+/// not stay in the private cache of a core, smaller ones read the weights too often.
+/// See rust/core/TUNING.md, "Batch blocks".
 pub(super) const BLOCK_BYTES: usize = 512 << 10;
 
 /// What the plan of a forward pass depends on.
@@ -110,7 +111,7 @@ impl Plan {
         Plan { shape, available, n_threads, split: Split::Rows, block: block.min(rows_per_thread) }
     }
 
-    /// Whether the pass is over before a second thread could wake, or another Python thread make use of the GIL.
+    /// Whether the pass ends before a second thread could wake, or another Python thread could use the GIL.
     pub fn is_short(&self) -> bool {
         self.shape.is_short()
     }
@@ -152,7 +153,8 @@ pub(crate) fn training_threads(n_parameters: usize, batch: usize, available: usi
     if n_parameters.saturating_mul(batch) >= PARALLEL_MIN_TRAINING { available } else { 1 }
 }
 
-/// The number of rows that go through all layers together, where a row of the widest hidden layer has `row_bytes` bytes.
+/// The number of rows that go through all layers together, where a row of the widest hidden layer has `row_bytes`
+/// bytes.
 fn block_rows(batch: usize, row_bytes: usize) -> usize {
     (BLOCK_BYTES / row_bytes.max(1) / 4 * 4).clamp(16, 256).min(batch.max(1))
 }

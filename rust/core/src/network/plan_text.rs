@@ -43,7 +43,8 @@ impl Plan {
                 format!("packed gemm on {isa}, because {nbytes} of weights (at most {limit}) are kept packed: {tile}")
             }
             Kernel::Gemv(WeightSource::Cache) => format!(
-                "gemv on {isa}, because one row reads each weight once: {GROUP_ROWS} neighbouring rows of weights at a time"
+                "gemv on {isa}, because one row reads each weight once: {GROUP_ROWS} neighbouring rows of weights \
+                 at a time"
             ),
             Kernel::Gemv(WeightSource::Memory) => format!(
                 "gemv on {isa}, because one row reads each weight once: {STREAMS} streams of rows with prefetching, \

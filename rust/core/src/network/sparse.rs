@@ -10,8 +10,8 @@ use crate::parallel::{Shared, Team};
 use crate::scalar::Scalar;
 
 /// A read-only (rows, cols) matrix in compressed sparse rows, with SciPy's names: the values of row i are
-/// `data[indptr[i]..indptr[i + 1]]`, and their columns are at the same positions of `indices`. Values of the same row and
-/// column add up.
+/// `data[indptr[i]..indptr[i + 1]]`, and their columns are at the same positions of `indices`. Values of the same row
+/// and column add up.
 #[derive(Debug, Clone, Copy)]
 pub struct Csr<'a, T> {
     indptr: &'a [i64],
@@ -48,8 +48,8 @@ impl<'a, T: Scalar> Csr<'a, T> {
         self.n_cols
     }
 
-    /// Writes all elements of row `i` to `out` (cols,). A denormal value counts as 0, and a sum that would overflow becomes
-    /// its last term: what is written is finite if the values are.
+    /// Writes all elements of row `i` to `out` (cols,). A denormal value counts as 0, and a sum that would overflow
+    /// becomes its last term: what is written is finite if the values are.
     pub(crate) fn copy_row(&self, i: usize, out: &mut [T]) {
         out.fill(T::ZERO);
         let stored = self.indptr[i] as usize..self.indptr[i + 1] as usize;

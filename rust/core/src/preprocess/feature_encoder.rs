@@ -1,7 +1,7 @@
 //! Encodes rows of a table as the features that a network takes, with what was learnt from each column.
 //!
-//! A row holds one number for each column: a value, NaN if it is missing, or the code of a category. The features are, in
-//! this order:
+//! A row holds one number for each column: a value, NaN if it is missing, or the code of a category. The features are,
+//! in this order:
 //!
 //! - for each numeric column with value x: z / sqrt(1 + (z / 3)^2) with z = (x - centre) * scale, or 0 if x is missing
 //!   (Holzmuller, Grinsztajn, Steinwart, "Better by default", 2024);
@@ -58,8 +58,8 @@ pub struct FeatureEncoder {
 const MAX_ABS_Z: f64 = 1e18;
 
 impl FeatureEncoder {
-    /// An encoder for rows of `n_columns` numbers. Constant columns are left out; if no feature remains, there is one that
-    /// is always 0, because a network needs an input.
+    /// An encoder for rows of `n_columns` numbers. Constant columns are left out; if no feature remains, there is one
+    /// that is always 0, because a network needs an input.
     ///
     /// # Errors
     /// [`Error::Invalid`] if `n_columns` is 0, a column does not exist, a centre or scale is not finite, a scale is
@@ -101,7 +101,8 @@ impl FeatureEncoder {
     /// Encodes `x` (rows, columns) to `out` (rows, features).
     ///
     /// # Errors
-    /// [`Error::Invalid`] if a shape does not fit, [`Error::NonFinite`] if `x` holds an infinity; `out` is then unchanged.
+    /// [`Error::Invalid`] if a shape does not fit, [`Error::NonFinite`] if `x` holds an infinity; `out` is then
+    /// unchanged.
     pub fn transform<S: Scalar, T: Scalar>(&self, x: Matrix<S>, out: &mut MatrixMut<T>) -> Result<()> {
         self.check(x)?;
         if (out.rows(), out.cols()) != (x.rows(), self.n_features) {
@@ -112,9 +113,9 @@ impl FeatureEncoder {
         Ok(())
     }
 
-    /// The outputs of `network` for the encoded rows of `x` (rows, columns), with the bits of [`FeatureEncoder::transform`]
-    /// and [`Network::forward`]. One block of rows is encoded at a time, just before it goes through the layers, so that its
-    /// features stay in the cache.
+    /// The outputs of `network` for the encoded rows of `x` (rows, columns), with the bits of
+    /// [`FeatureEncoder::transform`] and [`Network::forward`]. One block of rows is encoded at a time, just before it
+    /// goes through the layers, so that its features stay in the cache.
     ///
     /// # Errors
     /// As [`Network::forward`], except that NaN is a missing value.

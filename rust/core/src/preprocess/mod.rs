@@ -1,6 +1,6 @@
 //! Preprocessing: encodes the columns of a table as the features that a network takes.
 //!
-//! Uses `network`, whose pass reads its rows through a trait that the encoder implements: rows are encoded in the same pass.
-//! Nothing else in the core uses this folder. Start with `feature_encoder`.
+//! Uses `network`, whose pass reads its rows through a trait that the encoder implements: rows are encoded in the same
+//! pass. Nothing else in the core uses this folder. Start with `feature_encoder`.
 
 pub(crate) mod feature_encoder;
