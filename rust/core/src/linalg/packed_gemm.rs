@@ -117,17 +117,17 @@ pub(super) unsafe fn packed_gemm<T: Scalar, S: Lanes<T>>(s: S, lhs: Lhs<T>, rhs:
 /// side by side. Four panels were no faster.
 #[inline(always)]
 unsafe fn k_block<T: Scalar, S: Lanes<T>>(s: S, block: Product<T>) {
-    let mut panel = 0;
-    while panel * nr::<T, S>() < block.n {
-        let rest = block.columns_after(panel, nr::<T, S>());
+    let mut rest = block;
+    while rest.n > 0 {
         // SAFETY: the caller's promise, for the columns of these panels.
-        panel += unsafe {
+        let panels = unsafe {
             match (rest.m, rest.n.div_ceil(S::N)) {
                 (1..4, 3..) => panels::<T, S, { 2 * PANEL_REGISTERS }>(s, rest),
                 (_, 2..) => panels::<T, S, PANEL_REGISTERS>(s, rest),
                 _ => panels::<T, S, 1>(s, rest),
             }
         };
+        rest = rest.columns_after(panels, nr::<T, S>());
     }
 }
 
