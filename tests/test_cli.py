@@ -217,7 +217,7 @@ def test_export_calls_the_predictor(
     assert tinyrs_cli("export", flower_model, "--to", to, "-o", "model.out").out == "model.out: 7 bytes\n"
 
 
-def test_export_reports_why_a_model_or_a_path_is_not_possible(
+def test_export_reports_unsupported_models_and_missing_folders(
     tinyrs_cli: Run, monkeypatch: pytest.MonkeyPatch, flower_model: Path
 ) -> None:
     def write(self: Predictor, path: Path) -> None:

@@ -109,7 +109,7 @@ def test_hold_out_is_stratified_and_keeps_a_row_of_each_class_for_training() -> 
 
 
 def test_parquet_and_csv_of_a_table_give_the_same_model(tinyrs_cli: Run) -> None:
-    """For all column types; and each model predicts the other file identically."""
+    """With columns of every type. Each model also gives the same predictions for both files."""
     rng = np.random.default_rng(0)
     rows = 200
     day = datetime.date(2026, 1, 1)

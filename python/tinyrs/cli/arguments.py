@@ -28,19 +28,23 @@ class Parser(argparse.ArgumentParser):
 
     def add_model(self) -> None:
         self.add_argument(
-            "model", type=Path, help="model file, written by `tinyrs train` or TinyClassifier.save"
+            "model", type=Path, help="model file, written by `tinyrs train` or a `save` method in Python"
         )
 
     def add_delimiter(self) -> None:
         self.add_argument(
             "--delimiter",
+            metavar="CHARACTER",
             type=one_byte_character,
             help="column separator of CSV files; `tab` is accepted (default: comma; tab for .tsv)",
         )
 
     def add_threads(self) -> None:
         self.add_argument(
-            "--threads", type=integer_at_least(1), help="maximum number of threads (default: all available)"
+            "--threads",
+            metavar="N",
+            type=integer_at_least(1),
+            help="maximum number of threads (default: all available)",
         )
 
     def add_json(self) -> None:

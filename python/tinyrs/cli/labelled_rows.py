@@ -80,7 +80,7 @@ def table_rows(predictor: Predictor, path: str, target: str, options: TableOptio
 
 
 def no_labels(path: str, target: str) -> CliError:
-    return CliError(f'{path}: column "{target}": expected labels, but all are missing')
+    return CliError(f'{path}: column "{target}": expected labels, got none')
 
 
 def image_rows(predictor: Predictor, folder: str, threads: int | None) -> LabelledRows:

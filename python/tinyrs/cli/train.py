@@ -79,6 +79,7 @@ def _add_training_options(parser: Parser) -> None:
     )
     parser.add_argument(
         "--epochs",
+        metavar="N",
         type=integer_at_least(1),
         help="number of epochs (default: 256 for up to 1,000 rows; halved each time the rows quadruple)",
     )
@@ -90,7 +91,9 @@ def _add_training_options(parser: Parser) -> None:
         metavar="WIDTH",
         help=f"widths of the hidden layers; smaller is faster (default: {' '.join(map(str, widths))})",
     )
-    parser.add_argument("--seed", type=integer_at_least(0), default=0, help="random seed (default: 0)")
+    parser.add_argument(
+        "--seed", metavar="N", type=integer_at_least(0), default=0, help="random seed (default: 0)"
+    )
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:

@@ -83,11 +83,7 @@ def _headline(subject: str, results: TrainingResults) -> Markup:
     numbers = [
         ("accuracy", f"{metrics.accuracy:.2%}", f"always the most frequent class: {metrics.baseline:.2%}"),
         ("log loss", f"{metrics.log_loss:.4f}", f"uniform probabilities: {uniform:.4f}"),
-        (
-            "calibration error",
-            f"{metrics.calibration_error:.4f}",
-            CALIBRATION_ERROR,
-        ),
+        ("calibration error", f"{metrics.calibration_error:.4f}", CALIBRATION_ERROR),
         ("epochs", f"{len(results.history):,}", epochs),
         ("network", "-".join(map(str, network.layer_sizes)), f"{network.n_parameters:,} parameters"),
     ]
