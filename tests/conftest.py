@@ -1,4 +1,4 @@
-"""What several test files share."""
+"""Fixtures and helpers that several test files share."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ Tool = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def root() -> Path:
-    """The folder of the repository."""
+    """The root folder of the repository."""
     return ROOT
 
 
 @pytest.fixture
 def run_tool(tmp_path: Path) -> Tool:
-    """Runs a script of the repository, as a user would: in another process and another folder."""
+    """Runs a script of the repository in a new process, in an empty folder."""
 
     def run(
         script: str, *args: str, before: str = "", stderr: int = subprocess.PIPE
     ) -> subprocess.CompletedProcess[str]:
-        """`before` is Python that runs first in the script's process."""
+        """`before` is Python code to run in the process before the script."""
         command = [str(ROOT / script), *args]
         if before:
             start = "import runpy, sys; sys.argv = sys.argv[1:]"
@@ -53,13 +53,13 @@ def run_tool(tmp_path: Path) -> Tool:
 
 
 def one_line(stderr: str) -> bool:
-    """Whether an error is what a user should see: a line, not a traceback."""
+    """Whether the error output is one line, not a traceback."""
     return stderr.count("\n") == 1 and stderr.endswith("\n") and ": error: " in stderr
 
 
 @pytest.fixture(scope="session")
 def digits() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """scikit-learn's 1,797 handwritten digits: (rows, 64) in [0, 1], and what they show."""
+    """scikit-learn's 1,797 handwritten digits: pixels (rows, 64) in [0, 1], and digits (rows,)."""
     data = datasets.load_digits()
     return data.data / 16, data.target
 
@@ -70,7 +70,7 @@ Run = Callable[..., "Done"]
 
 
 class Done(NamedTuple):
-    """What a command left: its exit status, and what it printed."""
+    """The result of a command: its exit status, and what it printed."""
 
     status: int
     out: str
@@ -100,15 +100,15 @@ def tinyrs_cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Ca
 
 
 def flowers(rows: int, seed: int = 0) -> dict[str, list[Any]]:
-    """A table of two numbers, one of them with holes, two texts, and the kind, which they tell."""
+    """A table with two columns of numbers, one with missing values, two of strings, and the class `kind`."""
     rng = np.random.default_rng(seed)
     kind = rng.integers(0, 3, rows)
     length = np.round(kind * 1.5 + rng.normal(size=rows) * 0.4, 2)
     return {
         "id": [f"{i:04}" for i in range(rows)],
         "length": [
-            None if hole else value
-            for hole, value in zip(rng.random(rows) < 0.1, length.tolist(), strict=True)
+            None if missing else value
+            for missing, value in zip(rng.random(rows) < 0.1, length.tolist(), strict=True)
         ],
         "width": np.round(rng.normal(size=rows), 3).tolist(),
         "colour": np.array(["red", "blue, pale", 'the "white"'])[
@@ -119,7 +119,7 @@ def flowers(rows: int, seed: int = 0) -> dict[str, list[Any]]:
 
 
 def csv_text(table: dict[str, list[Any]], delimiter: str = ",") -> str:
-    """As a spreadsheet writes it."""
+    """The table as CSV, as a spreadsheet writes it."""
     stream = io.StringIO()
     writer = csv.writer(stream, delimiter=delimiter, lineterminator="\n")
     writer.writerow(table)
@@ -129,7 +129,7 @@ def csv_text(table: dict[str, list[Any]], delimiter: str = ",") -> str:
 
 @pytest.fixture(scope="session")
 def flower_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of `flowers`, made by `tinyrs train`."""
+    """A model trained on `flowers` by `tinyrs train`."""
     from tinyrs.cli.main import main
 
     folder = tmp_path_factory.mktemp("flowers")

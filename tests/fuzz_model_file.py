@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""A coverage-guided search for bytes that `tinyrs.load` neither reads nor refuses: `make fuzz`.
+"""A coverage-guided fuzz test of `tinyrs.load`: `make fuzz`.
 
-An input is a whole file, or the description in one, behind a checksum that is right, as a stranger
-would write it. Anything but a model or a ValueError that begins with "model file: " ends the search.
+An input is a whole file, or a description to which the correct checksum is added, as an attacker could do.
+The test fails unless each input gives a model or a ValueError that begins with "model file: ".
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DESCRIPTION = _tinyrs.read_safetensors(GOLDEN.read_bytes())[0][model_file.KEY]
 
 
 def checked(description: bytes) -> bytes:
-    """A file with this description; with the checksum that belongs to it, if it is an object."""
+    """A file with this description and, if it is a JSON object, with its checksum."""
     text = description.decode(errors="replace")
     try:
         parsed = json.loads(text)
@@ -40,38 +40,38 @@ def checked(description: bytes) -> bytes:
     return _tinyrs.write_safetensors(TENSORS, {model_file.KEY: text})
 
 
-def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The ways to everything inside a JSON value."""
+def paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The paths of all values inside a JSON value."""
     inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, item in inside:
         yield (*path, key)
-        yield from places(item, (*path, key))
+        yield from paths(item, (*path, key))
 
 
-PLACES = list(places(json.loads(DESCRIPTION)))
+PATHS = list(paths(json.loads(DESCRIPTION)))
 
 
 def changed(data: bytes) -> bytes:
-    """The description with some of its fields changed, so that it still is JSON."""
+    """The description with some of its fields changed; it is still valid JSON."""
     source, description = atheris.FuzzedDataProvider(data), json.loads(DESCRIPTION)
     for _ in range(source.ConsumeIntInRange(1, 3)):
-        *way, last = source.PickValueInList(PLACES)
+        *parents, last = source.PickValueInList(PATHS)
         values = [
             None, True, [], {}, source.ConsumeInt(4), source.ConsumeInt(8), source.ConsumeRegularFloat(),
             source.ConsumeUnicodeNoSurrogates(8), [source.ConsumeInt(1)] * source.ConsumeIntInRange(0, 9),
         ]  # fmt: skip
         try:
             at = description
-            for step in way:
+            for step in parents:
                 at = at[step]
             at[last] = source.PickValueInList(values)
         except (IndexError, KeyError, TypeError):
-            pass  # an earlier change took the place away
+            pass  # an earlier change removed the path
     return json.dumps(description).encode()
 
 
 def one(data: bytes) -> None:
-    # An input is a description if it begins with "{", changes to one if with "c", else a whole file.
+    # An input that begins with "{" is a description, with "c" changes to the description, else a whole file.
     if data.startswith(b"{"):
         data = checked(data)
     elif data.startswith(b"c"):

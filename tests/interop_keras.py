@@ -1,7 +1,7 @@
-"""The real Keras, on TensorFlow, through its ONNX exporter.
+"""Import of models exported to ONNX by Keras with TensorFlow.
 
-`make interop`; no part of `make test`, since it is gigabytes. Not in one process with PyTorch, whose exporter
-aborts where TensorFlow is.
+Run by `make interop`, not by `make test`, because TensorFlow takes gigabytes. It needs a process without
+PyTorch, whose exporter aborts if TensorFlow is loaded.
 """
 
 from __future__ import annotations

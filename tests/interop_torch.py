@@ -1,6 +1,6 @@
-"""The real PyTorch, as modules and through both of its ONNX exporters.
+"""Import of PyTorch models, from modules and from the files of both of PyTorch's ONNX exporters.
 
-`make interop`; no part of `make test`, since it is gigabytes.
+Run by `make interop`, not by `make test`, because PyTorch takes gigabytes.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def test_torch(tmp_path: Path, name: str, double: bool) -> None:
     model = nn.Sequential(*TORCH[name]())
     x = torch.from_numpy(X)
     model.train()
-    for _ in range(5):  # statistics of other data than what is predicted
+    for _ in range(5):  # batch statistics that differ from those of x
         model(3 * x + 1)
     model.eval()
     model, x = (model.double(), x.double()) if double else (model, x)
@@ -75,7 +75,7 @@ def test_torch(tmp_path: Path, name: str, double: bool) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_other_modules_of_torch(tmp_path: Path) -> None:
+def test_unsupported_modules_raise(tmp_path: Path) -> None:
     model = nn.Sequential(nn.Linear(7, 32), nn.GELU(), nn.Linear(32, 3), nn.Softmax(1)).eval()
     with pytest.raises(ValueError, match=r"layer 1 \(GELU\): expected approximate='tanh', got 'none'"):
         tinyrs.from_torch(model)

@@ -1,4 +1,4 @@
-"""ONNX graphs as others write them, node by node, for the tests of `from_onnx`."""
+"""ONNX graphs as other exporters write them, node by node, for the tests of `from_onnx`."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ X = RNG.normal(size=(200, 4)).astype(np.float32)
 
 
 def answer(path: Path, data: Array) -> list[Any]:
+    """The outputs of the model in onnxruntime."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     return list(session.run(None, {session.get_inputs()[0].name: data}))
 
 
 def layer(n_in: int, n_out: int, dtype: Any = np.float32) -> tuple[Array, Array]:
-    """PyTorch's way round: weights (outputs, inputs)."""
+    """Random weights (outputs, inputs) and biases (outputs,)."""
     return RNG.normal(size=(n_out, n_in)).astype(dtype), RNG.normal(size=n_out).astype(dtype)
 
 
 class Builder:
-    """A graph of one input `x` (rows, 4)."""
+    """Builds a graph with one input `x`, by default of shape (rows, 4)."""
 
     def __init__(self, dtype: Any = np.float32) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -79,7 +80,7 @@ def gelu_of_dynamo(g: Builder, x: str) -> str:
 
 
 def gelu_of_keras(g: Builder, x: str) -> str:
-    """0.5 * x * (1 + tanh(...)), from the left."""
+    """(0.5 * x) * (1 + tanh(...))."""
     cube = g.op("Mul", g.constant(0.044715), g.op("Pow", x, g.constant(3)))
     tanh = g.op("Tanh", g.op("Mul", g.constant(0.7978845834732056), g.op("Add", x, cube)))
     return g.op("Mul", g.op("Mul", x, g.constant(0.5)), g.op("Add", g.constant(1), tanh))

@@ -1,7 +1,7 @@
-"""Networks from ONNX files: the predictor answers as they do, or an error names what it cannot do.
+"""Import from ONNX: predictions are the same, or an error names the node that cannot be imported.
 
-PyTorch and Keras are not installed: their graphs are built here as their exporters write them.
-`make interop` asks the real ones.
+PyTorch and Keras are too large to install for the tests: `onnx_graphs` builds graphs as their exporters write
+them. `make interop` tests with the exporters themselves.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tinyrs.oracle import activate, softmax
 @pytest.mark.parametrize("form", ACTIVATIONS)
 @pytest.mark.parametrize("style", ["PyTorch", "Keras"])
 def test_a_graph(tmp_path: Path, style: str, form: str) -> None:
-    """Gemm with transB, or MatMul and Add; onnxruntime agrees."""
+    """Dense layers as Gemm with transB, or as MatMul and Add; compared with onnxruntime."""
     g, x = Builder(), "x"
     name, build = ACTIVATIONS[form]
     want: Array = X.astype(np.float64)
@@ -46,14 +46,14 @@ def test_a_graph(tmp_path: Path, style: str, form: str) -> None:
     assert predictor.classes_.tolist() == [0, 1, 2]
 
 
-def test_ends(tmp_path: Path) -> None:
-    """Logits, one sigmoid, several; labels that are given."""
+def test_output_activations(tmp_path: Path) -> None:
+    """Graphs that end in logits, a single sigmoid or several; class labels as an argument."""
     path, (weight, bias) = tmp_path / "model.onnx", layer(4, 3)
     sums = X @ weight.T + bias
     g = Builder()
     g.save(path, g.gemm(g.op("Flatten", "x", axis=1), weight, bias))
     with pytest.raises(
-        ValueError, match=r"logits: expected 'softmax' \(one class a row\) or .* \(output 'v1'\)"
+        ValueError, match=r"logits: expected 'softmax' \(one class per row\) or .* \(output 'v1'\)"
     ):
         from_onnx(path)
     with pytest.raises(ValueError, match="logits: expected 'softmax', 'sigmoid' or None, got 'x'"):
@@ -75,7 +75,7 @@ def test_ends(tmp_path: Path) -> None:
     ):
         from_onnx(path, logits="softmax")
 
-    g = Builder()  # Keras: a dense layer of one unit
+    g = Builder()  # as Keras exports a dense layer of one unit
     x = g.op("MatMul", "x", g.constant(weight[:1].T))
     g.save(path, g.op("Sigmoid", g.op("Add", x, g.constant(bias[:1]))))
     predictor = from_onnx(path)
@@ -86,8 +86,8 @@ def test_ends(tmp_path: Path) -> None:
     np.testing.assert_array_equal(predictor.predict(X), answer(path, X)[0][:, 0] > 0.5)
 
 
-def test_a_scaler_in_front(tmp_path: Path) -> None:
-    """Whatever it is made of; of all columns or of each."""
+def test_a_scaler_before_the_first_layer(tmp_path: Path) -> None:
+    """Scalers of various operators, with one constant for all columns or one per column."""
     weight, bias = layer(4, 3)
     centre, scale = np.array([1e4, 2, 3, 4], np.float32), np.array([1, 2, 3, 4], np.float32)
     data = X * scale + centre
@@ -106,7 +106,7 @@ def test_a_scaler_in_front(tmp_path: Path) -> None:
                 g.constant(-1 / scale),
             )
         hidden = g.op("Relu", g.gemm(x, weight, bias))
-        # Dropout, and numbers on the way, too.
+        # Also a dropout and a multiplication between layers.
         hidden = g.op("Mul", g.op("Dropout", hidden), g.constant(scale[:3]))
         g.save(tmp_path / "model.onnx", g.op("Softmax", g.gemm(hidden, *layer(3, 2)), axis=-1))
         predictor = from_onnx(tmp_path / "model.onnx")
@@ -143,7 +143,7 @@ def test_images_are_flattened(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("precision", ["f32", "f64"])
 @pytest.mark.parametrize("activation", oracle.ACTIVATIONS)
-def test_what_we_write_without_preprocessing(tmp_path: Path, activation: str, precision: str) -> None:
+def test_our_own_exports_without_preprocessing(tmp_path: Path, activation: str, precision: str) -> None:
     for output, multilabel in (("softmax", False), ("sigmoid", True)):
         network = Network(
             [4, 9, 3], activation=activation, output_activation=output, precision=precision, seed=1
@@ -157,13 +157,13 @@ def test_what_we_write_without_preprocessing(tmp_path: Path, activation: str, pr
     clf = TinyClassifier(n_layers=1, width=4, max_iter=1).fit(X, X[:, 0] > 0)
     clf.to_onnx(tmp_path / "model.onnx")
     with pytest.raises(
-        ValueError, match=r"node 'isnan.IsNaN' \(IsNaN\): expected what a network of dense layers is"
+        ValueError, match=r"node 'isnan.IsNaN' \(IsNaN\): expected an operator of a network of dense layers"
     ):
         from_onnx(tmp_path / "model.onnx")
 
 
-def test_what_is_no_such_network_is_refused_by_name(tmp_path: Path) -> None:
-    def refused(message: str, build: Any, **options: Any) -> None:
+def test_other_graphs_raise_with_the_node(tmp_path: Path) -> None:
+    def raises(message: str, build: Any, **options: Any) -> None:
         g = Builder()
         path = g.save(tmp_path / "model.onnx", build(g), **options)
         with pytest.raises(ValueError, match=message):
@@ -173,67 +173,70 @@ def test_what_is_no_such_network_is_refused_by_name(tmp_path: Path) -> None:
     cube = RNG.normal(size=(2, 4, 3))
 
     def after(kind: str, *constants: Any, **attributes: Any) -> Any:
-        """A graph with this operation after a layer."""
+        """Builds a graph with this operator after a layer."""
         return lambda g: g.gemm(
             g.op(kind, g.gemm("x", weight, bias), *map(g.constant, constants), **attributes), *layer(3, 2)
         )
 
-    refused(
-        r"node '/0/Conv' \(Conv\): expected what a network of dense layers",
+    raises(
+        r"node '/0/Conv' \(Conv\): expected an operator of a network of dense layers",
         lambda g: g.op("Conv", "x", g.constant(cube)),
     )
-    refused(r"node '/1/Elu' \(Elu\): expected what a network", after("Elu"))
-    refused(r"node '/1/Gelu' \(Gelu\): expected an activation that tinyrs has", after("Gelu"))
-    refused(r"node '/1/LeakyRelu' \(LeakyRelu\): expected an activation that", after("LeakyRelu", alpha=0.2))
-    refused(r"node '/1/Min' \(Min\): expected an activation that", after("Min", 6.0))
-    refused(r"node '/1/Relu' \(Relu\): .*unexpected keyword argument", after("Relu", axis=1))
-    refused(r"node '/1/Relu' \(Relu\): .*positional argument", after("Relu", 6.0))
-    refused(r"node '/1/Add' \(Add\): expected 3 numbers, one a column, got 2", after("Add", [1, 2]))
-    refused(r"node '/1/Add' \(Add\): expected a number for each column, got", after("Add", [[1, 2], [3, 4]]))
+    raises(r"node '/1/Elu' \(Elu\): expected an operator of a network", after("Elu"))
+    raises(r"node '/1/Gelu' \(Gelu\): expected an activation that tinyrs has", after("Gelu"))
+    raises(r"node '/1/LeakyRelu' \(LeakyRelu\): expected an activation that", after("LeakyRelu", alpha=0.2))
+    raises(r"node '/1/Min' \(Min\): expected an activation that", after("Min", 6.0))
+    raises(r"node '/1/Relu' \(Relu\): .*unexpected keyword argument", after("Relu", axis=1))
+    raises(r"node '/1/Relu' \(Relu\): .*positional argument", after("Relu", 6.0))
+    raises(r"node '/1/Add' \(Add\): expected 3 numbers, one per column, got 2", after("Add", [1, 2]))
+    raises(r"node '/1/Add' \(Add\): expected one number per column, got", after("Add", [[1, 2], [3, 4]]))
     for shape in ([-1, -1], [3, -1], [3], [-1, 3, 1]):
-        refused(
+        raises(
             r"node '/0/Reshape' \(Reshape\): expected the shape \(rows, columns\), got",
             lambda g, shape=shape: g.op("Reshape", "x", g.constant(shape, np.int64)),
         )
-    refused(r"node '/1/Softmax' \(Softmax\): expected axis=-1, got 0", after("Softmax", axis=0))
-    refused(r"node '/2/Gemm' \(Gemm\): expected values of a layer, got Output", after("Softmax", axis=-1))
-    refused(
+    raises(r"node '/1/Softmax' \(Softmax\): expected axis=-1, got 0", after("Softmax", axis=0))
+    raises(
+        r"node '/2/Gemm' \(Gemm\): expected the output of a layer, got Probabilities",
+        after("Softmax", axis=-1),
+    )
+    raises(
         r"node '/0/Cast' \(Cast\): expected a cast to float32 or float64, got int64",
         lambda g: g.op("Cast", "x", to=TensorProto.INT64),
     )
-    refused(r"node '/0/Cast' \(Cast\)", lambda g: g.op("Cast", "x"))
-    refused(r"node '/0/Gemm' \(Gemm\): list index out of range", lambda g: g.op("Gemm", "x"))
-    refused(
+    raises(r"node '/0/Cast' \(Cast\)", lambda g: g.op("Cast", "x"))
+    raises(r"node '/0/Gemm' \(Gemm\): list index out of range", lambda g: g.op("Gemm", "x"))
+    raises(
         r"node '/0/Gemm' \(Gemm\): expected transA=0, got 1",
         lambda g: g.op("Gemm", "x", g.constant(weight), transA=1),
     )
-    refused(
-        r"node '/0/MatMul' \(MatMul\): expected a constant as weights, got Values",
+    raises(
+        r"node '/0/MatMul' \(MatMul\): expected a constant as weights, got PartialNetwork",
         lambda g: g.op("MatMul", "x", "x"),
     )
-    refused(
+    raises(
         r"node '/0/MatMul' \(MatMul\): expected weights \(outputs, inputs\)",
         lambda g: g.op("MatMul", "x", g.constant(cube)),
     )
-    refused(
+    raises(
         r"node '/0/Gemm' \(Gemm\): expected weights for 4 inputs, got the shape",
         lambda g: g.gemm("x", weight.T, bias),
     )
-    refused(
-        r"node '/0/Relu' \(Relu\): expected inputs that were computed before, got 'y'",
+    raises(
+        r"node '/0/Relu' \(Relu\): expected inputs that earlier nodes computed, got 'y'",
         lambda g: g.op("Relu", "y"),
     )
-    refused(
+    raises(
         r"node '/1/Tanh' \(Tanh\): expected softmax or sigmoid at the end, got tanh",
         lambda g: g.op("Tanh", g.gemm("x", weight, bias)),
     )
-    refused("expected a layer of weights at the end", lambda g: g.op("Softmax", "x"))
-    refused("input 'x': expected", lambda g: g.gemm("x", weight, bias), shape=(4,))
+    raises("expected a linear layer at the end", lambda g: g.op("Softmax", "x"))
+    raises("input 'x': expected", lambda g: g.gemm("x", weight, bias), shape=(4,))
 
     def two_layers(g: Builder) -> str:
         return g.op("Add", g.gemm("x", weight, bias), g.gemm("x", weight, bias))
 
-    refused(r"node '/2/Add' \(Add\): expected values of one layer, got values of two", two_layers)
+    raises(r"node '/2/Add' \(Add\): expected the output of one layer, got those of two", two_layers)
     g = Builder()
     first, second = g.gemm("x", weight, bias), g.gemm("x", weight, bias)
     with pytest.raises(ValueError, match=r"expected one output of probabilities, got \['v0', 'v1'\]"):
@@ -253,7 +256,7 @@ def test_hostile_files(tmp_path: Path) -> None:
     g.save(path, g.op("Softmax", g.gemm("x", *layer(4, 3))))
     good = onnx.load(path)
 
-    def refused(message: str, change: Any) -> None:
+    def raises(message: str, change: Any) -> None:
         model = onnx.ModelProto()
         model.CopyFrom(good)
         change(model.graph)
@@ -261,20 +264,20 @@ def test_hostile_files(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=message):
             from_onnx(path)
 
-    refused("initializer 'c0': expected a tensor, got", lambda g: g.initializer[0].dims.append(10**12))
-    refused("initializer 'c0': expected", lambda g: g.initializer[0].dims.__setitem__(0, -1))
-    refused("initializer 'c0': expected a tensor", lambda g: setattr(g.initializer[0], "data_type", 99))
-    refused("initializer 'c0'|finite|expected", lambda g: setattr(g.initializer[0], "raw_data", b"\xff" * 48))
-    refused("expected no sparse initializers", lambda g: g.sparse_initializer.add())
-    refused("expected one input, a matrix, got 2", lambda g: g.input.add(name="z"))
-    refused(
+    raises("initializer 'c0': expected a tensor, got", lambda g: g.initializer[0].dims.append(10**12))
+    raises("initializer 'c0': expected", lambda g: g.initializer[0].dims.__setitem__(0, -1))
+    raises("initializer 'c0': expected a tensor", lambda g: setattr(g.initializer[0], "data_type", 99))
+    raises("initializer 'c0'|finite|expected", lambda g: setattr(g.initializer[0], "raw_data", b"\xff" * 48))
+    raises("expected no sparse initializers", lambda g: g.sparse_initializer.add())
+    raises("expected one input, a matrix, got 2", lambda g: g.input.add(name="z"))
+    raises(
         "output '?': expected probabilities or labels".replace("?", "z"),
         lambda g: setattr(g.output[0], "name", "z"),
     )
 
 
-def test_data_beside_the_file(tmp_path: Path) -> None:
-    """As PyTorch writes it by default; not from anywhere else."""
+def test_external_data(tmp_path: Path) -> None:
+    """Weights in another file, as PyTorch writes them by default, are only read from the model's folder."""
     folder = tmp_path / "models"
     folder.mkdir()
     path, (weight, bias), g = folder / "model.onnx", layer(4, 3), Builder()
@@ -287,7 +290,7 @@ def test_data_beside_the_file(tmp_path: Path) -> None:
     os.link(folder / "model.onnx.data", tmp_path / "secret")
     (folder / "link").symlink_to(tmp_path / "secret")
 
-    def refused(message: str, **entries: str) -> None:
+    def raises(message: str, **entries: str) -> None:
         model = onnx.ModelProto()
         model.CopyFrom(good)
         for entry in model.graph.initializer[0].external_data:
@@ -297,17 +300,17 @@ def test_data_beside_the_file(tmp_path: Path) -> None:
             from_onnx(path)
 
     for location in ("../secret", str(tmp_path / "secret"), "link", "/etc/passwd"):
-        refused("external data at .*, outside the folder of the model", location=location)
-    refused("external data that cannot be read", location="absent")
-    refused("external data that cannot be read|.*too few", location=".")
-    refused("60 bytes in 'model.onnx.data', too few for external data up to 9048", offset="9000")
-    refused(r"48 bytes at -4 as external data of shape \(3, 4\)", offset="-4")
-    refused("47 bytes at", length="47")
-    refused("invalid literal for int", offset="x")
+        raises("external data at .*, outside the folder of the model", location=location)
+    raises("external data that cannot be read", location="absent")
+    raises("external data that cannot be read|.*too few", location=".")
+    raises("60 bytes in 'model.onnx.data', too few for external data up to 9048", offset="9000")
+    raises(r"48 bytes at -4 as external data of shape \(3, 4\)", offset="-4")
+    raises("47 bytes at", length="47")
+    raises("invalid literal for int", offset="x")
 
 
 def test_batch_normalisation(tmp_path: Path) -> None:
-    """In front, behind a layer and behind an activation; logarithms of probabilities at the end."""
+    """Before the first layer, after a layer and after an activation; with LogSoftmax at the end."""
     g, want, x = Builder(), X.astype(np.float64), "x"
     for i, (weight, bias) in enumerate([layer(4, 7), layer(7, 5), layer(5, 3)]):
         for place in range(2):
@@ -329,7 +332,7 @@ def test_batch_normalisation(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("absent", "name", "extra"), [("onnx", "from_onnx", "onnx"), ("sklearn", "from_sklearn", "sklearn")]
 )
-def test_what_is_not_installed_is_named(absent: str, name: str, extra: str) -> None:
+def test_missing_packages_are_named(absent: str, name: str, extra: str) -> None:
     code = f"import sys; sys.modules[{absent!r}] = None; import tinyrs; tinyrs.from_torch; tinyrs.{name}"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert f"pip install 'tinyrs[{extra}]'" in result.stderr

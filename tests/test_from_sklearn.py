@@ -1,4 +1,4 @@
-"""Networks of scikit-learn, by themselves and as skl2onnx writes them: the predictor answers as they do."""
+"""Import from scikit-learn, directly and from the files of skl2onnx: predictions are the same."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tinyrs.convert.sklearn import from_sklearn
 Array = npt.NDArray[Any]
 X = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
 THREE = np.array(["a", "b", "c"])[np.argmax(X[:, :3], axis=1)]
-TWO, SEVERAL = (X[:, 0] > 0).astype(np.int64), (X[:, :3] > 0).astype(int)
+TWO, MULTILABEL = (X[:, 0] > 0).astype(np.int64), (X[:, :3] > 0).astype(int)
 
 
 def fitted(y: Any, data: Array = X, scalers: Any = (), **options: Any) -> Any:
@@ -34,7 +34,9 @@ def fitted(y: Any, data: Array = X, scalers: Any = (), **options: Any) -> Any:
 
 
 @pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
-@pytest.mark.parametrize("y", [THREE, TWO, SEVERAL, X[:, 0] > 0], ids=["three", "two", "several", "bool"])
+@pytest.mark.parametrize(
+    "y", [THREE, TWO, MULTILABEL, X[:, 0] > 0], ids=["three", "two", "multilabel", "bool"]
+)
 def test_from_sklearn(y: Any, activation: str) -> None:
     data = X.astype(np.float64)
     model = fitted(y, data, activation=activation)
@@ -45,7 +47,7 @@ def test_from_sklearn(y: Any, activation: str) -> None:
         np.testing.assert_allclose(got, model.predict_proba(data), rtol=0, atol=1e-14)
         np.testing.assert_array_equal(predictor.predict(data), model.predict(data))
         np.testing.assert_array_equal(predictor.classes_, model.classes_)
-    assert predictor.multilabel == (y is SEVERAL)
+    assert predictor.multilabel == (y is MULTILABEL)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +59,7 @@ def test_from_sklearn(y: Any, activation: str) -> None:
         [RobustScaler(), RobustScaler(with_centering=False), RobustScaler(with_scaling=False)],
     ],
 )
-def test_scalers_become_part_of_the_first_layer(scalers: Any) -> None:
+def test_scalers_are_folded_into_the_first_layer(scalers: Any) -> None:
     data, y = load_breast_cancer(return_X_y=True, as_frame=True)
     data.iloc[:, 0] += 1e6
     model = fitted(y, data, scalers)
@@ -77,7 +79,7 @@ def test_float32_stays_float32_unless_there_is_a_scaler() -> None:
     np.testing.assert_allclose(predictor.predict_proba(X + np.float32(1000)), want, rtol=0, atol=1e-4)
 
 
-def test_other_models_are_refused() -> None:
+def test_other_models_raise() -> None:
     with pytest.raises(
         TypeError, match="model: expected an MLPClassifier at the end, got LogisticRegression"
     ):
@@ -93,7 +95,7 @@ def test_other_models_are_refused() -> None:
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("zipmap", [True, False])
 @pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
-@pytest.mark.parametrize("y", [THREE, TWO, SEVERAL], ids=["three", "two", "several"])
+@pytest.mark.parametrize("y", [THREE, TWO, MULTILABEL], ids=["three", "two", "multilabel"])
 def test_skl2onnx(tmp_path: Path, y: Any, activation: str, zipmap: bool, dtype: Any) -> None:
     data = X.astype(dtype)
     scalers = [StandardScaler(), MinMaxScaler()]
@@ -102,7 +104,7 @@ def test_skl2onnx(tmp_path: Path, y: Any, activation: str, zipmap: bool, dtype: 
         skl2onnx.to_onnx(model, data[:1], options={id(model): {"zipmap": zipmap}}).SerializeToString()
     )
     predictor = tinyrs.from_onnx(tmp_path / "model.onnx")
-    # Not with onnxruntime: it has no ZipMap and Binarizer of float64.
+    # Compared with scikit-learn, because onnxruntime has no ZipMap and Binarizer for float64.
     atol = 1e-5 if dtype == np.float32 else 1e-12
     np.testing.assert_allclose(predictor.predict_proba(data), model.predict_proba(data), rtol=0, atol=atol)
     np.testing.assert_array_equal(predictor.predict(data), model.predict(data))
@@ -110,12 +112,12 @@ def test_skl2onnx(tmp_path: Path, y: Any, activation: str, zipmap: bool, dtype: 
 
 
 def test_mutated_files(tmp_path: Path) -> None:
-    """A model or a ValueError, never a crash: bytes changed, cut and doubled."""
+    """Files with changed bytes, or cut short, give a model or a ValueError, never another error."""
     path = tmp_path / "model.onnx"
     model = fitted(THREE, X, [StandardScaler()])
     good = bytearray(skl2onnx.to_onnx(model, X[:1]).SerializeToString())
     rng = np.random.default_rng(1)
-    refused = 0
+    errors = 0
     for _ in range(1000):
         data = good.copy()
         for place in rng.integers(0, len(data), rng.integers(1, 4)):
@@ -127,5 +129,5 @@ def test_mutated_files(tmp_path: Path) -> None:
             with np.errstate(all="ignore"):
                 from_onnx(path)
         except ValueError:
-            refused += 1
-    assert 200 < refused < 1000
+            errors += 1
+    assert 200 < errors < 1000

@@ -1,7 +1,7 @@
-"""PyTorch's networks: the predictor answers as they do, or an error names the layer that it cannot do.
+"""Import from PyTorch: predictions are the same, or an error names the layer that cannot be imported.
 
-PyTorch is not installed: classes of the same names and attributes stand in for its modules.
-`make interop` asks the real ones.
+PyTorch is too large to install for the tests: classes with the same names and attributes stand in for its
+modules. `make interop` tests with PyTorch itself.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def test_from_torch(activation: str, dtype: Any) -> None:
     assert set(predictor.predict(X)) <= {"a", "b", "c"}
 
 
-def test_ends_of_torch() -> None:
+def test_output_activations() -> None:
     layers = linear(4, 3)
     sums = X @ layers.weight.array.T + layers.bias.array
     with pytest.raises(ValueError, match="logits: expected 'softmax'"):
@@ -95,7 +95,7 @@ def test_ends_of_torch() -> None:
 
 
 @pytest.mark.parametrize("affine", [True, False])
-def test_batch_normalisation_becomes_part_of_a_layer(affine: bool) -> None:
+def test_batch_norm_is_folded_into_a_layer(affine: bool) -> None:
     def norm(n: int) -> Any:
         mean, variance, scale, shift = (Tensor(row) for row in RNG.normal(size=(4, n)) ** 2 + 0.1)
         given = {"weight": scale, "bias": shift} if affine else {"weight": None, "bias": None}
@@ -123,35 +123,35 @@ def test_batch_normalisation_becomes_part_of_a_layer(affine: bool) -> None:
     np.testing.assert_allclose(got, softmax(normalised(z, norms[3])), rtol=0, atol=1e-6)
 
 
-def test_other_modules_are_refused_by_name() -> None:
-    def refused(message: str, *layers: Any) -> None:
+def test_other_modules_raise_with_their_name() -> None:
+    def raises(message: str, *layers: Any) -> None:
         with pytest.raises(ValueError, match=message):
             from_torch(Sequential(layers), logits="softmax")
 
     first = linear(4, 3)
-    refused(r"layer 1 \(Conv1d\): expected Linear, BatchNorm1d, ReLU", first, module("Conv1d"), linear(3, 2))
-    refused(
+    raises(r"layer 1 \(Conv1d\): expected Linear, BatchNorm1d, ReLU", first, module("Conv1d"), linear(3, 2))
+    raises(
         r"layer 1 \(BatchNorm1d\): expected track_running_stats=True, got False",
         first,
         module("BatchNorm1d", track_running_stats=False),
     )
-    refused(
+    raises(
         r"layer 1 \(GELU\): expected approximate='tanh', got 'none'",
         first,
         module("GELU", approximate="none"),
     )
-    refused(
+    raises(
         r"layer 1.0 \(LeakyReLU\): expected negative_slope=0.01, got 0.2",
         first,
         Sequential([module("LeakyReLU", negative_slope=0.2)]),
     )
-    refused(r"layer 1 \(Softmax\): expected dim=1, got None", first, module("Softmax", dim=None))
-    refused(
+    raises(r"layer 1 \(Softmax\): expected dim=1, got None", first, module("Softmax", dim=None))
+    raises(
         r"layer 1 \(Softmax\): expected Linear, BatchNorm1d", first, module("Softmax", dim=1), linear(3, 2)
     )
-    refused(r"layer 1 \(Linear\): expected weights for 3 inputs, got the shape \(2, 5\)", first, linear(5, 2))
-    refused(r"layer 0 \(ReLU\): expected a layer of weights before relu", TORCH["relu"], first)
-    refused("expected a layer of weights at the end", first, TORCH["relu"])
-    refused("expected a layer of weights at the end")
+    raises(r"layer 1 \(Linear\): expected weights for 3 inputs, got the shape \(2, 5\)", first, linear(5, 2))
+    raises(r"layer 0 \(ReLU\): expected a linear layer before relu", TORCH["relu"], first)
+    raises("expected a linear layer at the end", first, TORCH["relu"])
+    raises("expected a linear layer at the end")
     with pytest.raises(TypeError, match=r"model: expected an nn\.Sequential, got Linear"):
         from_torch(first)

@@ -1,10 +1,11 @@
-"""Install a wheel as a stranger would, and use it.
+"""Installs a wheel in fresh virtual environments, and uses it.
 
     python tests/wheel_smoke.py [--python EXE]... [--pytest] WHEEL
 
-Each Python 3.10+ found on the machine (or those named) gets a fresh virtual environment, a PATH with nothing
-else (no Rust, no compiler, no git) and binary packages only. There `import tinyrs` must need numpy alone,
-and quick_benchmark.py, copied into an empty folder, must print its line. Needs only the standard library.
+Each Python 3.10+ on the machine (or each EXE) gets a fresh virtual environment with binary packages only, and
+a PATH without other programs (no Rust, no compiler, no git). There, `import tinyrs` must need numpy only, and
+quick_benchmark.py, copied into an empty folder, must print its first line. This script needs only the
+standard library.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ from pathlib import Path
 REPO = Path(__file__).resolve().parent.parent
 OLDEST_PYTHON = (3, 10)
 
-# Also asks for what a fresh environment needs: Debian's python3, for one, comes without ensurepip.
-WHO_ARE_YOU = """
+# Imports ensurepip, which virtual environments need and Debian's python3 does not have.
+IDENTIFY = """
 import ensurepip, platform, sys, sysconfig
 free_threaded = "t" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""
 print(platform.python_implementation(), sys.version_info[0], sys.version_info[1], free_threaded)
 """
 
-# numpy goes first: what is timed is what tinyrs adds to it.
+# The time that `import tinyrs` takes after numpy is imported, in ms.
 IMPORT = """
 import sys, time
 import numpy
@@ -43,14 +44,14 @@ print(elapsed * 1e3)
 
 
 def say(text: str) -> None:
-    """Print at once: pip and pytest write to the same terminal."""
+    """Prints without buffering, in order with the output of pip and pytest."""
     print(text, flush=True)
 
 
 def identify(python: str) -> tuple[tuple[int, int], str] | None:
-    """Version and name (such as "3.14t") of a CPython that can make environments; None for anything else."""
+    """The version and name (such as "3.14t") of a CPython that can create environments, else None."""
     try:
-        answer = subprocess.run([python, "-c", WHO_ARE_YOU], capture_output=True, text=True, timeout=60)
+        answer = subprocess.run([python, "-c", IDENTIFY], capture_output=True, text=True, timeout=60)
     except OSError:
         return None
     fields = answer.stdout.split()
@@ -61,7 +62,7 @@ def identify(python: str) -> tuple[tuple[int, int], str] | None:
 
 
 def pythons_on_this_machine() -> list[str]:
-    """One interpreter a version, from pyenv and PATH, oldest first."""
+    """One interpreter per Python version, from pyenv and PATH, oldest first."""
     folders = [*Path.home().glob(".pyenv/versions/*/bin"), *map(Path, os.environ["PATH"].split(os.pathsep))]
     names = (str(path) for folder in folders for path in sorted(folder.glob("python3*")))
     found: dict[tuple[tuple[int, int], str], str] = {}
@@ -73,16 +74,16 @@ def pythons_on_this_machine() -> list[str]:
 
 
 def oldest_numpy(wheel: Path) -> str:
-    """The requirement for the oldest numpy that the wheel says it works with."""
+    """The requirement for the oldest numpy that the wheel supports."""
     with zipfile.ZipFile(wheel) as archive:
         metadata = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         floor = re.search(r"^Requires-Dist: numpy>=([\d.]+)$", archive.read(metadata).decode(), re.MULTILINE)
-    assert floor is not None, "the wheel does not say which numpy it needs"
+    assert floor is not None, "the metadata of the wheel has no minimum version of numpy"
     return f"numpy=={floor[1]}.*"
 
 
 class Environment:
-    """A fresh virtual environment in `folder`, whose programs see no other program."""
+    """A fresh virtual environment in `folder`, with no other programs on its PATH."""
 
     def __init__(self, python: str, folder: Path) -> None:
         subprocess.run([python, "-m", "venv", str(folder / "venv")], check=True)
@@ -94,7 +95,7 @@ class Environment:
         self.env["PATH"] = str(programs)
 
     def run(self, *args: str, cwd: Path | None = None) -> str:
-        """Standard output of `python ARGS`; what it says on standard error is seen as it comes."""
+        """Runs `python ARGS` and returns its standard output; standard error is not captured."""
         done = subprocess.run(
             [self.python, *args], cwd=cwd or self.folder, env=self.env, stdout=subprocess.PIPE, text=True
         )
@@ -108,10 +109,10 @@ class Environment:
 
 
 def smoke(python: str, wheel: Path, with_pytest: bool) -> None:
-    """Raise unless `wheel` installs into a fresh environment of `python` and works there."""
+    """Raises unless `wheel` installs into a fresh environment of `python` and works there."""
     who = identify(python)
     if who is None:
-        raise SystemExit(f"{python} is no CPython that can make virtual environments")
+        raise SystemExit(f"{python} is not a CPython that can create virtual environments")
     version, name = who
     with tempfile.TemporaryDirectory(prefix="tinyrs-smoke-") as folder:
         env = Environment(python, Path(folder))
@@ -123,7 +124,7 @@ def smoke(python: str, wheel: Path, with_pytest: bool) -> None:
 
         env.install(f"{wheel}[bench]")
         numpy = env.run("-c", "import numpy; print(numpy.__version__)").strip()
-        # The first import reads cold files; it is the later ones that a user waits for.
+        # Without the first import, which reads files that are not yet cached.
         extra = statistics.median([float(env.run("-c", IMPORT)) for _ in range(6)][1:])
         say(f"Python {name}: import tinyrs takes {extra:.1f} ms more than numpy {numpy} alone")
 
@@ -137,7 +138,7 @@ def smoke(python: str, wheel: Path, with_pytest: bool) -> None:
 
         if with_pytest:
             env.install(f"{wheel}[bench,plot]", "pytest", "hypothesis")
-            # In the repository, where tests look at sources; it has no importable `tinyrs` but the wheel's.
+            # In the repository, because tests read its sources. `tinyrs` is imported from the wheel.
             say(env.run("-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=REPO))
 
 

@@ -1,4 +1,4 @@
-"""Predictors from ONNX files: multi-layer perceptrons as PyTorch, Keras and skl2onnx write them."""
+"""Imports ONNX files: multi-layer perceptrons exported by PyTorch, Keras or skl2onnx."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from tinyrs.convert.chain import Array, Values, head, predictor
-from tinyrs.convert.onnx_values import (
+from tinyrs.convert.elementwise import name_of
+from tinyrs.convert.onnx_operators import (
     Constant,
+    Elementwise,
     Label,
-    Named,
-    Output,
-    Pointwise,
+    NamedProbabilities,
+    Probabilities,
     Value,
-    end_of,
+    interpret,
+    network_end,
     refuse,
-    result,
 )
-from tinyrs.convert.pointwise import name_of
+from tinyrs.convert.partial_network import Array, PartialNetwork, output_activation, to_predictor
 from tinyrs.predictor import Predictor
 
 try:
@@ -36,26 +36,27 @@ except ModuleNotFoundError as missing:
 def from_onnx(
     path: str | os.PathLike[str], *, logits: str | None = None, classes: Sequence[Any] | None = None
 ) -> Predictor:
-    """The multi-layer perceptron in an ONNX file as a predictor of the same probabilities.
+    """Imports a multi-layer perceptron from an ONNX file as a predictor with the same probabilities.
 
     Parameters
     ----------
     path : path
-        As PyTorch, Keras or skl2onnx write it: dense layers, activations that tinyrs has, batch normalisation
-        and a scaler in front (which become part of the layers), softmax or sigmoid, labels. Weights may lie
-        in a file beside it.
+        A file exported by PyTorch, Keras or skl2onnx. It may contain dense layers, the activations of tinyrs,
+        batch normalisation and a scaler before the first layer (which are folded into the layers), softmax or
+        sigmoid, and labels. The weights may be in another file in the same folder.
     logits : {"softmax", "sigmoid"}, optional
-        What makes probabilities of the sums that the graph ends in, if it does. One sigmoid alone is the
-        probability of the second of two classes.
+        The output activation of a graph that ends in logits. A single sigmoid is the probability of the
+        second of two classes.
     classes : sequence, optional
-        The labels; by default those in the file, else 0, 1, ...
+        The class labels; by default those in the file, or 0, 1, ...
 
     Raises
     ------
     ValueError
-        If it is no ONNX file, or something else than such a network: the message names the node.
+        If the file is not an ONNX model, or has an operator that tinyrs cannot import; the message names the
+        node.
     OSError
-        If it cannot be read.
+        If the file cannot be read.
     ImportError
         If the package onnx is not installed.
     """
@@ -70,32 +71,32 @@ def from_onnx(
 
 
 class _Reader:
-    """Follows one graph."""
+    """Interprets the nodes of a graph, in order."""
 
     def __init__(self, graph: onnx.GraphProto, folder: Path) -> None:
         self.values: dict[str, Value] = {}
         self.folder = folder
-        self.double = False
+        self.has_double_weights = False
         self.graph = graph
         if graph.sparse_initializer:
             refuse("graph", "expected no sparse initializers, got some")
         for tensor in graph.initializer:
             self.values[tensor.name] = Constant(self._array(f"initializer {tensor.name!r}", tensor))
-        # Old files list the initializers among the inputs.
+        # Old files list initializers as inputs too.
         inputs = [value for value in graph.input if value.name not in self.values]
         if len(inputs) != 1:
             refuse("graph", f"expected one input, a matrix, got {len(inputs)}")
         self.values[inputs[0].name] = _input(inputs[0])
-        for number, node in enumerate(graph.node):
-            where = f"node {node.name or number!r} ({node.op_type})"
+        for index, node in enumerate(graph.node):
+            described = f"node {node.name or index!r} ({node.op_type})"
             try:
-                value = self._value(node, where)
-            # A node may lack inputs and attributes that it must have, or have wrong ones.
+                value = self._value(node, described)
+            # Besides ValueError, what missing or invalid inputs and attributes raise.
             except (ValueError, TypeError, LookupError, OverflowError) as error:
                 message = str(error)
                 if message.startswith("ONNX model: "):
                     raise
-                raise ValueError(f"ONNX model: {where}: {message}") from None
+                raise ValueError(f"ONNX model: {described}: {message}") from None
             for name in node.output[:1]:
                 self.values[name] = value
 
@@ -107,78 +108,76 @@ class _Reader:
             refuse(what, f"expected a tensor, got {error}")
         if array.shape != tuple(tensor.dims):
             refuse(what, f"expected the shape {tuple(tensor.dims)}, got {array.shape}")
-        self.double = self.double or (array.dtype == np.float64 and array.ndim == 2)
+        self.has_double_weights = self.has_double_weights or (array.dtype == np.float64 and array.ndim == 2)
         return array
 
-    # What a node gives.
-
-    def _value(self, node: onnx.NodeProto, where: str) -> Value:
+    def _value(self, node: onnx.NodeProto, described: str) -> Value:
+        """The meaning of the first output of a node; `described` is the node in error messages."""
         attributes: dict[str, Any] = {}
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.TENSOR:
-                attributes[attribute.name] = self._array(where, attribute.t)
+                attributes[attribute.name] = self._array(described, attribute.t)
             else:
                 attributes[attribute.name] = helper.get_attribute_value(attribute)
         if node.op_type == "Cast":
             attributes["to"] = helper.tensor_dtype_to_np_dtype(attributes["to"])
         absent = [name for name in node.input if name and name not in self.values]
         if absent:
-            refuse(where, f"expected inputs that were computed before, got {absent[0]!r}")
-        # An optional input that is left out at the end is as good as none.
+            refuse(described, f"expected inputs that earlier nodes computed, got {absent[0]!r}")
+        # An empty name stands for an omitted optional input.
         inputs = [self.values[name] for name in node.input if name]
         if node.op_type == "Constant" and node.domain == "" and attributes:
             return Constant(np.asarray(next(iter(attributes.values()))))
         if not inputs:
-            refuse(where, "expected inputs, got none")
-        return result(where, node.domain, node.op_type, inputs, attributes)
-
-    # What it all comes to.
+            refuse(described, "expected inputs, got none")
+        return interpret(described, node.domain, node.op_type, inputs, attributes)
 
     def predictor(self, logits: str | None, classes: Sequence[Any] | None) -> Predictor:
-        outputs: list[tuple[str, Output | Values]] = []
+        """The predictor with the probabilities that the graph outputs; arguments as in `from_onnx`."""
+        outputs: list[tuple[str, Probabilities | PartialNetwork]] = []
         labels: Array | Sequence[Any] | None = None
-        best = several = False
+        has_label = has_indicators = False
         for value in self.graph.output:
             found = self.values.get(value.name)
-            if isinstance(found, Pointwise) and name_of(found.on_grid) == "step":
-                several = True
+            if isinstance(found, Elementwise) and name_of(found.on_grid) == "step":
+                has_indicators = True
             elif isinstance(found, Label):
-                best, labels = True, found.classes if labels is None else labels
-                outputs.append((value.name, found.of))
-            elif isinstance(found, Named):
+                has_label, labels = True, found.classes if labels is None else labels
+                outputs.append((value.name, found.probabilities))
+            elif isinstance(found, NamedProbabilities):
                 labels = found.classes if labels is None else labels
-                outputs.append((value.name, found.of))
-            elif isinstance(found, Pointwise | Values | Output):
-                outputs.append((value.name, end_of(found)))
+                outputs.append((value.name, found.probabilities))
+            elif isinstance(found, Elementwise | PartialNetwork | Probabilities):
+                outputs.append((value.name, network_end(found)))
             else:
-                refuse(f"output {value.name!r}", "expected probabilities or labels, got something else")
+                refuse(f"output {value.name!r}", "expected probabilities or labels, got another value")
         if not outputs or any(end != outputs[0][1] for _, end in outputs):
             refuse("graph", f"expected one output of probabilities, got {[name for name, _ in outputs]}")
         name, end = outputs[0]
-        kind = None if isinstance(end, Values) else end.kind
+        kind = None if isinstance(end, PartialNetwork) else end.kind
         try:
-            output = head("sigmoid" if kind == "pair" else kind, logits)
+            activation = output_activation("sigmoid" if kind == "pair" else kind, logits)
         except ValueError as error:
             raise ValueError(f"{error} (output {name!r})") from None
-        return predictor(
-            end if isinstance(end, Values) else end.of,
-            output,
+        return to_predictor(
+            end if isinstance(end, PartialNetwork) else end.logits,
+            activation,
             labels if classes is None else classes,
-            precision="f64" if self.double else "f32",
-            multilabel=output == "sigmoid" and (several or not best),
+            precision="f64" if self.has_double_weights else "f32",
+            multilabel=activation == "sigmoid" and (has_indicators or not has_label),
         )
 
 
 def _external(tensor: onnx.TensorProto, folder: Path) -> Array:
-    """A tensor whose numbers lie in a file of their own, in the folder of the model or below."""
-    place = {entry.key: entry.value for entry in tensor.external_data}
-    path = (folder / place["location"]).resolve()
-    # The model chose the path: it must not lead, nor a link on it, to what is none of its business.
+    """A tensor that is stored in another file, in the folder of the model or below."""
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    path = (folder / entries["location"]).resolve()
+    # The path comes from the model, so neither it nor a symbolic link may lead out of the folder.
     if not path.is_relative_to(folder.resolve()):
-        raise ValueError(f"external data at {place['location']!r}, outside the folder of the model")
+        raise ValueError(f"external data at {entries['location']!r}, outside the folder of the model")
     dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type).newbyteorder("<")
-    count, offset = math.prod(tensor.dims), int(place.get("offset", 0))
-    length = int(place.get("length", count * dtype.itemsize))
+    count, offset = math.prod(tensor.dims), int(entries.get("offset", 0))
+    length = int(entries.get("length", count * dtype.itemsize))
     if min((*tensor.dims, offset, 0)) < 0 or length != count * dtype.itemsize:
         raise ValueError(f"{length} bytes at {offset} as external data of shape {tuple(tensor.dims)}")
     try:
@@ -192,12 +191,13 @@ def _external(tensor: onnx.TensorProto, folder: Path) -> Array:
         raise ValueError(f"external data that cannot be read: {error}") from None
 
 
-def _input(value: onnx.ValueInfoProto) -> Values:
+def _input(value: onnx.ValueInfoProto) -> PartialNetwork:
+    """The input of the graph; its axes after the first are flattened."""
     shape = value.type.tensor_type.shape.dim
     if not value.type.tensor_type.HasField("shape"):
-        return Values(None)
+        return PartialNetwork(None)
     if len(shape) < 2:
         refuse(f"input {value.name!r}", f"expected (rows, columns), got {len(shape)} axes")
-    # 0 for an axis of any length: then nobody said how many there are.
+    # The length of an axis is 0 if it is unknown.
     width = math.prod(axis.dim_value for axis in shape[1:])
-    return Values(width if width > 0 else None, is_flat=len(shape) == 2)
+    return PartialNetwork(width if width > 0 else None, is_flat=len(shape) == 2)

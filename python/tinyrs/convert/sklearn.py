@@ -1,4 +1,4 @@
-"""Predictors from scikit-learn's MLPClassifier."""
+"""Imports scikit-learn's MLPClassifier."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyrs.convert.chain import Values, predictor
+from tinyrs.convert.partial_network import PartialNetwork, to_predictor
 from tinyrs.predictor import Predictor
 
 try:
@@ -23,18 +23,18 @@ ACTIVATIONS = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "r
 
 
 def from_sklearn(model: Any) -> Predictor:
-    """A fitted MLPClassifier as a predictor of the same probabilities, in the precision of its weights.
+    """Imports an MLPClassifier as a predictor with the same probabilities, in the precision of its weights.
 
     Parameters
     ----------
     model : MLPClassifier or Pipeline
-        A pipeline of scalers (StandardScaler, MinMaxScaler, MaxAbsScaler, RobustScaler) and an MLPClassifier;
-        the scalers become part of the first layer.
+        A fitted model. A pipeline may have scalers (StandardScaler, MinMaxScaler, MaxAbsScaler, RobustScaler)
+        before an MLPClassifier; they are folded into the first layer.
 
     Raises
     ------
     ValueError
-        If it is not fitted, or a scaler does what no layer can.
+        If the model is not fitted, or a MinMaxScaler clips.
     TypeError
         For any other model.
     ImportError
@@ -45,15 +45,15 @@ def from_sklearn(model: Any) -> Predictor:
     if not isinstance(last, MLPClassifier):
         raise TypeError(f"model: expected an MLPClassifier at the end, got {type(last).__name__}")
     check_is_fitted(last)
-    values = Values(last.n_features_in_)
+    network = PartialNetwork(last.n_features_in_)
     for scaler in scalers:
-        values = _scaled(values, scaler)
+        network = _scaled(network, scaler)
     for i, (weight, bias) in enumerate(zip(last.coefs_, last.intercepts_, strict=True)):
-        values = values.dense(weight.T, bias)
+        network = network.linear(weight.T, bias)
         if i < len(last.coefs_) - 1:
-            values = values.activation(ACTIVATIONS[last.activation])
-    return predictor(
-        values,
+            network = network.activation(ACTIVATIONS[last.activation])
+    return to_predictor(
+        network,
         ACTIVATIONS.get(last.out_activation_, last.out_activation_),
         last.classes_,
         precision="f32" if last.coefs_[0].dtype == np.float32 else "f64",
@@ -62,13 +62,13 @@ def from_sklearn(model: Any) -> Predictor:
     )
 
 
-def _scaled(values: Values, scaler: Any) -> Values:
-    """What a scaler makes of values."""
+def _scaled(network: PartialNetwork, scaler: Any) -> PartialNetwork:
+    """Adds a scaler to the network."""
     check_is_fitted(scaler)
     if isinstance(scaler, MinMaxScaler):
         if scaler.clip:
-            raise ValueError("MinMaxScaler: expected clip=False, got True, which no layer can do")
-        return values.affine(scaler.scale_, scaler.min_)
+            raise ValueError("MinMaxScaler: expected clip=False, got True, which a layer cannot do")
+        return network.affine(scaler.scale_, scaler.min_)
     if isinstance(scaler, StandardScaler):
         centre, scale = scaler.mean_ if scaler.with_mean else None, scaler.scale_
     elif isinstance(scaler, RobustScaler):
@@ -78,4 +78,4 @@ def _scaled(values: Values, scaler: Any) -> Values:
     else:
         raise TypeError(f"model: expected scalers before the MLPClassifier, got {type(scaler).__name__}")
     factor = 1.0 if scale is None else 1 / scale
-    return values.affine(factor, 0.0 if centre is None else -centre * factor)
+    return network.affine(factor, 0.0 if centre is None else -centre * factor)

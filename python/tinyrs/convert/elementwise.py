@@ -1,4 +1,4 @@
-"""Functions of single numbers: what graphs put activations together from, and which activation it gives."""
+"""Elementwise ONNX operators, and which activation a composition of them is."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from typing import Any
 
 import numpy as np
 
-from tinyrs.convert.chain import Array
+from tinyrs.convert.partial_network import Array
 from tinyrs.oracle import ACTIVATIONS, activate
 
-# Where functions are compared: both signs, from small numbers to where all activations are straight lines.
+# The inputs on which functions are compared: of both signs, up to where all activations are linear.
 _MAGNITUDES = np.geomspace(1e-3, 1e4, 200)
 GRID = np.concatenate([-_MAGNITUDES[::-1], [0.0], _MAGNITUDES])
 GRID.flags.writeable = False
-# Of max(1, |x|). A graph's constants may be float32; 0.011 instead of leaky_relu's 0.01 differs by 1e-3.
+# Relative to max(1, |x|). The constants of a graph may be float32. A leaky_relu with slope 0.011 instead of
+# 0.01 differs by 1e-3.
 TOLERANCE = 1e-6
 
-_KNOWN = {name: activate(GRID, name) for name in ACTIVATIONS} | {"step": GRID > 0}
+_VALUES_ON_GRID = {name: activate(GRID, name) for name in ACTIVATIONS} | {"step": GRID > 0}
 
 
 def name_of(on_grid: Array) -> str | None:
-    """The activation that has these values on GRID, or "step"."""
+    """The name of the function with these values on GRID: an activation, "step", or None."""
     allowed = TOLERANCE * np.maximum(1, np.abs(GRID))
-    for name, values in _KNOWN.items():
+    for name, values in _VALUES_ON_GRID.items():
         with np.errstate(invalid="ignore"):
             if (np.abs(on_grid * 1.0 - values) <= allowed).all():
                 return name
@@ -36,7 +37,7 @@ def _sigmoid(x: Array) -> Array:
 
 
 def _gelu(x: Array, approximate: bytes = b"none") -> Array:
-    # The other form is not computed: tinyrs has only this one.
+    # tinyrs has only the tanh approximation: NaN matches no activation.
     return activate(x, "gelu") if approximate == b"tanh" else np.full_like(x, np.nan)
 
 
@@ -54,7 +55,7 @@ def _binarizer(x: Array, threshold: float = 0.0) -> Array:
     return np.asarray(x > threshold)
 
 
-# Each takes as many arguments as it has in ONNX, and no others.
+# The arguments of each are the inputs and attributes of the ONNX operator.
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "Add": operator.add,
     "Sub": operator.sub,
