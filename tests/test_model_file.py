@@ -322,7 +322,7 @@ def test_other_files_raise(tmp_path: Path, data: bytes) -> None:
 
 
 def test_mutated_files_raise_or_load_unchanged(predictor: Predictor) -> None:
-    data, rng, refused = predictor.to_bytes(), np.random.default_rng(0), 0
+    data, rng, n_errors = predictor.to_bytes(), np.random.default_rng(0), 0
     for _ in range(10_000):
         mutated = bytearray(data)
         match rng.integers(5):
@@ -342,11 +342,11 @@ def test_mutated_files_raise_or_load_unchanged(predictor: Predictor) -> None:
             same = loads(bytes(mutated))
         except ValueError as error:
             assert str(error).startswith("model file: ")
-            refused += 1
+            n_errors += 1
         else:
             assert isinstance(same, Predictor)
             assert same.to_bytes() == data
-    assert refused > 9_900
+    assert n_errors > 9_900
 
 
 def paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

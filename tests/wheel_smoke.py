@@ -67,10 +67,10 @@ def pythons_on_this_machine() -> list[str]:
     names = (str(path) for folder in folders for path in sorted(folder.glob("python3*")))
     found: dict[tuple[tuple[int, int], str], str] = {}
     for python in [sys.executable, *(name for name in names if re.search(r"python3(\.\d+t?)?$", name))]:
-        who = identify(python)
-        if who is not None and who[0] >= OLDEST_PYTHON:
-            found.setdefault(who, python)
-    return [found[who] for who in sorted(found)]
+        identity = identify(python)
+        if identity is not None and identity[0] >= OLDEST_PYTHON:
+            found.setdefault(identity, python)
+    return [found[identity] for identity in sorted(found)]
 
 
 def oldest_numpy(wheel: Path) -> str:
@@ -110,10 +110,10 @@ class Environment:
 
 def smoke(python: str, wheel: Path, with_pytest: bool) -> None:
     """Raises unless `wheel` installs into a fresh environment of `python` and works there."""
-    who = identify(python)
-    if who is None:
+    identity = identify(python)
+    if identity is None:
         raise SystemExit(f"{python} is not a CPython that can create virtual environments")
-    version, name = who
+    version, name = identity
     with tempfile.TemporaryDirectory(prefix="tinyrs-smoke-") as folder:
         env = Environment(python, Path(folder))
         env.install("--no-deps", str(wheel))
