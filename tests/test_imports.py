@@ -1,4 +1,4 @@
-"""Who may import whom, in Python and in Rust; nothing points back."""
+"""Which module may import which, in Python and in Rust. Dependencies point down, and there are no circles."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import rust_modules
 
 # What belongs to whom, most special first; and what of the project each may import, itself left out.
 ALLOWED = {
@@ -137,6 +138,28 @@ RUST_ONLY_IN = {
     r"(pyo3|numpy)\b": re.compile(r"rust/python/.*"),
 }
 
+# The files and folders of rust/core/src, and what each may use. `lib.rs` exports what is public.
+_WORDS = {"error", "hash", "scalar", "string_enum"}
+_NUMBERS = _WORDS | {"activation", "matrix", "memory", "simd", "stabilizer"}
+RUST_ALLOWED = {
+    "error": set(),
+    "hash": set(),
+    "scalar": set(),
+    "string_enum": {"error"},
+    "matrix": {"error"},
+    "stabilizer": {"error", "scalar"},
+    "simd": {"error", "scalar"},
+    "memory": {"error", "scalar", "simd"},
+    "activation": {"scalar", "simd", "stabilizer", "string_enum"},
+    "naive": {"activation"},
+    "parallel": {"error"},
+    "linalg": _NUMBERS,
+    "network": _NUMBERS | {"linalg", "parallel"},
+    "preprocess": _NUMBERS | {"linalg", "network", "parallel"},
+    "training": _NUMBERS | {"linalg", "network", "parallel"},
+    "probe": {"error", "linalg", "memory", "parallel", "scalar", "simd"},
+}
+
 
 def imports(source: str) -> Iterator[str]:
     """The modules that a Python source imports, at its top or deeper; `from a import b` counts as a.b."""
@@ -228,6 +251,69 @@ def test_rust_crates_stay_in_their_rooms(root: Path) -> None:
             f"nobody uses {crate}: is the rule still true?"
         )
     assert [fault for path, source in files.items() for fault in rust_violations(path, source)] == []
+
+
+def rust_graph(modules: dict[str, str]) -> dict[str, set[str]]:
+    """What each module of a crate uses, without the crate's root."""
+    return {
+        name: rust_modules.uses(name, code, set(modules)) - {""} for name, code in modules.items() if name
+    }
+
+
+def order_violations(graph: dict[str, set[str]]) -> list[str]:
+    """What modules of the core use although their folder may not."""
+    folder = {name: name.partition("::")[0] for name in graph}
+    unknown = [
+        f"{name} is in no folder of RUST_ALLOWED" for name in graph if folder[name] not in RUST_ALLOWED
+    ]
+    return unknown or [
+        f"{name} uses {other}"
+        for name, used in graph.items()
+        for other in sorted(used)
+        if folder[other] not in RUST_ALLOWED[folder[name]] | {folder[name]}
+    ]
+
+
+def test_rust_modules_use_what_is_below_them(root: Path) -> None:
+    graph = rust_graph(rust_modules.read(root / "rust/core/src"))
+    print(f"{len(graph)} Rust modules, {sum(map(len, graph.values()))} uses of another")
+    assert len(graph) > 40
+    assert "linalg::kernels" in graph["network::layer"]
+    assert order_violations(graph) == []
+
+
+@pytest.mark.parametrize("crate", ["core", "python"])
+def test_rust_modules_have_no_circles(root: Path, crate: str) -> None:
+    graph = rust_graph(rust_modules.read(root / "rust" / crate / "src"))
+    assert sum(map(len, graph.values())) > 20
+    assert rust_modules.circle(graph) == set()
+
+
+@pytest.mark.parametrize(
+    ("module", "code"),
+    [
+        ("linalg::packed_gemm", "use crate::network::layer::Layer;"),
+        (
+            "linalg::packed_gemm",
+            "use {crate::error::Error};\nuse crate::{matrix::Matrix, training::{loss::Loss}};",
+        ),
+        ("network::layer", "fn f() -> crate::training::loss::Loss {}"),
+        ("network::layer", "use super::super::training::loss;"),
+        ("parallel::team", "use crate::memory::with_scratch;"),
+    ],
+)
+def test_a_planted_use_is_found(root: Path, module: str, code: str) -> None:
+    modules = rust_modules.read(root / "rust/core/src")
+    modules[module] = modules.get(module, "") + code
+    assert len(order_violations(rust_graph(modules))) == 1
+
+
+def test_a_planted_circle_is_found() -> None:
+    modules = {"": "", "a": "use crate::b::c::X;", "b::c": "use super::d;", "b::d": "use crate::a;", "e": ""}
+    graph = rust_graph(modules)
+    assert graph == {"a": {"b::c"}, "b::c": {"b::d"}, "b::d": {"a"}, "e": set()}
+    assert rust_modules.circle(graph) == {"a", "b::c", "b::d"}
+    assert rust_modules.circle({**graph, "b::d": {"e"}}) == set()
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,8 @@
 mod activation;
 mod error;
 mod hash;
+#[cfg(test)]
+mod late_threads_tests;
 mod linalg;
 mod matrix;
 mod memory;

@@ -6,6 +6,8 @@
 
 mod adaptive;
 mod affinity;
+#[cfg(test)]
+pub(crate) mod delay;
 mod limits;
 mod phase;
 mod pool;

@@ -37,6 +37,13 @@ impl AddAssign for Help {
     }
 }
 
+/// A point where tests let a thread be late.
+#[inline(always)]
+pub(super) fn delay() {
+    #[cfg(all(test, not(loom)))]
+    super::delay::delay();
+}
+
 /// About 3 us: longer than threads with equal shares of a layer differ, short against a time slice.
 const CALLERS_SPINS: u32 = 80;
 
@@ -153,9 +160,11 @@ impl Phase {
             let count = count(owner);
             items.n_elsewhere += count;
             self.queues[owner].fill(count, n_threads);
+            delay();
         }
         while let Some((owner, item)) = self.claim(0) {
             items.n_elsewhere -= 1;
+            delay();
             work(0, owner, item);
         }
         let help = Help { n_items: items.n_elsewhere, waited: items.wait() };
@@ -178,6 +187,7 @@ impl Phase {
 
     /// Claims and does items of the current phase, of any queue, until none is left; as a worker.
     pub(super) fn help(&self, thread: usize) {
+        delay();
         let mut next = self.claim(thread);
         if next.is_none() {
             return;
@@ -186,6 +196,7 @@ impl Phase {
         let work = self.work.0.with(|current| unsafe { &*(*current).expect("a phase with items has a closure") });
         let mut finished = 0;
         while let Some((owner, item)) = next {
+            delay();
             // Workers belong to rayon, and the panic to the caller.
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| work(thread, owner, item))) {
                 self.panic.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get_or_insert(panic);
@@ -194,6 +205,7 @@ impl Phase {
             // Another item of the same phase, since this one is not counted yet: the same closure.
             next = self.claim(thread);
         }
+        delay();
         // Release: the caller sees what the items wrote. After this line the closure may be gone.
         self.finished.fetch_add(finished, Ordering::Release);
     }

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::affinity::ForbiddenCore;
-use super::phase::{Help, Phase};
+use super::phase::{Help, Phase, delay};
 use super::sync::spin_or_yield;
 
 /// The pool of one process, and how busy the process is.
@@ -157,6 +157,7 @@ impl Pool {
         self.forbidden_core.update(self.workers.iter().map(|worker| &worker.thread));
         // SeqCst, here and in `serve`: either the worker sees that a team is open, or this sees that it has gone.
         self.control.is_open.store(true, Ordering::SeqCst);
+        delay();
         for (index, worker) in self.workers[..n_threads - 1].iter().enumerate() {
             if !worker.invited.swap(true, Ordering::SeqCst) {
                 let (control, invited) = (Arc::clone(&self.control), Arc::clone(&worker.invited));
@@ -184,6 +185,7 @@ impl Pool {
 
 /// A worker's part: helps with every phase that it sees until the team has been closed for a while.
 fn serve(control: &Control, invited: &AtomicBool, thread: usize) {
+    delay();
     let mut rounds = 0;
     control.phase.help(thread);
     loop {
@@ -193,7 +195,9 @@ fn serve(control: &Control, invited: &AtomicBool, thread: usize) {
         } else if rounds < LINGER_ROUNDS || control.is_open.load(Ordering::Relaxed) {
             spin_or_yield(&mut rounds, WORKERS_SPINS);
         } else {
+            delay();
             invited.store(false, Ordering::SeqCst);
+            delay();
             // If a team has been opened just now, either this job goes on or the caller has sent another.
             if !control.is_open.load(Ordering::SeqCst) || invited.swap(true, Ordering::SeqCst) {
                 return;
