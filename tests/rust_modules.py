@@ -12,9 +12,11 @@ _PATH = re.compile(r"(?<![\w$])(?:crate|super)(?:::\w+)+")
 
 
 def read(src: Path) -> dict[str, str]:
-    """The code of each module below `src` by its path ("network::layer"), without comments and unit tests."""
+    """The code of each module below `src` by its path ("network::layer"), without comments, unit tests and files of tests."""
     modules = {}
     for file in src.rglob("*.rs"):
+        if file.stem.endswith("tests"):
+            continue
         parts = file.relative_to(src).with_suffix("").parts
         name = "::".join(part for part in parts if part not in ("mod", "lib"))
         modules[name] = _TESTS.sub("", re.sub(r"//[^\n]*", "", file.read_text()))

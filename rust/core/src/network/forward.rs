@@ -1,4 +1,4 @@
-//! The forward pass: of one row or of a batch, block by block through all layers.
+//! The forward pass: one row or a batch, block by block through all layers.
 
 use std::ops::Range;
 
@@ -19,16 +19,13 @@ use crate::network::sparse::Csr;
 use crate::parallel::{Shared, Team, with_team};
 use crate::simd::CACHE_LINE;
 
-/// Pieces of each thread's share of a layer's outputs: another thread takes over those that a late one has not begun.
-const OUTPUT_PIECES: usize = 1;
-
 impl<T: Dispatch> Network<T> {
-    /// Y = f(X): `x` is (batch, inputs), `out` (batch, outputs). At most `n_threads` threads are used, fewer where
-    /// they would not pay. Each row's result has the same bits for any number of threads and in any batch.
+    /// Computes the outputs `out` (batch, outputs) of the rows `x` (batch, inputs) on at most `n_threads` threads, fewer if more
+    /// would not pay. The result of a row has the same bits for any number of threads and in any batch.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if a shape does not fit, [`Error::NonFinite`] if `x` holds NaN or infinity (nothing is
-    /// written then), [`Error::OutOfMemory`].
+    /// [`Error::Invalid`] if a shape does not fit, [`Error::NonFinite`] if `x` contains NaN or infinity, [`Error::OutOfMemory`];
+    /// nothing is written then.
     pub fn forward(&self, x: Matrix<T>, out: &mut MatrixMut<T>, n_threads: usize) -> Result<()> {
         let inputs = self.layers()[0].inputs();
         if x.cols() != inputs {
@@ -38,7 +35,7 @@ impl<T: Dispatch> Network<T> {
         self.forward_rows(&x, out, n_threads)
     }
 
-    /// [`Network::forward`] of sparse rows, a block of which is in memory in full at a time.
+    /// [`Network::forward`] for sparse rows. They are expanded one block at a time.
     ///
     /// # Errors
     /// As [`Network::forward`].
@@ -50,7 +47,7 @@ impl<T: Dispatch> Network<T> {
         self.forward_rows(&x, out, n_threads)
     }
 
-    /// [`Network::forward`] of rows that are finite, from wherever they come.
+    /// [`Network::forward`] for rows from any source, which must be finite.
     pub(crate) fn forward_rows(&self, x: &impl Rows<T>, out: &mut MatrixMut<T>, n_threads: usize) -> Result<()> {
         let (inputs, outputs) = (self.layers()[0].inputs(), self.outputs());
         if x.cols() != inputs {
@@ -63,12 +60,12 @@ impl<T: Dispatch> Network<T> {
         self.forward_blocks(x, out.data_mut(), n_threads)
     }
 
-    /// What `forward` does with `batch` rows on at most `n_threads` threads.
+    /// How `forward` computes `batch` rows on at most `n_threads` threads.
     pub fn plan(&self, batch: usize, n_threads: usize) -> Plan {
-        self.plan_with(batch, 0, n_threads)
+        self.plan_with(batch, 0, n_threads).with_workers_paused(self.gate(batch).is_paused())
     }
 
-    /// With room for `features` numbers a row that are computed first.
+    /// The plan for rows of which each needs scratch for `features` numbers that are computed first.
     fn plan_with(&self, batch: usize, features: usize, n_threads: usize) -> Plan {
         let shape = Shape {
             batch,
@@ -84,7 +81,7 @@ impl<T: Dispatch> Network<T> {
         Plan::new(shape, n_threads)
     }
 
-    /// The rows in blocks, each of which goes through all layers while it is in the cache.
+    /// Sends the rows through the network in blocks, each of which goes through all layers while it is in the cache.
     fn forward_blocks(&self, x: &impl Rows<T>, out: &mut [T], n_threads: usize) -> Result<()> {
         let (batch, unit) = (x.rows(), CACHE_LINE / size_of::<T>());
         let plan = self.plan_with(batch, x.scratch_len(1), n_threads);
@@ -92,12 +89,12 @@ impl<T: Dispatch> Network<T> {
         let block = plan.block();
         let hidden = block * self.stride(self.hidden_width());
         let size = (2 * hidden + x.scratch_len(block)).next_multiple_of(unit);
-        // With shared outputs one block is in work at a time, with shared rows one for each thread.
+        // Threads that share outputs work on one block together; threads that share rows have one each.
         let n_blocks_at_once = if plan.split() == Split::Rows { plan.n_threads() } else { 1 };
         with_scratch("X", n_blocks_at_once * size, |scratch: &mut [T]| {
             let (scratch, out) = (Shared(scratch.as_mut_ptr()), Shared(out.as_mut_ptr()));
-            let pass = |team: &Team, index: usize, place: usize| {
-                let scratch = scratch.at(place * size);
+            let pass = |team: &Team, index: usize, slot: usize| {
+                let scratch = scratch.at(slot * size);
                 let buffers = Buffers { hidden: [scratch, scratch.at(hidden)], input: scratch.at(2 * hidden) };
                 let rows = index * block..((index + 1) * block).min(batch);
                 self.forward_rows_of(team, (x, rows), (&plan, packed), &buffers, &out);
@@ -112,7 +109,7 @@ impl<T: Dispatch> Network<T> {
         })
     }
 
-    /// A team's pass of some rows, a block, through all layers.
+    /// Reads a block of rows, sends it through all layers, and applies the softmax if there is one.
     fn forward_rows_of(
         &self,
         team: &Team,
@@ -123,20 +120,20 @@ impl<T: Dispatch> Network<T> {
     ) {
         let outputs = self.outputs();
         let out = out.at(rows.start * outputs);
-        // SAFETY: `input` is as large as was asked for, and free.
+        // SAFETY: `input` has as many elements as `scratch_len` asked for, and nothing else uses it.
         let x = unsafe { x.read(team, rows.clone(), &buffers.input) };
         self.forward_block(team, x, plan, &buffers.hidden, &out);
         if self.config().output_activation == OutputActivation::Softmax {
             team.for_each_range(rows.len(), 1, 1, |_, range| {
-                // SAFETY: ranges are disjoint rows of `out`, which holds the sums of all layers now.
+                // SAFETY: ranges are disjoint rows of `out`, which no thread writes any more.
                 let out = unsafe { out.slice(range.start * outputs..range.end * outputs) };
                 out.chunks_exact_mut(outputs).for_each(|row| self.kernels().softmax(row));
             });
         }
     }
 
-    /// All layers for a block. Layer l reads what layer l - 1 wrote to `hidden[(l - 1) % 2]` and writes to `hidden[l % 2]`, the last
-    /// layer to `out`.
+    /// Sends a block through all layers. Layer l reads `hidden[(l - 1) % 2]`, which layer l - 1 wrote, and writes `hidden[l % 2]`; the
+    /// last layer writes `out`.
     fn forward_block(
         &self,
         team: &Team,
@@ -151,7 +148,7 @@ impl<T: Dispatch> Network<T> {
             let (target, stride) = if l == last { (out, outputs) } else { (&hidden[l % 2], self.stride(outputs)) };
             let kernel = plan.kernel(x.rows(), outputs);
             let forward = LayerForward { layer, panels: packed.panels(l), epilogue: self.epilogue(l), kernel };
-            team.for_each_range(outputs, self.kernels().nr(), OUTPUT_PIECES, |_, range| {
+            team.for_each_range(outputs, self.kernels().nr(), 1, |_, range| {
                 let columns = ViewMut::new(target.at(range.start).0, x.rows(), range.len(), stride);
                 // SAFETY: each buffer holds a block of the widest hidden layer, `out` one of the last. A layer's input is only read
                 // while its output is written, and ranges are disjoint columns of the output.
@@ -164,7 +161,7 @@ impl<T: Dispatch> Network<T> {
         }
     }
 
-    /// Elements from one row of hidden values to the next.
+    /// The row stride of hidden values, in elements.
     fn stride(&self, width: usize) -> usize {
         row_stride::<T>(width, self.kernels().nr())
     }
@@ -173,16 +170,16 @@ impl<T: Dispatch> Network<T> {
         self.layers()[self.layers().len() - 1].outputs()
     }
 
-    /// The widest layer but the last.
+    /// The number of outputs of the widest hidden layer; 0 if there is none.
     fn hidden_width(&self) -> usize {
         self.layers()[1..].iter().map(Layer::inputs).max().unwrap_or(0)
     }
 }
 
-/// Memory for the block of rows that is in work.
+/// Scratch buffers for one block of rows.
 struct Buffers<T> {
-    /// The values of two layers, in turn.
+    /// The values of a layer and of the one before it, in turn.
     hidden: [Shared<T>; 2],
-    /// What [`Rows::read`] needs.
+    /// Scratch for [`Rows::read`].
     input: Shared<T>,
 }

@@ -86,6 +86,8 @@ pub struct Plan {
     n_threads: usize,
     split: Split,
     block: usize,
+    /// Whether workers are not called at present, because they did not make recent passes faster.
+    pub(super) workers_paused: bool,
 }
 
 /// What the threads of a pass share among themselves.
@@ -103,12 +105,18 @@ impl Plan {
         let n_threads = if shape.is_parallel() { available } else { 1 };
         let block = block_rows(shape.batch, shape.row_bytes);
         if n_threads == 1 || shape.batch < MIN_ROWS_PER_THREAD * n_threads {
-            return Plan { shape, available, n_threads, split: Split::Outputs, block };
+            return Plan { shape, available, n_threads, split: Split::Outputs, block, workers_paused: false };
         }
         // At least one block for each thread, in whole tiles.
         let unit = if shape.is_packed() { ROW_UNIT } else { TILE_BATCH_ROWS };
         let rows_per_thread = shape.batch.div_ceil(n_threads).next_multiple_of(unit);
-        Plan { shape, available, n_threads, split: Split::Rows, block: block.min(rows_per_thread) }
+        let block = block.min(rows_per_thread);
+        Plan { shape, available, n_threads, split: Split::Rows, block, workers_paused: false }
+    }
+
+    /// The same plan, at a time when workers are not called or are called again.
+    pub(super) fn with_workers_paused(self, workers_paused: bool) -> Self {
+        Plan { workers_paused, ..self }
     }
 
     /// Whether the pass ends before a second thread could wake, or another Python thread could use the GIL.

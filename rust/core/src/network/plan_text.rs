@@ -77,7 +77,13 @@ impl Plan {
             Split::Outputs => "; the threads share the outputs of every layer, one layer after the other",
             Split::Rows => "; each thread takes the next block when it is done",
         };
-        format!("{} of {}, because {}{split}", self.n_threads(), self.available, self.threads_reason())
+        let paused = if self.n_threads() > 1 && self.workers_paused {
+            "; at present the calling thread works alone, because other threads did not make recent passes faster; they \
+             are tried again from time to time"
+        } else {
+            ""
+        };
+        format!("{} of {}, because {}{split}{paused}", self.n_threads(), self.available, self.threads_reason())
     }
 
     fn threads_reason(&self) -> String {
@@ -147,6 +153,8 @@ mod tests {
              blocks: one row through all layers\n\
              threads: 1 of 2, because 12,480 multiply-adds (fewer than 500,000) are done before a second thread wakes"
         );
+        let paused = plan(4, 1024, 1, 2).with_workers_paused(true).to_string();
+        assert!(paused.ends_with("; they are tried again from time to time"), "{paused}");
         let text = plan(100, 1024, 1, 2).to_string();
         assert!(text.contains("2 streams of rows with prefetching, because 400.4 MiB of weights are read"), "{text}");
         assert!(text.contains("threads: 2 of 2, because 400.4 MiB of weights (at least 1.0 MiB)"), "{text}");

@@ -1,4 +1,4 @@
-//! Where the rows of a pass come from.
+//! The input rows of a pass: a matrix, or anything that computes its rows block by block.
 
 use std::ops::Range;
 
@@ -8,23 +8,23 @@ use crate::parallel::{Shared, Team};
 use crate::scalar::Scalar;
 use crate::simd::CACHE_LINE;
 
-/// Where the rows of a pass come from: a matrix, or something that computes them.
+/// A source of input rows.
 pub(crate) trait Rows<T>: Sync {
-    /// How many there are.
+    /// The number of rows.
     fn rows(&self) -> usize;
-    /// The features of each.
+    /// The number of features of a row.
     fn cols(&self) -> usize;
-    /// The elements of memory that reading `rows` rows takes.
+    /// The number of scratch elements that reading `rows` rows takes.
     fn scratch_len(&self, rows: usize) -> usize;
-    /// The features of `rows`, which the threads of `team` may put into `scratch` together.
+    /// The features of `rows`: borrowed from the source, or computed into `scratch` by the threads of `team`.
     ///
     /// # Safety
-    /// `scratch` is as large as [`Rows::scratch_len`] says, and nothing else uses it while the result is alive.
+    /// `scratch` has [`Rows::scratch_len`] elements, and nothing else uses them while the result is alive.
     unsafe fn read<'a>(&'a self, team: &Team, rows: Range<usize>, scratch: &Shared<T>) -> View<'a, T>;
 }
 
-/// Rows that are read where they are; unless they lie whole pages apart, where those of a tile would compete for the
-/// same few places of the first-level cache.
+/// Reads rows in place, unless they lie whole pages apart: such rows compete for the same few sets of the first-level cache, so
+/// they are copied with padding between them. See rust/core/TUNING.md, "Input rows a page apart".
 impl<T: Scalar> Rows<T> for Matrix<'_, T> {
     fn rows(&self) -> usize {
         Matrix::rows(self)
@@ -36,8 +36,8 @@ impl<T: Scalar> Rows<T> for Matrix<'_, T> {
 
     fn scratch_len(&self, rows: usize) -> usize {
         let bytes = self.cols() * size_of::<T>();
-        let crowded = rows >= CROWD && bytes.is_multiple_of(4096) && bytes <= COPIED_BYTES;
-        if crowded { rows * spread::<T>(self.cols()) } else { 0 }
+        let conflicting = rows >= MIN_CONFLICTING_ROWS && bytes.is_multiple_of(4096) && bytes <= MAX_COPIED_BYTES;
+        if conflicting { rows * padded_stride::<T>(self.cols()) } else { 0 }
     }
 
     unsafe fn read<'a>(&'a self, team: &Team, rows: Range<usize>, scratch: &Shared<T>) -> View<'a, T> {
@@ -45,25 +45,25 @@ impl<T: Scalar> Rows<T> for Matrix<'_, T> {
         if self.scratch_len(n) == 0 {
             return View::contiguous(&self.data()[rows.start * cols..rows.end * cols], n, cols);
         }
-        let stride = spread::<T>(cols);
+        let stride = padded_stride::<T>(cols);
         team.for_each_range(n, 1, 1, |_, range| {
             for i in range {
-                // SAFETY: the caller's promise; ranges are disjoint.
+                // SAFETY: the caller guarantees that the scratch is free; ranges are disjoint.
                 unsafe { scratch.slice(i * stride..i * stride + cols) }.copy_from_slice(self.row(rows.start + i));
             }
         });
-        // SAFETY: as above; nothing writes any more.
+        // SAFETY: as above; no thread writes any more.
         unsafe { View::new(scratch.0, n, cols, stride) }
     }
 }
 
-/// From how many rows on they may get in each other's way, as many as the smallest cache has places for a line.
-const CROWD: usize = 8;
+/// The associativity of the smallest first-level cache: fewer rows do not conflict.
+const MIN_CONFLICTING_ROWS: usize = 8;
 
-/// Longer rows are left where they are: a block of them would take megabytes, for a gain of 15 % at most.
-const COPIED_BYTES: usize = 32 << 10;
+/// Longer rows are not copied: a block of them would take megabytes for a small gain.
+const MAX_COPIED_BYTES: usize = 32 << 10;
 
-/// Elements from one row to the next that keep rows of `cols` out of each other's way.
-fn spread<T>(cols: usize) -> usize {
+/// A row stride, in elements, at which rows of `cols` columns do not conflict.
+fn padded_stride<T>(cols: usize) -> usize {
     cols + CACHE_LINE / size_of::<T>()
 }

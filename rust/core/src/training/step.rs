@@ -13,14 +13,12 @@ use crate::training::loss::Objective;
 use crate::training::optimizer::OptimizerStep;
 use crate::training::tape::{DropoutMask, Parameters, STRIPE, Stripe, Tape};
 
-/// Rows that go through the network together at most: a larger batch is several blocks whose gradients are added up.
-/// It bounds the memory of the tape, and how long an interruption waits.
+/// The most rows of a block. A larger batch is several blocks whose gradients are added up, which bounds the memory of the tape
+/// and the time until an interruption is noticed.
 pub(crate) const BLOCK_ROWS: usize = 1024;
 
-/// Rows that go through the network together: what a member takes of the rows that another has not begun, see
-/// [`Team::for_each`]. With fixed shares, on two threads of Zen 4 (medians of 6 to 12 rounds in turn), 784-512-512-10 (batch
-/// 256), 784-256-128-10 (200) and 784-64-64-10 (32) took 1.00, 1.01 and 1.11 of the time on a quiet machine, 1.20, 1.12 and
-/// 1.36 beside one busy process. 24 and 96 rows were within 2 %.
+/// The rows of an item of work: what a thread takes at a time, of its share or of a late thread's. See rust/core/TUNING.md, "Work
+/// queues".
 const CHUNK_ROWS: usize = 48;
 
 /// Part `index` of a range that is cut into parts of `len`.
@@ -29,46 +27,46 @@ fn part(range: Range<usize>, index: usize, len: usize) -> Range<usize> {
     start..(start + len).min(range.end)
 }
 
-/// What batches are made from, shared by all members of a team.
+/// What all batches of a training run share: data, objective and buffers.
 #[derive(Clone, Copy)]
 pub(crate) struct BatchRunner<'a, T: Scalar> {
     pub kernels: &'static Kernels<T>,
     pub tape: &'a Tape<T>,
     pub x: Input<'a, T>,
     pub objective: Objective<'a, T>,
-    /// A weight a row, of mean 1; none where all are 1.
+    /// The weight of each row, with mean 1; none if all are 1.
     pub weights: Option<&'a [f64]>,
-    /// The loss of each row of the block, times its weight.
+    /// The weighted loss of each row of the current block.
     pub losses: Shared<f64>,
 }
 
-/// The optimizer's arrays.
+/// The arrays that the optimizer changes.
 pub(crate) struct OptimizerState<T> {
     pub parameters: Vec<Parameters<T>>,
     pub first: Vec<Parameters<T>>,
     pub second: Vec<Parameters<T>>,
-    /// Factors of the learning rate, of weights and of biases.
+    /// Factors of the learning rate for the weights and the biases of each layer.
     pub learning_rate_factors: Vec<(f64, f64)>,
-    /// The sum of squares of each output's gradient, all layers one after the other.
+    /// The sum of squares of the gradient of each output, layer after layer.
     pub gradient_squares: Shared<f64>,
 }
 
-/// One batch and what is to be done with it.
+/// One batch and how it is processed.
 pub(crate) struct Batch<'a, T> {
-    /// The rows of x.
+    /// Indices of rows of `x`.
     pub rows: &'a [u32],
     pub dropout_mask: Option<DropoutMask<T>>,
-    /// None where only gradients are wanted.
+    /// The optimizer step after the gradients; none if only gradients are wanted.
     pub update: Option<(&'a OptimizerState<T>, OptimizerStep<T>)>,
     pub clip_norm: Option<f64>,
 }
 
 impl<T: Scalar> BatchRunner<'_, T> {
-    /// Does a batch. Returns the sum of the rows' losses, each times its weight, or none if `interrupt` was set meanwhile; the batch
-    /// is not finished then.
+    /// Computes the losses and gradients of a batch, block by block, and applies the optimizer step. Returns the sum of the weighted
+    /// losses, or none if `interrupt` was set before the batch was finished.
     ///
     /// # Safety
-    /// Nothing else uses the tape, its parameters or the optimizer's arrays; the weights have been packed.
+    /// Nothing else uses the tape, its parameters or the optimizer's arrays, and the weights have been packed.
     pub(crate) unsafe fn batch(&self, team: &Team, batch: &Batch<T>, interrupt: &AtomicBool) -> Option<f64> {
         let block_rows = self.tape.rows();
         let n_blocks = batch.rows.len().div_ceil(block_rows);
@@ -77,13 +75,13 @@ impl<T: Scalar> BatchRunner<'_, T> {
             let shares = |owner| share(owner, n_threads, rows.len(), ROW_UNIT);
             team.for_each_owned(
                 |owner| shares(owner).len().div_ceil(CHUNK_ROWS),
-                // SAFETY: the caller's promise; items are different rows.
+                // SAFETY: the caller's guarantee; items are different rows.
                 |_, owner, item| unsafe {
                     let chunk = part(shares(owner), item, CHUNK_ROWS);
                     self.passes(&chunk, rows, index * block_rows, batch);
                 },
             );
-            // SAFETY: nothing writes the losses until the next block.
+            // SAFETY: no thread writes the losses before the next block.
             total += unsafe { self.losses.slice(0..rows.len()) }.iter().sum::<f64>();
             if interrupt.load(Ordering::Relaxed) {
                 return None;
@@ -93,23 +91,24 @@ impl<T: Scalar> BatchRunner<'_, T> {
                 |owner| self.stripes(n_threads, owner).count(),
                 |thread, owner, item| {
                     let stripe = self.stripes(n_threads, owner).nth(item);
-                    let (l, stripe) = stripe.expect("an item of those counted");
-                    // SAFETY: the caller's promise; items are different outputs, and each is updated with its gradient.
+                    let (l, stripe) = stripe.expect("items are counted from the same stripes");
+                    // SAFETY: the caller's guarantee; items are different outputs, and each is updated with its gradient.
                     unsafe { self.stripe(thread, (l, stripe), rows.len(), index > 0, batch, is_last) };
                 },
             );
             if let (true, Some((state, step)), Some(norm)) = (is_last, &batch.update, batch.clip_norm) {
-                // SAFETY: as above; all squares are there.
+                // SAFETY: as above; the squares of all outputs have been computed.
                 unsafe { self.clipped_update(team, state, *step, norm) };
             }
         }
         Some(total)
     }
 
-    /// Forward, loss and backward for the rows `share` of a block.
-    unsafe fn passes(&self, share: &Range<usize>, rows: &[u32], before: usize, batch: &Batch<T>) {
-        let dropout_mask = batch.dropout_mask.map(|mask| DropoutMask { rows_before: before, ..mask });
-        // SAFETY: the caller's promise: these rows are this member's.
+    /// Forward pass, losses and backward pass for the rows `share` of a block. `rows_before` is the number of rows of the batch in
+    /// earlier blocks.
+    unsafe fn passes(&self, share: &Range<usize>, rows: &[u32], rows_before: usize, batch: &Batch<T>) {
+        let dropout_mask = batch.dropout_mask.map(|mask| DropoutMask { rows_before, ..mask });
+        // SAFETY: the caller guarantees that no other thread uses these rows.
         unsafe {
             for row in share.clone() {
                 self.tape.set_input(row, &self.x, rows[row] as usize);
@@ -127,7 +126,7 @@ impl<T: Scalar> BatchRunner<'_, T> {
         }
     }
 
-    /// The stripes of a member's outputs, each with its layer.
+    /// The stripes of outputs in the share of thread `owner`, each with its layer.
     fn stripes(&self, n_threads: usize, owner: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
         (0..self.tape.n_layers()).flat_map(move |l| {
             let share = share(owner, n_threads, self.tape.outputs(l), ROW_UNIT);
@@ -136,8 +135,8 @@ impl<T: Scalar> BatchRunner<'_, T> {
         })
     }
 
-    /// The gradient of a stripe of outputs of a layer; then the squares of it where it is to be clipped, or the update,
-    /// while both are in the cache.
+    /// Computes the gradient of a stripe of outputs of a layer. While it is in the cache, applies the optimizer step, or sums its
+    /// squares if the gradient will be clipped.
     unsafe fn stripe(
         &self,
         thread: usize,
@@ -148,12 +147,11 @@ impl<T: Scalar> BatchRunner<'_, T> {
         is_last: bool,
     ) {
         let at_once = is_last && batch.update.is_some() && batch.clip_norm.is_none();
-        // A gradient that is used at once goes where that of the stripe before was, which is in the cache. Each in its
-        // own place, 784-512-512-10 trained at 0.98 of the speed, 784-256-128-10 at 0.99, on one thread at 0.97 and
-        // 0.95 (measured as STRIPE was).
+        // A gradient that is used at once goes to a scratch buffer that is in the cache already. See rust/core/TUNING.md, "Reused
+        // gradient buffer".
         let scratch = if at_once && !accumulate { self.tape.scratch_gradient(thread) } else { None };
         let to = scratch.unwrap_or_else(|| self.tape.weight_gradient(l, stripe.start));
-        // SAFETY: the caller's promise: nobody else has these outputs.
+        // SAFETY: the caller guarantees that no other thread uses these outputs.
         unsafe {
             self.tape.parameter_gradient(thread, &Stripe { layer: l, outputs: stripe.clone() }, to, rows, accumulate);
             match &batch.update {
@@ -171,7 +169,7 @@ impl<T: Scalar> BatchRunner<'_, T> {
         }
     }
 
-    /// All of this member's outputs, once the norm of the whole gradient is known.
+    /// Clips the gradient to `clip_norm` (Pascanu et al. 2013) and applies the optimizer step to all parameters.
     unsafe fn clipped_update(
         &self,
         team: &Team,
@@ -181,33 +179,33 @@ impl<T: Scalar> BatchRunner<'_, T> {
     ) {
         let n_layers = self.tape.n_layers();
         let outputs: usize = (0..n_layers).map(|l| self.tape.outputs(l)).sum();
-        // SAFETY: the caller's promise: all are written, and nobody writes them now. Each member sums in the same order.
+        // SAFETY: all squares have been written, and no thread writes them now.
         let norm = unsafe { state.gradient_squares.slice(0..outputs) }.iter().sum::<f64>().sqrt();
         step.gradient_factor = clip_norm / norm.max(clip_norm);
         for l in 0..n_layers {
             team.for_each_range(self.tape.outputs(l), ROW_UNIT, 1, |_, outputs| {
                 let gradient = self.tape.weight_gradient(l, outputs.start);
-                // SAFETY: the caller's promise; ranges are different outputs.
+                // SAFETY: the caller's guarantee; ranges are different outputs.
                 unsafe { self.update(state, &step, l, outputs, gradient) };
             });
         }
     }
 
-    /// The optimizer's step for some outputs of a layer, whose gradient by the weights is at `of_weights`, and their weights
-    /// into the panels.
+    /// Applies the optimizer step to some outputs of a layer and packs their new weights. `weight_gradient` is the gradient of the
+    /// loss with respect to their weights.
     unsafe fn update(
         &self,
         state: &OptimizerState<T>,
         step: &OptimizerStep<T>,
         l: usize,
         outputs: Range<usize>,
-        of_weights: Shared<T>,
+        weight_gradient: Shared<T>,
     ) {
         let inputs = self.tape.inputs(l);
         let gradient = self.tape.gradient(l);
         let weights = outputs.start * inputs..outputs.end * inputs;
         let (weight_factor, bias_factor) = state.learning_rate_factors[l];
-        // SAFETY: the caller's promise: these outputs are this member's, in all arrays.
+        // SAFETY: the caller guarantees that no other thread uses these outputs, in any of the arrays.
         unsafe {
             let arrays =
                 |range: Range<usize>, gradient: Shared<T>, of: fn(&Parameters<T>) -> Shared<T>| ParameterArrays {
@@ -216,31 +214,31 @@ impl<T: Scalar> BatchRunner<'_, T> {
                     first_moment: of(&state.first[l]).slice(range.clone()),
                     second_moment: state.second.get(l).map_or(&mut [], |second| of(second).slice(range)),
                 };
-            let of_biases = gradient.bias.at(outputs.start);
+            let bias_gradient = gradient.bias.at(outputs.start);
             self.kernels
-                .optimizer_update(&step.weight_update(weight_factor), arrays(weights, of_weights, |p| p.weight));
+                .optimizer_update(&step.weight_update(weight_factor), arrays(weights, weight_gradient, |p| p.weight));
             self.kernels
-                .optimizer_update(&step.bias_update(bias_factor), arrays(outputs.clone(), of_biases, |p| p.bias));
+                .optimizer_update(&step.bias_update(bias_factor), arrays(outputs.clone(), bias_gradient, |p| p.bias));
             self.tape.pack(l, outputs);
         }
     }
 
-    /// Packs all weights, before the first batch.
+    /// Packs all weights; called before the first batch.
     ///
     /// # Safety
     /// As [`BatchRunner::batch`].
     pub(crate) unsafe fn pack_all(&self, team: &Team) {
         for l in 0..self.tape.n_layers() {
-            // SAFETY: the caller's promise; ranges are different outputs.
+            // SAFETY: the caller's guarantee; ranges are different outputs.
             team.for_each_range(self.tape.outputs(l), ROW_UNIT, 1, |_, outputs| unsafe { self.tape.pack(l, outputs) });
         }
     }
 
-    /// The loss of each row and whether it is predicted right, in `losses` and `correct`, without dropout or gradients.
-    /// Returns whether it was finished, as [`BatchRunner::batch`] does.
+    /// Writes the loss of each row of `x` to `losses`, and 1 or 0 to `correct` for a right or wrong prediction; without dropout or
+    /// gradients. Returns false if `interrupt` was set before all rows were done.
     ///
     /// # Safety
-    /// As [`BatchRunner::batch`]; both have as many elements as there are rows.
+    /// As [`BatchRunner::batch`]; `losses` and `correct` have one element for each row.
     pub(crate) unsafe fn evaluate(
         &self,
         team: &Team,
@@ -251,7 +249,7 @@ impl<T: Scalar> BatchRunner<'_, T> {
         for start in (0..rows).step_by(self.tape.rows()) {
             let block = self.tape.rows().min(rows - start);
             team.for_each_range(block, ROW_UNIT, block.div_ceil(CHUNK_ROWS * team.n_threads()), |_, range| {
-                // SAFETY: the caller's promise; ranges are different rows.
+                // SAFETY: the caller's guarantee; ranges are different rows.
                 unsafe {
                     for row in range.clone() {
                         self.tape.set_input(row, &self.x, start + row);
