@@ -5,8 +5,8 @@
     ./benchmarks/company.py --only 'batch 32' --company alone 'one busy process'
     ./benchmarks/company.py --quick                          # checks that it works: two minutes
 
-Each engine runs in a process of its own. "tinyrs" is the default: as many threads as it finds useful. The last
-columns are the default's median and p99 over the best of all other contenders at their better number of threads.
+Each engine runs in a process of its own. "tinyrs" is the default: as many threads as it finds useful. The
+last columns are the median and the p99 of the default over the best of all other contenders.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ from tinyrs.bench.isolated import WorkerError
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--only", nargs="+", metavar="TEXT", help="workloads whose name contains one of these texts")
-    parser.add_argument("--company", nargs="+", metavar="TEXT", help="companies whose name is one of these")
-    parser.add_argument("--seconds", type=float, default=2.0, help="time of a measurement (default: %(default)s)")
+    parser.add_argument("--only", nargs="+", metavar="TEXT", help="workloads whose name contains a TEXT")
+    parser.add_argument("--company", nargs="+", metavar="TEXT", help="companies of these names")
+    parser.add_argument(
+        "--seconds", type=float, default=2.0, help="length of a measurement (default: %(default)s)"
+    )
     parser.add_argument("--quick", action="store_true", help="a tenth of a second each, small networks only")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all results")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables")
@@ -50,7 +52,9 @@ def row(company_name: str, results: dict[str, Percentiles]) -> list[str]:
 def main() -> int:
     flags = arguments()
     seconds = 0.1 if flags.quick else flags.seconds
-    workloads = [*company.PASSES[:3], *company.FITS[:1]] if flags.quick else [*company.PASSES, *company.FITS]
+    workloads: list[company.Workload | company.Fit] = [*company.PASSES, *company.FITS]
+    if flags.quick:
+        workloads = [*company.PASSES[:3], company.FITS[0]]
     if flags.only:
         workloads = [w for w in workloads if any(text in w.name for text in flags.only)]
     companies = [c for c in company.COMPANIES if not flags.company or c.name in flags.company]

@@ -12,7 +12,7 @@ _PATH = re.compile(r"(?<![\w$])(?:crate|super)(?:::\w+)+")
 
 
 def read(src: Path) -> dict[str, str]:
-    """The code of each module below `src` by its path ("network::layer"), without comments, unit tests and files of tests."""
+    """The code of each module below `src` by its path ("network::layer"), without comments and tests."""
     modules = {}
     for file in src.rglob("*.rs"):
         if file.stem.endswith("tests"):

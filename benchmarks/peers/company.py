@@ -1,7 +1,7 @@
 """Single calls timed beside other busy code: each engine in a process of its own, with companions around it.
 
-A company is what else runs: nothing, a product of another library just before each call, busy processes, copies of
-the same engine, other threads of the same process.
+A company is what else runs: nothing, a product of another library just before each call, busy processes,
+copies of the same engine, other threads of the same process.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tinyrs.bench.harness import Percentiles, no_garbage_collection
 from tinyrs.bench.isolated import Channel, Worker, WorkerError
 
 from peers.engines import ENGINES
-from peers.workloads import LARGE_F32, MEDIUM_32, MEDIUM_256, SMALL_TANH, Workload, HEADLINE_F32
+from peers.workloads import HEADLINE_F32, LARGE_F32, MEDIUM_32, MEDIUM_256, SMALL_TANH, Workload
 
 # A product of this size keeps the threads of a BLAS busy for a few milliseconds, and spinning afterwards.
 _PRODUCT = 700
@@ -141,7 +141,9 @@ def measure(
         return "absent"
 
 
-def _time(call: Callable[[], object], prepare: Callable[[], object], n_callers: int, seconds: float) -> list[int]:
+def _time(
+    call: Callable[[], object], prepare: Callable[[], object], n_callers: int, seconds: float
+) -> list[int]:
     """Nanoseconds of each call of `n_callers` threads that call at the same time for `seconds`."""
     times: list[int] = []
     now = time.perf_counter_ns
