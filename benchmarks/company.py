@@ -52,7 +52,7 @@ def row(company_name: str, results: dict[str, Percentiles]) -> list[str]:
 def main() -> int:
     flags = arguments()
     seconds = 0.1 if flags.quick else flags.seconds
-    workloads: list[company.Workload | company.Fit] = [*company.PASSES, *company.FITS]
+    workloads: list[company.AnyWorkload] = [*company.PASSES, *company.FITS]
     if flags.quick:
         workloads = [*company.PASSES[:3], company.FITS[0]]
     if flags.only:

@@ -71,6 +71,7 @@ class Fit:
         return f"fit {'-'.join(map(str, self.sizes))}, batch {self.batch}, {epochs}"
 
 
+AnyWorkload = Workload | Fit
 PASSES = (SMALL_TANH, MEDIUM_32, MEDIUM_256, LARGE_F32, HEADLINE_F32)
 FITS = (
     Fit((784, 256, 128, 10), 200, 10_000, 1),
@@ -89,12 +90,12 @@ CONTENDERS = (
 )
 
 
-def workload_of(name: str) -> Workload | Fit:
+def workload_of(name: str) -> AnyWorkload:
     """The workload of that name."""
     return next(workload for workload in (*PASSES, *FITS) if workload.name == name)
 
 
-def run(workload: Workload | Fit, company: Company, contender: str, seconds: float) -> Percentiles | None:
+def run(workload: AnyWorkload, company: Company, contender: str, seconds: float) -> Percentiles | None:
     """The times of single calls. None if the engine is not installed.
 
     Raises WorkerError if the engine fails or answers wrong.
@@ -150,7 +151,7 @@ def _time(
     start_together = threading.Barrier(n_callers)
 
     def calls() -> None:
-        mine = []
+        mine: list[int] = []
         start_together.wait()
         end = now() + int(seconds * 1e9)
         # The first tenth lets caches, clocks and whatever an engine learns settle.
@@ -175,7 +176,7 @@ def _time(
 
 
 @contextmanager
-def _call(engine: str, threads: int, workload: Workload | Fit) -> Iterator[Callable[[], object]]:
+def _call(engine: str, threads: int, workload: AnyWorkload) -> Iterator[Callable[[], object]]:
     """A function that makes one call, after its first answer has been checked."""
     if isinstance(workload, Fit):
         if engine != "tinyrs":
@@ -187,8 +188,8 @@ def _call(engine: str, threads: int, workload: Workload | Fit) -> Iterator[Calla
         network = tinyrs.Network.from_parameters(
             layers, activation=workload.activation, output_activation=workload.output_activation
         )
-        run = network.forward
-        active: Any = ExitStack
+        run: Callable[[Any], Any] = network.forward
+        active: Callable[[], Any] = ExitStack
     else:
         built = ENGINES[engine](workload, layers)(threads or len(os.sched_getaffinity(0)))
         run, active = built.run, built.active
@@ -210,8 +211,12 @@ def _check(answer: Any, workload: Workload, x: Any) -> None:
     from tinyrs import oracle
 
     layers = [(W.astype(np.float64), b.astype(np.float64)) for W, b in workload.parameters()]
-    options = {"activation": workload.activation, "output_activation": workload.output_activation}
-    right = oracle.forward(x.astype(np.float64), layers, **options)
+    right = oracle.forward(
+        x.astype(np.float64),
+        layers,
+        activation=workload.activation,
+        output_activation=workload.output_activation,
+    )
     error = np.abs(np.asarray(answer) - right).max() / np.abs(right).max()
     if not error < 1e-3:
         raise WorkerError(f"wrong answer: expected a relative error below 1e-3, got {error:g}")
