@@ -166,7 +166,7 @@ def test_errors_of_version_2(tmp_path: Path, old: str, new: str, message: str) -
     assert message in error(tmp_path, VERSION_2.replace(old, new, 1))
 
 
-def test_a_plot_of_nothing_swept(tmp_path: Path) -> None:
+def test_a_plot_needs_a_swept_key(tmp_path: Path) -> None:
     text = VERSION_2.replace("[1, 2]", "1").replace("[1, 8, 1]", "1").replace("[f32, f8]", "f32")
     assert "benchmark.output.plot: needs a key with a list of several values" in error(tmp_path, text)
 
@@ -177,7 +177,7 @@ def test_empty_files(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["- version\n", "version\n", "42\n"])
-def test_no_mapping(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_not_a_mapping(tmp_path: Path, text: str) -> None:
     assert error(tmp_path, text).startswith("expected a mapping with the keys version and benchmark, got ")
 
 

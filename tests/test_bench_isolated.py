@@ -1,4 +1,4 @@
-"""Functions in processes of their own: messages arrive, and a process that fails says why."""
+"""Functions in new processes: messages arrive, and the error of a failed process says why it failed."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def plan(**fields: object) -> Plan:
     return Plan(**values)  # type: ignore[arg-type]
 
 
-def test_engines_take_turns_on_the_same_inputs_and_no_input_comes_twice(
+def test_engines_take_turns_on_the_same_inputs_which_are_used_once(
     recorders: dict[str, Recorder], log: list[tuple[str, bytes]]
 ) -> None:
     ticks: list[int] = []
@@ -75,7 +75,7 @@ def test_engines_take_turns_on_the_same_inputs_and_no_input_comes_twice(
     assert sum(ticks) == 100
     # Without the two verifications of each engine before the turns, and the one after.
     timed = log[4:-2]
-    seen = {name: [x for who, x in timed if who == name] for name in recorders}
+    seen = {name: [x for engine, x in timed if engine == name] for name in recorders}
     assert seen["tinyrs"] == seen["numpy"]
     assert len(set(seen["tinyrs"])) == 2 + 50
     turns = sum(before != after for (before, _), (after, _) in pairwise(timed))
@@ -120,7 +120,7 @@ def test_an_engine_that_ignores_its_input_is_wrong() -> None:
     assert "off by" in failures[0]
 
 
-def test_the_probe_never_runs_while_a_network_lives(
+def test_the_probe_never_runs_while_a_network_exists(
     recorders: dict[str, Recorder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     probed = []
@@ -145,14 +145,14 @@ def test_limits_of_the_real_machine() -> None:
     assert limit.seconds == wide.weight_bytes / limit.read_bandwidth > wide.flops / limit.flops
 
 
-def test_more_threads_than_there_are_is_all_of_them(recorders: dict[str, Recorder]) -> None:
+def test_threads_are_limited_to_those_available(recorders: dict[str, Recorder]) -> None:
     case = Case(layers=1, dimension=8, activation="tanh", threads=10_000)
     pytest.importorskip("threadpoolctl")
     measurements, _ = runner.run(case, plan(), lambda passes: None)
     assert {m.case.threads for m in measurements} == {tinyrs.get_num_threads()}
 
 
-def test_blas_gets_the_threads_that_were_asked_for() -> None:
+def test_blas_gets_the_requested_threads() -> None:
     threadpoolctl = pytest.importorskip("threadpoolctl")
     with engines.blas_threads(1, required=True):
         pools = [pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
@@ -197,7 +197,7 @@ def measurement(engine: str = "tinyrs", ratio: float | None = None) -> Measureme
     )
 
 
-def test_what_follows_from_times() -> None:
+def test_derived_values() -> None:
     row = measurement().row()
     assert (row["total_ms"], row["median_ms"], row["first_ms"], row["runs"]) == (110, 3, 7, 5)
     assert row["p90_ms"] == pytest.approx(61.6)
@@ -225,7 +225,7 @@ def test_one_schema_for_json_csv_and_markdown() -> None:
     assert len(lines) == 2 + 2
 
 
-def test_the_headline_is_the_first_engine_s() -> None:
+def test_the_headline_is_the_time_of_the_first_engine() -> None:
     results = Results(plan(nepochs=5), {}, [measurement(), measurement("numpy")])
     assert report.headline(results) == "Total time for 5 run(s) was 110.000000 ms"
 

@@ -61,7 +61,7 @@ def test_wrong_answers_are_refused(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.dimension > 1], ids=str)
-def test_kernels_that_forget_something_are_refused(case: Case) -> None:
+def test_typical_mistakes_of_kernels_are_refused(case: Case) -> None:
     """Typical mistakes of kernels: without the last column, the last row, the bias or a layer."""
     expected, layers = reference(case), list(workload.parameters(case, 0))
     no_column = [

@@ -31,7 +31,7 @@ RIGHT = {"tinyrs": tinyrs_engine, "numpy": numpy_engine}
 
 
 @pytest.fixture(autouse=True)
-def a_machine_that_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+def made_up_machine_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     def probe(outcome: Outcome, threads: Sequence[int]) -> None:
         outcome.read_bandwidth |= dict.fromkeys(threads, 1e10)
         outcome.fma_peak |= dict.fromkeys(threads, 1e11)
@@ -95,7 +95,7 @@ def test_wrong_and_absent_engines_get_no_time(workload: Workload) -> None:
     assert "absent: not installed" in text
 
 
-def test_the_whole_way_to_every_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_reach_every_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = {name: training_engines.ENGINES[name] for name in ("tinyrs", "numpy")}
     use_training_engines(monkeypatch, few)
     measured = Measured(SETTINGS, [compare(workload, RIGHT, SETTINGS) for workload in (ROW, BATCH)])
@@ -131,7 +131,7 @@ def timing(engine: str, threads: int, ms: float) -> Timing:
     return Timing(engine, threads, (int(ms * 1e6),) * 3, 0.0, 1.0)
 
 
-def test_the_best_peer_at_its_better_number_of_threads_counts() -> None:
+def test_targets_use_the_fastest_peer_at_its_faster_number_of_threads() -> None:
     outcome = Outcome(HEADLINE_F32, read_bandwidth={1: 2e10, 2: 4e10})
     outcome.timings = [
         timing("tinyrs", 1, 20),
@@ -147,7 +147,7 @@ def test_the_best_peer_at_its_better_number_of_threads_counts() -> None:
     assert values["headline f32, one thread: best peer"] == 30 / 20
     share = values["headline f32, all threads: share of the read bandwidth"]
     assert share == pytest.approx(HEADLINE_F32.nbytes / 21e-3 / 4e10)
-    assert values["all threads over one, at the worst"] == 21 / 20
+    assert values["all threads over one thread, worst workload"] == 21 / 20
     assert values["64-128-128-10, one sample: best peer"] is None
     rows = {row[0]: row[3] for row in report.target_table(measured).rows}
     assert rows["headline f32, all threads: best peer"] == "NO"
@@ -192,7 +192,7 @@ def test_an_engine_that_trains_something_else_is_not_timed(monkeypatch: pytest.M
     assert cells["missing"] == "not installed"
 
 
-def test_a_cold_start_has_to_answer_right(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cold_start_with_a_wrong_answer_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     module, code = processes.COLD_STARTS["tinyrs"]
     starts = {
         "tinyrs": (module, code),

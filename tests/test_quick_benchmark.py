@@ -101,7 +101,7 @@ def test_quiet_prints_only_the_first_line(run_tool: Tool, flags: list[str]) -> N
     ],
 )
 @pytest.mark.skipif(sys.platform == "win32", reason="the system's part of the messages is another")
-def test_bad_values_are_one_line_that_names_the_flag(run_tool: Tool, flags: list[str], message: str) -> None:
+def test_errors_are_one_line_that_names_the_flag(run_tool: Tool, flags: list[str], message: str) -> None:
     done = run_tool("quick_benchmark.py", *SMALL, *flags)
     assert (done.returncode, done.stdout) == (2, "")
     assert one_line(done.stderr)

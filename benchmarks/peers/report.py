@@ -115,9 +115,7 @@ def thread_table(measured: Measured) -> Table:
 
 def target_table(measured: Measured) -> Table:
     """The targets, the measured values, and whether they were reached."""
-    rows = [
-        ["target, as best peer's time / tinyrs' unless it says otherwise", "wanted", "measured", "reached"]
-    ]
+    rows = [["target (relative to a peer: its time / tinyrs')", "wanted", "measured", "reached"]]
     for target in TARGETS:
         value = target.value(measured)
         bound = f"{'at most' if target.at_most else 'at least'} {target.bound:g}{target.unit}"

@@ -92,6 +92,8 @@ def _fma_share(outcome: Outcome) -> float | None:
 
 
 def _trained(index: int, *engines: str) -> Callable[[Measured], float | None]:
+    """The time of the fastest of `engines` over that of tinyrs on a training workload."""
+
     def value(measured: Measured) -> float | None:
         workload = TRAINING_WORKLOADS[index]
         return next((c.ratio(*engines) for c in measured.trainings if c.workload == workload), None)
@@ -100,6 +102,7 @@ def _trained(index: int, *engines: str) -> Callable[[Measured], float | None]:
 
 
 def _training(index: int, frameworks: float, sklearn: float) -> tuple[Target, Target]:
+    """The targets of a training workload: against PyTorch and jax, and against scikit-learn."""
     name = f"train {TRAINING_WORKLOADS[index].name}"
     return (
         Target(f"{name}: PyTorch or jax", frameworks, _trained(index, "PyTorch", "jax")),
@@ -108,6 +111,7 @@ def _training(index: int, frameworks: float, sklearn: float) -> tuple[Target, Ta
 
 
 def _cold(measured: Measured) -> float | None:
+    """The cold start of onnxruntime over that of tinyrs."""
     seconds = measured.processes.cold_s if measured.processes else {}
     both = {"tinyrs", "onnxruntime"} <= set(seconds)
     return seconds["onnxruntime"] / seconds["tinyrs"] if both else None
@@ -135,19 +139,21 @@ TARGETS = (
     *_training(2, 6, 8),
     Target("cold start: onnxruntime", 5, _cold),
     Target(
-        "import over numpy's",
+        "import time on top of NumPy's",
         30,
         lambda m: m.processes.import_s * 1e3 if m.processes else None,
         at_most=True,
         unit=" ms",
     ),
     Target(
-        "processor time of an idle second",
+        "processor time in an idle second",
         # The processor time of a process advances in ticks of up to 10 ms, and waking up takes some too.
         5,
         lambda m: m.processes.idle_s * 1e3 if m.processes else None,
         at_most=True,
         unit=" ms",
     ),
-    Target("all threads over one, at the worst", MAX_THREAD_RATIO, _worst_thread_ratio, at_most=True),
+    Target(
+        "all threads over one thread, worst workload", MAX_THREAD_RATIO, _worst_thread_ratio, at_most=True
+    ),
 )

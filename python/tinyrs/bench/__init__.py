@@ -2,7 +2,7 @@
 
     config        what to run: frozen dataclasses, filled from the command line or from YAML
     workload      the seeded network and its inputs
-    engines       who computes a pass: tinyrs or NumPy
+    engines       tinyrs and NumPy, which compute a pass
     verify        the right answer, and how far from it an engine may be
     harness       verify, warm up, take turns, verify again; percentiles
     isolated      a function in a new process that reports JSON

@@ -61,7 +61,7 @@ class TurnSettings:
     """How long a turn is.
 
     An engine first runs unmeasured for `warm_up_s` seconds. Then it makes one pass for each input of the
-    turn; or, if `turn_s` is set, as many as fit into that time, cycling through the inputs.
+    turn; or, if `turn_s` is set, as many passes as fit into that time, cycling through the inputs.
     """
 
     warm_up_s: float

@@ -1,6 +1,6 @@
 """Runs a function in a fresh Python process and exchanges JSON messages with it.
 
-An engine that has a process of its own shares neither threads nor caches nor import time with another one.
+Engines in separate processes share no threads, no libraries and no start-up time.
 
     # module engines_here, importable from the parent's sys.path:
     def measure(channel: Channel, dimension: int) -> object:
@@ -145,14 +145,14 @@ def run(
     timeout_s: float | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Any:
-    """What the function `target` returns when it runs in a process of its own. Raises WorkerError."""
+    """What the function `target` returns when it runs in a new process. Raises WorkerError."""
     with Worker(target, *arguments, environment=environment) as worker:
         return worker.receive(timeout_s)
 
 
 def serve() -> None:
     """The child's side: reads the target and its arguments, calls it, sends what it returns."""
-    # Whatever a library prints goes to standard error, away from the messages.
+    # What libraries print goes to standard error: standard output carries the messages.
     writer = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     reader = os.fdopen(os.dup(0), encoding="utf-8")
