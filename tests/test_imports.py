@@ -282,7 +282,7 @@ def test_rust_modules_use_what_is_below_them(root: Path) -> None:
     assert order_violations(graph) == []
 
 
-@pytest.mark.parametrize("crate", ["core"])
+@pytest.mark.parametrize("crate", ["core", "python"])
 def test_rust_modules_have_no_circles(root: Path, crate: str) -> None:
     graph = rust_graph(rust_modules.read(root / "rust" / crate / "src"))
     assert sum(map(len, graph.values())) > 20
