@@ -21,7 +21,7 @@ endif
 WHEEL_LIMIT := 3000000
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev bench bench-core peers test test-rust test-python test-oldest test-exhaustive test-neon report-browser fuzz interop lint format wheel smoke clean
+.PHONY: help venv dev bench bench-core peers company test test-rust test-python test-oldest test-exhaustive test-neon loom report-browser fuzz interop lint format wheel smoke clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -35,6 +35,10 @@ bench-core: ## time the workloads that the core's constants were chosen on (BENC
 peers: dev ## build, then compare with other libraries (a quarter of an hour; PEERS_FLAGS=--quick: 2 minutes)
 	$(PY) -m pip install --quiet 'tinyrs[peers]'
 	$(PY) benchmarks/compare.py $(PEERS_FLAGS)
+
+company: dev ## build, then time single calls beside other busy code (half an hour; COMPANY_FLAGS=--quick: 2 minutes)
+	$(PY) -m pip install --quiet 'tinyrs[peers]'
+	$(PY) benchmarks/company.py $(COMPANY_FLAGS)
 
 test: test-rust test-python test-oldest ## build, then run all tests
 
@@ -53,6 +57,9 @@ test-exhaustive: ## exp, tanh and sigmoid over every f32 there is (minutes)
 
 test-neon: ## the tests of the core on emulated ARM (apt installs compiler and emulator, as root)
 	.ci/test-neon
+
+loom: ## every order in which the threads of a pass can run, up to three preemptions (a minute)
+	RUSTFLAGS='--cfg loom' LOOM_MAX_PREEMPTIONS=3 cargo test --release --target-dir target/loom -p tinyrs-core --lib loom_
 
 report-browser: dev $(VENV)/.test ## the page of `tinyrs train --report` in a real browser, which must be there
 	TINYRS_BROWSER=1 $(PY) -m pytest tests/test_cli_report.py

@@ -89,6 +89,60 @@ def test_a_child_forked_during_a_pass_does_not_hang() -> None:
         worker.join()
 
 
+def test_a_child_forked_during_fit_can_use_and_train_the_network() -> None:
+    network = tinyrs.Network([1024, 64, 4], output_activation="softmax", seed=1)
+    y = np.arange(len(X)) % 4
+    forked = []
+
+    def child() -> None:
+        network.fit(X, y, epochs=1)
+        network.set_parameters(network.parameters())
+        sys.exit(not np.isfinite(network.forward(X)).all())
+
+    # From another thread, as the thread of a web server would; epochs go on until it has happened.
+    def fork() -> None:
+        run_to_its_end(multiprocessing.get_context("fork").Process(target=child))
+        forked.append(True)
+
+    forking = threading.Thread(target=fork)
+
+    def callback(record: tinyrs.history.Record) -> bool:
+        if record["epoch"] == 0:
+            forking.start()
+        return bool(forked) or not forking.is_alive()
+
+    network.fit(X, y, epochs=1_000_000, callback=callback)
+    forking.join()
+    assert forked
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has PID namespaces")
+def test_a_child_with_the_pid_of_its_parent_makes_its_own_pool() -> None:
+    """The first process of a PID namespace has the number 1, also inside another one."""
+    code = """
+import ctypes, os, sys, numpy as np, tinyrs
+network = tinyrs.Network([1024] * 4, seed=1)
+x = np.ones((40, 1024), dtype=np.float32)
+def fork_into_a_namespace(then):
+    if ctypes.CDLL(None, use_errno=True).unshare(0x20000000):
+        print("not allowed"); sys.stdout.flush(); os._exit(0)
+    child = os.fork()
+    if child == 0:
+        network.forward(x)
+        then()
+        os._exit(0)
+    os.waitpid(child, 0)
+def inner():
+    assert os.getpid() == 1
+    print("passed"); sys.stdout.flush()
+fork_into_a_namespace(lambda: fork_into_a_namespace(inner))
+"""
+    output = in_a_new_process(code)
+    if output == "not allowed":
+        pytest.skip("creating a PID namespace needs privileges")
+    assert output == "passed"
+
+
 def test_several_python_threads_at_once() -> None:
     expected = [NETWORK.forward(x).tobytes() for x in X]
     with ThreadPoolExecutor(8) as executor:

@@ -77,7 +77,7 @@ pub use network::layer::Layer;
 pub use network::plan::Plan;
 pub use network::sparse::Csr;
 pub use network::{Network, NetworkConfig};
-pub use parallel::{num_threads, set_num_threads};
+pub use parallel::{num_threads, process_generation, set_num_threads};
 pub use preprocess::feature_encoder::{CategoryColumn, FeatureEncoder, NumberColumn};
 pub use probe::{DEFAULT_WORKING_SET, MachineLimits, machine_limits};
 pub use scalar::Scalar;

@@ -2,19 +2,21 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::{PyErr, PyResult};
+use tinyrs_core::process_generation;
 
 use crate::precision::AnyNetwork;
 
 /// A network that is replaced as a whole: a pass reads it without a lock, and a change does not wait for passes to end.
 pub struct SharedNetwork {
     network: ArcSwap<AnyNetwork>,
-    /// Whether `fit` is training a copy that will replace this network.
-    is_training: AtomicBool,
+    /// The process in which `fit` is training a copy that will replace this network, by its generation plus 1; 0 if there is none. A
+    /// child that is forked meanwhile has no thread that trains.
+    trained_by: AtomicUsize,
 }
 
 /// The network at the time of the call of [`SharedNetwork::current`].
@@ -29,17 +31,17 @@ impl Deref for Current {
 }
 
 /// Marks the network as being trained until it is dropped.
-pub struct TrainingGuard<'a>(&'a AtomicBool);
+pub struct TrainingGuard<'a>(&'a AtomicUsize);
 
 impl Drop for TrainingGuard<'_> {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
+        self.0.store(0, Ordering::Release);
     }
 }
 
 impl SharedNetwork {
     pub fn new(network: AnyNetwork) -> Self {
-        SharedNetwork { network: ArcSwap::from_pointee(network), is_training: AtomicBool::new(false) }
+        SharedNetwork { network: ArcSwap::from_pointee(network), trained_by: AtomicUsize::new(0) }
     }
 
     /// The network as it is now; later replacements do not change it.
@@ -57,16 +59,18 @@ impl SharedNetwork {
     /// # Errors
     /// RuntimeError if it is being trained already.
     pub fn start_training(&self) -> PyResult<TrainingGuard<'_>> {
-        if self.is_training.swap(true, Ordering::AcqRel) {
+        let this_process = process_generation() + 1;
+        if self.trained_by.swap(this_process, Ordering::AcqRel) == this_process {
             return Err(being_trained());
         }
-        Ok(TrainingGuard(&self.is_training))
+        Ok(TrainingGuard(&self.trained_by))
     }
 
     /// # Errors
     /// RuntimeError if the network is being trained.
     pub fn check_not_training(&self) -> PyResult<()> {
-        if self.is_training.load(Ordering::Acquire) { Err(being_trained()) } else { Ok(()) }
+        let is_training = self.trained_by.load(Ordering::Acquire) == process_generation() + 1;
+        if is_training { Err(being_trained()) } else { Ok(()) }
     }
 }
 

@@ -17,5 +17,6 @@ mod team;
 
 pub(crate) use adaptive::Gate;
 pub use limits::{num_threads, set_num_threads};
+pub use pool::process_generation;
 pub(crate) use shared::Shared;
 pub(crate) use team::{Team, share, with_team};

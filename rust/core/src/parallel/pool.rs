@@ -22,6 +22,13 @@ pub(super) struct Process {
 /// Counts the forks that led to this process. A process id would not do: in a new PID namespace a child can have its parent's.
 static GENERATION: AtomicUsize = AtomicUsize::new(0);
 
+/// How often the process was forked before it became this one: two processes that share memory contents since a fork differ in it.
+/// Only forks after the first call of this or of a pass for several threads count.
+pub fn process_generation() -> usize {
+    count_forks();
+    GENERATION.load(Ordering::Relaxed)
+}
+
 /// This process's pool, made anew after a fork. What the parent had is left alone: its lock may be held by a thread that does not
 /// exist in the child, and its threads do not exist either.
 pub(super) fn process() -> &'static Process {
