@@ -20,12 +20,12 @@ use crate::parallel::{Shared, Team, with_team};
 use crate::simd::CACHE_LINE;
 
 impl<T: Dispatch> Network<T> {
-    /// Computes the outputs `out` (batch, outputs) of the rows `x` (batch, inputs) on at most `n_threads` threads, fewer if more
-    /// would not pay. The result of a row has the same bits for any number of threads and in any batch.
+    /// Computes the outputs `out` (batch, outputs) of the rows `x` (batch, inputs) on at most `n_threads` threads,
+    /// fewer if more would not pay. The result of a row has the same bits for any number of threads and in any batch.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if a shape does not fit, [`Error::NonFinite`] if `x` contains NaN or infinity, [`Error::OutOfMemory`];
-    /// nothing is written then.
+    /// [`Error::Invalid`] if a shape does not fit, [`Error::NonFinite`] if `x` contains NaN or infinity,
+    /// [`Error::OutOfMemory`]; nothing is written then.
     pub fn forward(&self, x: Matrix<T>, out: &mut MatrixMut<T>, n_threads: usize) -> Result<()> {
         let inputs = self.layers()[0].inputs();
         if x.cols() != inputs {
@@ -132,8 +132,8 @@ impl<T: Dispatch> Network<T> {
         }
     }
 
-    /// Sends a block through all layers. Layer l reads `hidden[(l - 1) % 2]`, which layer l - 1 wrote, and writes `hidden[l % 2]`; the
-    /// last layer writes `out`.
+    /// Sends a block through all layers. Layer l reads `hidden[(l - 1) % 2]`, which layer l - 1 wrote, and writes
+    /// `hidden[l % 2]`; the last layer writes `out`.
     fn forward_block(
         &self,
         team: &Team,
@@ -150,8 +150,8 @@ impl<T: Dispatch> Network<T> {
             let forward = LayerForward { layer, panels: packed.panels(l), epilogue: self.epilogue(l), kernel };
             team.for_each_range(outputs, self.kernels().nr(), 1, |_, range| {
                 let columns = ViewMut::new(target.at(range.start).0, x.rows(), range.len(), stride);
-                // SAFETY: each buffer holds a block of the widest hidden layer, `out` one of the last. A layer's input is only read
-                // while its output is written, and ranges are disjoint columns of the output.
+                // SAFETY: each buffer holds a block of the widest hidden layer, `out` one of the last. A layer's input
+                // is only read while its output is written, and ranges are disjoint columns of the output.
                 unsafe { forward.run(self.kernels(), range, x, columns) };
             });
             if l < last {

@@ -23,8 +23,8 @@ pub(crate) trait Rows<T>: Sync {
     unsafe fn read<'a>(&'a self, team: &Team, rows: Range<usize>, scratch: &Shared<T>) -> View<'a, T>;
 }
 
-/// Reads rows in place, unless they lie whole pages apart: such rows compete for the same few sets of the first-level cache, so
-/// they are copied with padding between them. See rust/core/TUNING.md, "Input rows a page apart".
+/// Reads rows in place, unless they lie whole pages apart: such rows compete for the same few sets of the first-level
+/// cache, so they are copied with padding between them. See rust/core/TUNING.md, "Input rows a page apart".
 impl<T: Scalar> Rows<T> for Matrix<'_, T> {
     fn rows(&self) -> usize {
         Matrix::rows(self)

@@ -1,8 +1,8 @@
 //! Learns from recent passes whether workers make a kind of work faster, and when to try again.
 //!
-//! On a quiet machine they do. Beside other busy threads a worker may come too late, or be descheduled while it holds an item, for
-//! a time slice of milliseconds. Both are measured the same way: what a pass with workers took, against what it takes the caller
-//! alone.
+//! On a quiet machine they do. Beside other busy threads a worker may come too late, or be descheduled while it holds
+//! an item, for a time slice of milliseconds. Both are measured the same way: what a pass with workers took, against
+//! what it takes the caller alone.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -16,19 +16,20 @@ pub(crate) struct Gate(Mutex<History>);
 /// What [`Gate`] remembers.
 #[derive(Default)]
 struct History {
-    /// Seconds a row of the fastest pass with workers; grows slowly, since machines change.
+    /// Seconds per row of the fastest pass with workers; grows slowly, because machines change.
     fastest: Option<f64>,
-    /// Seconds a row that the work takes the caller alone: a mean that forgets. Not measured before a pass with workers was suspiciously slow.
+    /// Seconds per row of passes by the caller alone: an exponential moving average. It is not measured before a pass
+    /// with workers was suspiciously slow, so that a quiet machine pays nothing.
     alone: Option<f64>,
     /// Whether the next pass is to measure `alone`.
     measures_alone: bool,
-    /// Seconds won by workers, less seconds lost, within bounds; none before the first pass and after a pause.
+    /// Seconds gained by workers minus seconds lost, within bounds; none before the first pass and after a pause.
     credit: Option<f64>,
     /// Passes with workers since `alone` was measured.
     passes_since_alone: u32,
     /// Passes in a row in which workers were called and did nothing.
     n_unhelped: u32,
-    /// While workers are not called.
+    /// Set while workers are not called.
     pause: Option<Pause>,
     /// How long the next pause is, in milliseconds and in passes.
     pause_length: u32,
@@ -39,37 +40,37 @@ struct Pause {
     passes_left: u32,
 }
 
-/// The weight of a new measurement in the mean.
+/// The weight of a new measurement in the moving average.
 const WEIGHT: f64 = 0.25;
 
-/// A single measurement counts as at most this multiple of the mean, since the caller may have been descheduled itself. A pass with
-/// workers that takes this multiple of the fastest one is suspicious.
+/// A measurement counts as at most this multiple of the average, because the caller itself may have been descheduled. A
+/// pass with workers that takes more than this multiple of the fastest one is suspicious.
 const OUTLIER: f64 = 2.0;
 
-/// A pass in which the caller waited for workers for more than this share of the time is suspicious.
+/// A pass is suspicious if the caller spent more than this share of it waiting for workers.
 const SUSPICIOUS_WAIT: f64 = 0.25;
 
-/// What `alone` is taken for before it is measured, as a multiple of the fastest pass with workers.
+/// The value of `alone` before it is measured, as a multiple of the fastest pass with workers.
 const ASSUMED_ALONE: f64 = 1.5;
 
-/// How much slower `fastest` may become with each pass.
+/// The factor by which `fastest` may grow with each pass.
 const AGEING: f64 = 1.001;
 
-/// The credit that good passes can build up, in seconds: about two time slices. One lost time slice in several hundred short passes
-/// is then a loss, one in several thousand is not.
+/// The maximum credit in seconds: about two time slices. Losing a time slice once in several hundred short passes then
+/// leads to a pause, once in several thousand does not.
 const MOST_CREDIT: f64 = 8e-3;
 
-/// The credit at the start and after a pause, in seconds and in passes. Waking a worker can cost the first pass 100 us, which later
-/// passes win back if the worker stays awake between them.
+/// The credit at the start and after a pause: seconds, plus a number of passes. Waking a worker can cost the first pass
+/// 100 us, which later passes regain if the worker stays awake between them.
 const FIRST_CREDIT: (f64, f64) = (3e-4, 2.0);
 
-/// Passes in a row without any help after which workers are given up.
+/// The number of consecutive passes without any help that lead to a pause.
 const MOST_UNHELPED: u32 = 16;
 
-/// Passes with workers after which `alone`, once measured, is measured again.
+/// The number of passes with workers after which `alone`, once measured, is measured again.
 const PASSES_WITH_WORKERS: u32 = 500;
 
-/// The shortest and the longest pause.
+/// The shortest and the longest pause, in milliseconds and in passes.
 const PAUSES: [u32; 2] = [16, 1024];
 
 impl Gate {
@@ -152,7 +153,8 @@ impl History {
 mod tests {
     use super::*;
 
-    /// A machine whose passes take `alone` and `helped` microseconds; returns for each of `n` passes whether workers were called.
+    /// A machine whose passes take `alone` and `helped` microseconds; returns for each of `n` passes whether workers
+    /// were called.
     fn course(n: usize, alone: impl Fn(usize) -> f64, helped: impl Fn(usize) -> (f64, usize)) -> Vec<bool> {
         let (gate, mut now) = (Gate::default(), Instant::now());
         let pass = |index| {

@@ -1,9 +1,10 @@
 //! Keeps the pool's workers off the core that the calling thread runs on.
 //!
-//! Linux likes to wake a thread on the core of the thread that wakes it. Two threads of a team that share a core take turns instead
-//! of working together, and the load balancer can leave them there for milliseconds. Forbidding workers the caller's core leaves the
-//! rest to the scheduler; pinning each to one core would get in the way of other processes that do the same. The caller tells them,
-//! before it wakes them and only if it has moved since, so that no worker is stuck behind the caller.
+//! Linux likes to wake a thread on the core of the thread that wakes it. Two threads of a team that share a core take
+//! turns instead of working together, and the load balancer can leave them there for milliseconds. Forbidding workers
+//! the caller's core leaves the rest to the scheduler; pinning each to one core would get in the way of other processes
+//! that do the same. The caller tells them, before it wakes them and only if it has moved since, so that no worker is
+//! stuck behind the caller.
 //!
 //! Measured: rust/core/TUNING.md, "Affinity".
 
@@ -18,8 +19,9 @@ mod linux {
     pub(crate) struct ForbiddenCore(Option<usize>);
 
     impl ForbiddenCore {
-        /// Lets `workers` run on any core that the calling thread may use except the one that it is on, even if they have not started
-        /// yet. Nothing happens if that leaves none, or if the caller has not moved since the last time.
+        /// Lets `workers` run on any core that the calling thread may use except the one that it is on, even if they
+        /// have not started yet. Nothing happens if that leaves none, or if the caller has not moved since the last
+        /// time.
         pub(crate) fn update<'a>(&mut self, workers: impl Iterator<Item = &'a JoinHandle<()>>) {
             // SAFETY: the call only returns a number, below 0 if it fails.
             let core = usize::try_from(unsafe { libc::sched_getcpu() }).ok();
@@ -47,7 +49,8 @@ mod linux {
 
     /// The cores that the calling thread may use.
     pub(super) fn allowed() -> Option<libc::cpu_set_t> {
-        // SAFETY: a set of bits may be zero; the call writes at most as many bytes as it is told, and 0 is the calling thread.
+        // SAFETY: a set of bits may be zero; the call writes at most as many bytes as it is told, and 0 is the calling
+        // thread.
         unsafe {
             let mut allowed = zeroed::<libc::cpu_set_t>();
             (libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut allowed) == 0).then_some(allowed)

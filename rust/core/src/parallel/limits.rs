@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::{Error, Result};
 
-/// The limit set by [`set_num_threads`]; 0 where none was set.
+/// The limit set by [`set_num_threads`]; 0 if none was set.
 static LIMIT: AtomicUsize = AtomicUsize::new(0);
 
-/// The most threads a pass may use: the least of `requested`, the number set by [`set_num_threads`], the
-/// environment variables `TINYRS_NUM_THREADS`, `RAYON_NUM_THREADS` and `OMP_NUM_THREADS` (read once), and what the
-/// affinity mask and the cgroup quota allow.
+/// The maximum number of threads of a pass: the minimum of `requested`, the number set by [`set_num_threads`], the
+/// environment variables `TINYRS_NUM_THREADS`, `RAYON_NUM_THREADS` and `OMP_NUM_THREADS` (read once), and the number of
+/// cores that the affinity mask and the cgroup quota allow.
 pub fn num_threads(requested: Option<usize>) -> usize {
     let set = match LIMIT.load(Ordering::Relaxed) {
         0 => usize::MAX,
@@ -19,7 +19,7 @@ pub fn num_threads(requested: Option<usize>) -> usize {
     requested.unwrap_or(usize::MAX).min(set).min(allowed()).max(1)
 }
 
-/// Sets the most threads that a pass may use from now on, in this process.
+/// Sets the maximum number of threads of a pass, in this process, from now on.
 ///
 /// # Errors
 /// [`Error::Invalid`] if `n` is 0.
@@ -31,7 +31,7 @@ pub fn set_num_threads(n: usize) -> Result<()> {
     Ok(())
 }
 
-/// What the environment and the machine allow. Asking the operating system reads files: done once.
+/// The number of threads that the environment and the machine allow; read once, because asking the system reads files.
 pub(super) fn allowed() -> usize {
     static ALLOWED: OnceLock<usize> = OnceLock::new();
     *ALLOWED.get_or_init(|| {
@@ -43,7 +43,7 @@ pub(super) fn allowed() -> usize {
     })
 }
 
-/// The number in `text`, the first of a list as OpenMP writes one ("4,2"); none if there is no positive number.
+/// The number in `text`, or the first of a list as in OpenMP ("4,2"); none if it is not a positive integer.
 fn positive(text: &str) -> Option<usize> {
     text.split(',').next()?.trim().parse().ok().filter(|&n| n > 0)
 }

@@ -1,15 +1,15 @@
 //! One phase of a team's work: a number of independent items, claimed by the threads that are there.
 //!
-//! The caller publishes a phase and takes part in it; workers that are awake claim items too. Nobody waits for a worker that
-//! holds no item: a worker that is asleep, or not scheduled, costs nothing. One that is descheduled in the middle of an item
-//! delays the phase by that item.
+//! The caller publishes a phase and takes part in it; workers that are awake claim items too. Nobody waits for a worker
+//! that holds no item: a worker that is asleep, or not scheduled, costs nothing. One that is descheduled in the middle
+//! of an item delays the phase by that item.
 //!
 //! # Why borrowed data is safe
 //!
-//! The closure of a phase borrows from the caller's stack. A worker dereferences it only after it has claimed an item, by a
-//! compare-and-swap on a queue that still held one. [`Phase::run`] does not return, not even by a panic, before every claimed item
-//! has been counted in `finished`; and when it returns all queues are empty, so that no later claim can succeed before the next
-//! phase has stored its own closure.
+//! The closure of a phase borrows from the caller's stack. A worker dereferences it only after it has claimed an item,
+//! by a compare-and-swap on a queue that still held one. [`Phase::run`] does not return, not even by a panic, before
+//! every claimed item has been counted in `finished`; and when it returns all queues are empty, so that no later claim
+//! can succeed before the next phase has stored its own closure.
 
 use std::any::Any;
 use std::ops::AddAssign;
@@ -51,8 +51,8 @@ const CALLERS_SPINS: u32 = 80;
 const MAX_ITEMS: u64 = 1 << 24;
 const MAX_THREADS: u64 = 1 << 16;
 
-/// The items of one thread that nobody has claimed: `first..end`, and the number of threads of the phase. All in one word, so
-/// that a claim by compare-and-swap is always a claim in the current phase, by a thread that belongs to it.
+/// The items of one thread that nobody has claimed: `first..end`, and the number of threads of the phase. All in one
+/// word, so that a claim by compare-and-swap is always a claim in the current phase, by a thread that belongs to it.
 ///
 /// On a cache line of its own.
 #[repr(align(64))]
@@ -82,7 +82,8 @@ impl WorkQueue {
         end - first
     }
 
-    /// Adds `change` to the word if it holds an item and `thread` belongs to the phase; returns (first, end) as they were.
+    /// Adds `change` to the word if it holds an item and `thread` belongs to the phase; returns (first, end) as they
+    /// were.
     fn take(&self, thread: usize, change: u64) -> Option<(usize, usize)> {
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
@@ -107,7 +108,8 @@ fn range(word: u64) -> (usize, usize) {
 #[repr(align(64))]
 struct Closure(UnsafeCell<Option<*const Work<'static>>>);
 
-// SAFETY: written by the caller while no item can be claimed, read by threads that have claimed one; the closure itself is `Sync`.
+// SAFETY: written by the caller while no item can be claimed, read by threads that have claimed one; the closure itself
+// is `Sync`.
 unsafe impl Sync for Closure {}
 // SAFETY: as above.
 unsafe impl Send for Closure {}
@@ -139,8 +141,8 @@ impl Phase {
         self.queues.len()
     }
 
-    /// Calls `work(thread, owner, item)` once for every item of every owner below `n_threads`; owner `o` has `count(o)` of them.
-    /// Called by one thread at a time, which is thread 0.
+    /// Calls `work(thread, owner, item)` once for every item of every owner below `n_threads`; owner `o` has `count(o)`
+    /// of them. Called by one thread at a time, which is thread 0.
     ///
     /// # Panics
     /// If `work` panics, on any thread; the items that nobody had claimed are then left out.
@@ -178,8 +180,8 @@ impl Phase {
         help
     }
 
-    /// Whether there are items in the queue of `thread`, which is all that a waiting worker looks at: one word that nobody else reads
-    /// while it waits.
+    /// Whether there are items in the queue of `thread`, which is all that a waiting worker looks at: one word that
+    /// nobody else reads while it waits.
     pub(super) fn has_items(&self, thread: usize) -> bool {
         let (first, end) = range(self.queues[thread].0.load(Ordering::Relaxed));
         first < end
@@ -222,8 +224,8 @@ impl Phase {
     }
 }
 
-/// The items of a phase that the caller has not claimed. If the caller panics, those that nobody has claimed are removed, and those
-/// that workers hold are waited for.
+/// The items of a phase that the caller has not claimed. If the caller panics, those that nobody has claimed are
+/// removed, and those that workers hold are waited for.
 struct Items<'a> {
     phase: &'a Phase,
     finished_before: usize,
@@ -273,7 +275,8 @@ mod loom_tests {
         }
     }
 
-    /// Workers help at any time before, in and after `n_phases` phases of `n_items` items each, which write to the caller's memory.
+    /// Workers help at any time before, in and after `n_phases` phases of `n_items` items each, which write to the
+    /// caller's memory.
     fn phases_with_workers(n_workers: usize, n_phases: usize, n_items: usize) {
         loom::model(move || {
             let phase = Arc::new(Phase::new(n_workers + 1));

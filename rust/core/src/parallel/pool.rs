@@ -19,18 +19,19 @@ pub(super) struct Process {
     callers: AtomicUsize,
 }
 
-/// Counts the forks that led to this process. A process id would not do: in a new PID namespace a child can have its parent's.
+/// Counts the forks that led to this process. A process id would not do: in a new PID namespace a child can have its
+/// parent's.
 static GENERATION: AtomicUsize = AtomicUsize::new(0);
 
-/// How often the process was forked before it became this one: two processes that share memory contents since a fork differ in it.
-/// Only forks after the first call of this or of a pass for several threads count.
+/// How often the process was forked before it became this one: two processes that share memory contents since a fork
+/// differ in it. Only forks after the first call of this or of a pass for several threads count.
 pub fn process_generation() -> usize {
     count_forks();
     GENERATION.load(Ordering::Relaxed)
 }
 
-/// This process's pool, made anew after a fork. What the parent had is left alone: its lock may be held by a thread that does not
-/// exist in the child, and its threads do not exist either.
+/// This process's pool, made anew after a fork. What the parent had is left alone: its lock may be held by a thread
+/// that does not exist in the child, and its threads do not exist either.
 pub(super) fn process() -> &'static Process {
     static CURRENT: AtomicPtr<Process> = AtomicPtr::new(std::ptr::null_mut());
     let generation = GENERATION.load(Ordering::Relaxed);
@@ -72,7 +73,8 @@ fn count_forks() {
 }
 
 impl Process {
-    /// Counts the calling thread as inside a pass for several threads until the result is dropped; also returns how many others are.
+    /// Counts the calling thread as inside a pass for several threads until the result is dropped; also returns how
+    /// many others are.
     pub(super) fn enter(&self) -> (Caller<'_>, usize) {
         let others = self.callers.fetch_add(1, Ordering::Relaxed);
         (Caller(&self.callers), others)
@@ -126,8 +128,8 @@ struct Control {
     is_open: AtomicBool,
 }
 
-/// About 10 us: longer than a caller in Python takes from one pass to the next. A worker that yields meanwhile, beside a thread that
-/// spins, is away for a time slice.
+/// About 10 us: longer than a caller in Python takes from one pass to the next. A worker that yields meanwhile, beside
+/// a thread that spins, is away for a time slice.
 const WORKERS_SPINS: u32 = 250;
 
 /// Rounds, spinning and yielding, that a worker looks for the next team before it goes back to sleep.
@@ -158,7 +160,8 @@ impl Pool {
         self.workers.len() + 1
     }
 
-    /// Opens a team of the caller and the first `n_threads` - 1 workers, or keeps it open, and wakes those that sleep. Waits for none.
+    /// Opens a team of the caller and the first `n_threads` - 1 workers, or keeps it open, and wakes those that sleep.
+    /// Waits for none.
     pub(super) fn open(&mut self, n_threads: usize) {
         // All workers: the mask of one that this team does not use would be out of date for the next.
         self.forbidden_core.update(self.workers.iter().map(|worker| &worker.thread));
@@ -173,8 +176,8 @@ impl Pool {
         }
     }
 
-    /// Closes the team: a worker that has not followed its invitation yet finds nothing to claim, and all go to sleep soon. Waits for
-    /// none.
+    /// Closes the team: a worker that has not followed its invitation yet finds nothing to claim, and all go to sleep
+    /// soon. Waits for none.
     pub(super) fn close(&self) {
         self.control.is_open.store(false, Ordering::Relaxed);
     }

@@ -1,16 +1,16 @@
-//! A raw pointer that threads of one team share.
+//! A raw pointer that the threads of a team share.
 
-/// A pointer that several members write through, each to its own part, or in turn with a barrier between.
+/// A pointer through which several threads write: each to its own elements, or one phase of work after the other.
 #[derive(Clone, Copy)]
 pub(crate) struct Shared<T>(pub *mut T);
 
-// SAFETY: a pointer by itself does nothing; whoever writes through it says why that is in order.
+// SAFETY: the pointer alone gives no access; the unsafe code that uses it says why no two threads conflict.
 unsafe impl<T: Send> Sync for Shared<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Send for Shared<T> {}
 
 impl<T> Shared<T> {
-    /// The pointer `count` elements on.
+    /// The pointer to the element `count` elements further on.
     pub(crate) fn at(&self, count: usize) -> Self {
         Shared(self.0.wrapping_add(count))
     }
@@ -18,9 +18,9 @@ impl<T> Shared<T> {
     /// The elements of `range`.
     ///
     /// # Safety
-    /// They exist, and nobody else uses them as long as the slice lives.
+    /// They exist, and nothing else uses them while the slice is alive.
     pub(crate) unsafe fn slice<'a>(&self, range: std::ops::Range<usize>) -> &'a mut [T] {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { std::slice::from_raw_parts_mut(self.0.add(range.start), range.len()) }
     }
 }

@@ -1,5 +1,5 @@
-//! The synchronisation primitives of `phase`: the standard library's, or loom's under `--cfg loom`, which tries every order of
-//! the threads' operations.
+//! The synchronisation primitives of `phase`: the standard library's, or loom's under `--cfg loom`, which tries every
+//! order of the threads' operations.
 
 #[cfg(loom)]
 pub(super) use loom::cell::UnsafeCell;
@@ -32,8 +32,8 @@ impl<T> UnsafeCell<T> {
     }
 }
 
-/// One round of waiting for another thread: `most_spins` times at about 40 ns, then lets other threads run. Returns whether it was one of
-/// the first.
+/// One round of waiting for another thread: `most_spins` times at about 40 ns, then lets other threads run. Returns
+/// whether it was one of the first.
 pub(super) fn spin_or_yield(rounds: &mut u32, most_spins: u32) -> bool {
     let spins = *rounds < most_spins;
     *rounds = rounds.saturating_add(1);

@@ -1,10 +1,10 @@
 //! A team: the calling thread, and the workers that help it if they are awake in time.
 //!
-//! The caller runs a pass from its beginning to its end, and hands out the pieces of work in it: [`Team::for_each`] returns when
-//! all of them are done, by whichever thread. With one thread the same code is a plain loop.
+//! The caller runs a pass from its beginning to its end, and hands out the pieces of work in it: [`Team::for_each`]
+//! returns when all of them are done, by whichever thread. With one thread the same code is a plain loop.
 //!
-//! One team with workers is open at a time in a process. A second caller works alone, which is right when several Python threads
-//! predict at once, and cannot deadlock.
+//! One team with workers is open at a time in a process. A second caller works alone, which is right when several
+//! Python threads predict at once, and cannot deadlock.
 
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
@@ -18,19 +18,19 @@ use super::pool::{Pool, process};
 
 /// See the module's documentation.
 pub(crate) struct Team<'a> {
-    /// None if the caller works alone in any case.
+    /// None if the caller cannot get workers.
     pool: Option<RefCell<MutexGuard<'a, Option<Pool>>>>,
-    /// Threads of the open team; 1 while the caller works alone.
+    /// The number of threads of the open team; 1 while the caller works alone.
     n_threads: Cell<usize>,
-    /// Threads that a team may have.
+    /// The number of threads of the team when it is open.
     most: usize,
-    /// What workers have done in the present pass.
+    /// What workers have done in the current pass.
     help: Cell<Help>,
 }
 
-/// Calls `f` with a team of up to `n_threads` threads, which works alone until [`Team::open`] or [`Team::adaptively`] lets workers help.
-/// Other callers that are inside `with_team` at the same time count: together they have at most as many threads as the machine
-/// allows this process.
+/// Calls `f` with a team of up to `n_threads` threads, which works alone until [`Team::open`] or [`Team::adaptively`]
+/// lets workers help. Other callers that are inside `with_team` at the same time count: together they have at most as
+/// many threads as the machine allows this process.
 pub(crate) fn with_team<R>(n_threads: usize, f: impl FnOnce(&Team) -> R) -> R {
     if n_threads == 1 {
         return f(&Team::alone());
@@ -59,7 +59,7 @@ impl Team<'_> {
         }
     }
 
-    /// The threads that may do the next piece of work: 1 while the caller works alone.
+    /// The number of threads that share the next piece of work: 1 while the caller works alone.
     pub(crate) fn n_threads(&self) -> usize {
         self.n_threads.get()
     }
@@ -85,7 +85,8 @@ impl Team<'_> {
         }
     }
 
-    /// Calls `f`, a pass over `rows` rows: with workers unless `gate` has found that they do not make such a pass faster.
+    /// Calls `f`, a pass over `rows` rows: with workers unless `gate` has found that they do not make such a pass
+    /// faster.
     pub(crate) fn adaptively<R>(&self, gate: &Gate, rows: usize, f: impl FnOnce() -> R) -> R {
         if self.most == 1 {
             return f();
@@ -103,7 +104,7 @@ impl Team<'_> {
         });
         self.help.set(Help::default());
         let result = f();
-        // The first pass of a pool waits for threads to be made.
+        // The first pass of a pool includes the creation of its threads.
         if !is_first {
             let help = helped.then(|| self.help.get());
             gate.record(help, rows, start, Instant::now());
@@ -111,8 +112,9 @@ impl Team<'_> {
         result
     }
 
-    /// Calls `work(thread, owner, item)` for the items 0, 1, ... of every owner below [`Team::n_threads`], of which owner `o` has
-    /// `count(o)`. A thread does its own items first, in order, then takes those that others have not begun, from the end.
+    /// Calls `work(thread, owner, item)` for the items 0, 1, ... of every owner below [`Team::n_threads`], of which
+    /// owner `o` has `count(o)`. A thread does its own items first, in order, then takes those that others have not
+    /// begun, from the end.
     pub(crate) fn for_each_owned(&self, count: impl Fn(usize) -> usize, work: impl Fn(usize, usize, usize) + Sync) {
         let n_threads = self.n_threads.get();
         match &self.pool {
@@ -137,8 +139,8 @@ impl Team<'_> {
         self.for_each_owned(|owner| share(owner).len(), |thread, owner, item| work(thread, share(owner).start + item));
     }
 
-    /// Calls `work(thread, range)` for ranges that cover `0..total` together: each thread's share in `pieces` pieces, whose bounds are
-    /// multiples of `unit`. One range if the caller works alone.
+    /// Calls `work(thread, range)` for ranges that cover `0..total` together: each thread's share in `pieces` pieces,
+    /// whose bounds are multiples of `unit`. One range if the caller works alone.
     pub(crate) fn for_each_range(
         &self,
         total: usize,
@@ -162,7 +164,8 @@ impl Drop for Team<'_> {
     }
 }
 
-/// Part `index` of `n` parts of `total` items, which start and end on multiples of `unit` except for the end of the last.
+/// Part `index` of `n` parts of `total` items, which start and end on multiples of `unit` except for the end of the
+/// last.
 pub(crate) fn share(index: usize, n: usize, total: usize, unit: usize) -> Range<usize> {
     let units = total.div_ceil(unit);
     let bound = |index: usize| (units * index / n * unit).min(total);

@@ -13,12 +13,12 @@ use crate::training::loss::Objective;
 use crate::training::optimizer::OptimizerStep;
 use crate::training::tape::{DropoutMask, Parameters, STRIPE, Stripe, Tape};
 
-/// The most rows of a block. A larger batch is several blocks whose gradients are added up, which bounds the memory of the tape
-/// and the time until an interruption is noticed.
+/// The most rows of a block. A larger batch is several blocks whose gradients are added up, which bounds the memory of
+/// the tape and the time until an interruption is noticed.
 pub(crate) const BLOCK_ROWS: usize = 1024;
 
-/// The rows of an item of work: what a thread takes at a time, of its share or of a late thread's. See rust/core/TUNING.md, "Work
-/// queues".
+/// The rows of an item of work: what a thread takes at a time, of its share or of a late thread's. See
+/// rust/core/TUNING.md, "Work queues".
 const CHUNK_ROWS: usize = 48;
 
 /// Part `index` of a range that is cut into parts of `len`.
@@ -62,8 +62,8 @@ pub(crate) struct Batch<'a, T> {
 }
 
 impl<T: Scalar> BatchRunner<'_, T> {
-    /// Computes the losses and gradients of a batch, block by block, and applies the optimizer step. Returns the sum of the weighted
-    /// losses, or none if `interrupt` was set before the batch was finished.
+    /// Computes the losses and gradients of a batch, block by block, and applies the optimizer step. Returns the sum of
+    /// the weighted losses, or none if `interrupt` was set before the batch was finished.
     ///
     /// # Safety
     /// Nothing else uses the tape, its parameters or the optimizer's arrays, and the weights have been packed.
@@ -92,7 +92,8 @@ impl<T: Scalar> BatchRunner<'_, T> {
                 |thread, owner, item| {
                     let stripe = self.stripes(n_threads, owner).nth(item);
                     let (l, stripe) = stripe.expect("items are counted from the same stripes");
-                    // SAFETY: the caller's guarantee; items are different outputs, and each is updated with its gradient.
+                    // SAFETY: the caller's guarantee; items are different outputs, and each is updated with its
+                    // gradient.
                     unsafe { self.stripe(thread, (l, stripe), rows.len(), index > 0, batch, is_last) };
                 },
             );
@@ -104,8 +105,8 @@ impl<T: Scalar> BatchRunner<'_, T> {
         Some(total)
     }
 
-    /// Forward pass, losses and backward pass for the rows `share` of a block. `rows_before` is the number of rows of the batch in
-    /// earlier blocks.
+    /// Forward pass, losses and backward pass for the rows `share` of a block. `rows_before` is the number of rows of
+    /// the batch in earlier blocks.
     unsafe fn passes(&self, share: &Range<usize>, rows: &[u32], rows_before: usize, batch: &Batch<T>) {
         let dropout_mask = batch.dropout_mask.map(|mask| DropoutMask { rows_before, ..mask });
         // SAFETY: the caller guarantees that no other thread uses these rows.
@@ -135,8 +136,8 @@ impl<T: Scalar> BatchRunner<'_, T> {
         })
     }
 
-    /// Computes the gradient of a stripe of outputs of a layer. While it is in the cache, applies the optimizer step, or sums its
-    /// squares if the gradient will be clipped.
+    /// Computes the gradient of a stripe of outputs of a layer. While it is in the cache, applies the optimizer step,
+    /// or sums its squares if the gradient will be clipped.
     unsafe fn stripe(
         &self,
         thread: usize,
@@ -147,8 +148,8 @@ impl<T: Scalar> BatchRunner<'_, T> {
         is_last: bool,
     ) {
         let at_once = is_last && batch.update.is_some() && batch.clip_norm.is_none();
-        // A gradient that is used at once goes to a scratch buffer that is in the cache already. See rust/core/TUNING.md, "Reused
-        // gradient buffer".
+        // A gradient that is used at once goes to a scratch buffer that is in the cache already. See
+        // rust/core/TUNING.md, "Reused gradient buffer".
         let scratch = if at_once && !accumulate { self.tape.scratch_gradient(thread) } else { None };
         let to = scratch.unwrap_or_else(|| self.tape.weight_gradient(l, stripe.start));
         // SAFETY: the caller guarantees that no other thread uses these outputs.
@@ -191,8 +192,8 @@ impl<T: Scalar> BatchRunner<'_, T> {
         }
     }
 
-    /// Applies the optimizer step to some outputs of a layer and packs their new weights. `weight_gradient` is the gradient of the
-    /// loss with respect to their weights.
+    /// Applies the optimizer step to some outputs of a layer and packs their new weights. `weight_gradient` is the
+    /// gradient of the loss with respect to their weights.
     unsafe fn update(
         &self,
         state: &OptimizerState<T>,
@@ -234,8 +235,8 @@ impl<T: Scalar> BatchRunner<'_, T> {
         }
     }
 
-    /// Writes the loss of each row of `x` to `losses`, and 1 or 0 to `correct` for a right or wrong prediction; without dropout or
-    /// gradients. Returns false if `interrupt` was set before all rows were done.
+    /// Writes the loss of each row of `x` to `losses`, and 1 or 0 to `correct` for a right or wrong prediction; without
+    /// dropout or gradients. Returns false if `interrupt` was set before all rows were done.
     ///
     /// # Safety
     /// As [`BatchRunner::batch`]; `losses` and `correct` have one element for each row.
