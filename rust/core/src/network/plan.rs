@@ -1,4 +1,7 @@
 //! How a forward pass is computed: kernels, blocks and threads, decided from shapes alone by pure functions.
+//!
+//! The number of threads here is an upper bound: `parallel/limits.rs` says how many are allowed, `parallel/adaptive.rs`
+//! lets the caller work alone while workers do not help.
 
 use crate::linalg::dense::Kernel;
 use crate::linalg::gemm::TILE_BATCH_ROWS;
@@ -124,7 +127,7 @@ impl Plan {
         self.shape.is_short()
     }
 
-    /// The number of threads that compute the pass.
+    /// The maximum number of threads that compute the pass.
     pub fn n_threads(&self) -> usize {
         self.n_threads
     }
