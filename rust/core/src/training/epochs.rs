@@ -31,11 +31,17 @@ pub struct Hooks<'a, T: Scalar> {
 pub(crate) struct EpochLoop<'a, T: Scalar> {
     pub config: &'a TrainingConfig,
     pub optimizer: OptimizerConfig,
+    /// The layers that are trained, for callbacks.
     pub layers: &'a [Layer<T>],
+    /// The same parameters and the optimizer's moments, for snapshots.
     pub arrays: TrainedArrays<T>,
+    /// The same arrays, for the steps of the optimizer.
     pub state: OptimizerState<T>,
+    /// Trains on the training set.
     pub runner: BatchRunner<'a, T>,
+    /// Training rows per step.
     pub batch_size: usize,
+    /// The largest number of threads.
     pub n_threads: usize,
 }
 
@@ -47,7 +53,7 @@ struct EpochInput<'a> {
     order: &'a [u32],
     /// Steps of the optimizer before this epoch.
     steps_before: u64,
-    /// Whether workers help with a batch, from how long batches took.
+    /// Decides from the durations of previous batches whether workers help with the next one.
     gate: &'a Gate,
 }
 
@@ -155,8 +161,8 @@ impl<T: Scalar> EpochLoop<'_, T> {
         let n_batches = n_rows.div_ceil(self.batch_size);
         let total = n_batches as f64 * self.config.epochs as f64;
         let validation = validation.map(|validation| {
-            let results = (Shared(validation.losses.as_mut_ptr()), Shared(validation.correct.as_mut_ptr()));
-            (&validation.runner, results)
+            let (losses, correct) = (validation.losses.as_mut_ptr(), validation.correct.as_mut_ptr());
+            (&validation.runner, Shared(losses), Shared(correct))
         });
         let mut outcome = EpochOutcome::default();
         with_team(self.n_threads, |team| {
@@ -183,9 +189,9 @@ impl<T: Scalar> EpochLoop<'_, T> {
                     return;
                 }
             }
-            if let Some((runner, (losses, correct))) = &validation {
+            if let Some((runner, losses, correct)) = validation {
                 // SAFETY: as above.
-                outcome.interrupted = !unsafe { runner.evaluate(team, (*losses, *correct), interrupt) };
+                outcome.interrupted = !unsafe { runner.evaluate(team, losses, correct, interrupt) };
             }
         });
         outcome

@@ -44,7 +44,13 @@ impl OptimizerConfig {
     }
 
     /// Step number `step`, from 1. `square_bound` bounds gradients before Adam squares them.
-    pub(crate) fn step<T: Scalar>(&self, step: u64, rate: f64, weight_decay: f64, square_bound: T) -> OptimizerStep<T> {
+    pub(crate) fn step<T: Scalar>(
+        &self,
+        step: u64,
+        learning_rate: f64,
+        weight_decay: f64,
+        square_bound: T,
+    ) -> OptimizerStep<T> {
         let t = T::from_f64;
         let rule = match self.algorithm {
             Algorithm::Sgd => Rule::Sgd { momentum: t(self.momentum), nesterov: self.nesterov },
@@ -59,7 +65,8 @@ impl OptimizerConfig {
                 square_bound,
             },
         };
-        OptimizerStep { rule, rate, weight_decay, decoupled: self.algorithm == Algorithm::AdamW, gradient_factor: 1.0 }
+        let decoupled = self.algorithm == Algorithm::AdamW;
+        OptimizerStep { rule, learning_rate, weight_decay, decoupled, gradient_factor: 1.0 }
     }
 
     /// Checks that all settings are in their ranges.
@@ -205,7 +212,7 @@ fn power(mut base: f64, mut n: u64) -> f64 {
 #[derive(Clone, Copy)]
 pub(crate) struct OptimizerStep<T> {
     rule: Rule<T>,
-    rate: f64,
+    learning_rate: f64,
     weight_decay: f64,
     /// Whether weight decay is decoupled from the gradient.
     decoupled: bool,
@@ -216,15 +223,16 @@ pub(crate) struct OptimizerStep<T> {
 impl<T: Scalar> OptimizerStep<T> {
     /// The update of weights; `factor` is their factor of the learning rate.
     pub(crate) fn weight_update(&self, factor: f64) -> Update<T> {
-        let rate = self.rate * factor;
+        let learning_rate = self.learning_rate * factor;
         let (l2, decay_factor) =
-            if self.decoupled { (0.0, 1.0 - rate * self.weight_decay) } else { (self.weight_decay, 1.0) };
+            if self.decoupled { (0.0, 1.0 - learning_rate * self.weight_decay) } else { (self.weight_decay, 1.0) };
         Update { l2: T::from_f64(l2), decay_factor: T::from_f64(decay_factor), ..self.bias_update(factor) }
     }
 
     /// The update of biases, without weight decay; `factor` is their factor of the learning rate.
     pub(crate) fn bias_update(&self, factor: f64) -> Update<T> {
-        let (learning_rate, gradient_factor) = (T::from_f64(self.rate * factor), T::from_f64(self.gradient_factor));
+        let (learning_rate, gradient_factor) =
+            (T::from_f64(self.learning_rate * factor), T::from_f64(self.gradient_factor));
         Update { rule: self.rule, learning_rate, l2: T::ZERO, decay_factor: T::ONE, gradient_factor }
     }
 }

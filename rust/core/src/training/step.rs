@@ -243,7 +243,8 @@ impl<T: Scalar> BatchRunner<'_, T> {
     pub(crate) unsafe fn evaluate(
         &self,
         team: &Team,
-        (losses, correct): (Shared<f64>, Shared<f64>),
+        losses: Shared<f64>,
+        correct: Shared<f64>,
         interrupt: &AtomicBool,
     ) -> bool {
         let rows = self.x.rows();
