@@ -1,4 +1,4 @@
-"""Checkpoints: whatever happens to a training, it ends with the same bits."""
+"""Checkpoints: an interrupted training that is resumed ends with the same bits."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def without_times(history: History) -> list[dict[str, Any]]:
         {"learning_rate_factors": [(1, 0.1), (0.5, 1)], "clip_norm": 1.0, "shuffle": False},
     ],
 )
-def test_training_goes_on_from_a_checkpoint(tmp_path: Path, precision: str, options: dict[str, Any]) -> None:
+def test_training_resumes_from_a_checkpoint(tmp_path: Path, precision: str, options: dict[str, Any]) -> None:
     path, want = tmp_path / "run", network(precision)
     history = fit(want, **options)
 
@@ -58,7 +58,7 @@ def test_training_goes_on_from_a_checkpoint(tmp_path: Path, precision: str, opti
         return bool(record["epoch"] == 3)
 
     fit(network(precision), **options, callback=stop, checkpoint=path, checkpoint_every=2)
-    resumed = network(precision, seed=99)  # its own parameters do not matter
+    resumed = network(precision, seed=99)  # its own parameters are replaced
     again = fit(resumed, **options, resume=path, n_threads=1)
     assert same(resumed, want)
     assert without_times(again) == without_times(history)
@@ -68,7 +68,7 @@ def test_training_goes_on_from_a_checkpoint(tmp_path: Path, precision: str, opti
     assert loaded.options == want.options
 
 
-def test_a_finished_training_has_nothing_left_to_do(tmp_path: Path) -> None:
+def test_resuming_a_finished_training_changes_nothing(tmp_path: Path) -> None:
     want, resumed = network(), network(seed=2)
     fit(want, validation=VALIDATION, checkpoint=tmp_path / "run", checkpoint_every=100)
     history = fit(resumed, validation=VALIDATION, resume=tmp_path / "run")
@@ -76,7 +76,7 @@ def test_a_finished_training_has_nothing_left_to_do(tmp_path: Path) -> None:
     assert same(resumed, want)
 
 
-def test_a_seed_that_nobody_chose_is_kept(tmp_path: Path) -> None:
+def test_a_random_seed_is_kept(tmp_path: Path) -> None:
     want, resumed = network(), network()
     fit(want, seed=None, checkpoint=tmp_path / "run", checkpoint_every=6, callback=lambda r: r["epoch"] == 5)
     fit(want, seed=None, resume=tmp_path / "run")
@@ -84,7 +84,7 @@ def test_a_seed_that_nobody_chose_is_kept(tmp_path: Path) -> None:
     assert same(resumed, want)
 
 
-def test_an_optimizer_goes_on_too(tmp_path: Path) -> None:
+def test_the_optimizer_resumes_too(tmp_path: Path) -> None:
     used, fresh = Optimizer("adamw", beta2=0.95), Optimizer("adamw", beta2=0.95)
     want, resumed = network(), network()
     fit(want, optimizer=used)
@@ -94,7 +94,7 @@ def test_an_optimizer_goes_on_too(tmp_path: Path) -> None:
     assert fresh.steps == used.steps == 2 * 7 * 7
     with pytest.raises(ValueError, match="resume: the checkpoint was written with optimizer="):
         fit(resumed, optimizer=Optimizer("adamw"), resume=tmp_path / "run")
-    fit(resumed, optimizer=fresh)  # and is free again
+    fit(resumed, optimizer=fresh)  # the optimizer is no longer in use
 
 
 SCRIPT = """
@@ -112,20 +112,20 @@ SCRIPT = """
 """
 
 
-def version(path: Path) -> int | None:
-    """A number that changes when the file does; None if there is no file."""
+def last_change(path: Path) -> int | None:
+    """The time of the last change of a file, or None if there is no file."""
     return path.stat().st_mtime_ns if path.exists() else None
 
 
 def test_a_killed_training_ends_with_the_same_bits(tmp_path: Path) -> None:
     run = [sys.executable, "-c", textwrap.dedent(SCRIPT)]
     subprocess.run([*run, tmp_path / "one", tmp_path / "want"], check=True)
-    # Four processes are killed as soon as they have written a checkpoint, however fast the machine is.
+    # Each of four processes is killed as soon as it has written a checkpoint, on machines of any speed.
     for _ in range(4):
-        before = version(tmp_path / "other")
+        before = last_change(tmp_path / "other")
         process = subprocess.Popen([*run, tmp_path / "other", tmp_path / "got"])
         try:
-            while version(tmp_path / "other") == before:
+            while last_change(tmp_path / "other") == before:
                 assert process.poll() is None, "the process ended without a checkpoint"
                 time.sleep(0.001)
         finally:
@@ -153,7 +153,7 @@ def test_a_killed_training_ends_with_the_same_bits(tmp_path: Path) -> None:
         ({"checkpoint_every": 0}, "checkpoint_every: expected an integer of at least 1, got 0"),
     ],
 )
-def test_a_checkpoint_of_another_training_is_refused(
+def test_a_checkpoint_with_other_settings_is_refused(
     tmp_path: Path, options: dict[str, Any], message: str
 ) -> None:
     path, net = tmp_path / "run", network()
@@ -163,7 +163,7 @@ def test_a_checkpoint_of_another_training_is_refused(
     assert same(net, network())
 
 
-def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
+def test_other_files_are_refused(tmp_path: Path) -> None:
     net = network()
     net.save(tmp_path / "network")
     with pytest.raises(ValueError, match="resume: expected a checkpoint, got a model file of kind 'network'"):
@@ -179,7 +179,7 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
         fit(Network([5, 17, 2], output_activation="softmax"), resume=tmp_path / "run")
 
 
-def test_damage_and_lies_are_found(tmp_path: Path) -> None:
+def test_damage_is_detected(tmp_path: Path) -> None:
     path = tmp_path / "run"
     fit(network(), checkpoint=path, validation=VALIDATION)
     data = path.read_bytes()
@@ -191,7 +191,7 @@ def test_damage_and_lies_are_found(tmp_path: Path) -> None:
             fit(network(), resume=path, validation=VALIDATION)
 
 
-def test_tensors_and_fields_are_checked(tmp_path: Path) -> None:
+def test_tensors_and_fields_are_validated(tmp_path: Path) -> None:
     path = tmp_path / "run"
     fit(network(), checkpoint=path)
     kind, model, views = model_file.from_bytes(path.read_bytes())

@@ -1,4 +1,4 @@
-"""Bad input from Python: an error that names the argument, never a crash, a panic or a silent NaN."""
+"""Invalid input raises an error that names the argument; it never causes a crash, a panic or a silent NaN."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_errors_name_the_argument(call: Callable[[], Any], error: type[Exception
         call()
 
 
-def test_an_error_from_the_iterable_comes_through() -> None:
+def test_an_error_of_the_iterable_is_raised() -> None:
     def broken() -> Any:
         yield (W, B)
         raise KeyError("mine")
@@ -192,7 +192,7 @@ SHAPES = st.one_of(
 @given(data=st.data())
 @settings(max_examples=300, deadline=None)
 @pytest.mark.filterwarnings("ignore:overflow encountered in cast")
-def test_any_array_is_computed_or_refused(data: st.DataObject) -> None:
+def test_any_array_gives_a_result_or_an_error(data: st.DataObject) -> None:
     x = data.draw(hnp.arrays(data.draw(DTYPES), data.draw(SHAPES)))
     if x.ndim and data.draw(st.booleans()):
         x = x[::-1]
@@ -216,7 +216,7 @@ def test_any_array_is_computed_or_refused(data: st.DataObject) -> None:
     scale=st.floats(-1e30, 1e30),
 )
 @settings(max_examples=200, deadline=None)
-def test_finite_in_finite_out(
+def test_finite_inputs_give_finite_outputs(
     x: np.ndarray, weight: np.ndarray, activation: str, output_activation: str, scale: float
 ) -> None:
     extreme = tinyrs.Network.from_parameters(
@@ -231,7 +231,7 @@ def test_finite_in_finite_out(
 @pytest.mark.parametrize(
     "name", ["mmx", "neon" if tinyrs.build_info()["target"].startswith("x86") else "avx512"]
 )
-def test_an_instruction_set_that_this_cpu_lacks_is_an_error_at_import(name: str) -> None:
+def test_an_unavailable_instruction_set_is_an_error_at_import(name: str) -> None:
     code = f"import os; os.environ['TINYRS_ISA'] = {name!r}; import tinyrs"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 1

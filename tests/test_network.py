@@ -1,4 +1,4 @@
-"""Network from Python: against the oracle, in both precisions, and what a NumPy user expects of it."""
+"""`Network`: equal to the oracle in both precisions, and behaving as a NumPy user expects."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ def random_parameters(sizes: list[int], dtype: npt.DTypeLike, seed: int = 1) -> 
 
 
 def tolerance(parameters: Parameters, x: npt.NDArray[np.floating], scale: float) -> npt.NDArray[np.floating]:
-    """k eps (|W| |x| + |b|) of each layer, carried through the others: slopes are at most `scale`."""
+    """A bound on the rounding error of the outputs.
+
+    Each layer adds k eps (|W| |x| + |b|), and later layers multiply it by |W|: derivatives of the activations
+    are at most `scale`."""
     eps = np.finfo(parameters[0][0].dtype).eps
     error, bound = np.zeros(x.shape), np.abs(x).astype(float)
     for w, b in parameters:
@@ -63,12 +66,12 @@ def test_forward_equals_the_oracle(
     assert y.shape == expected.shape
     allowed = tolerance(parameters, x, 1.0)
     assert (np.abs(y - expected) <= allowed).all()
-    # The allowance would not let a wrong answer through.
+    # The tolerance is tight enough to reject a wrong answer.
     assert not (np.abs(np.zeros_like(expected) - expected) <= allowed).all()
 
 
 @pytest.mark.parametrize("precision", DTYPES)
-def test_anything_numeric_is_converted_once(precision: str) -> None:
+def test_any_numeric_array_is_converted(precision: str) -> None:
     network = tinyrs.Network([6, 4, 3], precision=precision, seed=1)
     x = np.arange(12.0).reshape(2, 6).astype(DTYPES[precision])
     expected = network.forward(x)
@@ -189,7 +192,7 @@ def test_machine_limits_are_plausible() -> None:
     limits = tinyrs.machine_limits(1, working_set=1 << 22)
     assert limits["n_threads"] == 1
     assert 1 << 22 <= limits["working_set"] < 1 << 23
-    # Between a slow emulator and a machine from the future.
+    # The range covers slow emulators and future machines.
     assert 1e8 < limits["read_bandwidth"] < 1e13
     assert 1e8 < limits["fma_f64"] < limits["fma_f32"] * 1.5 < 1e14
 

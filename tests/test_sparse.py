@@ -1,4 +1,4 @@
-"""SciPy's CSR matrices, which are never made dense as a whole."""
+"""SciPy CSR matrices, which are never made dense as a whole."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def matrix(rows: int = 300, columns: int = 41, dtype: Any = np.float64) -> Any:
 @pytest.mark.parametrize("precision", ["f32", "f64"])
 @pytest.mark.parametrize("make", [sp.csr_array, sp.csr_matrix])
 @pytest.mark.parametrize("index", [np.int32, np.int64])
-def test_a_pass_and_training_are_those_of_the_full_rows(precision: str, make: Any, index: Any) -> None:
+def test_sparse_rows_give_the_results_of_dense_rows(precision: str, make: Any, index: Any) -> None:
     X = make(matrix())
     X.indices, X.indptr = X.indices.astype(index), X.indptr.astype(index)
     y = np.arange(300) % 3
@@ -38,8 +38,8 @@ def test_a_pass_and_training_are_those_of_the_full_rows(precision: str, make: An
     np.testing.assert_array_equal(out, full.forward(X.toarray()))
 
 
-def test_memory_is_that_of_the_batch() -> None:
-    """60,000 rows of 50,000 columns would be 12 GB."""
+def test_memory_depends_on_the_batch_only() -> None:
+    """The dense matrix, 60,000 rows of 50,000 columns, would need 12 GB."""
     X = sp.csr_array((60_000, 50_000), dtype=np.float32)
     network = Network([50_000, 8, 2], output_activation="softmax", seed=0)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -60,7 +60,7 @@ def test_memory_is_that_of_the_batch() -> None:
         (matrix().astype(complex), TypeError, "X: expected an array of real numbers"),
     ],
 )
-def test_other_matrices_are_refused(X: Any, error: Any, message: str) -> None:
+def test_unsuitable_matrices_are_refused(X: Any, error: Any, message: str) -> None:
     network = Network([41, 3])
     message = message.replace("'csc'", ".csc.")
     with pytest.raises(error, match=message):
@@ -86,7 +86,7 @@ def test_damaged_matrices_are_refused(part: str, value: float, message: str) -> 
 
 @pytest.fixture(scope="module")
 def words() -> tuple[Any, Any]:
-    """Counts of 500 words in 600 texts of two kinds."""
+    """Counts of 500 words in 600 texts of two classes."""
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, 600)
     rate = np.where(y[:, np.newaxis] == 1, rng.gamma(0.1, size=500), rng.gamma(0.1, size=500))
@@ -101,7 +101,7 @@ def test_the_classifier_learns_from_sparse_rows(words: Any, tmp_path: Any) -> No
     np.testing.assert_array_equal(p, clf.predict_proba(sp.csc_matrix(X)))
     np.testing.assert_array_equal(p, clf.predict_proba(X.toarray()))
     np.testing.assert_array_equal(p, pickle.loads(pickle.dumps(clf)).predict_proba(X))
-    # The predictor has the scale in its weights, so rounds elsewhere.
+    # The weights of the predictor include the scale of the features, so it rounds differently.
     clf.save(tmp_path / "model")
     for predictor in (clf.predictor(), tinyrs.load(tmp_path / "model")):
         assert isinstance(predictor, tinyrs.Predictor)
@@ -115,7 +115,7 @@ def test_the_classifier_learns_from_sparse_rows(words: Any, tmp_path: Any) -> No
             refused(X)
 
 
-def test_sparse_rows_can_be_weighted_and_come_bit_by_bit(words: Any) -> None:
+def test_sparse_rows_can_be_weighted_and_fitted_in_parts(words: Any) -> None:
     X, y = words
     options: dict[str, Any] = {"n_layers": 1, "width": 16, "max_iter": 5, "random_state": 0}
     weight = (np.arange(600) % 3 > 0).astype(float)

@@ -1,4 +1,4 @@
-"""Training from Python: step by step against the oracle, and what a user expects of `fit`."""
+"""Training: equal to the oracle step by step, and the behaviour of `fit` that users rely on."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def targets(loss: str, rows: int, outputs: int, *, labels: bool = False, seed: i
 
 
 def assert_close(got: list[Layer], want: list[Layer], tolerance: float) -> None:
-    """Each array within `tolerance` of the other, relative to its norm."""
+    """Asserts that each array of `got` equals that of `want` up to `tolerance` times its norm."""
     for i, (pair, wanted) in enumerate(zip(got, want, strict=True)):
         for name, a, b in zip("Wb", pair, wanted, strict=True):
             assert a.shape == b.shape
@@ -59,7 +59,7 @@ def assert_close(got: list[Layer], want: list[Layer], tolerance: float) -> None:
 @pytest.mark.parametrize("precision", DTYPES)
 @pytest.mark.parametrize("activation", oracle.ACTIVATIONS)
 @pytest.mark.parametrize(("loss", "output_activation"), ALLOWED)
-def test_gradients_equal_the_oracles(
+def test_gradients_equal_those_of_the_oracle(
     precision: str, activation: str, loss: str, output_activation: str
 ) -> None:
     rng = np.random.default_rng(0)
@@ -87,14 +87,14 @@ def test_gradients_equal_the_oracles(
             label_smoothing=smoothing,
             **options,
         )
-        # k eps for sums of k terms, three layers of them there and back.
+        # k eps for sums of k terms, in three layers, forward and backward.
         tolerance = 6 * 37 * float(np.finfo(DTYPES[precision]).eps)
         assert value == pytest.approx(want, rel=tolerance)
         assert_close(gradients, wanted, tolerance)
 
 
 @pytest.mark.parametrize("output_activation", oracle.OUTPUT_ACTIVATIONS)
-def test_backward_equals_the_oracles(output_activation: str) -> None:
+def test_backward_equals_that_of_the_oracle(output_activation: str) -> None:
     rng = np.random.default_rng(0)
     options: dict[str, Any] = {"activation": ["selu", "gelu"], "output_activation": output_activation}
     net = network([13, 33, 17, 5], **options)
@@ -105,7 +105,7 @@ def test_backward_equals_the_oracles(output_activation: str) -> None:
     assert_close(gradients, wanted, 1e-12)
 
 
-def test_no_rows_have_no_gradient() -> None:
+def test_an_empty_batch_has_a_zero_gradient() -> None:
     net = network([13, 33, 5])
     net.backward(np.ones((7, 13)), np.ones((7, 5)))
     dx, gradients = net.backward(np.ones((0, 13)), np.ones((0, 5)))
@@ -134,13 +134,13 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("schedule", oracle.SCHEDULES)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_fifty_steps_equal_the_oracles(optimizer: str, schedule: str, digits: Any) -> None:
+def test_fifty_steps_equal_those_of_the_oracle(optimizer: str, schedule: str, digits: Any) -> None:
     x, y = digits
     algorithm = "sgd" if optimizer in {"momentum", "nesterov"} else optimizer
     options: dict[str, Any] = {"activation": "tanh", "output_activation": "softmax"}
     net = network([64, 23, 10], **options)
     layers = copies(net)
-    # 10 epochs of 5 batches, the last of which is short.
+    # 10 epochs of 5 batches; the last batch is smaller.
     training: dict[str, Any] = {
         "schedule": schedule,
         "learning_rate": 0.01,
@@ -183,7 +183,7 @@ def test_the_bits_do_not_depend_on_threads(n_threads: int, digits: Any) -> None:
     assert trained[0] == trained[1]
 
 
-def test_targets_come_in_several_forms(digits: Any) -> None:
+def test_equivalent_forms_of_targets_give_the_same_training(digits: Any) -> None:
     x, y = digits
     onehot = np.eye(10)[y]
     results = []
@@ -193,7 +193,7 @@ def test_targets_come_in_several_forms(digits: Any) -> None:
         results.append(net.parameters()[0][0])
     for other in results[1:]:
         np.testing.assert_allclose(other, results[0], rtol=1e-12, atol=1e-15)
-    # Two classes as booleans, one output without its axis.
+    # Two classes as booleans; a y of shape (rows,) for one output.
     network([64, 2], output_activation="softmax").fit(x, y > 4, epochs=1)
     for loss, output in [("binary_cross_entropy", "sigmoid"), ("squared_error", "identity")]:
         flat, column = (network([64, 1], output_activation=output) for _ in range(2))
@@ -224,7 +224,7 @@ def test_scores_are_those_of_scikit_learn(digits: Any) -> None:
     assert history["validation_score"][-1] == pytest.approx(right)
 
 
-def test_a_callback_sees_each_epoch_and_the_network_as_it_is_then(digits: Any) -> None:
+def test_a_callback_sees_each_record_and_the_parameters_of_its_epoch(digits: Any) -> None:
     x, y = digits
     net = network([64, 16, 10], output_activation="softmax")
     seen: list[tuple[Record, float]] = []
@@ -252,7 +252,7 @@ def test_a_callback_sees_each_epoch_and_the_network_as_it_is_then(digits: Any) -
     assert len({accuracy for _, accuracy in seen}) > 1
 
 
-def test_an_error_in_a_callback_is_the_callers(digits: Any) -> None:
+def test_an_error_in_a_callback_is_raised_by_fit(digits: Any) -> None:
     net = network([64, 16, 10], output_activation="softmax")
     with pytest.raises(ZeroDivisionError):
         net.fit(*digits, callback=lambda record: 1 // 0)
@@ -296,11 +296,11 @@ def test_an_optimizer_keeps_its_state_and_is_pickled_with_it(digits: Any) -> Non
         match="optimizer: the network is f32, but the optimizer was used with f64; pass a new Optimizer",
     ):
         network([64, 16, 10], output_activation="softmax", precision="f32").fit(x, y, optimizer=kept)
-    # Neither refusal cost it its state.
+    # Both errors left the state unchanged.
     assert kept.steps == 24
 
 
-def test_divergence_says_what_to_try_and_puts_the_network_back(digits: Any) -> None:
+def test_divergence_says_what_to_try_and_restores_the_network(digits: Any) -> None:
     x, y = digits
     net = network([64, 16, 10], precision="f32", activation="relu", output_activation="softmax")
     before = pickle.dumps(net.parameters())
@@ -362,7 +362,7 @@ def test_divergence_says_what_to_try_and_puts_the_network_back(digits: Any) -> N
         ({"callback": 3}, TypeError, "callback: expected a callable"),
     ],
 )
-def test_bad_arguments_are_named_before_anything_changes(
+def test_invalid_arguments_are_named_and_change_nothing(
     arguments: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     net = network([64, 16, 10], output_activation="softmax")
@@ -386,13 +386,13 @@ def test_other_threads_run_while_it_trains(digits: Any) -> None:
     assert counts > 100
 
 
-def test_passes_of_other_threads_do_not_stop_an_epoch_from_ending(digits: Any) -> None:
+def test_passes_of_other_threads_do_not_block_training(digits: Any) -> None:
     x, y = np.tile(digits[0], (10, 1)), np.tile(digits[1], 10)
     net = network([64, 128, 10], output_activation="softmax")
     done = threading.Event()
 
     def predict() -> None:
-        # Long enough to release the GIL: the network is in use nearly all the time.
+        # These passes are long enough to release the GIL, so that a pass is running nearly all the time.
         while not done.is_set():
             net.forward(x)
 
@@ -409,7 +409,7 @@ def test_passes_of_other_threads_do_not_stop_an_epoch_from_ending(digits: Any) -
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
-def test_ctrl_c_ends_training_at_once_and_leaves_a_finished_epoch() -> None:
+def test_ctrl_c_stops_training_and_keeps_the_last_finished_epoch() -> None:
     program = textwrap.dedent("""
         import time, pickle, numpy as np, tinyrs
         rng = np.random.default_rng(0)
@@ -424,7 +424,7 @@ def test_ctrl_c_ends_training_at_once_and_leaves_a_finished_epoch() -> None:
             net.fit(X, y, epochs=10**6, callback=callback, seed=0)
         except KeyboardInterrupt:
             when, left, finished = time.time(), pickle.dumps(net.parameters()), []
-            # The signal may have come between the end of an epoch and the callback's first line.
+            # The signal may arrive between the end of an epoch and the first line of the callback.
             save = lambda record: finished.append(pickle.dumps(twin.parameters()))
             twin.fit(X, y, epochs=epochs + 1, callback=save, seed=0)
             print("interrupted", when, left in finished[-2:], flush=True)
@@ -438,7 +438,7 @@ def test_ctrl_c_ends_training_at_once_and_leaves_a_finished_epoch() -> None:
         word, when, finished = next(line for line in process.stdout if line != "epoch\n").split()
         assert process.wait(30) == 0
     assert (word, finished) == ("interrupted", "True")
-    # 0.2 s is what is promised; the rest is for a machine that does something else.
+    # Usually less than 0.2 s; the rest is for a busy machine.
     assert float(when) - sent < 2
 
 
@@ -451,7 +451,7 @@ def test_progress_goes_to_standard_error(digits: Any, capfd: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize("init", ["glorot_uniform", "he_normal", "orthogonal", "log_uniform"])
-def test_a_seed_and_an_init_make_a_network(init: str) -> None:
+def test_the_initial_weights_depend_on_init_and_seed(init: str) -> None:
     one, other, third = (network([20, 30, 5], init=init, seed=seed) for seed in (1, 1, 2))
     assert pickle.dumps(one.parameters()) == pickle.dumps(other.parameters())
     assert pickle.dumps(one.parameters()) != pickle.dumps(third.parameters())
@@ -462,7 +462,7 @@ def test_a_seed_and_an_init_make_a_network(init: str) -> None:
         network([2, 2], init="zeros")
 
 
-def test_a_list_of_activations_is_one_for_each_hidden_layer() -> None:
+def test_a_list_of_activations_has_one_per_hidden_layer() -> None:
     names = ["selu", "gelu"]
     net = network([3, 4, 5, 2], activation=names, output_activation="same")
     assert net.activation == names
@@ -481,7 +481,7 @@ def test_a_list_of_activations_is_one_for_each_hidden_layer() -> None:
         network([3, 4, 2], activation=3)
 
 
-def test_an_optimizer_that_is_refused_keeps_its_state() -> None:
+def test_an_optimizer_that_does_not_fit_keeps_its_state() -> None:
     data: dict[str, Any] = {"X": np.ones((8, 4)), "y": np.zeros((8, 3))}
     net, optimizer = network([4, 3], precision="f32"), tinyrs.Optimizer("adam")
     net.fit(**data, optimizer=optimizer, epochs=2)

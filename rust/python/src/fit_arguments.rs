@@ -1,9 +1,8 @@
-//! The arguments of `Network.fit`, which `tinyrs.network` hands over as one dict.
+//! The arguments of `Network.fit`, which `tinyrs/network.py` passes as three tuples.
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
-use pyo3::types::PyDict;
 use tinyrs_core::{Algorithm, Monitor, OptimizerConfig, OutputActivation, Schedule, TrainingConfig};
 
 use crate::arguments::{as_count, as_seed, thread_count};
@@ -11,7 +10,7 @@ use crate::errors::to_python;
 use crate::optimizer::Optimizer;
 use crate::samples::{Data, loss_of};
 
-/// The arguments of `fit`, each converted or `None`.
+/// The arguments of `fit`, converted.
 pub struct FitArguments<'py> {
     pub x: Bound<'py, PyAny>,
     y: Bound<'py, PyAny>,
@@ -37,29 +36,55 @@ pub struct FitArguments<'py> {
     pub read_checkpoint: Option<Bound<'py, PyAny>>,
 }
 
+/// One argument of `fit`.
+struct Argument<'py> {
+    name: &'static str,
+    value: Bound<'py, PyAny>,
+}
+
+/// The [`Argument`] with the name and the value of a variable.
+macro_rules! argument {
+    ($name:ident) => {
+        Argument { name: stringify!($name), value: $name }
+    };
+}
+
+/// X, y, sample_weight and validation.
+pub type DataTuple<'py> = [Bound<'py, PyAny>; 4];
+/// The settings of training, from loss to n_threads.
+pub type SettingsTuple<'py> = [Bound<'py, PyAny>; 17];
+/// The optimizer, the seed, and what to do after each epoch.
+pub type ControlTuple<'py> = [Bound<'py, PyAny>; 7];
+
 impl<'py> FitArguments<'py> {
-    /// Converts the dict `arguments` for a network with this output activation.
+    /// Converts the arguments for a network with this output activation.
     ///
     /// # Errors
     /// TypeError or ValueError that names the argument.
-    pub fn new(arguments: &Bound<'py, PyDict>, output: OutputActivation) -> PyResult<Self> {
-        let arguments = Arguments(arguments);
-        let config = arguments.config(output)?;
-        let (optimizer_config, optimizer) = arguments.optimizer()?;
+    pub fn new(
+        data: DataTuple<'py>,
+        settings: SettingsTuple<'py>,
+        control: ControlTuple<'py>,
+        output: OutputActivation,
+    ) -> PyResult<Self> {
+        let [x, y, sample_weight, validation] = data;
+        let config = training_config(settings, output)?;
+        let [optimizer, seed, write_checkpoint, checkpoint_every, read_checkpoint, callback, progress] = control;
+        let (optimizer_config, optimizer) = argument!(optimizer).optimizer()?;
         Ok(FitArguments {
-            x: arguments.get("X")?,
-            y: arguments.get("y")?,
-            sample_weight: arguments.optional("sample_weight")?,
-            validation: arguments.validation()?,
+            x,
+            y,
+            sample_weight: argument!(sample_weight).value_or_none(),
+            validation: argument!(validation).optional(|pair| pair.extract("a pair (X, y)"))?,
             config,
-            seed: as_seed(arguments.optional("seed")?.as_ref())?,
+            seed: as_seed(argument!(seed).value_or_none().as_ref())?,
             optimizer_config,
             optimizer,
-            callback: arguments.callback()?,
-            progress: arguments.optional("progress")?,
-            write_checkpoint: arguments.optional("checkpoint")?,
-            checkpoint_every: arguments.count("checkpoint_every")?,
-            read_checkpoint: arguments.optional("resume")?,
+            callback: argument!(callback).optional(Argument::callable)?,
+            progress: argument!(progress).value_or_none(),
+            write_checkpoint: argument!(write_checkpoint).value_or_none(),
+            checkpoint_every: argument!(checkpoint_every).count()?,
+            read_checkpoint: argument!(read_checkpoint).value_or_none(),
         })
     }
 
@@ -74,113 +99,102 @@ impl<'py> FitArguments<'py> {
     }
 }
 
-/// The dict, with one method per kind of value.
-struct Arguments<'a, 'py>(&'a Bound<'py, PyDict>);
+fn training_config(settings: SettingsTuple, output: OutputActivation) -> PyResult<TrainingConfig> {
+    let [
+        loss,
+        learning_rate,
+        schedule,
+        learning_rate_factors,
+        batch_size,
+        epochs,
+        weight_decay,
+        weight_decay_schedule,
+        dropout,
+        dropout_schedule,
+        label_smoothing,
+        clip_norm,
+        patience,
+        monitor,
+        restore_best,
+        shuffle,
+        n_threads,
+    ] = settings;
+    let loss = argument!(loss).optional(Argument::text)?;
+    let factors = argument!(learning_rate_factors);
+    Ok(TrainingConfig {
+        loss: loss_of(loss.as_deref(), output)?,
+        learning_rate: argument!(learning_rate).number()?,
+        schedule: argument!(schedule).schedule()?,
+        learning_rate_factors: factors.optional(|factors| factors.extract("a sequence of pairs of numbers"))?,
+        batch_size: argument!(batch_size).count()?,
+        epochs: argument!(epochs).count()?,
+        weight_decay: argument!(weight_decay).number()?,
+        weight_decay_schedule: argument!(weight_decay_schedule).schedule()?,
+        dropout: argument!(dropout).number()?,
+        dropout_schedule: argument!(dropout_schedule).schedule()?,
+        label_smoothing: argument!(label_smoothing).number()?,
+        clip_norm: argument!(clip_norm).optional(Argument::number)?,
+        patience: argument!(patience).optional(Argument::count)?,
+        monitor: Monitor::parse("monitor", &argument!(monitor).text()?).map_err(to_python)?,
+        restore_best: argument!(restore_best).flag()?,
+        shuffle: argument!(shuffle).flag()?,
+        seed: 0,
+        n_threads: thread_count(argument!(n_threads).value_or_none().as_ref())?,
+    })
+}
 
-impl<'py> Arguments<'_, 'py> {
-    fn config(&self, output: OutputActivation) -> PyResult<TrainingConfig> {
-        let loss = self.optional("loss")?.map(|name| as_name("loss", &name)).transpose()?;
-        let schedule = |argument| Schedule::parse(argument, &self.name(argument)?).map_err(to_python);
-        Ok(TrainingConfig {
-            loss: loss_of(loss.as_deref(), output)?,
-            learning_rate: self.number("learning_rate")?,
-            schedule: schedule("schedule")?,
-            learning_rate_factors: self.learning_rate_factors()?,
-            batch_size: self.count("batch_size")?,
-            epochs: self.count("epochs")?,
-            weight_decay: self.number("weight_decay")?,
-            weight_decay_schedule: schedule("weight_decay_schedule")?,
-            dropout: self.number("dropout")?,
-            dropout_schedule: schedule("dropout_schedule")?,
-            label_smoothing: self.number("label_smoothing")?,
-            clip_norm: self.optional("clip_norm")?.map(|value| as_number("clip_norm", &value)).transpose()?,
-            patience: self.optional("patience")?.map(|_| self.count("patience")).transpose()?,
-            monitor: Monitor::parse("monitor", &self.name("monitor")?).map_err(to_python)?,
-            restore_best: self.flag("restore_best")?,
-            shuffle: self.flag("shuffle")?,
-            seed: 0,
-            n_threads: thread_count(self.optional("n_threads")?.as_ref())?,
-        })
+impl<'py> Argument<'py> {
+    fn value_or_none(self) -> Option<Bound<'py, PyAny>> {
+        (!self.value.is_none()).then_some(self.value)
     }
 
-    /// What the optimizer does, and the caller's `Optimizer` if it is one.
+    /// Converts the value with `convert` unless it is None.
+    fn optional<R>(self, convert: impl FnOnce(&Self) -> PyResult<R>) -> PyResult<Option<R>> {
+        if self.value.is_none() { Ok(None) } else { convert(&self).map(Some) }
+    }
+
+    /// # Errors
+    /// TypeError, which says that `expected` was expected.
+    fn extract<R: for<'a> FromPyObject<'a, 'py>>(&self, expected: &str) -> PyResult<R> {
+        self.value.extract().map_err(|_| self.wrong_type(expected))
+    }
+
+    fn count(&self) -> PyResult<usize> {
+        Ok(as_count(self.name, &self.value, 1)? as usize)
+    }
+
+    fn number(&self) -> PyResult<f64> {
+        self.extract("a number")
+    }
+
+    fn flag(&self) -> PyResult<bool> {
+        self.extract("True or False")
+    }
+
+    fn text(&self) -> PyResult<PyBackedStr> {
+        self.extract("a name")
+    }
+
+    fn schedule(&self) -> PyResult<Schedule> {
+        Schedule::parse(self.name, &self.text()?).map_err(to_python)
+    }
+
+    fn callable(&self) -> PyResult<Bound<'py, PyAny>> {
+        if self.value.is_callable() { Ok(self.value.clone()) } else { Err(self.wrong_type("a callable")) }
+    }
+
+    /// The configuration of the optimizer, and the caller's `Optimizer` unless the value is only a name.
     fn optimizer(&self) -> PyResult<(OptimizerConfig, Option<Bound<'py, Optimizer>>)> {
-        let value = self.get("optimizer")?;
-        if let Ok(optimizer) = value.cast::<Optimizer>() {
+        if let Ok(optimizer) = self.value.cast::<Optimizer>() {
             let config = *optimizer.borrow().config();
             return Ok((config, Some(optimizer.clone())));
         }
-        let Ok(name) = value.extract::<PyBackedStr>() else {
-            let got = value.get_type();
-            return Err(PyTypeError::new_err(format!("optimizer: expected a name or an Optimizer, got {got}")));
-        };
-        let algorithm = Algorithm::parse("optimizer", &name).map_err(to_python)?;
+        let name: PyBackedStr = self.extract("a name or an Optimizer")?;
+        let algorithm = Algorithm::parse(self.name, &name).map_err(to_python)?;
         Ok((OptimizerConfig::new(algorithm), None))
     }
 
-    /// One pair (factor for W, factor for b) per layer.
-    fn learning_rate_factors(&self) -> PyResult<Option<Vec<(f64, f64)>>> {
-        let Some(value) = self.optional("learning_rate_factors")? else { return Ok(None) };
-        value.extract().map(Some).map_err(|_| {
-            let got = value.get_type();
-            PyTypeError::new_err(format!("learning_rate_factors: expected a sequence of pairs of numbers, got {got}"))
-        })
+    fn wrong_type(&self, expected: &str) -> PyErr {
+        PyTypeError::new_err(format!("{}: expected {expected}, got {}", self.name, self.value.get_type()))
     }
-
-    fn validation(&self) -> PyResult<Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)>> {
-        let Some(value) = self.optional("validation")? else { return Ok(None) };
-        value.extract().map(Some).map_err(|_| {
-            let got = value.get_type();
-            PyTypeError::new_err(format!("validation: expected a pair (X, y), got {got}"))
-        })
-    }
-
-    fn callback(&self) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let value = self.optional("callback")?;
-        if let Some(value) = &value
-            && !value.is_callable()
-        {
-            let got = value.get_type();
-            return Err(PyTypeError::new_err(format!("callback: expected a callable, got {got}")));
-        }
-        Ok(value)
-    }
-
-    fn get(&self, argument: &str) -> PyResult<Bound<'py, PyAny>> {
-        self.0.as_any().get_item(argument)
-    }
-
-    /// The value, or `None` if it is None in Python.
-    fn optional(&self, argument: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
-        self.get(argument).map(|value| (!value.is_none()).then_some(value))
-    }
-
-    fn count(&self, argument: &str) -> PyResult<usize> {
-        Ok(as_count(argument, &self.get(argument)?, 1)? as usize)
-    }
-
-    fn number(&self, argument: &str) -> PyResult<f64> {
-        as_number(argument, &self.get(argument)?)
-    }
-
-    fn name(&self, argument: &str) -> PyResult<PyBackedStr> {
-        as_name(argument, &self.get(argument)?)
-    }
-
-    fn flag(&self, argument: &str) -> PyResult<bool> {
-        let value = self.get(argument)?;
-        value.extract().map_err(|_| wrong_type(argument, "True or False", &value))
-    }
-}
-
-fn as_number(argument: &str, value: &Bound<PyAny>) -> PyResult<f64> {
-    value.extract().map_err(|_| wrong_type(argument, "a number", value))
-}
-
-fn as_name(argument: &str, value: &Bound<PyAny>) -> PyResult<PyBackedStr> {
-    value.extract().map_err(|_| wrong_type(argument, "a name", value))
-}
-
-fn wrong_type(argument: &str, expected: &str, value: &Bound<PyAny>) -> PyErr {
-    PyTypeError::new_err(format!("{argument}: expected {expected}, got {}", value.get_type()))
 }

@@ -7,6 +7,7 @@ use tinyrs_core::{Activation, Init, NetworkConfig};
 
 use crate::arguments::{NetworkOptions, as_count, as_seed, as_sizes, random_seed, thread_count};
 use crate::errors::to_python;
+use crate::fit_arguments::{ControlTuple, DataTuple, FitArguments, SettingsTuple};
 use crate::gradients;
 use crate::parameters::{copies_of, network_of, with_parameters};
 use crate::passes::{self, PassOptions};
@@ -305,9 +306,15 @@ impl Network {
             network, &data, loss, label_smoothing, n_threads))
     }
 
-    /// Train with a dict of all arguments of `fit`; return the arguments of a `History`.
-    fn _fit<'py>(&self, arguments: &Bound<'py, PyDict>) -> PyResult<HistoryArguments<'py>> {
-        training::fit(&self.0, arguments)
+    /// Train the network; `fit` in `tinyrs/network.py` has the arguments. Return the arguments of a `History`.
+    fn _fit<'py>(
+        &self,
+        data: DataTuple<'py>,
+        settings: SettingsTuple<'py>,
+        control: ControlTuple<'py>,
+    ) -> PyResult<HistoryArguments<'py>> {
+        let output = self.config().output_activation;
+        training::fit(&self.0, &FitArguments::new(data, settings, control, output)?)
     }
 
     /// Return copies of the weights and biases.

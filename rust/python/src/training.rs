@@ -9,7 +9,7 @@ use crate::arguments::random_seed;
 use crate::checkpoint::{self, Saver};
 use crate::errors::to_python;
 use crate::fit_arguments::FitArguments;
-use crate::precision::{AnyNetwork, AnyOptimizer, Precision, with_network};
+use crate::precision::{AnyNetwork, AnyOptimizer, Precision};
 use crate::records::record_of;
 use crate::samples::OwnedSamples;
 use crate::shared_network::SharedNetwork;
@@ -19,15 +19,12 @@ use crate::watcher::Watcher;
 pub type HistoryArguments<'py> = (Bound<'py, PyList>, usize, &'static str);
 
 /// Trains a copy of `network`, then replaces `network` with it.
-pub fn fit<'py>(network: &SharedNetwork, arguments: &Bound<'py, PyDict>) -> PyResult<HistoryArguments<'py>> {
-    let py = arguments.py();
-    let current = network.current();
-    let output = with_network!(&*current, network => network.config().output_activation);
-    let arguments = FitArguments::new(arguments, output)?;
+pub fn fit<'py>(network: &SharedNetwork, arguments: &FitArguments<'py>) -> PyResult<HistoryArguments<'py>> {
+    let py = arguments.x.py();
     let _guard = network.start_training()?;
     let report = match AnyNetwork::clone(&network.current()) {
-        AnyNetwork::F32(copy) => train(network, copy, &arguments)?,
-        AnyNetwork::F64(copy) => train(network, copy, &arguments)?,
+        AnyNetwork::F32(copy) => train(network, copy, arguments)?,
+        AnyNetwork::F64(copy) => train(network, copy, arguments)?,
     };
     let records = PyList::empty(py);
     for epoch in &report.epochs {
