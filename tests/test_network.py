@@ -210,7 +210,7 @@ def test_explain_plan_says_what_a_pass_does() -> None:
     assert f"gemm on {isa}: tiles of " in small.explain_plan(2)
     text = large.explain_plan(512)
     assert "blocks: 128 rows at a time" in text
-    assert text.endswith("GIL: released meanwhile")
+    assert text.endswith("GIL: released during the pass")
     assert f"threads: {n} of {n}, because" in text
     assert "threads: 1 of 1, because no more are allowed" in large.explain_plan(512, n_threads=1)
     with pytest.raises(ValueError, match="batch: expected an integer of at least 1"):

@@ -222,7 +222,7 @@ impl Network {
         let n_threads = thread_count(n_threads)?;
         with_network!(&*self.current(), network => {
             let plan = network.plan(batch, n_threads);
-            let gil = if plan.is_short() { "kept: the pass is short" } else { "released meanwhile" };
+            let gil = if plan.is_short() { "kept: the pass is short" } else { "released during the pass" };
             Ok(format!("{plan}\nGIL: {gil}"))
         })
     }

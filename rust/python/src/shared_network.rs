@@ -14,8 +14,8 @@ use crate::precision::AnyNetwork;
 /// A network that is replaced as a whole: a pass reads it without a lock, and a change does not wait for passes to end.
 pub struct SharedNetwork {
     network: ArcSwap<AnyNetwork>,
-    /// The process in which `fit` is training a copy that will replace this network, by its generation plus 1; 0 if
-    /// there is none. A child that is forked meanwhile has no thread that trains.
+    /// 0 if the network is not being trained; otherwise 1 plus the generation of the process whose `fit` trains a copy of
+    /// it. In a process forked during training, the network counts as not being trained: the thread exists in the parent.
     trained_by: AtomicUsize,
 }
 
