@@ -5,11 +5,10 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use crate::error::Result;
-use crate::linalg::kernels::{Kernels, kernels};
-use crate::linalg::peaks::ReadPattern;
+use crate::linalg::kernels::{Dispatch, Kernels, kernels};
+use crate::linalg::peaks::{MultiplyAdd, ReadMemory, ReadPattern};
 use crate::memory::zeros;
 use crate::parallel::with_team;
-use crate::scalar::Scalar;
 use crate::simd::{CACHE_LINE, Isa};
 
 /// The peak rates of this machine: the best of several measurements.
@@ -80,7 +79,7 @@ fn read_bandwidth(kernels: &Kernels<f64>, n_threads: usize, working_set: usize) 
             team.open();
             team.for_each_range(len, unit, 1, |_, share| {
                 for _ in 0..repeats {
-                    black_box(kernels.read_memory(black_box(&data[share.clone()]), pattern));
+                    black_box(kernels.run(ReadMemory { data: black_box(&data[share.clone()]), pattern }));
                 }
             });
         });
@@ -103,14 +102,14 @@ fn read_bandwidth(kernels: &Kernels<f64>, n_threads: usize, working_set: usize) 
 }
 
 /// Floating-point operations per second of all threads together: the best of three runs.
-fn multiply_add_rate<T: Scalar>(kernels: &Kernels<T>, n_threads: usize) -> f64 {
+fn multiply_add_rate<T: Dispatch>(kernels: &Kernels<T>, n_threads: usize) -> f64 {
     let timed = |rounds: usize| {
         let started = Instant::now();
         let operations = std::sync::atomic::AtomicUsize::new(0);
         with_team(n_threads, |team| {
             team.open();
             team.for_each(n_threads, |_, _| {
-                let (value, done) = kernels.multiply_add(black_box(rounds));
+                let (value, done) = kernels.run(MultiplyAdd { rounds: black_box(rounds) });
                 black_box(value);
                 operations.fetch_add(done, std::sync::atomic::Ordering::Relaxed);
             });

@@ -3,7 +3,8 @@
 use super::epilogue::apply_epilogue;
 use super::gemm::gemm;
 use super::gemv::{WeightSource, gemv};
-use super::packed_gemm::{nr, packed_gemm};
+use super::kernels::Operation;
+use super::packed_gemm::{PackedGemm, nr};
 use super::view::{Lhs, Out, Rhs, View, ViewMut};
 use crate::activation::Epilogue;
 use crate::simd::Lanes;
@@ -20,7 +21,11 @@ pub(crate) enum Kernel {
     PackedGemm,
 }
 
-/// One thread's part of a layer: some of the outputs, for all rows of the input.
+/// One thread's part of a layer, some of the outputs for all rows of the input:
+/// `out[i][j] = activation(weight[j] . x[i] + bias[j]) * scale`.
+///
+/// # Safety
+/// All elements of `out` are writable, and nothing else accesses them meanwhile.
 pub(crate) struct Dense<'a, T> {
     /// The weights of these outputs, (outputs, inputs), without gaps between the rows.
     pub weight: View<'a, T>,
@@ -32,38 +37,37 @@ pub(crate) struct Dense<'a, T> {
     pub x: View<'a, T>,
     pub epilogue: &'a Epilogue<T>,
     pub kernel: Kernel,
+    /// (batch, outputs)
+    pub out: ViewMut<T>,
 }
 
-/// `out[i][j] = activation(weight[j] . x[i] + bias[j]) * scale`; `out` is (batch, outputs).
-///
-/// # Safety
-/// All elements of `out` are writable, and nothing else accesses them meanwhile.
-#[inline(always)]
-pub(super) unsafe fn dense<T: ExpConstants, S: Lanes<T>>(s: S, layer: &Dense<T>, out: ViewMut<T>) {
-    let Dense { weight, bias, panels, x, .. } = *layer;
-    assert!(weight.cols() == x.cols() && weight.rows() == out.cols());
-    assert!(bias.len() == out.cols() && x.rows() == out.rows());
-    // SAFETY: the caller's promise; only one row of `out` is borrowed at a time.
-    unsafe {
-        match layer.kernel {
-            Kernel::Gemv(source) => {
-                assert!(x.rows() == 1);
-                gemv(s, weight, x, source, out.row(0));
+impl<T: ExpConstants> Operation<T> for Dense<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Lanes<T>>(self, s: S) {
+        let Dense { weight, bias, panels, x, epilogue, kernel, out } = self;
+        assert!(weight.cols() == x.cols() && weight.rows() == out.cols());
+        assert!(bias.len() == out.cols() && x.rows() == out.rows());
+        // SAFETY: the caller's promise; only one row of `out` is borrowed at a time.
+        unsafe {
+            match kernel {
+                Kernel::Gemv(source) => {
+                    assert!(x.rows() == 1);
+                    gemv(s, weight, x, source, out.row(0));
+                }
+                Kernel::Gemm => gemm(s, weight, x, out),
+                Kernel::PackedGemm => {
+                    let nr = nr::<T, S>();
+                    assert!(panels.len() >= out.cols().next_multiple_of(nr) * x.cols());
+                    let lhs = Lhs { stored: x, transposed: false };
+                    let rhs = Rhs::packed(panels.as_ptr(), nr, x.cols());
+                    PackedGemm { lhs, rhs, out: Out { matrix: out, padded: false, accumulate: false } }.run(s);
+                }
             }
-            Kernel::Gemm => gemm(s, weight, x, out),
-            Kernel::PackedGemm => {
-                let nr = nr::<T, S>();
-                assert!(panels.len() >= out.cols().next_multiple_of(nr) * x.cols());
-                packed_gemm(
-                    s,
-                    Lhs { stored: x, transposed: false },
-                    Rhs::packed(panels.as_ptr(), nr, x.cols()),
-                    Out { matrix: out, padded: false, accumulate: false },
-                );
+            for i in 0..x.rows() {
+                apply_epilogue(s, weight, bias, epilogue, x.row(i), out.row(i));
             }
-        }
-        for i in 0..x.rows() {
-            apply_epilogue(s, weight, bias, layer.epilogue, x.row(i), out.row(i));
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Those of training work in place on rows that are still in cache after a product. Unlike `epilogue` they do not repair
 //! sums that overflowed: infinity and NaN must reach the loss, which reports them.
 
+use super::kernels::{Operation, SafeOperation};
 use super::view::ViewMut;
 use crate::activation::{Activation, Epilogue, activate, derivative, derivative_from_output, for_activation};
 use crate::hash::mix;
@@ -27,14 +28,43 @@ pub(crate) fn exp<T: ExpConstants, S: Lanes<T>>(s: S, z: &mut [T]) {
     }
 }
 
-/// Whether no element is infinite or NaN.
-#[inline(always)]
-pub(crate) fn all_finite<T: Scalar, S: Lanes<T>>(s: S, z: &[T]) -> bool {
-    let chunks = z.chunks_exact(S::N);
-    let rest = chunks.remainder().iter().all(|v| v.is_finite());
-    // SAFETY: a chunk has N elements.
-    chunks.fold(true, |finite, chunk| finite & unsafe { s.all_finite(s.load(chunk.as_ptr())) }) && rest
+/// exp of every element, in place.
+pub(crate) struct Exp<'a, T> {
+    pub z: &'a mut [T],
 }
+
+impl<T: ExpConstants> Operation<T> for Exp<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Lanes<T>>(self, s: S) {
+        exp(s, self.z);
+    }
+}
+
+// SAFETY: `run` has no requirements.
+unsafe impl<T: ExpConstants> SafeOperation<T> for Exp<'_, T> {}
+
+/// Whether no element is infinite or NaN.
+pub(crate) struct AllFinite<'a, T> {
+    pub z: &'a [T],
+}
+
+impl<T: Scalar> Operation<T> for AllFinite<'_, T> {
+    type Output = bool;
+
+    #[inline(always)]
+    unsafe fn run<S: Lanes<T>>(self, s: S) -> bool {
+        let AllFinite { z } = self;
+        let chunks = z.chunks_exact(S::N);
+        let rest = chunks.remainder().iter().all(|v| v.is_finite());
+        // SAFETY: a chunk has N elements.
+        chunks.fold(true, |finite, chunk| finite & unsafe { s.all_finite(s.load(chunk.as_ptr())) }) && rest
+    }
+}
+
+// SAFETY: `run` has no requirements.
+unsafe impl<T: Scalar> SafeOperation<T> for AllFinite<'_, T> {}
 
 /// `values = activation(values + bias) * scale` in place, and the derivatives at these sums if `derivatives` is given.
 /// Both are (rows, width), `bias` is (width,).
@@ -42,19 +72,25 @@ pub(crate) fn all_finite<T: Scalar, S: Lanes<T>>(s: S, z: &[T]) -> bool {
 /// # Safety
 /// - All elements of the views are writable, with room for whole registers in each row.
 /// - Nothing else accesses them meanwhile.
-#[inline(always)]
-pub(super) unsafe fn activation_forward<T: ExpConstants, S: Lanes<T>>(
-    s: S,
-    bias: &[T],
-    epilogue: &Epilogue<T>,
-    values: ViewMut<T>,
-    derivatives: Option<ViewMut<T>>,
-) {
-    for_activation!(epilogue.activation, ACTIVATION => {
-        let epilogue = Epilogue { activation: ACTIVATION, ..*epilogue };
-        // SAFETY: the caller's promise.
-        unsafe { known_activation_forward(s, bias, &epilogue, values, derivatives) }
-    });
+pub(crate) struct ActivationForward<'a, T> {
+    pub bias: &'a [T],
+    pub epilogue: &'a Epilogue<T>,
+    pub values: ViewMut<T>,
+    pub derivatives: Option<ViewMut<T>>,
+}
+
+impl<T: ExpConstants> Operation<T> for ActivationForward<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Lanes<T>>(self, s: S) {
+        let ActivationForward { bias, epilogue, values, derivatives } = self;
+        for_activation!(epilogue.activation, ACTIVATION => {
+            let epilogue = Epilogue { activation: ACTIVATION, ..*epilogue };
+            // SAFETY: the caller's promise.
+            unsafe { known_activation_forward(s, bias, &epilogue, values, derivatives) }
+        });
+    }
 }
 
 /// [`activation_forward`] for an activation that the compiler knows.
@@ -103,19 +139,25 @@ pub(crate) enum Derivatives<T> {
 /// # Safety
 /// - Both views have the same shape, and room for whole registers in each row.
 /// - Nothing else accesses `d` or writes the other view meanwhile.
-#[inline(always)]
-pub(super) unsafe fn activation_backward<T: ExpConstants, S: Lanes<T>>(
-    s: S,
-    d: ViewMut<T>,
-    derivatives: Derivatives<T>,
-) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        match derivatives {
-            Derivatives::Stored(_) => known_activation_backward(s, d, derivatives),
-            Derivatives::FromOutput(activation, outputs) => for_activation!(activation, ACTIVATION => {
-                known_activation_backward(s, d, Derivatives::FromOutput(ACTIVATION, outputs));
-            }),
+pub(crate) struct ActivationBackward<T> {
+    pub d: ViewMut<T>,
+    pub derivatives: Derivatives<T>,
+}
+
+impl<T: ExpConstants> Operation<T> for ActivationBackward<T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Lanes<T>>(self, s: S) {
+        let ActivationBackward { d, derivatives } = self;
+        // SAFETY: the caller's promise.
+        unsafe {
+            match derivatives {
+                Derivatives::Stored(_) => known_activation_backward(s, d, derivatives),
+                Derivatives::FromOutput(activation, outputs) => for_activation!(activation, ACTIVATION => {
+                    known_activation_backward(s, d, Derivatives::FromOutput(ACTIVATION, outputs));
+                }),
+            }
         }
     }
 }
@@ -154,62 +196,108 @@ pub(crate) struct Dropout<T> {
 }
 
 /// Applies dropout to one row of values and of their derivatives; `key` is the hash of the row.
-#[inline(always)]
-pub(super) fn apply_dropout<T: Scalar>(key: u32, dropout: Dropout<T>, values: &mut [T], derivatives: &mut [T]) {
-    for (j, (value, derivative)) in values.iter_mut().zip(derivatives).enumerate() {
-        let keep = mix(key.wrapping_add(j as u32)) >> 8 >= dropout.threshold;
-        let factor = if keep { dropout.scale } else { T::ZERO };
-        *value = *value * factor;
-        *derivative = *derivative * factor;
+pub(crate) struct ApplyDropout<'a, T> {
+    pub key: u32,
+    pub dropout: Dropout<T>,
+    pub values: &'a mut [T],
+    pub derivatives: &'a mut [T],
+}
+
+impl<T: Scalar> Operation<T> for ApplyDropout<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Lanes<T>>(self, _: S) {
+        let ApplyDropout { key, dropout, values, derivatives } = self;
+        for (j, (value, derivative)) in values.iter_mut().zip(derivatives).enumerate() {
+            let keep = mix(key.wrapping_add(j as u32)) >> 8 >= dropout.threshold;
+            let factor = if keep { dropout.scale } else { T::ZERO };
+            *value = *value * factor;
+            *derivative = *derivative * factor;
+        }
     }
 }
+
+// SAFETY: `run` has no requirements.
+unsafe impl<T: Scalar> SafeOperation<T> for ApplyDropout<'_, T> {}
 
 /// Copies `d` to `copy`, and stores the sum of column j in `sums[j]`, or adds it there if `accumulate`.
 ///
 /// # Safety
 /// - Both views have the same shape, and `copy` has room for whole registers in each row.
 /// - Nothing writes `d`, which may be some columns of a wider matrix, and nothing else accesses `copy` meanwhile.
-#[inline(always)]
-pub(super) unsafe fn copy_and_sum_columns<T: Scalar, S: Lanes<T>>(
-    s: S,
-    d: ViewMut<T>,
-    copy: ViewMut<T>,
-    accumulate: bool,
-    sums: &mut [T],
-) {
-    for j in (0..d.cols()).step_by(S::N) {
-        let n = S::N.min(d.cols() - j);
-        let (mut from, mut to, out) = (d.at(0, j), copy.at(0, j), &mut sums[j..j + n]);
-        // SAFETY: `copy` has room for whole registers; `d` and `sums` have n columns from j on.
-        unsafe {
-            let mut sum = if accumulate { s.load_up_to(out.as_ptr(), n) } else { s.splat(T::ZERO) };
-            for _ in 0..d.rows() {
-                let value = s.load_up_to(from, n);
-                s.store(to, value);
-                sum = s.add(sum, value);
-                (from, to) = (from.wrapping_add(d.stride()), to.wrapping_add(copy.stride()));
+pub(crate) struct CopyAndSumColumns<'a, T> {
+    pub d: ViewMut<T>,
+    pub copy: ViewMut<T>,
+    pub accumulate: bool,
+    pub sums: &'a mut [T],
+}
+
+impl<T: Scalar> Operation<T> for CopyAndSumColumns<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Lanes<T>>(self, s: S) {
+        let CopyAndSumColumns { d, copy, accumulate, sums } = self;
+        for j in (0..d.cols()).step_by(S::N) {
+            let n = S::N.min(d.cols() - j);
+            let (mut from, mut to, out) = (d.at(0, j), copy.at(0, j), &mut sums[j..j + n]);
+            // SAFETY: `copy` has room for whole registers; `d` and `sums` have n columns from j on.
+            unsafe {
+                let mut sum = if accumulate { s.load_up_to(out.as_ptr(), n) } else { s.splat(T::ZERO) };
+                for _ in 0..d.rows() {
+                    let value = s.load_up_to(from, n);
+                    s.store(to, value);
+                    sum = s.add(sum, value);
+                    (from, to) = (from.wrapping_add(d.stride()), to.wrapping_add(copy.stride()));
+                }
+                s.store_up_to(out.as_mut_ptr(), sum, n);
             }
-            s.store_up_to(out.as_mut_ptr(), sum, n);
         }
     }
 }
 
 /// Copies a row of inputs, subnormal numbers as 0.
-#[inline(always)]
-pub(super) fn copy_without_denormals<T: Scalar>(from: &[T], to: &mut [T]) {
-    for (to, from) in to.iter_mut().zip(from) {
-        *to = from.without_denormals();
+pub(crate) struct CopyWithoutDenormals<'a, T> {
+    pub from: &'a [T],
+    pub to: &'a mut [T],
+}
+
+impl<T: Scalar> Operation<T> for CopyWithoutDenormals<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Lanes<T>>(self, _: S) {
+        let CopyWithoutDenormals { from, to } = self;
+        for (to, from) in to.iter_mut().zip(from) {
+            *to = from.without_denormals();
+        }
     }
 }
 
+// SAFETY: `run` has no requirements.
+unsafe impl<T: Scalar> SafeOperation<T> for CopyWithoutDenormals<'_, T> {}
+
 /// The sum of squares in f64, as eight partial sums: the order is the same on every instruction set.
-#[inline(always)]
-pub(super) fn sum_of_squares<T: Scalar>(values: &[T]) -> f64 {
-    let mut sums = [0.0; 8];
-    for chunk in values.chunks(8) {
-        for (sum, value) in sums.iter_mut().zip(chunk) {
-            *sum += value.to_f64() * value.to_f64();
-        }
-    }
-    sums.iter().sum()
+pub(crate) struct SumOfSquares<'a, T> {
+    pub values: &'a [T],
 }
+
+impl<T: Scalar> Operation<T> for SumOfSquares<'_, T> {
+    type Output = f64;
+
+    #[inline(always)]
+    unsafe fn run<S: Lanes<T>>(self, _: S) -> f64 {
+        let SumOfSquares { values } = self;
+        let mut sums = [0.0; 8];
+        for chunk in values.chunks(8) {
+            for (sum, value) in sums.iter_mut().zip(chunk) {
+                *sum += value.to_f64() * value.to_f64();
+            }
+        }
+        sums.iter().sum()
+    }
+}
+
+// SAFETY: `run` has no requirements.
+unsafe impl<T: Scalar> SafeOperation<T> for SumOfSquares<'_, T> {}

@@ -1,6 +1,7 @@
 //! What follows a product while its sums are in cache: bias, overflow repair, activation and scale; and softmax.
 
 use super::elementwise::exp;
+use super::kernels::{Operation, SafeOperation};
 use super::view::View;
 use crate::activation::{Epilogue, activate};
 use crate::scalar::Scalar;
@@ -88,16 +89,28 @@ fn scale_by_power_of_two(value: f64, exponent: i32) -> f64 {
 }
 
 /// exp(z_i - max) / sum_j exp(z_j - max), in place.
-#[inline(always)]
-pub(crate) fn softmax<T: ExpConstants, S: Lanes<T>>(s: S, z: &mut [T]) {
-    let largest = z.iter().copied().fold(-T::MAX, |m, v| if v > m { v } else { m });
-    let shift = |v: T| if v - largest < -T::MAX { -T::MAX } else { v - largest };
-    for v in z.iter_mut() {
-        *v = shift(*v);
-    }
-    exp(s, z);
-    let sum = z.iter().copied().fold(T::ZERO, |a, b| a + b);
-    for v in z {
-        *v = *v / sum;
+pub(crate) struct Softmax<'a, T> {
+    pub z: &'a mut [T],
+}
+
+impl<T: ExpConstants> Operation<T> for Softmax<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Lanes<T>>(self, s: S) {
+        let Softmax { z } = self;
+        let largest = z.iter().copied().fold(-T::MAX, |m, v| if v > m { v } else { m });
+        let shift = |v: T| if v - largest < -T::MAX { -T::MAX } else { v - largest };
+        for v in z.iter_mut() {
+            *v = shift(*v);
+        }
+        exp(s, z);
+        let sum = z.iter().copied().fold(T::ZERO, |a, b| a + b);
+        for v in z {
+            *v = *v / sum;
+        }
     }
 }
+
+// SAFETY: `run` has no requirements.
+unsafe impl<T: ExpConstants> SafeOperation<T> for Softmax<'_, T> {}

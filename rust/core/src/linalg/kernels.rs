@@ -1,57 +1,50 @@
-//! The table of kernels of each instruction set: thin `#[target_feature]` shells around the generic bodies.
+//! Running an operation on an instruction set: one trait, and one `#[target_feature]` shell per instruction set.
+//!
+//! An operation is a struct of its arguments that implements [`Operation`]. [`Kernels::run`] matches on the instruction
+//! set once and calls its shell, into which [`Operation::run`] is inlined and so compiled for the CPU features.
 
-use std::ops::Range;
-
-use super::dense::{self, Dense};
-use super::elementwise::{self, Derivatives, Dropout};
-use super::epilogue;
-use super::optimizer_update::{self, ParameterArrays, Update};
-use super::pack;
-use super::packed_gemm;
-use super::peaks::{self, ReadPattern};
-use super::view::{Lhs, Out, Rhs, View, ViewMut};
-use crate::activation::Epilogue;
+use super::packed_gemm::nr;
 use crate::error::{Error, Result};
-use crate::scalar::Scalar;
 use crate::simd::math::ExpConstants;
 use crate::simd::{Isa, Lanes};
 
-/// Everything that runs on lanes, for one element type on one instruction set. The functions are only as safe as the
-/// table is right: it is handed out by [`kernels`], which checks that the CPU has the instruction set.
-pub struct Kernels<T> {
-    isa: Isa,
-    dense: unsafe fn(&Dense<T>, ViewMut<T>),
-    #[cfg_attr(not(test), allow(dead_code, reason = "the ULP tests call the functions by themselves"))]
-    apply_epilogue: ApplyEpilogue<T>,
-    softmax: unsafe fn(&mut [T]),
-    packed_gemm: unsafe fn(Lhs<T>, Rhs<T>, Out<T>),
-    nr: usize,
-    registers: usize,
-    all_finite: unsafe fn(&[T]) -> bool,
-    read_memory: unsafe fn(&[T], ReadPattern) -> T,
-    multiply_add: unsafe fn(usize) -> (T, usize),
-    exp: unsafe fn(&mut [T]),
-    pack_transposed: unsafe fn(View<T>, Range<usize>, *mut T),
-    pack: unsafe fn(View<T>, Range<usize>, *mut T),
-    activation_forward: ActivationForward<T>,
-    activation_backward: unsafe fn(ViewMut<T>, Derivatives<T>),
-    apply_dropout: unsafe fn(u32, Dropout<T>, &mut [T], &mut [T]),
-    copy_and_sum_columns: unsafe fn(ViewMut<T>, ViewMut<T>, bool, &mut [T]),
-    copy_without_denormals: unsafe fn(&[T], &mut [T]),
-    sum_of_squares: unsafe fn(&[T]) -> f64,
-    optimizer_update: unsafe fn(&Update<T>, ParameterArrays<T>),
+/// A computation on vectors, written once for all instruction sets.
+///
+/// Implementations of `run` must be `#[inline(always)]`, and so must everything they call that uses `s`. A function that
+/// is not inlined into the shell is compiled without the CPU features, and every intrinsic in it becomes a call.
+pub trait Operation<T> {
+    type Output;
+
+    /// # Safety
+    /// As the documentation of the implementing type says.
+    unsafe fn run<S: Lanes<T>>(self, s: S) -> Self::Output;
 }
 
-/// The type of [`epilogue::apply_epilogue`] without its token.
-type ApplyEpilogue<T> = unsafe fn(View<T>, &[T], &Epilogue<T>, &[T], &mut [T]);
+/// An operation that is safe to run with any arguments.
+///
+/// # Safety
+/// `run` has no requirements.
+pub unsafe trait SafeOperation<T>: Operation<T> {}
 
-/// The type of [`elementwise::activation_forward`] without its token.
-type ActivationForward<T> = unsafe fn(&[T], &Epilogue<T>, ViewMut<T>, Option<ViewMut<T>>);
-
-/// The element types that have kernels.
-pub trait Dispatch: Scalar {
+/// The element types that operations exist for.
+pub trait Dispatch: ExpConstants {
     #[doc(hidden)]
-    fn table(isa: Isa) -> &'static Kernels<Self>;
+    fn kernels(isa: Isa) -> &'static Kernels<Self>;
+
+    /// Runs `operation` on `isa`.
+    ///
+    /// # Safety
+    /// This CPU has `isa`, and the requirements of the operation are met.
+    #[doc(hidden)]
+    unsafe fn dispatch<O: Operation<Self>>(isa: Isa, operation: O) -> O::Output;
+}
+
+/// An instruction set that this CPU has: runs operations on elements of type `T`.
+pub struct Kernels<T> {
+    isa: Isa,
+    nr: usize,
+    registers: usize,
+    elements: std::marker::PhantomData<T>,
 }
 
 /// The kernels of `isa` for `T`.
@@ -60,51 +53,26 @@ pub trait Dispatch: Scalar {
 /// [`Error::Invalid`] if this CPU lacks it.
 pub(crate) fn kernels<T: Dispatch>(isa: Isa) -> Result<&'static Kernels<T>> {
     if !isa.is_available() {
-        return Err(Error::invalid("isa", "an instruction set that this CPU has", isa.name()));
+        return Err(Error::invalid("isa", "an instruction set of this CPU", isa.name()));
     }
-    Ok(T::table(isa))
+    Ok(T::kernels(isa))
 }
 
-impl<T: Scalar> Kernels<T> {
+impl<T> Kernels<T> {
+    /// What is known of an instruction set by its token.
+    const fn of<S: Lanes<T>>(isa: Isa) -> Self
+    where
+        T: ExpConstants,
+    {
+        Kernels { isa, nr: nr::<T, S>(), registers: S::REGISTERS, elements: std::marker::PhantomData }
+    }
+
     pub(crate) fn isa(&self) -> Isa {
         self.isa
     }
 
-    /// See [`dense::dense`].
-    ///
-    /// # Safety
-    /// `out` has as many rows as the inputs and as many columns as there are rows of weights, and nobody else uses them.
+    /// Columns of a panel of packed weights.
     #[inline]
-    pub(crate) unsafe fn dense(&self, work: &Dense<T>, out: ViewMut<T>) {
-        // SAFETY: the caller's promise; and `kernels` has checked that the CPU has the instruction set of this table,
-        // so in the methods below.
-        unsafe { (self.dense)(work, out) }
-    }
-
-    #[cfg(test)]
-    /// See [`epilogue::apply_epilogue`].
-    pub(crate) fn apply_epilogue(&self, weight: View<T>, bias: &[T], epilogue: &Epilogue<T>, x: &[T], z: &mut [T]) {
-        // SAFETY: as above.
-        unsafe { (self.apply_epilogue)(weight, bias, epilogue, x, z) }
-    }
-
-    /// See [`epilogue::softmax`].
-    pub(crate) fn softmax(&self, z: &mut [T]) {
-        // SAFETY: as above.
-        unsafe { (self.softmax)(z) }
-    }
-
-    /// See [`packed_gemm::packed_gemm`].
-    ///
-    /// # Safety
-    /// As there.
-    #[inline]
-    pub(crate) unsafe fn packed_gemm(&self, lhs: Lhs<T>, rhs: Rhs<T>, out: Out<T>) {
-        // SAFETY: the caller's promise, and as above.
-        unsafe { (self.packed_gemm)(lhs, rhs, out) }
-    }
-
-    /// Columns of a nr of B in [`Kernels::packed_gemm`].
     pub(crate) fn nr(&self) -> usize {
         self.nr
     }
@@ -114,244 +82,81 @@ impl<T: Scalar> Kernels<T> {
         self.registers
     }
 
-    /// Whether no element is infinite or NaN.
-    #[inline]
-    pub(crate) fn all_finite(&self, z: &[T]) -> bool {
-        // SAFETY: as above.
-        unsafe { (self.all_finite)(z) }
+    #[inline(always)]
+    pub(crate) fn run<O: SafeOperation<T>>(&self, operation: O) -> O::Output
+    where
+        T: Dispatch,
+    {
+        // SAFETY: `kernels` has checked that the CPU has the instruction set, and the operation has no requirements.
+        unsafe { T::dispatch(self.isa, operation) }
     }
 
-    /// See [`peaks::read_memory`].
-    pub(crate) fn read_memory(&self, data: &[T], pattern: ReadPattern) -> T {
-        // SAFETY: as above.
-        unsafe { (self.read_memory)(data, pattern) }
-    }
-
-    /// See [`peaks::multiply_add`].
-    pub(crate) fn multiply_add(&self, rounds: usize) -> (T, usize) {
-        // SAFETY: as above.
-        unsafe { (self.multiply_add)(rounds) }
-    }
-
-    /// exp of each.
-    pub(crate) fn exp(&self, z: &mut [T]) {
-        // SAFETY: as above.
-        unsafe { (self.exp)(z) }
-    }
-
-    /// See [`pack::pack_transposed`].
-    ///
     /// # Safety
-    /// As there.
-    pub(crate) unsafe fn pack_transposed(&self, weight: View<T>, outputs: Range<usize>, to: *mut T) {
-        // SAFETY: the caller's promise, and as above.
-        unsafe { (self.pack_transposed)(weight, outputs, to) }
-    }
-
-    /// See [`pack::pack`].
-    ///
-    /// # Safety
-    /// As there.
-    pub(crate) unsafe fn pack(&self, weight: View<T>, outputs: Range<usize>, to: *mut T) {
-        // SAFETY: the caller's promise, and as above.
-        unsafe { (self.pack)(weight, outputs, to) }
-    }
-
-    /// See [`elementwise::activation_forward`].
-    ///
-    /// # Safety
-    /// As there.
-    pub(crate) unsafe fn activation_forward(
-        &self,
-        bias: &[T],
-        epilogue: &Epilogue<T>,
-        values: ViewMut<T>,
-        derivatives: Option<ViewMut<T>>,
-    ) {
-        // SAFETY: the caller's promise, and as above.
-        unsafe { (self.activation_forward)(bias, epilogue, values, derivatives) }
-    }
-
-    /// See [`elementwise::activation_backward`].
-    ///
-    /// # Safety
-    /// As there.
-    pub(crate) unsafe fn activation_backward(&self, d: ViewMut<T>, derivatives: Derivatives<T>) {
-        // SAFETY: the caller's promise, and as above.
-        unsafe { (self.activation_backward)(d, derivatives) }
-    }
-
-    /// See [`elementwise::apply_dropout`].
-    pub(crate) fn apply_dropout(&self, key: u32, dropout: Dropout<T>, values: &mut [T], derivatives: &mut [T]) {
-        // SAFETY: as above.
-        unsafe { (self.apply_dropout)(key, dropout, values, derivatives) }
-    }
-
-    /// See [`elementwise::copy_and_sum_columns`].
-    ///
-    /// # Safety
-    /// As there.
-    pub(crate) unsafe fn copy_and_sum_columns(&self, d: ViewMut<T>, to: ViewMut<T>, accumulate: bool, sums: &mut [T]) {
-        // SAFETY: the caller's promise, and as above.
-        unsafe { (self.copy_and_sum_columns)(d, to, accumulate, sums) }
-    }
-
-    /// See [`elementwise::copy_without_denormals`].
-    pub(crate) fn copy_without_denormals(&self, from: &[T], to: &mut [T]) {
-        // SAFETY: as above.
-        unsafe { (self.copy_without_denormals)(from, to) }
-    }
-
-    /// See [`elementwise::sum_of_squares`].
-    pub(crate) fn sum_of_squares(&self, values: &[T]) -> f64 {
-        // SAFETY: as above.
-        unsafe { (self.sum_of_squares)(values) }
-    }
-
-    /// See [`optimizer_update::optimizer_update`].
-    pub(crate) fn optimizer_update(&self, update: &Update<T>, arrays: ParameterArrays<T>) {
-        // SAFETY: as above.
-        unsafe { (self.optimizer_update)(update, arrays) }
+    /// As the documentation of the operation says.
+    #[inline(always)]
+    pub(crate) unsafe fn run_unchecked<O: Operation<T>>(&self, operation: O) -> O::Output
+    where
+        T: Dispatch,
+    {
+        // SAFETY: the caller's promise, and `kernels` has checked that the CPU has the instruction set.
+        unsafe { T::dispatch(self.isa, operation) }
     }
 }
 
-/// The shells and the table of one instruction set, compiled for `features` where it needs any.
-macro_rules! shells {
-    ($name:ident, $token:ty, $isa:expr $(, $features:literal)?) => {
-        mod $name {
-            // SAFETY of every shell: only called through a table, which `kernels` hands out where the CPU has the
-            // instruction set; and compiled for its features here.
-            use super::*;
-
-            $(#[target_feature(enable = $features)])?
-            unsafe fn dense<T: ExpConstants>(work: &Dense<T>, out: ViewMut<T>)
-            where
-                $token: Lanes<T>,
-            {
-                // SAFETY: as above.
-                unsafe { dense::dense(<$token>::new(), work, out) }
-            }
-            $(#[target_feature(enable = $features)])?
-            unsafe fn packed_gemm<T: ExpConstants>(lhs: Lhs<T>, rhs: Rhs<T>, out: Out<T>)
-            where $token: Lanes<T> {
-                // SAFETY: as above, and the caller's promise.
-                unsafe { packed_gemm::packed_gemm(<$token>::new(), lhs, rhs, out) }
-            }
-            $(#[target_feature(enable = $features)])?
-            unsafe fn apply_epilogue<T: ExpConstants>(weight: View<T>, bias: &[T], epilogue: &Epilogue<T>, x: &[T], z: &mut [T])
-            where $token: Lanes<T> {
-                // SAFETY: as above.
-                epilogue::apply_epilogue(unsafe { <$token>::new() }, weight, bias, epilogue, x, z)
-            }
-            $(#[target_feature(enable = $features)])?
-            unsafe fn softmax<T: ExpConstants>(z: &mut [T]) where $token: Lanes<T> {
-                // SAFETY: as above.
-                epilogue::softmax(unsafe { <$token>::new() }, z)
-            }
-            $(#[target_feature(enable = $features)])?
-            unsafe fn all_finite<T: ExpConstants>(z: &[T]) -> bool where $token: Lanes<T> {
-                // SAFETY: as above.
-                elementwise::all_finite(unsafe { <$token>::new() }, z)
-            }
-            $(#[target_feature(enable = $features)])?
-            unsafe fn exp<T: ExpConstants>(z: &mut [T]) where $token: Lanes<T> {
-                // SAFETY: as above.
-                elementwise::exp(unsafe { <$token>::new() }, z)
-            }
-            $(#[target_feature(enable = $features)])?
-            unsafe fn read_memory<T: ExpConstants>(data: &[T], pattern: ReadPattern) -> T where $token: Lanes<T> {
-                // SAFETY: as above.
-                peaks::read_memory(unsafe { <$token>::new() }, data, pattern)
-            }
-            $(#[target_feature(enable = $features)])?
-            unsafe fn multiply_add<T: ExpConstants>(rounds: usize) -> (T, usize) where $token: Lanes<T> {
-                // SAFETY: as above.
-                peaks::multiply_add(unsafe { <$token>::new() }, rounds)
-            }
-
-            $(#[target_feature(enable = $features)])?
-            unsafe fn pack_transposed<T: ExpConstants>(
-                weight: View<T>, outputs: Range<usize>, to: *mut T,
-            ) where $token: Lanes<T> {
-                // SAFETY: as above, and the caller's promise.
-                unsafe { pack::pack_transposed(<$token>::new(), weight, outputs, to) }
-            }
-            $(#[target_feature(enable = $features)])?
-            unsafe fn pack<T: ExpConstants>(
-                weight: View<T>, outputs: Range<usize>, to: *mut T,
-            ) where $token: Lanes<T> {
-                // SAFETY: as above, and the caller's promise.
-                unsafe { pack::pack(<$token>::new(), weight, outputs, to) }
-            }
-            $(#[target_feature(enable = $features)])?
-            unsafe fn activation_forward<T: ExpConstants>(
-                bias: &[T], epilogue: &Epilogue<T>, values: ViewMut<T>, derivatives: Option<ViewMut<T>>,
-            ) where $token: Lanes<T> {
-                // SAFETY: as above, and the caller's promise.
-                unsafe { elementwise::activation_forward(<$token>::new(), bias, epilogue, values, derivatives) }
-            }
-            $(#[target_feature(enable = $features)])?
-            unsafe fn activation_backward<T: ExpConstants>(d: ViewMut<T>, derivatives: Derivatives<T>) where $token: Lanes<T> {
-                // SAFETY: as above, and the caller's promise.
-                unsafe { elementwise::activation_backward(<$token>::new(), d, derivatives) }
-            }
-            $(#[target_feature(enable = $features)])?
-            unsafe fn apply_dropout<T: ExpConstants>(key: u32, dropout: Dropout<T>, values: &mut [T], derivatives: &mut [T]) {
-                elementwise::apply_dropout(key, dropout, values, derivatives)
-            }
-            $(#[target_feature(enable = $features)])?
-            unsafe fn copy_and_sum_columns<T: ExpConstants>(d: ViewMut<T>, to: ViewMut<T>, accumulate: bool, sums: &mut [T])
-            where $token: Lanes<T> {
-                // SAFETY: as above, and the caller's promise.
-                unsafe { elementwise::copy_and_sum_columns(<$token>::new(), d, to, accumulate, sums) }
-            }
-            $(#[target_feature(enable = $features)])?
-            unsafe fn copy_without_denormals<T: ExpConstants>(from: &[T], to: &mut [T]) {
-                elementwise::copy_without_denormals(from, to)
-            }
-            $(#[target_feature(enable = $features)])?
-            unsafe fn sum_of_squares<T: ExpConstants>(values: &[T]) -> f64 {
-                elementwise::sum_of_squares(values)
-            }
-            $(#[target_feature(enable = $features)])?
-            unsafe fn optimizer_update<T: ExpConstants>(update: &Update<T>, arrays: ParameterArrays<T>) where $token: Lanes<T> {
-                // SAFETY: as above.
-                optimizer_update::optimizer_update(unsafe { <$token>::new() }, update, arrays)
-            }
-
-            pub(super) const fn table<T: ExpConstants>() -> Kernels<T> where $token: Lanes<T> {
-                Kernels {
-                    isa: $isa,
-                    nr: packed_gemm::nr::<T, $token>(),
-                    registers: <$token as Lanes<T>>::REGISTERS,
-                    dense, packed_gemm, apply_epilogue, softmax, all_finite, exp, read_memory, multiply_add, pack_transposed, pack,
-                    activation_forward, activation_backward, apply_dropout, copy_and_sum_columns, copy_without_denormals, sum_of_squares, optimizer_update,
-                }
-            }
+/// Defines a function that runs any operation with `$token`, compiled for `$features`.
+macro_rules! shell {
+    ($name:ident, $token:ty $(, $features:literal)?) => {
+        /// # Safety
+        /// The CPU has the instruction set, and the requirements of the operation are met.
+        // Never inlined: the portable code would otherwise be part of every caller, beside the call that is made.
+        #[inline(never)]
+        $(#[target_feature(enable = $features)])?
+        unsafe fn $name<T, O: Operation<T>>(operation: O) -> O::Output
+        where
+            $token: Lanes<T>,
+        {
+            // SAFETY: the caller's promise, and this function is compiled for the features.
+            unsafe { operation.run(<$token>::new()) }
         }
     };
 }
 
-shells!(scalar, crate::simd::portable::Portable, Isa::Scalar);
+shell!(scalar, crate::simd::portable::Portable);
 #[cfg(target_arch = "x86_64")]
-shells!(avx2, crate::simd::avx2::Avx2, Isa::Avx2, "avx2,fma");
+shell!(avx2, crate::simd::avx2::Avx2, "avx2,fma");
 #[cfg(target_arch = "x86_64")]
-shells!(avx512, crate::simd::avx512::Avx512, Isa::Avx512, "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma");
+shell!(avx512, crate::simd::avx512::Avx512, "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma");
 #[cfg(target_arch = "aarch64")]
-shells!(neon, crate::simd::neon::Neon, Isa::Neon, "neon");
+shell!(neon, crate::simd::neon::Neon, "neon");
 
 macro_rules! dispatch {
     ($t:ident) => {
         impl Dispatch for $t {
-            fn table(isa: Isa) -> &'static Kernels<$t> {
+            fn kernels(isa: Isa) -> &'static Kernels<$t> {
                 match isa {
                     #[cfg(target_arch = "x86_64")]
-                    Isa::Avx512 => const { &avx512::table() },
+                    Isa::Avx512 => const { &Kernels::of::<crate::simd::avx512::Avx512>(Isa::Avx512) },
                     #[cfg(target_arch = "x86_64")]
-                    Isa::Avx2 => const { &avx2::table() },
+                    Isa::Avx2 => const { &Kernels::of::<crate::simd::avx2::Avx2>(Isa::Avx2) },
                     #[cfg(target_arch = "aarch64")]
-                    Isa::Neon => const { &neon::table() },
-                    _ => const { &scalar::table() },
+                    Isa::Neon => const { &Kernels::of::<crate::simd::neon::Neon>(Isa::Neon) },
+                    _ => const { &Kernels::of::<crate::simd::portable::Portable>(Isa::Scalar) },
+                }
+            }
+
+            #[inline(always)]
+            unsafe fn dispatch<O: Operation<$t>>(isa: Isa, operation: O) -> O::Output {
+                // SAFETY: the caller's promise.
+                unsafe {
+                    match isa {
+                        #[cfg(target_arch = "x86_64")]
+                        Isa::Avx512 => avx512(operation),
+                        #[cfg(target_arch = "x86_64")]
+                        Isa::Avx2 => avx2(operation),
+                        #[cfg(target_arch = "aarch64")]
+                        Isa::Neon => neon(operation),
+                        _ => scalar(operation),
+                    }
                 }
             }
         }

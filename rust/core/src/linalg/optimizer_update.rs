@@ -1,5 +1,6 @@
 //! One optimizer step for one array of parameters, in place: SGD, Adam and AdamW.
 
+use super::kernels::{Operation, SafeOperation};
 use crate::scalar::Scalar;
 use crate::simd::Lanes;
 use crate::simd::math::clamped_square;
@@ -57,8 +58,27 @@ struct ParameterLanes<V> {
 }
 
 /// Changes parameters and moments by one step.
+pub(crate) struct OptimizerUpdate<'a, T> {
+    pub update: &'a Update<T>,
+    pub arrays: ParameterArrays<'a, T>,
+}
+
+impl<T: Scalar> Operation<T> for OptimizerUpdate<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Lanes<T>>(self, s: S) {
+        optimizer_update(s, self.update, self.arrays);
+    }
+}
+
+// SAFETY: `run` has no requirements.
+unsafe impl<T: Scalar> SafeOperation<T> for OptimizerUpdate<'_, T> {}
+
+/// A function, because a reference in a struct is not known to differ from the arrays: its fields would be loaded again
+/// in every iteration.
 #[inline(always)]
-pub(crate) fn optimizer_update<T: Scalar, S: Lanes<T>>(s: S, update: &Update<T>, arrays: ParameterArrays<T>) {
+fn optimizer_update<T: Scalar, S: Lanes<T>>(s: S, update: &Update<T>, arrays: ParameterArrays<T>) {
     let n = arrays.parameters.len();
     let adaptive = matches!(update.rule, Rule::Adam { .. });
     assert!(arrays.gradient.len() == n && arrays.first_moment.len() == n);

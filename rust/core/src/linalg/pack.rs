@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::kernels::Operation;
 use super::packed_gemm::nr;
 use super::view::View;
 use crate::scalar::Scalar;
@@ -26,31 +27,37 @@ pub(crate) fn row_stride<T>(width: usize, nr: usize) -> usize {
 /// # Safety
 /// - `weight` (outputs, inputs) has no gaps between its rows, and `outputs` are some of them.
 /// - `panels` has room for [`panels_len`] elements, and nothing else accesses those that are written.
-#[inline(always)]
-pub(super) unsafe fn pack_transposed<T: Scalar, S: Lanes<T>>(
-    s: S,
-    weight: View<T>,
-    outputs: Range<usize>,
-    panels: *mut T,
-) {
-    let (nr, inputs, mut o) = (nr::<T, S>(), weight.cols(), outputs.start);
-    while o < outputs.end {
-        // Rows that fall into one panel and one register.
-        let rows = (outputs.end - o).min(nr - o % nr).min(S::N);
-        for i in (0..inputs).step_by(S::N) {
-            let cols = (inputs - i).min(S::N);
-            let to = panels.wrapping_add(o / nr * nr * inputs + i * nr + o % nr);
-            // SAFETY: the caller's promise, for a block of this many rows and columns.
-            unsafe {
-                let from = View::new(weight.at(o, i), rows, cols, weight.stride());
-                if (rows, cols) == (S::N, S::N) {
-                    transpose::<T, S, true>(s, from, to, nr);
-                } else {
-                    transpose::<T, S, false>(s, from, to, nr);
+pub(crate) struct PackTransposed<'a, T> {
+    pub weight: View<'a, T>,
+    pub outputs: Range<usize>,
+    pub panels: *mut T,
+}
+
+impl<T: Scalar> Operation<T> for PackTransposed<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Lanes<T>>(self, s: S) {
+        let PackTransposed { weight, outputs, panels } = self;
+        let (nr, inputs, mut o) = (nr::<T, S>(), weight.cols(), outputs.start);
+        while o < outputs.end {
+            // Rows that fall into one panel and one register.
+            let rows = (outputs.end - o).min(nr - o % nr).min(S::N);
+            for i in (0..inputs).step_by(S::N) {
+                let cols = (inputs - i).min(S::N);
+                let to = panels.wrapping_add(o / nr * nr * inputs + i * nr + o % nr);
+                // SAFETY: the caller's promise, for a block of this many rows and columns.
+                unsafe {
+                    let from = View::new(weight.at(o, i), rows, cols, weight.stride());
+                    if (rows, cols) == (S::N, S::N) {
+                        transpose::<T, S, true>(s, from, to, nr);
+                    } else {
+                        transpose::<T, S, false>(s, from, to, nr);
+                    }
                 }
             }
+            o += rows;
         }
-        o += rows;
     }
 }
 
@@ -85,17 +92,28 @@ unsafe fn transpose<T: Scalar, S: Lanes<T>, const FULL: bool>(s: S, from: View<T
 /// Packs the rows `outputs` of W (outputs, inputs) as they are: `panels[i / nr][o][i % nr] = weight[o][i]`.
 ///
 /// # Safety
-/// As for [`pack_transposed`].
-#[inline(always)]
-pub(super) unsafe fn pack<T: Scalar, S: Lanes<T>>(s: S, weight: View<T>, outputs: Range<usize>, panels: *mut T) {
-    let (nr, inputs, n_outputs) = (nr::<T, S>(), weight.cols(), weight.rows());
-    for o in outputs {
-        for i in (0..inputs).step_by(S::N) {
-            let to = panels.wrapping_add(i / nr * nr * n_outputs + o * nr + i % nr);
-            // SAFETY: the caller's promise.
-            unsafe {
-                let n = S::N.min(inputs - i);
-                s.store_up_to(to, s.load_up_to(weight.at(o, i), n), n);
+/// As for [`PackTransposed`].
+pub(crate) struct Pack<'a, T> {
+    pub weight: View<'a, T>,
+    pub outputs: Range<usize>,
+    pub panels: *mut T,
+}
+
+impl<T: Scalar> Operation<T> for Pack<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Lanes<T>>(self, s: S) {
+        let Pack { weight, outputs, panels } = self;
+        let (nr, inputs, n_outputs) = (nr::<T, S>(), weight.cols(), weight.rows());
+        for o in outputs {
+            for i in (0..inputs).step_by(S::N) {
+                let to = panels.wrapping_add(i / nr * nr * n_outputs + o * nr + i % nr);
+                // SAFETY: the caller's promise.
+                unsafe {
+                    let n = S::N.min(inputs - i);
+                    s.store_up_to(to, s.load_up_to(weight.at(o, i), n), n);
+                }
             }
         }
     }
@@ -136,8 +154,13 @@ mod tests {
                 let view = View::contiguous(&weight, n_outputs, inputs);
                 // SAFETY: `outputs` are rows of the weights, and the panels have the length of these.
                 unsafe {
-                    kernels.pack_transposed(view, outputs.clone(), transposed.as_mut_ptr());
-                    kernels.pack(view, outputs.clone(), straight.as_mut_ptr());
+                    let panels = transposed.as_mut_ptr();
+                    kernels.run_unchecked(PackTransposed { weight: view, outputs: outputs.clone(), panels });
+                    kernels.run_unchecked(Pack {
+                        weight: view,
+                        outputs: outputs.clone(),
+                        panels: straight.as_mut_ptr(),
+                    });
                 }
                 assert!(transposed == want_transposed, "transposed, {case}");
                 assert!(straight == want_straight, "straight, {case}");

@@ -10,6 +10,7 @@
 //!
 //! Loops, from the outside: blocks of k, panels of n, tiles of m ([`mr`] rows), then the micro-kernel.
 
+use super::kernels::Operation;
 use super::view::{Lhs, Out, Rhs};
 use crate::scalar::Scalar;
 use crate::simd::{CACHE_LINE, Lanes};
@@ -85,29 +86,40 @@ impl<T: Scalar> Product<T> {
 /// - `rhs` has k rows and n columns, rounded up to whole panels (anything finite after column n).
 /// - All elements of `out`, in whole panels if it is padded, are writable, and nothing else accesses them meanwhile.
 /// - Nothing writes `lhs` or `rhs` meanwhile.
-#[inline(always)]
-pub(super) unsafe fn packed_gemm<T: Scalar, S: Lanes<T>>(s: S, lhs: Lhs<T>, rhs: Rhs<T>, out: Out<T>) {
-    debug_assert!(lhs.m() == out.matrix.rows());
-    let product = Product {
-        m: out.matrix.rows(),
-        n: out.matrix.cols(),
-        k: lhs.k(),
-        lhs: lhs.stored.at(0, 0),
-        lhs_stride: lhs.stored.stride(),
-        lhs_transposed: lhs.transposed,
-        rhs,
-        out: out.matrix.at(0, 0),
-        out_stride: out.matrix.stride(),
-        padded: out.padded,
-        accumulate: out.accumulate,
-    };
-    let kc = if rhs.row_stride == nr::<T, S>() { KC } else { KC_UNPACKED };
-    let mut start = 0;
-    // A k of 0 is one empty block, which stores zeros.
-    while start < product.k || (start == 0 && product.k == 0) {
-        // SAFETY: the caller's promise, for a part of each sum.
-        unsafe { k_block(s, product.k_block(start, kc.min(product.k - start))) };
-        start += kc;
+pub(crate) struct PackedGemm<'a, T> {
+    pub lhs: Lhs<'a, T>,
+    pub rhs: Rhs<T>,
+    pub out: Out<T>,
+}
+
+impl<T: Scalar> Operation<T> for PackedGemm<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Lanes<T>>(self, s: S) {
+        let PackedGemm { lhs, rhs, out } = self;
+        debug_assert!(lhs.m() == out.matrix.rows());
+        let product = Product {
+            m: out.matrix.rows(),
+            n: out.matrix.cols(),
+            k: lhs.k(),
+            lhs: lhs.stored.at(0, 0),
+            lhs_stride: lhs.stored.stride(),
+            lhs_transposed: lhs.transposed,
+            rhs,
+            out: out.matrix.at(0, 0),
+            out_stride: out.matrix.stride(),
+            padded: out.padded,
+            accumulate: out.accumulate,
+        };
+        let kc = if rhs.row_stride == nr::<T, S>() { KC } else { KC_UNPACKED };
+        let mut start = 0;
+        // A k of 0 is one empty block, which stores zeros.
+        while start < product.k || (start == 0 && product.k == 0) {
+            // SAFETY: the caller's promise, for a part of each sum.
+            unsafe { k_block(s, product.k_block(start, kc.min(product.k - start))) };
+            start += kc;
+        }
     }
 }
 

@@ -5,15 +5,37 @@
 
 use astro_float::{BigFloat, Consts, RoundingMode};
 
-use super::kernels::{Dispatch, Kernels, kernels};
+use super::elementwise::Exp;
+use super::epilogue::apply_epilogue;
+use super::kernels::{Dispatch, Kernels, Operation, SafeOperation, kernels};
 use super::view::View;
 use crate::activation::{Activation, Epilogue};
 use crate::scalar::Scalar;
-use crate::simd::Isa;
+use crate::simd::{Isa, Lanes};
 use crate::stabilizer::Stabilizer;
 
 const MAX_ULP: f64 = 2.0;
 const EPSILON: f64 = 4e-6;
+
+/// The epilogue of a layer with one input, which is 1.
+struct AfterProduct<'a, T> {
+    weight: View<'a, T>,
+    bias: &'a [T],
+    epilogue: &'a Epilogue<T>,
+    z: &'a mut [T],
+}
+
+impl<T: Dispatch> Operation<T> for AfterProduct<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Lanes<T>>(self, s: S) {
+        apply_epilogue(s, self.weight, self.bias, self.epilogue, &[T::ONE], self.z);
+    }
+}
+
+// SAFETY: `run` has no requirements.
+unsafe impl<T: Dispatch> SafeOperation<T> for AfterProduct<'_, T> {}
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Function {
@@ -28,14 +50,19 @@ impl Function {
     /// Applies the function to `x` in place: tanh and sigmoid as the epilogue of a layer whose weights are 0.
     fn apply<T: Dispatch>(self, kernels: &Kernels<T>, x: &mut [T]) {
         let activation = match self {
-            Function::Exp => return kernels.exp(x),
+            Function::Exp => return kernels.run(Exp { z: x }),
             Function::Tanh => Activation::Tanh,
             Function::Sigmoid => Activation::Sigmoid,
         };
         let stabilizer = Stabilizer::new(EPSILON, EPSILON).unwrap();
         let epilogue = Epilogue { activation, scale: T::ONE, stabilizer };
         let (bias, weight) = (vec![T::ZERO; x.len()], vec![T::ZERO; x.len()]);
-        kernels.apply_epilogue(View::contiguous(&weight, x.len(), 1), &bias, &epilogue, &[T::ONE], x);
+        kernels.run(AfterProduct {
+            weight: View::contiguous(&weight, x.len(), 1),
+            bias: &bias,
+            epilogue: &epilogue,
+            z: x,
+        });
     }
 
     /// `x` clipped as the function clips it: sigmoid to the bounds of the stabilizer.
@@ -188,7 +215,7 @@ fn f64_inputs() -> Vec<f64> {
 fn exp_of_infinity_nan_and_out_of_range() {
     for isa in available() {
         let mut values = [f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 89.5, -105.0];
-        kernels(isa).unwrap().exp(&mut values);
+        kernels(isa).unwrap().run(Exp { z: &mut values });
         assert_eq!((values[0], values[1], values[3], values[4]), (f32::INFINITY, 0.0, f32::INFINITY, 0.0), "{isa:?}");
         assert!(values[2].is_nan(), "{isa:?}");
     }

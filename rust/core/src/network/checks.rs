@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result};
-use crate::linalg::kernels::Kernels;
+use crate::linalg::elementwise::AllFinite;
+use crate::linalg::kernels::{Dispatch, Kernels};
 use crate::matrix::Matrix;
 use crate::parallel::with_team;
 use crate::scalar::Scalar;
@@ -29,7 +30,7 @@ pub(crate) fn check_finite<T: Scalar>(argument: &str, values: Matrix<T>) -> Resu
 ///
 /// # Errors
 /// As [`check_finite`].
-pub(crate) fn check_finite_parallel<T: Scalar>(
+pub(crate) fn check_finite_parallel<T: Dispatch>(
     kernels: &Kernels<T>,
     argument: &str,
     values: Matrix<T>,
@@ -41,7 +42,7 @@ pub(crate) fn check_finite_parallel<T: Scalar>(
     with_team(n_threads, |team| {
         team.open();
         team.for_each_range(data.len(), 1, PIECES_PER_THREAD, |_, range| {
-            if !kernels.all_finite(&data[range]) {
+            if !kernels.run(AllFinite { z: &data[range] }) {
                 all_finite.store(false, Ordering::Relaxed);
             }
         });

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::activation::OutputActivation;
 use crate::error::{Error, Result};
+use crate::linalg::epilogue::Softmax;
 use crate::linalg::kernels::Dispatch;
 use crate::linalg::pack::row_stride;
 use crate::linalg::view::{View, ViewMut};
@@ -127,7 +128,7 @@ impl<T: Dispatch> Network<T> {
             team.for_each_range(rows.len(), 1, 1, |_, range| {
                 // SAFETY: ranges are disjoint rows of `out`, which no thread writes any more.
                 let out = unsafe { out.slice(range.start * outputs..range.end * outputs) };
-                out.chunks_exact_mut(outputs).for_each(|row| self.kernels().softmax(row));
+                out.chunks_exact_mut(outputs).for_each(|row| self.kernels().run(Softmax { z: row }));
             });
         }
     }

@@ -1,11 +1,11 @@
 //! The rows that a network is trained on: dense or sparse.
 
 use crate::error::Result;
-use crate::linalg::kernels::Kernels;
+use crate::linalg::elementwise::CopyWithoutDenormals;
+use crate::linalg::kernels::{Dispatch, Kernels};
 use crate::matrix::Matrix;
 use crate::network::checks::check_finite_parallel;
 use crate::network::sparse::Csr;
-use crate::scalar::Scalar;
 
 /// A (rows, cols) matrix, dense or sparse.
 #[derive(Debug, Clone, Copy)]
@@ -16,7 +16,7 @@ pub enum Input<'a, T> {
     Sparse(Csr<'a, T>),
 }
 
-impl<T: Scalar> Input<'_, T> {
+impl<T: Dispatch> Input<'_, T> {
     /// The number of rows.
     pub fn rows(&self) -> usize {
         match self {
@@ -36,7 +36,7 @@ impl<T: Scalar> Input<'_, T> {
     /// Writes all elements of row `i` to `out` (cols,), denormal values as 0.
     pub(crate) fn copy_row(&self, kernels: &Kernels<T>, i: usize, out: &mut [T]) {
         match self {
-            Input::Dense(x) => kernels.copy_without_denormals(x.row(i), out),
+            Input::Dense(x) => kernels.run(CopyWithoutDenormals { from: x.row(i), to: out }),
             Input::Sparse(x) => x.copy_row(i, out),
         }
     }

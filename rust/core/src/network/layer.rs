@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::activation::Epilogue;
 use crate::error::{Error, Result};
 use crate::linalg::dense::{Dense, Kernel};
-use crate::linalg::kernels::Kernels;
+use crate::linalg::kernels::{Dispatch, Kernels};
 use crate::linalg::view::{View, ViewMut};
 use crate::matrix::Matrix;
 use crate::memory::{Aligned, zeros};
@@ -116,7 +116,7 @@ pub(crate) struct LayerForward<'a, T> {
     pub kernel: Kernel,
 }
 
-impl<T: Scalar> LayerForward<'_, T> {
+impl<T: Dispatch> LayerForward<'_, T> {
     /// Computes `activation(X W^T + b) * scale` for the outputs in `range`. x is (batch, inputs); `out` is the columns
     /// `range` of a row-major (batch, outputs) matrix.
     ///
@@ -129,6 +129,6 @@ impl<T: Scalar> LayerForward<'_, T> {
         let weight = View::contiguous(weight, range.len(), layer.inputs);
         let panels = if kernel == Kernel::PackedGemm { &panels[range.start * layer.inputs..] } else { &[] };
         // SAFETY: guaranteed by the caller.
-        unsafe { kernels.dense(&Dense { weight, bias: &layer.bias[range], panels, x, epilogue, kernel }, out) }
+        unsafe { kernels.run_unchecked(Dense { weight, bias: &layer.bias[range], panels, x, epilogue, kernel, out }) }
     }
 }

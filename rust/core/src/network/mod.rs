@@ -94,16 +94,6 @@ impl<T: Scalar> Network<T> {
         &self.gates[(batch.max(1).ilog2() as usize).min(self.gates.len() - 1)]
     }
 
-    /// The weights of each layer for which `is_packed` is true, packed at the first call. `is_packed` must be the same
-    /// function in every call.
-    pub(crate) fn packed(&self, is_packed: impl Fn(&Layer<T>) -> bool) -> Result<&PackedWeights<T>> {
-        if let Some(packed) = self.packed.get() {
-            return Ok(packed);
-        }
-        let packed = PackedWeights::new(&self.layers, self.kernels, is_packed)?;
-        Ok(self.packed.get_or_init(|| packed))
-    }
-
     /// The sizes (inputs, hidden..., outputs).
     pub fn layer_sizes(&self) -> Vec<usize> {
         layer_sizes(&self.layers)
@@ -190,6 +180,16 @@ impl<T: Dispatch> Network<T> {
             layers.push(Layer::new(&name, *weight, bias)?);
         }
         Ok(self.with_layers(layers))
+    }
+
+    /// The weights of each layer for which `is_packed` is true, packed at the first call. `is_packed` must be the same
+    /// function in every call.
+    pub(crate) fn packed(&self, is_packed: impl Fn(&Layer<T>) -> bool) -> Result<&PackedWeights<T>> {
+        if let Some(packed) = self.packed.get() {
+            return Ok(packed);
+        }
+        let packed = PackedWeights::new(&self.layers, self.kernels, is_packed)?;
+        Ok(self.packed.get_or_init(|| packed))
     }
 
     /// What the network computes besides its parameters.

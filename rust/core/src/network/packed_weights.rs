@@ -1,18 +1,17 @@
 //! A second copy of a network's weights, in the panels that packed products read (`linalg/pack.rs`).
 
 use crate::error::Result;
-use crate::linalg::kernels::Kernels;
-use crate::linalg::pack::panels_len;
+use crate::linalg::kernels::{Dispatch, Kernels};
+use crate::linalg::pack::{PackTransposed, panels_len};
 use crate::linalg::view::View;
 use crate::memory::{Aligned, zeros};
 use crate::network::layer::Layer;
-use crate::scalar::Scalar;
 
 /// The panels of each layer; empty for a layer that is not packed.
 #[derive(Clone)]
 pub(crate) struct PackedWeights<T>(Vec<Aligned<T>>);
 
-impl<T: Scalar> PackedWeights<T> {
+impl<T: Dispatch> PackedWeights<T> {
     /// Packs the weights of each layer for which `is_packed` is true.
     ///
     /// # Errors
@@ -30,7 +29,10 @@ impl<T: Scalar> PackedWeights<T> {
             let mut panels = zeros("network", panels_len(inputs, outputs, kernels.nr()))?;
             let weight = View::contiguous(layer.weight(), outputs, inputs);
             // SAFETY: `panels` has the size of this layer's panels, and nothing else uses it.
-            unsafe { kernels.pack_transposed(weight, 0..outputs, panels.as_mut_ptr()) };
+            unsafe {
+                let panels = panels.as_mut_ptr();
+                kernels.run_unchecked(PackTransposed { weight, outputs: 0..outputs, panels });
+            }
             Ok(panels)
         };
         layers.iter().map(pack).collect::<Result<_>>().map(PackedWeights)

@@ -8,7 +8,7 @@ use super::Lanes;
 use crate::scalar::Scalar;
 
 /// The constants of one element type.
-pub(crate) trait ExpConstants: Scalar {
+pub trait ExpConstants: Scalar {
     /// 1.5 * 2^(mantissa bits). Adding it to a small number rounds that to an integer, in the low bits of the sum.
     const ROUND: Self;
     /// [`ExpConstants::ROUND`] plus the exponent bias.

@@ -89,7 +89,7 @@ pub(crate) const N_SUMS: usize = 8;
 /// a token makes the arithmetic methods safe to call.
 ///
 /// `min` and `max` return the second operand if either is NaN, so min(bound, value) keeps NaN.
-pub(crate) trait Lanes<T>: Copy {
+pub trait Lanes<T>: Copy {
     /// A register of [`Lanes::N`] elements.
     type V: Copy;
     /// Elements in a register.

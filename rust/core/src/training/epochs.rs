@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::hash::shuffle;
-use crate::linalg::elementwise::Dropout;
+use crate::linalg::elementwise::{AllFinite, Dropout};
+use crate::linalg::kernels::Dispatch;
 use crate::network::layer::Layer;
 use crate::parallel::{Gate, Shared, with_team};
 use crate::scalar::Scalar;
@@ -71,7 +72,7 @@ struct EpochOutcome {
     diverged: bool,
 }
 
-impl<T: Scalar> EpochLoop<'_, T> {
+impl<T: Dispatch> EpochLoop<'_, T> {
     /// Runs the epochs, from the first one that `resume` does not contain. `steps` counts the steps of the optimizer.
     pub(crate) fn run(
         &self,
@@ -144,7 +145,7 @@ impl<T: Scalar> EpochLoop<'_, T> {
         if outcome.diverged {
             return Err(diverged(format!("a loss of {}", T::from_f64(outcome.loss))));
         }
-        if !self.arrays.parameters().iter().all(|array| self.runner.kernels.all_finite(array.as_slice())) {
+        if !self.arrays.parameters().iter().all(|array| self.runner.kernels.run(AllFinite { z: array.as_slice() })) {
             return Err(diverged("parameters that are infinite or NaN".into()));
         }
         Ok(())

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use crate::activation::OutputActivation;
 use crate::error::{Error, Result};
+use crate::linalg::epilogue::Softmax;
 use crate::linalg::kernels::Dispatch;
 use crate::matrix::{Matrix, MatrixMut};
 use crate::network::Network;
@@ -116,7 +117,7 @@ pub fn backward<T: Dispatch>(
                         let (out, d) = tape.output_row(row);
                         d.copy_from_slice(d_output.row(start + row));
                         if through_softmax {
-                            kernels.softmax(out);
+                            kernels.run(Softmax { z: out });
                             softmax_backward(out, d);
                         }
                     }
@@ -171,7 +172,7 @@ fn parameters_of<T: Scalar>(network: &Network<T>) -> Vec<Parameters<T>> {
 }
 
 /// Copies of the gradients on the tape.
-fn gradients_of<T: Scalar>(network: &Network<T>, tape: &Tape<T>) -> Gradients<T> {
+fn gradients_of<T: Dispatch>(network: &Network<T>, tape: &Tape<T>) -> Gradients<T> {
     let layers = network.layers().iter().enumerate();
     let copy = |(l, layer): (usize, &Layer<T>)| {
         let gradient = tape.gradient(l);

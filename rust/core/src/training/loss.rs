@@ -3,6 +3,8 @@
 
 use crate::activation::OutputActivation;
 use crate::error::{Error, Result};
+use crate::linalg::elementwise::Exp;
+use crate::linalg::epilogue::Softmax;
 use crate::linalg::kernels::{Dispatch, Kernels};
 use crate::matrix::Matrix;
 use crate::network::Network;
@@ -98,7 +100,7 @@ impl<'a, T: Dispatch> Objective<'a, T> {
     }
 }
 
-impl<T: Scalar> Objective<'_, T> {
+impl<T: Dispatch> Objective<'_, T> {
     /// Checks that the loss fits the output activation, and the targets `rows` and `outputs`. Errors call the targets
     /// `argument`.
     ///
@@ -174,7 +176,7 @@ impl<T: Scalar> Objective<'_, T> {
             Loss::SquaredError => {
                 let through_softmax = self.output == OutputActivation::Softmax;
                 if through_softmax {
-                    kernels.softmax(out);
+                    kernels.run(Softmax { z: out });
                 }
                 let loss = self.squared_error(index, out, factor, d);
                 if through_softmax {
@@ -200,7 +202,7 @@ impl<T: Scalar> Objective<'_, T> {
         // Subtracting the largest logit: exp cannot overflow, and the sum is at least 1.
         let largest = z.iter().copied().fold(-T::MAX, |m, v| if v > m { v } else { m });
         d.iter_mut().zip(z).for_each(|(d, z)| *d = *z - largest);
-        kernels.exp(d);
+        kernels.run(Exp { z: d });
         let sum: f64 = d.iter().map(|e| e.to_f64()).sum();
         let (log_sum, inverse, mut loss) = (sum.ln(), 1.0 / sum, 0.0);
         if let (Targets::Labels(labels), 0.0) = (self.targets, self.label_smoothing) {
@@ -224,7 +226,7 @@ impl<T: Scalar> Objective<'_, T> {
     fn binary_cross_entropy(&self, kernels: &Kernels<T>, index: usize, z: &[T], factor: f64, d: &mut [T]) -> f64 {
         let outputs = z.len();
         d.iter_mut().zip(z).for_each(|(d, z)| *d = if *z > T::ZERO { -*z } else { *z });
-        kernels.exp(d);
+        kernels.run(Exp { z: d });
         let mut loss = 0.0;
         for (k, (d, z)) in d.iter_mut().zip(z).enumerate() {
             let (t, z, e) = (self.target(index, k, outputs), z.to_f64(), d.to_f64());

@@ -3,8 +3,9 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::linalg::kernels::Kernels;
-use crate::linalg::optimizer_update::ParameterArrays;
+use crate::linalg::elementwise::SumOfSquares;
+use crate::linalg::kernels::{Dispatch, Kernels};
+use crate::linalg::optimizer_update::{OptimizerUpdate, ParameterArrays};
 use crate::linalg::packed_gemm::ROW_UNIT;
 use crate::network::input::Input;
 use crate::parallel::{Shared, Team, share};
@@ -61,7 +62,7 @@ pub(crate) struct Batch<'a, T> {
     pub clip_norm: Option<f64>,
 }
 
-impl<T: Scalar> BatchRunner<'_, T> {
+impl<T: Dispatch> BatchRunner<'_, T> {
     /// Computes the losses and gradients of a batch, block by block, and applies the optimizer step. Returns the sum of
     /// the weighted losses, or none if `interrupt` was set before the batch was finished.
     ///
@@ -161,7 +162,7 @@ impl<T: Scalar> BatchRunner<'_, T> {
                     let before: usize = (0..l).map(|l| self.tape.outputs(l)).sum();
                     for output in stripe {
                         let (dw, db) = self.tape.gradient_of_output(l, output);
-                        let squares = self.kernels.sum_of_squares(dw) + db.to_f64() * db.to_f64();
+                        let squares = self.kernels.run(SumOfSquares { values: dw }) + db.to_f64() * db.to_f64();
                         state.gradient_squares.slice(before + output..before + output + 1)[0] = squares;
                     }
                 }
@@ -216,10 +217,14 @@ impl<T: Scalar> BatchRunner<'_, T> {
                     second_moment: state.second.get(l).map_or(&mut [], |second| of(second).slice(range)),
                 };
             let bias_gradient = gradient.bias.at(outputs.start);
-            self.kernels
-                .optimizer_update(&step.weight_update(weight_factor), arrays(weights, weight_gradient, |p| p.weight));
-            self.kernels
-                .optimizer_update(&step.bias_update(bias_factor), arrays(outputs.clone(), bias_gradient, |p| p.bias));
+            self.kernels.run(OptimizerUpdate {
+                update: &step.weight_update(weight_factor),
+                arrays: arrays(weights, weight_gradient, |p| p.weight),
+            });
+            self.kernels.run(OptimizerUpdate {
+                update: &step.bias_update(bias_factor),
+                arrays: arrays(outputs.clone(), bias_gradient, |p| p.bias),
+            });
             self.tape.pack(l, outputs);
         }
     }

@@ -9,8 +9,12 @@ use std::ops::Range;
 
 use crate::error::Result;
 use crate::hash::{DROPOUT, key};
-use crate::linalg::elementwise::{Derivatives, Dropout};
-use crate::linalg::kernels::Kernels;
+use crate::linalg::elementwise::{
+    ActivationBackward, ActivationForward, ApplyDropout, CopyAndSumColumns, Derivatives, Dropout,
+};
+use crate::linalg::kernels::{Dispatch, Kernels};
+use crate::linalg::pack::{Pack, PackTransposed};
+use crate::linalg::packed_gemm::PackedGemm;
 use crate::linalg::view::{Lhs, Out, Rhs, View, ViewMut};
 use crate::memory::Arena;
 use crate::network::Network;
@@ -49,7 +53,7 @@ pub(crate) struct Tape<T: Scalar> {
     _memory: Arena,
 }
 
-impl<T: Scalar> Tape<T> {
+impl<T: Dispatch> Tape<T> {
     /// A tape for blocks of up to `options.rows` rows through `network`, with pointers to the parameters of its layers.
     ///
     /// # Errors
@@ -121,9 +125,10 @@ impl<T: Scalar> Tape<T> {
         // SAFETY: the caller's promise; the panels have the size of this layer.
         unsafe {
             let weight = View::new(parameters.weight.0, *outputs, *inputs, *inputs);
-            self.kernels.pack_transposed(weight, range.clone(), forward_panels.0);
+            let (outputs, panels) = (range.clone(), forward_panels.0);
+            self.kernels.run_unchecked(PackTransposed { weight, outputs, panels });
             if let Some(panels) = backward_panels {
-                self.kernels.pack(weight, range, panels.0);
+                self.kernels.run_unchecked(Pack { weight, outputs: range, panels: panels.0 });
             }
         }
     }
@@ -161,18 +166,20 @@ impl<T: Scalar> Tape<T> {
             let derivatives = layer.derivatives.map(|derivatives| derivatives.row_range(rows.clone()));
             // SAFETY: the caller's promise; buffers and panels have the sizes of this layer.
             unsafe {
-                self.kernels.packed_gemm(
-                    Lhs { stored: x.as_view(), transposed: false },
-                    Rhs::packed(layer.forward_panels.0, self.kernels.nr(), layer.inputs),
-                    Out { matrix: values, padded: true, accumulate: false },
-                );
+                self.kernels.run_unchecked(PackedGemm {
+                    lhs: Lhs { stored: x.as_view(), transposed: false },
+                    rhs: Rhs::packed(layer.forward_panels.0, self.kernels.nr(), layer.inputs),
+                    out: Out { matrix: values, padded: true, accumulate: false },
+                });
                 let bias = std::slice::from_raw_parts(layer.parameters.bias.0, layer.outputs);
-                self.kernels.activation_forward(bias, &layer.epilogue, values, derivatives);
+                let epilogue = &layer.epilogue;
+                self.kernels.run_unchecked(ActivationForward { bias, epilogue, values, derivatives });
                 if let (Some(mask), Some(derivatives), true) = (dropout_mask, layer.derivatives, l < last) {
                     for row in rows.clone() {
                         let words = [DROPOUT, mask.batch_index, l as u32, (mask.rows_before + row) as u32];
                         let key = key(mask.seed, &words);
-                        self.kernels.apply_dropout(key, mask.dropout, layer.values.row(row), derivatives.row(row));
+                        let (values, derivatives) = (layer.values.row(row), derivatives.row(row));
+                        self.kernels.run(ApplyDropout { key, dropout: mask.dropout, values, derivatives });
                     }
                 }
             }
@@ -212,7 +219,8 @@ impl<T: Scalar> Tape<T> {
         // SAFETY: the caller's promise; buffers and panels have the sizes of this layer.
         unsafe {
             let lhs = Lhs { stored: deltas.as_view(), transposed: false };
-            self.kernels.packed_gemm(lhs, Rhs::packed(panels.0, self.kernels.nr(), layer.outputs), dx);
+            let rhs = Rhs::packed(panels.0, self.kernels.nr(), layer.outputs);
+            self.kernels.run_unchecked(PackedGemm { lhs, rhs, out: dx });
         }
     }
 
@@ -224,7 +232,10 @@ impl<T: Scalar> Tape<T> {
             None => Derivatives::FromOutput(layer.epilogue.activation, layer.values.row_range(rows.clone())),
         };
         // SAFETY: the caller's promise; the buffers have the same shape.
-        unsafe { self.kernels.activation_backward(layer.deltas.row_range(rows.clone()), derivatives) };
+        unsafe {
+            let d = layer.deltas.row_range(rows.clone());
+            self.kernels.run_unchecked(ActivationBackward { d, derivatives });
+        }
     }
 
     /// The parameter gradients of a stripe, dW = dZ^T X and db = sum of dZ over the first `rows` rows of the block.
@@ -259,13 +270,13 @@ impl<T: Scalar> Tape<T> {
         // registers.
         unsafe {
             let db = layer.gradient.bias.slice(outputs.clone());
-            self.kernels.copy_and_sum_columns(deltas, copy, accumulate, db);
+            self.kernels.run_unchecked(CopyAndSumColumns { d: deltas, copy, accumulate, sums: db });
             let dw = ViewMut::new(dw.0, outputs.len(), layer.inputs, layer.inputs);
-            self.kernels.packed_gemm(
-                Lhs { stored: copy.as_view(), transposed: true },
-                Rhs::row_major(x.as_view(), self.kernels.nr()),
-                Out { matrix: dw, padded: false, accumulate },
-            );
+            self.kernels.run_unchecked(PackedGemm {
+                lhs: Lhs { stored: copy.as_view(), transposed: true },
+                rhs: Rhs::row_major(x.as_view(), self.kernels.nr()),
+                out: Out { matrix: dw, padded: false, accumulate },
+            });
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The validation set, and its loss and score after each epoch.
 
+use crate::linalg::kernels::Dispatch;
 use crate::scalar::Scalar;
 use crate::training::loss::{Loss, Targets};
 use crate::training::step::BatchRunner;
@@ -15,7 +16,7 @@ pub(crate) struct ValidationSet<'a, T: Scalar> {
     baseline_loss: f64,
 }
 
-impl<'a, T: Scalar> ValidationSet<'a, T> {
+impl<'a, T: Dispatch> ValidationSet<'a, T> {
     pub(crate) fn new(runner: BatchRunner<'a, T>) -> Self {
         let rows = runner.x.rows();
         let mut baseline_loss = 0.0;
