@@ -68,7 +68,6 @@ mod training;
 
 pub use activation::{Activation, OutputActivation};
 pub use error::{Error, Result};
-pub use linalg::kernels::Dispatch;
 pub use linalg::peaks::ReadPattern;
 pub use matrix::{Matrix, MatrixMut};
 pub use network::init::Init;
@@ -82,6 +81,7 @@ pub use preprocess::feature_encoder::{CategoryColumn, FeatureEncoder, NumberColu
 pub use probe::{DEFAULT_WORKING_SET, MachineLimits, machine_limits};
 pub use scalar::Scalar;
 pub use simd::Isa;
+pub use simd::dispatch::Dispatch;
 pub use stabilizer::Stabilizer;
 pub use training::checkpoint::{Checkpoint, TrainingState};
 pub use training::config::{Monitor, TrainingConfig};

@@ -5,10 +5,10 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use crate::error::Result;
-use crate::linalg::kernels::{Dispatch, Kernels, kernels};
 use crate::linalg::peaks::{MultiplyAdd, ReadMemory, ReadPattern};
 use crate::memory::zeros;
 use crate::parallel::with_team;
+use crate::simd::dispatch::{Dispatch, Kernels, kernels};
 use crate::simd::{CACHE_LINE, Isa};
 
 /// The peak rates of this machine: the best of several measurements.

@@ -3,11 +3,11 @@
 use super::epilogue::apply_epilogue;
 use super::gemm::gemm;
 use super::gemv::{WeightSource, gemv};
-use super::kernels::Operation;
 use super::packed_gemm::{PackedGemm, nr};
 use super::view::{Lhs, Out, Rhs, View, ViewMut};
 use crate::activation::Epilogue;
 use crate::simd::Lanes;
+use crate::simd::dispatch::Operation;
 use crate::simd::math::ExpConstants;
 
 /// The kernel that multiplies a layer's weights with its inputs; `network::plan` chooses it.

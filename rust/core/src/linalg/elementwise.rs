@@ -3,12 +3,12 @@
 //! Those of training work in place on rows that are still in cache after a product. Unlike `epilogue` they do not repair
 //! sums that overflowed: infinity and NaN must reach the loss, which reports them.
 
-use super::kernels::{Operation, SafeOperation};
 use super::view::ViewMut;
 use crate::activation::{Activation, Epilogue, activate, derivative, derivative_from_output, for_activation};
 use crate::hash::mix;
 use crate::scalar::Scalar;
 use crate::simd::Lanes;
+use crate::simd::dispatch::{Operation, SafeOperation};
 use crate::simd::math::{self, ExpConstants};
 
 /// exp of every element, in place.
@@ -93,7 +93,7 @@ impl<T: ExpConstants> Operation<T> for ActivationForward<'_, T> {
     }
 }
 
-/// [`activation_forward`] for an activation that the compiler knows.
+/// [`ActivationForward`] for an activation that the compiler knows.
 #[inline(always)]
 unsafe fn known_activation_forward<T: ExpConstants, S: Lanes<T>>(
     s: S,
@@ -162,7 +162,7 @@ impl<T: ExpConstants> Operation<T> for ActivationBackward<T> {
     }
 }
 
-/// [`activation_backward`] for a source, and an activation, that the compiler knows.
+/// [`ActivationBackward`] for a source, and an activation, that the compiler knows.
 #[inline(always)]
 unsafe fn known_activation_backward<T: ExpConstants, S: Lanes<T>>(s: S, d: ViewMut<T>, derivatives: Derivatives<T>) {
     let (Derivatives::Stored(source) | Derivatives::FromOutput(_, source)) = derivatives;

@@ -1,11 +1,11 @@
 //! What follows a product while its sums are in cache: bias, overflow repair, activation and scale; and softmax.
 
 use super::elementwise::exp;
-use super::kernels::{Operation, SafeOperation};
 use super::view::View;
 use crate::activation::{Epilogue, activate};
 use crate::scalar::Scalar;
 use crate::simd::Lanes;
+use crate::simd::dispatch::{Operation, SafeOperation};
 use crate::simd::math::ExpConstants;
 
 /// `z[j] = activation(z[j] + bias[j]) * scale` in place, where `z[j]` is `weight[j] . x`.

@@ -1,8 +1,8 @@
 //! One optimizer step for one array of parameters, in place: SGD, Adam and AdamW.
 
-use super::kernels::{Operation, SafeOperation};
 use crate::scalar::Scalar;
 use crate::simd::Lanes;
+use crate::simd::dispatch::{Operation, SafeOperation};
 use crate::simd::math::clamped_square;
 
 /// An optimizer's rule with its hyperparameters at one step.
@@ -75,8 +75,8 @@ impl<T: Scalar> Operation<T> for OptimizerUpdate<'_, T> {
 // SAFETY: `run` has no requirements.
 unsafe impl<T: Scalar> SafeOperation<T> for OptimizerUpdate<'_, T> {}
 
-/// A function, because a reference in a struct is not known to differ from the arrays: its fields would be loaded again
-/// in every iteration.
+/// A function, because the compiler knows of a reference argument, but not of a reference in a struct, that the arrays do
+/// not alias it. Otherwise it loads the fields of `update` again in every iteration.
 #[inline(always)]
 fn optimizer_update<T: Scalar, S: Lanes<T>>(s: S, update: &Update<T>, arrays: ParameterArrays<T>) {
     let n = arrays.parameters.len();

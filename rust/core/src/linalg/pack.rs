@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use super::kernels::Operation;
 use super::packed_gemm::nr;
 use super::view::View;
 use crate::scalar::Scalar;
 use crate::simd::Lanes;
+use crate::simd::dispatch::Operation;
 
 /// Elements in the panels of a (k, n) operand.
 pub(crate) fn panels_len(k: usize, n: usize, nr: usize) -> usize {
@@ -122,8 +122,8 @@ impl<T: Scalar> Operation<T> for Pack<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::linalg::kernels::{Dispatch, kernels};
     use crate::simd::Isa;
+    use crate::simd::dispatch::{Dispatch, kernels};
 
     /// Packs some of the outputs, at sizes around those of registers, panels and blocks. Each weight must be where the
     /// documentation says, and other elements unchanged.

@@ -10,9 +10,9 @@
 //!
 //! Loops, from the outside: blocks of k, panels of n, tiles of m ([`mr`] rows), then the micro-kernel.
 
-use super::kernels::Operation;
 use super::view::{Lhs, Out, Rhs};
 use crate::scalar::Scalar;
+use crate::simd::dispatch::{Kernels, Operation};
 use crate::simd::{CACHE_LINE, Lanes};
 
 /// Vector registers in one row of a panel.
@@ -24,8 +24,16 @@ pub(crate) const fn mr(registers: usize) -> usize {
 }
 
 /// Columns of a panel of B.
-pub(crate) const fn nr<T: Scalar, S: Lanes<T>>() -> usize {
+pub(crate) const fn nr<T, S: Lanes<T>>() -> usize {
     PANEL_REGISTERS * S::N
+}
+
+impl<T> Kernels<T> {
+    /// Columns of a panel of a packed right operand.
+    #[inline]
+    pub(crate) fn nr(&self) -> usize {
+        PANEL_REGISTERS * self.lanes()
+    }
 }
 
 /// Threads split rows in multiples of this, which tiles cover without a slow remainder.

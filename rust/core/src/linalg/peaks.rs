@@ -3,8 +3,8 @@
 
 use std::hint::black_box;
 
-use super::kernels::{Operation, SafeOperation};
 use crate::scalar::Scalar;
+use crate::simd::dispatch::{Operation, SafeOperation};
 use crate::simd::{CACHE_LINE, Lanes};
 
 /// The order in which the probe reads memory: `streams` parts of equal length side by side, each from front to back.

@@ -7,10 +7,10 @@ use astro_float::{BigFloat, Consts, RoundingMode};
 
 use super::elementwise::Exp;
 use super::epilogue::apply_epilogue;
-use super::kernels::{Dispatch, Kernels, Operation, SafeOperation, kernels};
 use super::view::View;
 use crate::activation::{Activation, Epilogue};
 use crate::scalar::Scalar;
+use crate::simd::dispatch::{Dispatch, Kernels, Operation, SafeOperation, kernels};
 use crate::simd::{Isa, Lanes};
 use crate::stabilizer::Stabilizer;
 

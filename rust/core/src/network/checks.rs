@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result};
 use crate::linalg::elementwise::AllFinite;
-use crate::linalg::kernels::{Dispatch, Kernels};
 use crate::matrix::Matrix;
 use crate::parallel::with_team;
 use crate::scalar::Scalar;
+use crate::simd::dispatch::{Dispatch, Kernels};
 
 /// Several threads check arrays of at least this many bytes. See rust/core/TUNING.md, "Finite check on all threads".
 const PARALLEL_MIN_BYTES: usize = 2 << 20;

@@ -5,7 +5,6 @@ use std::ops::Range;
 use crate::activation::OutputActivation;
 use crate::error::{Error, Result};
 use crate::linalg::epilogue::Softmax;
-use crate::linalg::kernels::Dispatch;
 use crate::linalg::pack::row_stride;
 use crate::linalg::view::{View, ViewMut};
 use crate::matrix::{Matrix, MatrixMut};
@@ -19,6 +18,7 @@ use crate::network::rows::Rows;
 use crate::network::sparse::Csr;
 use crate::parallel::{Shared, Team, with_team};
 use crate::simd::CACHE_LINE;
+use crate::simd::dispatch::Dispatch;
 
 impl<T: Dispatch> Network<T> {
     /// Computes the outputs `out` (batch, outputs) of the rows `x` (batch, inputs) on at most `n_threads` threads,

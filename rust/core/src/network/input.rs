@@ -2,10 +2,10 @@
 
 use crate::error::Result;
 use crate::linalg::elementwise::CopyWithoutDenormals;
-use crate::linalg::kernels::{Dispatch, Kernels};
 use crate::matrix::Matrix;
 use crate::network::checks::check_finite_parallel;
 use crate::network::sparse::Csr;
+use crate::simd::dispatch::{Dispatch, Kernels};
 
 /// A (rows, cols) matrix, dense or sparse.
 #[derive(Debug, Clone, Copy)]

@@ -5,12 +5,12 @@ use std::ops::Range;
 use crate::activation::Epilogue;
 use crate::error::{Error, Result};
 use crate::linalg::dense::{Dense, Kernel};
-use crate::linalg::kernels::{Dispatch, Kernels};
 use crate::linalg::view::{View, ViewMut};
 use crate::matrix::Matrix;
 use crate::memory::{Aligned, zeros};
 use crate::network::checks::check_finite;
 use crate::scalar::Scalar;
+use crate::simd::dispatch::{Dispatch, Kernels};
 
 /// The parameters of a dense layer: W (outputs, inputs), row-major, and b (outputs,).
 #[derive(Debug, Clone)]

@@ -21,7 +21,6 @@ use std::sync::OnceLock;
 
 use crate::activation::Epilogue;
 use crate::error::{Error, Result};
-use crate::linalg::kernels::{Dispatch, Kernels, kernels};
 use crate::matrix::Matrix;
 pub use crate::network::config::NetworkConfig;
 use crate::network::init::Init;
@@ -30,6 +29,7 @@ use crate::network::packed_weights::PackedWeights;
 use crate::parallel::Gate;
 use crate::scalar::Scalar;
 use crate::simd::Isa;
+use crate::simd::dispatch::{Dispatch, Kernels, kernels};
 
 /// A multi-layer perceptron: each hidden layer computes `activation(W x + b) * activation_scale`, the last layer the
 /// output.

@@ -1,11 +1,11 @@
 //! A second copy of a network's weights, in the panels that packed products read (`linalg/pack.rs`).
 
 use crate::error::Result;
-use crate::linalg::kernels::{Dispatch, Kernels};
 use crate::linalg::pack::{PackTransposed, panels_len};
 use crate::linalg::view::View;
 use crate::memory::{Aligned, zeros};
 use crate::network::layer::Layer;
+use crate::simd::dispatch::{Dispatch, Kernels};
 
 /// The panels of each layer; empty for a layer that is not packed.
 #[derive(Clone)]

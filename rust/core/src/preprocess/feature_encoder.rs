@@ -11,7 +11,6 @@
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::linalg::kernels::Dispatch;
 use crate::linalg::view::View;
 use crate::matrix::{Matrix, MatrixMut};
 use crate::network::Network;
@@ -19,6 +18,7 @@ use crate::network::checks::non_finite;
 use crate::network::rows::Rows;
 use crate::parallel::{Shared, Team};
 use crate::scalar::Scalar;
+use crate::simd::dispatch::Dispatch;
 
 /// How a numeric column is encoded.
 #[derive(Debug, Clone, Copy, PartialEq)]

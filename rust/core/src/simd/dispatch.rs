@@ -1,12 +1,14 @@
-//! Running an operation on an instruction set: one trait, and one `#[target_feature]` shell per instruction set.
+//! Running an operation on an instruction set: one trait for operations, one `#[target_feature]` shell per instruction set.
 //!
-//! An operation is a struct of its arguments that implements [`Operation`]. [`Kernels::run`] matches on the instruction
-//! set once and calls its shell, into which [`Operation::run`] is inlined and so compiled for the CPU features.
+//! An operation is a struct of its arguments that implements [`Operation`] in terms of [`Lanes`]. [`Kernels::run`] matches
+//! on the instruction set once and calls the shell, into which [`Operation::run`] is inlined. So a kernel needs no code
+//! per instruction set.
 
-use super::packed_gemm::nr;
+use std::marker::PhantomData;
+
+use super::math::ExpConstants;
+use super::{Isa, Lanes};
 use crate::error::{Error, Result};
-use crate::simd::math::ExpConstants;
-use crate::simd::{Isa, Lanes};
 
 /// A computation on vectors, written once for all instruction sets.
 ///
@@ -15,6 +17,8 @@ use crate::simd::{Isa, Lanes};
 pub trait Operation<T> {
     type Output;
 
+    /// Computes the result with the vector operations `s`.
+    ///
     /// # Safety
     /// As the documentation of the implementing type says.
     unsafe fn run<S: Lanes<T>>(self, s: S) -> Self::Output;
@@ -39,12 +43,12 @@ pub trait Dispatch: ExpConstants {
     unsafe fn dispatch<O: Operation<Self>>(isa: Isa, operation: O) -> O::Output;
 }
 
-/// An instruction set that this CPU has: runs operations on elements of type `T`.
+/// An instruction set that this CPU has. Runs operations on elements of type `T`.
 pub struct Kernels<T> {
     isa: Isa,
-    nr: usize,
+    lanes: usize,
     registers: usize,
-    elements: std::marker::PhantomData<T>,
+    elements: PhantomData<T>,
 }
 
 /// The kernels of `isa` for `T`.
@@ -59,22 +63,18 @@ pub(crate) fn kernels<T: Dispatch>(isa: Isa) -> Result<&'static Kernels<T>> {
 }
 
 impl<T> Kernels<T> {
-    /// What is known of an instruction set by its token.
-    const fn of<S: Lanes<T>>(isa: Isa) -> Self
-    where
-        T: ExpConstants,
-    {
-        Kernels { isa, nr: nr::<T, S>(), registers: S::REGISTERS, elements: std::marker::PhantomData }
+    const fn new<S: Lanes<T>>(isa: Isa) -> Self {
+        Kernels { isa, lanes: S::N, registers: S::REGISTERS, elements: PhantomData }
     }
 
     pub(crate) fn isa(&self) -> Isa {
         self.isa
     }
 
-    /// Columns of a panel of packed weights.
+    /// Elements in a vector register.
     #[inline]
-    pub(crate) fn nr(&self) -> usize {
-        self.nr
+    pub(crate) fn lanes(&self) -> usize {
+        self.lanes
     }
 
     /// Vector registers of the instruction set.
@@ -82,6 +82,7 @@ impl<T> Kernels<T> {
         self.registers
     }
 
+    /// Runs an operation.
     #[inline(always)]
     pub(crate) fn run<O: SafeOperation<T>>(&self, operation: O) -> O::Output
     where
@@ -91,6 +92,8 @@ impl<T> Kernels<T> {
         unsafe { T::dispatch(self.isa, operation) }
     }
 
+    /// Runs an operation that has requirements.
+    ///
     /// # Safety
     /// As the documentation of the operation says.
     #[inline(always)]
@@ -106,9 +109,10 @@ impl<T> Kernels<T> {
 /// Defines a function that runs any operation with `$token`, compiled for `$features`.
 macro_rules! shell {
     ($name:ident, $token:ty $(, $features:literal)?) => {
+        /// Runs an operation on this instruction set. Not inlined: the scalar code would become a part of every caller.
+        ///
         /// # Safety
         /// The CPU has the instruction set, and the requirements of the operation are met.
-        // Never inlined: the portable code would otherwise be part of every caller, beside the call that is made.
         #[inline(never)]
         $(#[target_feature(enable = $features)])?
         unsafe fn $name<T, O: Operation<T>>(operation: O) -> O::Output
@@ -121,13 +125,13 @@ macro_rules! shell {
     };
 }
 
-shell!(scalar, crate::simd::portable::Portable);
+shell!(scalar, super::portable::Portable);
 #[cfg(target_arch = "x86_64")]
-shell!(avx2, crate::simd::avx2::Avx2, "avx2,fma");
+shell!(avx2, super::avx2::Avx2, "avx2,fma");
 #[cfg(target_arch = "x86_64")]
-shell!(avx512, crate::simd::avx512::Avx512, "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma");
+shell!(avx512, super::avx512::Avx512, "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma");
 #[cfg(target_arch = "aarch64")]
-shell!(neon, crate::simd::neon::Neon, "neon");
+shell!(neon, super::neon::Neon, "neon");
 
 macro_rules! dispatch {
     ($t:ident) => {
@@ -135,12 +139,12 @@ macro_rules! dispatch {
             fn kernels(isa: Isa) -> &'static Kernels<$t> {
                 match isa {
                     #[cfg(target_arch = "x86_64")]
-                    Isa::Avx512 => const { &Kernels::of::<crate::simd::avx512::Avx512>(Isa::Avx512) },
+                    Isa::Avx512 => const { &Kernels::new::<super::avx512::Avx512>(Isa::Avx512) },
                     #[cfg(target_arch = "x86_64")]
-                    Isa::Avx2 => const { &Kernels::of::<crate::simd::avx2::Avx2>(Isa::Avx2) },
+                    Isa::Avx2 => const { &Kernels::new::<super::avx2::Avx2>(Isa::Avx2) },
                     #[cfg(target_arch = "aarch64")]
-                    Isa::Neon => const { &Kernels::of::<crate::simd::neon::Neon>(Isa::Neon) },
-                    _ => const { &Kernels::of::<crate::simd::portable::Portable>(Isa::Scalar) },
+                    Isa::Neon => const { &Kernels::new::<super::neon::Neon>(Isa::Neon) },
+                    _ => const { &Kernels::new::<super::portable::Portable>(Isa::Scalar) },
                 }
             }
 

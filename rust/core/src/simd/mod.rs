@@ -1,8 +1,8 @@
 //! Vector operations: one token type per instruction set, all implementing [`Lanes`], and the choice between them.
 //!
-//! A kernel is written once, as an `#[inline(always)]` function over [`Lanes`], and instantiated for each instruction set
-//! by a thin `#[target_feature]` shell (`linalg/kernels.rs`). Start with [`Lanes`] below, then `portable`, the same in plain
-//! Rust; `math` has exp and tanh. Only this folder uses `core::arch`; it depends on `scalar` and `error`.
+//! A kernel is written once, as an [`dispatch::Operation`] over [`Lanes`], and `dispatch` compiles it for each instruction
+//! set. Start with [`Lanes`] below and `portable`, the same in plain Rust; `math` has exp and tanh. Only this folder uses
+//! `core::arch`; it depends on `scalar` and `error`.
 
 use std::sync::OnceLock;
 
@@ -71,6 +71,7 @@ macro_rules! one_intrinsic_each {
 pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
+pub(crate) mod dispatch;
 pub(crate) mod math;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;

@@ -1,11 +1,11 @@
 //! `fit`: checks the arguments, allocates the buffers of training, and runs the epochs.
 
 use crate::error::Result;
-use crate::linalg::kernels::Dispatch;
 use crate::network::Network;
 use crate::network::layer::Layer;
 use crate::network::plan;
 use crate::parallel::Shared;
+use crate::simd::dispatch::Dispatch;
 use crate::training::checkpoint::Checkpoint;
 use crate::training::config::TrainingConfig;
 use crate::training::epochs::{EpochLoop, Hooks};

@@ -5,11 +5,11 @@ use crate::activation::OutputActivation;
 use crate::error::{Error, Result};
 use crate::linalg::elementwise::Exp;
 use crate::linalg::epilogue::Softmax;
-use crate::linalg::kernels::{Dispatch, Kernels};
 use crate::matrix::Matrix;
 use crate::network::Network;
 use crate::network::checks::check_finite;
 use crate::scalar::Scalar;
+use crate::simd::dispatch::{Dispatch, Kernels};
 use crate::string_enum::string_enum;
 
 string_enum! {

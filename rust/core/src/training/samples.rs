@@ -1,9 +1,9 @@
 //! A data set for training or validation: inputs, targets and sample weights.
 
 use crate::error::{Error, Result};
-use crate::linalg::kernels::Dispatch;
 use crate::network::Network;
 use crate::network::input::Input;
+use crate::simd::dispatch::Dispatch;
 use crate::training::loss::{Objective, Targets};
 
 /// A data set for training or validation.

@@ -4,12 +4,12 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::linalg::elementwise::SumOfSquares;
-use crate::linalg::kernels::{Dispatch, Kernels};
 use crate::linalg::optimizer_update::{OptimizerUpdate, ParameterArrays};
 use crate::linalg::packed_gemm::ROW_UNIT;
 use crate::network::input::Input;
 use crate::parallel::{Shared, Team, share};
 use crate::scalar::Scalar;
+use crate::simd::dispatch::{Dispatch, Kernels};
 use crate::training::loss::Objective;
 use crate::training::optimizer::OptimizerStep;
 use crate::training::tape::{DropoutMask, Parameters, STRIPE, Stripe, Tape};

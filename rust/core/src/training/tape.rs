@@ -12,7 +12,6 @@ use crate::hash::{DROPOUT, key};
 use crate::linalg::elementwise::{
     ActivationBackward, ActivationForward, ApplyDropout, CopyAndSumColumns, Derivatives, Dropout,
 };
-use crate::linalg::kernels::{Dispatch, Kernels};
 use crate::linalg::pack::{Pack, PackTransposed};
 use crate::linalg::packed_gemm::PackedGemm;
 use crate::linalg::view::{Lhs, Out, Rhs, View, ViewMut};
@@ -21,6 +20,7 @@ use crate::network::Network;
 use crate::network::input::Input;
 use crate::parallel::Shared;
 use crate::scalar::Scalar;
+use crate::simd::dispatch::{Dispatch, Kernels};
 use crate::training::tape_buffers::{LayerTape, TapeBuffers};
 
 pub(crate) use crate::training::tape_buffers::{Head, Parameters, STRIPE, TapeOptions};

@@ -1,7 +1,7 @@
 //! The validation set, and its loss and score after each epoch.
 
-use crate::linalg::kernels::Dispatch;
 use crate::scalar::Scalar;
+use crate::simd::dispatch::Dispatch;
 use crate::training::loss::{Loss, Targets};
 use crate::training::step::BatchRunner;
 
