@@ -27,6 +27,10 @@ const PARALLEL_MIN_TRAINING: usize = 1 << 17;
 /// weight is read once. See rust/core/TUNING.md, "Splitting rows or outputs".
 const MIN_ROWS_PER_THREAD: usize = 16;
 
+/// The share of a thread is two blocks if they have at least this many rows, so that the others can take over one of
+/// them from a thread that is late or shares its core. See rust/core/TUNING.md, "Splitting rows or outputs".
+const MIN_HALF_BLOCK: usize = 48;
+
 /// Networks with at most this many bytes of weights keep a packed copy of them, except for layers with too few outputs
 /// to fill one register of a panel. See rust/core/TUNING.md, "Packed weights".
 pub(super) const MAX_PACKED_BYTES: usize = 96 << 20;
@@ -113,7 +117,8 @@ impl Plan {
         // At least one block for each thread, in whole tiles.
         let unit = if shape.is_packed() { ROW_UNIT } else { TILE_BATCH_ROWS };
         let rows_per_thread = shape.batch.div_ceil(n_threads).next_multiple_of(unit);
-        let block = block.min(rows_per_thread);
+        let half = (rows_per_thread / 2).next_multiple_of(unit);
+        let block = block.min(if half >= MIN_HALF_BLOCK { half } else { rows_per_thread });
         Plan { shape, available, n_threads, split: Split::Rows, block, workers_paused: false }
     }
 
@@ -198,8 +203,8 @@ pub(super) mod tests {
         assert_eq!(plan(4, 1024, 1, 1).n_threads(), 1);
         assert_eq!(plan(3, 64, 32, 2).n_threads(), 1);
         assert_eq!(plan(3, 64, 256, 2).n_threads(), 2);
-        // The halves of a packed batch are whole tiles.
-        assert_eq!([32, 64, 256].map(|batch| plan(4, 128, batch, 2).block()), [16, 32, 128]);
+        // The blocks of a packed batch are whole tiles: one for each thread, or two if they are large.
+        assert_eq!([32, 64, 256].map(|batch| plan(4, 128, batch, 2).block()), [16, 32, 64]);
         // A short pass stays on one thread even if its weights are larger than a megabyte.
         assert_eq!(plan(1, 600, 1, 2).n_threads(), 1);
         assert!(plan(1, 600, 1, 2).is_short() && !plan(1, 600, 2, 2).is_short());
