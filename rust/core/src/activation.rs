@@ -1,5 +1,5 @@
-//! Activation functions: their names, values and derivatives. A new one needs a variant and an arm in [`activate`], and one
-//! in [`derivative`] or [`derivative_from_output`].
+//! Activation functions: their names, values and derivatives. A new one needs a variant and an arm in [`activate`], and
+//! one in [`derivative`] or [`derivative_from_output`].
 
 use crate::simd::Lanes;
 use crate::simd::math::{self, ExpConstants};
@@ -50,8 +50,8 @@ pub struct Epilogue<T> {
     pub(crate) stabilizer: Stabilizer<T>,
 }
 
-/// Compiles `$body` once for each activation, with the constant `$known` equal to `$activation`, so that loops in it do not
-/// branch on the activation for every register. Measured: `rust/core/TUNING.md`, "Known activations".
+/// Compiles `$body` once for each activation, with the constant `$known` equal to `$activation`, so that loops in it do
+/// not branch on the activation for every register. Measured: `rust/core/TUNING.md`, "Known activations".
 ///
 /// A macro, because closures do not inherit `target_feature`.
 macro_rules! for_activation {

@@ -5,8 +5,8 @@ use crate::scalar::Scalar;
 
 /// The intervals to which arguments of exp and of squares are clipped.
 ///
-/// With min and max the least and largest finite values of `T`, an argument of exp is clipped to
-/// [min + epsilon_exp, ln(max) - epsilon_exp], and the magnitude of a value that is squared to sqrt(max) - epsilon_square.
+/// With min and max the least and largest finite values of `T`, an argument of exp is clipped to [min + epsilon_exp,
+/// ln(max) - epsilon_exp], and the magnitude of a value that is squared to sqrt(max) - epsilon_square.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Stabilizer<T> {
     exp_low: T,

@@ -1,5 +1,5 @@
-//! The micro-kernel of `gemv` and `gemm`: dot products of some rows of weights with some rows of inputs, each in its own
-//! accumulator.
+//! The micro-kernel of `gemv` and `gemm`: dot products of some rows of weights with some rows of inputs, each in its
+//! own accumulator.
 //!
 //! Every sum runs column by column in the lanes of one register and then across the register, whatever the tile. Its
 //! bits therefore depend neither on the number of threads nor on the other rows of the batch.
@@ -39,7 +39,8 @@ pub(super) fn dot_tile<T: Scalar, S: Lanes<T>, const R: usize, const B: usize, c
                 s.prefetch(weight.at(r, column + distance.0));
             }
         }
-        // A constant count: with one that the compiler could not see, it kept the f64 accumulators of AVX-512 in memory.
+        // A constant count: with one that the compiler could not see, it kept the f64 accumulators of AVX-512 in
+        // memory.
         for _ in 0..line / S::N {
             // SAFETY: column + N <= cols, since the line ends at or before `cols`.
             sums = unsafe { add_columns::<T, S, R, B>(s, weight, x, column, S::N, sums) };

@@ -1,7 +1,7 @@
 //! Element-wise kernels: exp, activations forward and backward, dropout, copies and sums.
 //!
-//! Those of training work in place on rows that are still in cache after a product. Unlike `epilogue` they do not repair
-//! sums that overflowed: infinity and NaN must reach the loss, which reports them.
+//! Those of training work in place on rows that are still in cache after a product. Unlike `epilogue` they do not
+//! repair sums that overflowed: infinity and NaN must reach the loss, which reports them.
 
 use super::view::ViewMut;
 use crate::activation::{Activation, Epilogue, activate, derivative, derivative_from_output, for_activation};
@@ -13,7 +13,8 @@ use crate::simd::math::{self, ExpConstants};
 
 /// exp of every element, in place.
 ///
-/// Not a generic map over a function: closures do not inherit `target_feature`, so intrinsics are not inlined into them.
+/// Not a generic map over a function: closures do not inherit `target_feature`, so intrinsics are not inlined into
+/// them.
 #[inline(always)]
 pub(crate) fn exp<T: ExpConstants, S: Lanes<T>>(s: S, z: &mut [T]) {
     let mut chunks = z.chunks_exact_mut(S::N);
@@ -122,7 +123,7 @@ unsafe fn known_activation_forward<T: ExpConstants, S: Lanes<T>>(
     }
 }
 
-/// Where [`activation_backward`] gets the derivatives of a layer's activation.
+/// Where [`ActivationBackward`] gets the derivatives of a layer's activation.
 #[derive(Clone, Copy)]
 pub(crate) enum Derivatives<T> {
     /// The forward pass stored them.

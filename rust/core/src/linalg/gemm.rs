@@ -79,7 +79,8 @@ unsafe fn tile<T: Scalar, S: Lanes<T>, const R: usize, const B: usize>(
     out: ViewMut<T>,
 ) -> usize {
     let rows = x.rows_from(i);
-    // The first batch rows bring these weights into the cache, and prefetch the weight rows of the next tiles meanwhile.
+    // The first batch rows bring these weights into the cache, and prefetch the weight rows of the next tiles
+    // meanwhile.
     let result = if i == 0 {
         dot_tile::<T, S, R, B, true>(s, weight, rows, PrefetchDistance(R * x.cols()))
     } else {

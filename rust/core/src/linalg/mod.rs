@@ -2,8 +2,8 @@
 //!
 //! Start with `dense`, a layer's forward pass: it chooses between `gemv` (one row), `gemm` (a batch) and `packed_gemm`
 //! (weights in the panels that `pack` makes), and applies the `epilogue` (bias and activation) while the sums are in
-//! cache. Training also uses `elementwise` and `optimizer_update`. `view` has the operands of all of them. A kernel is a
-//! struct that implements `simd::dispatch::Operation`. Everything here runs on the calling thread.
+//! cache. Training also uses `elementwise` and `optimizer_update`. `view` has the operands of all of them. A kernel is
+//! a struct that implements `simd::dispatch::Operation`. Everything here runs on the calling thread.
 
 pub(crate) mod dense;
 mod dot_tile;

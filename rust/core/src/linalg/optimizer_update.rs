@@ -75,8 +75,8 @@ impl<T: Scalar> Operation<T> for OptimizerUpdate<'_, T> {
 // SAFETY: `run` has no requirements.
 unsafe impl<T: Scalar> SafeOperation<T> for OptimizerUpdate<'_, T> {}
 
-/// A function, because the compiler knows of a reference argument, but not of a reference in a struct, that the arrays do
-/// not alias it. Otherwise it loads the fields of `update` again in every iteration.
+/// A function, because the compiler knows of a reference argument, but not of a reference in a struct, that the arrays
+/// do not alias it. Otherwise it loads the fields of `update` again in every iteration.
 #[inline(always)]
 fn optimizer_update<T: Scalar, S: Lanes<T>>(s: S, update: &Update<T>, arrays: ParameterArrays<T>) {
     let n = arrays.parameters.len();

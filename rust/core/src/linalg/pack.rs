@@ -1,4 +1,4 @@
-//! Packing: weights (outputs, inputs) in the panels that `packed_gemm` reads, once for Z = X W^T and once for dX = dZ W.
+//! Packing: weights (outputs, inputs) in the panels that `packed_gemm` reads, for Z = X W^T and for dX = dZ W.
 
 use std::ops::Range;
 
@@ -64,8 +64,8 @@ impl<T: Scalar> Operation<T> for PackTransposed<'_, T> {
 /// Elements in the widest register of any instruction set.
 const MAX_LANES: usize = 16;
 
-/// Writes the transpose of a block of at most N x N elements to `to`, whose rows are `to_stride` apart; a FULL block has N
-/// rows and N columns.
+/// Writes the transpose of a block of at most N x N elements to `to`, whose rows are `to_stride` apart. A FULL block
+/// has N rows and N columns.
 ///
 /// In registers: interleaving the first half of them with the second, log2 N times, moves an element from (i, j) to
 /// (j, i). Measured against a transpose through memory: `rust/core/TUNING.md`, "Packing".

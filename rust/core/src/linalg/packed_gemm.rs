@@ -1,12 +1,13 @@
-//! Packed GEMM, C = A B with B in panels of [`nr`] columns: the product of packed weights, and all products of training.
+//! Packed GEMM, C = A B with B in panels of [`nr`] columns: the product of packed weights, and all products of
+//! training.
 //!
 //! A training step needs three products a layer: Z = X W^T, summed over the inputs, dX = dZ W, over the outputs, and
 //! dW = dZ^T X, over the batch. The micro-kernel adds outer products: it reads B by rows of nr neighbouring columns and
 //! A one element at a time. So B must have its rows along those of C, and A may be stored either way. Only the weights
 //! have to be rearranged, see `pack`.
 //!
-//! Each element of C is summed along k in order, in one lane, so its bits depend neither on the tile it falls into nor on
-//! the number of threads.
+//! Each element of C is summed along k in order, in one lane, so its bits depend neither on the tile it falls into nor
+//! on the number of threads.
 //!
 //! Loops, from the outside: blocks of k, panels of n, tiles of m ([`mr`] rows), then the micro-kernel.
 

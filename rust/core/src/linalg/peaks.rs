@@ -1,5 +1,5 @@
-//! Loops that reach the machine's peaks, for `probe`: reading memory with the access pattern of `gemv`, and multiply-adds
-//! in registers.
+//! Loops that reach the machine's peaks, for `probe`: reading memory with the access pattern of `gemv`, and
+//! multiply-adds in registers.
 
 use std::hint::black_box;
 
@@ -16,7 +16,8 @@ pub struct ReadPattern {
     pub prefetch_distance: usize,
 }
 
-/// Reads `data`, except what does not fill a cache line in each stream. Returns a sum, so that no read is optimized away.
+/// Reads `data`, except what does not fill a cache line in each stream. Returns a sum, so that no read is optimized
+/// away.
 pub(crate) struct ReadMemory<'a, T> {
     pub data: &'a [T],
     pub pattern: ReadPattern,
@@ -61,8 +62,9 @@ fn read_streams<T: Scalar, S: Lanes<T>, const STREAMS: usize>(s: S, data: &[T], 
     s.horizontal_sums(sums).into_iter().fold(T::ZERO, |a, b| a + b)
 }
 
-/// One multiply-add on each of twelve registers, `rounds` times. Twelve chains exceed latency times ports of current CPUs,
-/// and fit into registers. Returns a sum and the number of floating-point operations, two per multiply-add and lane.
+/// One multiply-add on each of twelve registers, `rounds` times. Twelve chains exceed latency times ports of current
+/// CPUs, and fit into registers. Returns a sum and the number of floating-point operations, two per multiply-add and
+/// lane.
 pub(crate) struct MultiplyAdd {
     pub rounds: usize,
 }

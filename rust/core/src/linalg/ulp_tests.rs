@@ -1,7 +1,8 @@
 //! The error of exp, tanh and sigmoid on every instruction set of this CPU: at most 2 ULP.
 //!
-//! The reference of f32 is the value in f64, whose error is below 2^-20 ULP of f32, for a sample of all inputs. The ignored
-//! test, which `make test-exhaustive` runs, covers every f32. The reference of f64 is computed in arbitrary precision.
+//! The reference of f32 is the value in f64, whose error is below 2^-20 ULP of f32, for a sample of all inputs. The
+//! ignored test, which `make test-exhaustive` runs, covers every f32. The reference of f64 is computed in arbitrary
+//! precision.
 
 use astro_float::{BigFloat, Consts, RoundingMode};
 

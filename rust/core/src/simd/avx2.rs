@@ -115,7 +115,8 @@ avx2!(f64, __m256d, lanes 4 of 2 words,
     _mm256_slli_epi64 _mm256_castpd_si256 _mm256_castsi256_pd, _mm256_maskload_pd _mm256_maskstore_pd, sums_f64,
     _mm256_unpacklo_pd _mm256_unpackhi_pd _mm256_permute2f128_pd);
 
-/// The sums over the lanes of eight registers, as a tree of pairwise adds: 37 instructions instead of eight times seven.
+/// The sums over the lanes of eight registers, as a tree of pairwise adds: 37 instructions instead of eight times
+/// seven.
 ///
 /// # Safety
 /// The CPU has AVX2.

@@ -1,8 +1,9 @@
-//! Running an operation on an instruction set: one trait for operations, one `#[target_feature]` shell per instruction set.
+//! Running an operation on an instruction set: one trait for operations, and one `#[target_feature]` shell for each
+//! instruction set.
 //!
-//! An operation is a struct of its arguments that implements [`Operation`] in terms of [`Lanes`]. [`Kernels::run`] matches
-//! on the instruction set once and calls the shell, into which [`Operation::run`] is inlined. So a kernel needs no code
-//! per instruction set.
+//! An operation is a struct of its arguments that implements [`Operation`] in terms of [`Lanes`]. [`Kernels::run`]
+//! matches on the instruction set once and calls its shell, into which [`Operation::run`] is inlined. An operation thus
+//! needs no code per instruction set.
 
 use std::marker::PhantomData;
 
@@ -12,8 +13,8 @@ use crate::error::{Error, Result};
 
 /// A computation on vectors, written once for all instruction sets.
 ///
-/// Implementations of `run` must be `#[inline(always)]`, and so must everything they call that uses `s`. A function that
-/// is not inlined into the shell is compiled without the CPU features, and every intrinsic in it becomes a call.
+/// Implementations of `run` must be `#[inline(always)]`, and so must everything they call that uses `s`. A function
+/// that is not inlined into the shell is compiled without the CPU features, and every intrinsic in it becomes a call.
 pub trait Operation<T> {
     type Output;
 
@@ -30,7 +31,7 @@ pub trait Operation<T> {
 /// `run` has no requirements.
 pub unsafe trait SafeOperation<T>: Operation<T> {}
 
-/// The element types that operations exist for.
+/// The element types that operations exist for: f32 and f64.
 pub trait Dispatch: ExpConstants {
     #[doc(hidden)]
     fn kernels(isa: Isa) -> &'static Kernels<Self>;

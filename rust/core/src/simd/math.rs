@@ -80,8 +80,8 @@ impl ExpConstants for f64 {
     ];
 }
 
-/// (k, r, c) with x = k ln 2 + r and exp(r) = 1 + r + c. k is a whole number as a float; c is small, and compensates for
-/// the rounding error of r. |x| must be small enough for 2^k to be finite.
+/// (k, r, c) with x = k ln 2 + r and exp(r) = 1 + r + c. k is a whole number as a float; c is small, and compensates
+/// for the rounding error of r. |x| must be small enough for 2^k to be finite.
 #[inline(always)]
 fn reduce<T: ExpConstants, S: Lanes<T>>(s: S, x: S::V) -> (S::V, S::V, S::V) {
     let k = s.sub(s.mul_add(x, s.splat(T::LOG2_E), s.splat(T::ROUND)), s.splat(T::ROUND));
@@ -134,7 +134,8 @@ pub(crate) fn expm1_of_negative<T: ExpConstants, S: Lanes<T>>(s: S, x: S::V) -> 
 
 /// tanh(x) = t / (t + 2) with t = exp(2 |x|) - 1, with the sign of x.
 ///
-/// For |x| below 0.3 the rounding errors of t, t + 2 and the quotient add up to 2.3 ULP, so x + x^3 P(x^2) is used there.
+/// For |x| below 0.3 the rounding errors of t, t + 2 and the quotient add up to 2.3 ULP, so x + x^3 P(x^2) is used
+/// there.
 #[inline(always)]
 pub(crate) fn tanh<T: ExpConstants, S: Lanes<T>>(s: S, x: S::V) -> S::V {
     let magnitude = s.min(s.splat(T::TANH_ONE), s.abs(x));
@@ -147,8 +148,8 @@ pub(crate) fn tanh<T: ExpConstants, S: Lanes<T>>(s: S, x: S::V) -> S::V {
     s.copysign(s.select_less(magnitude, s.splat(T::from_f64(0.3)), small, large), x)
 }
 
-/// The logistic function of x = -z, 1 / (1 + exp(z)), for a z that the caller has clipped to finite exp. For z > 0 it is
-/// computed as exp(-z) / (1 + exp(-z)), which rounds less.
+/// The logistic function of x = -z, 1 / (1 + exp(z)), for a z that the caller has clipped to finite exp. For z > 0 it
+/// is computed as exp(-z) / (1 + exp(-z)), which rounds less.
 #[inline(always)]
 pub(crate) fn logistic_of_negated<T: ExpConstants, S: Lanes<T>>(s: S, z: S::V) -> S::V {
     let (zero, one) = (s.splat(T::ZERO), s.splat(T::ONE));

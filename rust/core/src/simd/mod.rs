@@ -1,8 +1,8 @@
 //! Vector operations: one token type per instruction set, all implementing [`Lanes`], and the choice between them.
 //!
-//! A kernel is written once, as an [`dispatch::Operation`] over [`Lanes`], and `dispatch` compiles it for each instruction
-//! set. Start with [`Lanes`] below and `portable`, the same in plain Rust; `math` has exp and tanh. Only this folder uses
-//! `core::arch`; it depends on `scalar` and `error`.
+//! A kernel is written once, as an [`dispatch::Operation`] over [`Lanes`], and `dispatch` compiles it for each
+//! instruction set. Start with [`Lanes`] below and `portable`, the same in plain Rust; `math` has exp and tanh. Only
+//! this folder uses `core::arch`; it depends on `scalar` and `error`.
 
 use std::sync::OnceLock;
 
@@ -80,14 +80,14 @@ pub(crate) mod portable;
 /// Bytes in a cache line, the unit of a prefetch. Buffers of different threads should not share one.
 pub(crate) const CACHE_LINE: usize = 64;
 
-/// Registers that [`Lanes::horizontal_sums`] reduces together. As many chains of multiply-adds hide a latency of four cycles
-/// on two ports.
+/// Registers that [`Lanes::horizontal_sums`] reduces together. As many chains of multiply-adds hide a latency of four
+/// cycles on two ports.
 pub(crate) const N_SUMS: usize = 8;
 
 /// The vector operations of one instruction set on elements of type `T`.
 ///
-/// The implementing token is zero-sized. Its constructor is `unsafe` and requires a CPU with the instruction set, so holding
-/// a token makes the arithmetic methods safe to call.
+/// The implementing token is zero-sized. Its constructor is `unsafe` and requires a CPU with the instruction set, so
+/// holding a token makes the arithmetic methods safe to call.
 ///
 /// `min` and `max` return the second operand if either is NaN, so min(bound, value) keeps NaN.
 pub trait Lanes<T>: Copy {
@@ -161,7 +161,7 @@ pub trait Lanes<T>: Copy {
     fn all_finite(self, a: Self::V) -> bool;
     /// The sum over the lanes of each register. The order of summation is fixed for each instruction set.
     fn horizontal_sums(self, a: [Self::V; N_SUMS]) -> [T; N_SUMS];
-    /// a[0], b[0], a[1], b[1], ... in two registers: the first N and the last N of them.
+    /// `a[0], b[0], a[1], b[1], ...` in two registers: the first N and the last N of them.
     fn interleave(self, a: Self::V, b: Self::V) -> (Self::V, Self::V);
     /// Prefetches the cache line at `p`, which may be any address.
     fn prefetch(self, p: *const T);
@@ -216,8 +216,8 @@ impl Isa {
         }
     }
 
-    /// The instruction set in use: the one that the environment variable `TINYRS_ISA` names, which is read once, or else
-    /// the widest that this CPU has.
+    /// The instruction set in use: the one that the environment variable `TINYRS_ISA` names, which is read once, or
+    /// else the widest that this CPU has.
     ///
     /// # Errors
     /// [`Error::Invalid`] if `TINYRS_ISA` is not the name of an instruction set that this CPU has.

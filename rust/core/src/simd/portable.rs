@@ -30,7 +30,8 @@ macro_rules! portable {
             }
             #[inline(always)]
             unsafe fn load(self, p: *const $t) -> Self::V {
-                // SAFETY: the caller's promise; an array has the layout of its elements, and the read needs no alignment.
+                // SAFETY: the caller's promise; an array has the layout of its elements, and the read needs no
+                // alignment.
                 unsafe { p.cast::<Self::V>().read_unaligned() }
             }
             #[inline(always)]
