@@ -5,7 +5,7 @@
     ./benchmarks/company.py --only 'batch 32' --company alone 'one busy process'
     ./benchmarks/company.py --quick                          # checks that it works: two minutes
 
-Each engine runs in a process of its own. "tinyrs" is the default: as many threads as it finds useful. The
+Each engine runs in a separate process. "tinyrs" is the default: as many threads as it finds useful. The
 last columns are the median and the p99 of the default over the best of all other contenders.
 """
 

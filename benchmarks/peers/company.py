@@ -1,4 +1,4 @@
-"""Single calls timed beside other busy code: each engine in a process of its own, with companions around it.
+"""Single calls timed beside other busy code: each engine in a separate process, with companions around it.
 
 A company is what else runs: nothing, a product of another library just before each call, busy processes,
 copies of the same engine, other threads of the same process.

@@ -86,8 +86,8 @@ impl<'a, T> From<Matrix<'a, T>> for View<'a, T> {
 
 /// A writable (rows, cols) matrix whose rows are `stride` elements apart.
 ///
-/// A raw pointer with a shape: threads hold views of one buffer and write disjoint parts of it, or take turns with a
-/// barrier between. Reading or writing through it is `unsafe`; the reason is given there.
+/// A raw pointer with a shape: threads hold views of one buffer and write disjoint parts of it, or write it in different
+/// phases of work. Reading or writing through it is `unsafe`; the reason is given there.
 pub(crate) struct ViewMut<T> {
     first: *mut T,
     rows: usize,

@@ -1,6 +1,6 @@
 //! Threads: how many a pass may use, the workers that help, and when helping pays.
 //!
-//! The only folder that knows rayon and `fork`; it uses nothing of the crate but `error`. Start with `team`: a pass
+//! The only folder that knows rayon and `fork`; of the crate it uses only `error`. Start with `team`: a pass
 //! asks for a `Team` and hands it pieces of work. `phase` is the lock-free protocol by which workers claim pieces,
 //! `pool` keeps the workers, `adaptive` learns when to call them, `limits` decides how many threads are allowed
 //! (whether several pay for a shape is decided in `network/plan.rs`).

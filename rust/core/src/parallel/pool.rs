@@ -176,7 +176,7 @@ impl Pool {
         }
     }
 
-    /// Closes the team: a worker that has not followed its invitation yet finds nothing to claim, and all go to sleep
+    /// Closes the team: a worker that wakes only now finds nothing to claim, and all go to sleep
     /// soon. Waits for none.
     pub(super) fn close(&self) {
         self.control.is_open.store(false, Ordering::Relaxed);
