@@ -10,7 +10,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tinyrs.bench import cli, config, yaml_config
+try:
+    from tinyrs.bench import cli, config, yaml_config
+except ImportError as error:
+    print(f"benchmark.py: error: {error} ({sys.executable})", file=sys.stderr)
+    print("install tinyrs: make dev, then run .venv/bin/python benchmark.py ...", file=sys.stderr)
+    sys.exit(2)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -10,8 +10,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tinyrs.bench import cli, config
-from tinyrs.bench.config import Case, Output, Plan
+try:
+    from tinyrs.bench import cli, config
+    from tinyrs.bench.config import Case, Output, Plan
+except ImportError as error:
+    print(f"quick_benchmark.py: error: {error} ({sys.executable})", file=sys.stderr)
+    print("install tinyrs: make dev, then run .venv/bin/python quick_benchmark.py ...", file=sys.stderr)
+    sys.exit(2)
 
 # The flags behind settings that are checked after argparse has read them.
 SETTING_NAMES = {

@@ -119,6 +119,7 @@ def test_a_noisy_clock_moves_the_high_percentiles_only() -> None:
     measured.take_turns([[float(n) for n in range(100)]], TurnSettings(warm_up_s=0))
     (contender,) = measured.contenders
     assert contender.times_ns == list(noisy.durations_ns)
+    assert contender.passes == [1] * 100
     percentiles = Percentiles.of(contender.times_ns)
     assert percentiles.median_ms == pytest.approx(1, abs=1e-3)
     assert percentiles.p90_ms == pytest.approx(1, abs=1e-3)
@@ -183,12 +184,14 @@ def test_a_turn_of_a_given_length_has_as_many_calls_as_fit(call_ns: int, calls: 
     assert measured.contenders[0].times_ns == [call_ns] * calls
 
 
-def test_passes_of_one_call_share_its_time() -> None:
-    time = MadeUpTime()
-    measured = session(time, Doubler(time, durations_ns=[4 * MS]))
-    measured.contenders[0].prepare = lambda inputs: [sum(inputs)]
-    measured.take_turns([[1.0, 2.0, 3.0, 4.0]], TurnSettings(warm_up_s=0))
-    assert measured.contenders[0].times_ns == [MS] * 4
+def test_one_call_of_many_passes_is_one_time() -> None:
+    time, ticks = MadeUpTime(), list[int]()
+    measured = session(time, Doubler(time, durations_ns=[4 * MS, 9 * MS]))
+    (contender,) = measured.contenders
+    contender.prepare = lambda inputs: [sum(inputs)]
+    measured.take_turns([[1.0, 2.0, 3.0, 4.0], [5.0]], TurnSettings(warm_up_s=0), ticks.append)
+    assert contender.times_ns == [4 * MS, 9 * MS]
+    assert contender.passes == ticks == [4, 1]
 
 
 def test_an_engine_is_active_whenever_it_runs_and_the_collector_rests() -> None:

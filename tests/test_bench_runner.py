@@ -6,8 +6,10 @@ import csv
 import gc
 import io
 import json
+import re
 import weakref
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -192,14 +194,14 @@ def test_the_head_of_a_network_is_its_first_layers() -> None:
 def measurement(engine: str = "tinyrs", ratio: float | None = None) -> Measurement:
     case = Case(layers=10, dimension=100, activation="tanh", batch=3, threads=2)
     times = tuple(int(ms * 1e6) for ms in (1, 2, 3, 4, 100))
-    return Measurement(
-        case, engine, 7_000_000, times, 1e-7, 1e-6, Limit("memory", 1.5e-3, 2e9, 3e9), 10**8, ratio
-    )
+    limit = Limit("memory", 1.5e-3, 2e9, 3e9)
+    return Measurement(case, engine, 7_000_000, times, (1,) * 5, 1e-7, 1e-6, limit, 10**8, ratio)
 
 
 def test_derived_values() -> None:
     row = measurement().row()
     assert (row["total_ms"], row["median_ms"], row["first_ms"], row["runs"]) == (110, 3, 7, 5)
+    assert row["mean_ms"] == 22
     assert row["p90_ms"] == pytest.approx(61.6)
     assert row["weight_bytes"] == 10 * (100 * 100 + 100) * 4
     assert row["gbytes_per_s"] == pytest.approx(404_000 / 3e-3 / 1e9)
@@ -211,14 +213,14 @@ def test_one_schema_for_json_csv_and_markdown() -> None:
     both = plan(nepochs=5, name="a | b")
     results = Results(both, {"cpu": "a, b"}, [measurement(), measurement("numpy", 1.0)], ["numpy: wrong"])
     document = json.loads(results.to_json())
-    assert document["schema"] == 1
+    assert document["schema"] == 2
     assert document["environment"] == {"cpu": "a, b"}
     assert document["failures"] == ["numpy: wrong"]
     assert [r["times_ms"] for r in document["results"]] == [[1, 2, 3, 4, 100]] * 2
     rows = list(csv.DictReader(io.StringIO(results.to_csv())))
     assert [row["engine"] for row in rows] == ["tinyrs", "numpy"]
     for row, result in zip(rows, document["results"], strict=True):
-        assert set(row) == set(result) - {"times_ms"} | {"schema", "cpu"}
+        assert set(row) == set(result) - {"times_ms", "passes"} | {"schema", "cpu"}
         assert float(row["median_ms"]) == result["median_ms"]
     lines = [line for line in report.markdown(results).splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in lines}) == 1
@@ -251,14 +253,35 @@ def test_training_is_verified_and_timed_on_both_engines(mode: str) -> None:
     case = Case(layers=3, dimension=24, activation="tanh", batch=5, mode=mode, threads=1)
     measurements, failures = runner.run(case, plan(cases=(case,)), lambda passes: None)
     assert failures == []
-    assert [(m.engine, len(m.times_ns)) for m in measurements] == [("tinyrs", 25), ("numpy", 25)]
+    assert [(m.engine, sum(m.passes)) for m in measurements] == [("tinyrs", 25), ("numpy", 25)]
     for m in measurements:
         assert 0 < m.error <= m.allowed_error
         row = m.row()
         assert row["mode"] == mode
         assert row["samples_per_s"] == pytest.approx(5 * row["passes_per_s"])
-        # One call trains a whole turn, so all passes of the turn have the same time.
-        assert (len(set(m.times_ns)) <= 2) == (mode == "train")
+        assert m.passes == ((25,) if mode == "train" else (1,) * 25)
+
+
+def test_passes_that_were_not_timed_one_by_one_have_a_mean_and_no_percentiles() -> None:
+    """Two calls of `fit`, of 20 passes in 40 ms and of 5 passes in 60 ms."""
+    trained = replace(measurement(), times_ns=(40_000_000, 60_000_000), passes=(20, 5))
+    row = trained.row()
+    assert [row[name] for name in ("median_ms", "p90_ms", "p99_ms")] == [None] * 3
+    assert (row["runs"], row["total_ms"], row["mean_ms"]) == (25, 100, 4)
+    assert row["passes_per_s"] == pytest.approx(1e3 / 4)
+    assert row["limit_share"] == pytest.approx(1.5 / 4)
+    details = report.details([trained])
+    assert "mean" in details
+    assert not re.search("median|p90|p99", details)
+    assert "4.000 ms" in details
+    assert report.sweep_cells([], trained)[1:3] == ["4.000 ms", "-"]
+    assert report.sweep_note([trained]).startswith("time: mean of a pass.")
+    assert report.sweep_note([measurement()]) == "time: median of a pass."
+    # Each time of the JSON document was measured.
+    results = Results(plan(), {}, [trained])
+    (written,) = json.loads(results.to_json())["results"]
+    assert (written["times_ms"], written["passes"]) == ([40, 60], [20, 5])
+    assert next(csv.DictReader(io.StringIO(results.to_csv())))["p99_ms"] == ""
 
 
 def test_what_cannot_be_verified_is_not_timed() -> None:

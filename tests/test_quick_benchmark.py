@@ -33,6 +33,22 @@ def test_backward_and_training_passes(run_tool: Tool, mode: str) -> None:
     assert re.fullmatch(FIRST_LINE, first)
     assert third.startswith(f"{mode} pass, 3 layers of 16 x 16, sigmoid, f32, 4 samples a pass")
     assert any(line.startswith("samples a second") for line in rest)
+    # The passes of training are timed together.
+    assert any(line.startswith("mean ") for line in rest) == (mode == "train")
+    assert any(line.startswith(("median", "p90", "p99")) for line in rest) == (mode != "train")
+
+
+@pytest.mark.parametrize("script", ["quick_benchmark.py", "benchmark.py"])
+@pytest.mark.parametrize("missing", ["tinyrs", "numpy", "tinyrs._tinyrs"])
+def test_without_the_environment_two_lines_say_how_to_get_it(
+    run_tool: Tool, script: str, missing: str
+) -> None:
+    done = run_tool(script, *SMALL, before=f"sys.modules[{missing!r}] = None")
+    assert (done.returncode, done.stdout) == (2, "")
+    error, advice = done.stderr.splitlines()
+    assert error.startswith(f"{script}: error: ")
+    assert missing in error
+    assert advice == f"install tinyrs: make dev, then run .venv/bin/python {script} ..."
 
 
 def test_first_line_and_details(run_tool: Tool) -> None:
@@ -130,7 +146,7 @@ def test_files(run_tool: Tool, tmp_path: Path) -> None:
     flags = ["--engine", "both", "--json", "x.json", "--csv", "x.csv", "--quiet"]
     done = run_tool("quick_benchmark.py", *SMALL, *flags)
     document = json.loads((tmp_path / "x.json").read_text())
-    assert document["schema"] == 1
+    assert document["schema"] == 2
     ours, numpys = document["results"]
     assert (ours["engine"], numpys["engine"], numpys["numpy_ratio"]) == ("tinyrs", "numpy", 1.0)
     assert f"{ours['total_ms']:.6f}" in done.stdout

@@ -115,6 +115,8 @@ def _sweep(results: Results, quiet: bool) -> None:
             if not quiet:
                 print(report.fixed_columns(report.sweep_cells(swept, measurement)), flush=True)
     if not quiet:
+        if results.measurements:
+            print(f"\n{report.sweep_note(results.measurements)}")
         print(f"\n{report.environment(results.environment)}\n")
     if results.measurements:
         print(report.headline(results), flush=True)

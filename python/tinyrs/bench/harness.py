@@ -44,7 +44,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Percentiles:
-    """Percentiles of the times of single calls, in milliseconds."""
+    """Percentiles of measured times, in milliseconds."""
 
     median_ms: float
     p90_ms: float
@@ -74,7 +74,7 @@ class Contender:
 
     `answer` computes the answer that `check` compares with the right one. `call` is timed; `prepare`
     turns the inputs of a turn into its arguments. If it returns fewer arguments than inputs, each call
-    computes several passes, which share its time equally. `active` is entered for as long as the engine
+    computes several passes, whose separate times are unknown. `active` is entered for as long as the engine
     runs.
     """
 
@@ -89,7 +89,9 @@ class Contender:
     first_ns: int | None = None
     # Set by each verification.
     agreement: Agreement | None = None
+    # The time of each timed call, and the number of passes that it computed.
     times_ns: list[int] = field(default_factory=list)
+    passes: list[int] = field(default_factory=list)
 
     def verify(self, clock: Clock) -> None:
         """Asks for an answer and checks it. Raises WrongAnswerError."""
@@ -154,9 +156,10 @@ class Session:
                 if count > 1:
                     wait_until_idle(self.clock)
                 with contender.active(), no_garbage_collection():
-                    times = _time_turn(contender, inputs, settings, self.clock, alone=count == 1)
+                    times, passes = _time_turn(contender, inputs, settings, self.clock, alone=count == 1)
                 contender.times_ns += times
-                progress(len(times))
+                contender.passes += passes
+                progress(sum(passes))
 
     def verify_again(self) -> None:
         """Removes the engines that no longer answer right: a reused buffer may have been overwritten."""
@@ -170,8 +173,8 @@ class Session:
 
 def _time_turn(
     contender: Contender, inputs: Sequence[Any], settings: TurnSettings, clock: Clock, *, alone: bool
-) -> list[int]:
-    """Nanoseconds of each pass of a turn."""
+) -> tuple[list[int], list[int]]:
+    """Nanoseconds of each call of a turn, and the number of passes of each call."""
     arguments = contender.prepare(inputs)
     count = len(arguments)
     # A contender that is alone is still warm from its last turn.
@@ -183,8 +186,7 @@ def _time_turn(
             fitting = int(settings.turn_s / seconds) if seconds > 0 else _MAX_CALLS
             count = min(max(fitting, _MIN_CALLS), _MAX_CALLS)
     times = time_calls(contender.call, islice(cycle(arguments), count), clock)
-    passes = max(1, len(inputs) // len(arguments))
-    return [ns // passes for ns in times for _ in range(passes)]
+    return times, [max(1, len(inputs) // len(arguments))] * len(times)
 
 
 def time_calls(call: Callable[[Any], object], inputs: Iterable[Any], clock: Clock) -> list[int]:

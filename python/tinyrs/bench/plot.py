@@ -52,7 +52,7 @@ def draw(results: Results, path: Path) -> None:
 
     limits: set[tuple[float, ...]] = set()
     for label, measurements in lines(results).items():
-        axes.plot(xs(measurements), [m.median_ms for m in measurements], marker="o", label=label)
+        axes.plot(xs(measurements), [m.pass_ms for m in measurements], marker="o", label=label)
         limit = tuple(m.limit.seconds * 1e3 for m in measurements)
         # The engines of a case have the same limit, which is drawn once.
         if limit not in limits:
@@ -66,7 +66,8 @@ def draw(results: Results, path: Path) -> None:
         axes.minorticks_off()
     axes.set_yscale("log")
     axes.set_xlabel(x_axis)
-    axes.set_ylabel("median time of a pass in ms")
+    some_means = any(m.percentiles is None for m in results.measurements)
+    axes.set_ylabel(f"{'mean or median' if some_means else 'median'} time of a pass in ms")
     axes.set_title(results.plan.name or "tinyrs benchmark")
     axes.grid(True, alpha=0.3)
     axes.legend()

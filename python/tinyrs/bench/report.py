@@ -15,6 +15,10 @@ LIMIT_MEANING = {
 }
 
 
+# Why a pass of training has no percentiles.
+MEANS = "One call of `fit` makes many passes: their mean is known, but not the time of each."
+
+
 def headline(results: Results) -> str:
     """The first line of the output: the time of all runs of the first engine."""
     plan, ms = results.plan, results.total_ms
@@ -27,11 +31,10 @@ def details(measurements: Sequence[Measurement]) -> str:
     """The results of one case: a table with one column per engine, the limit, and the peak memory."""
     first = measurements[0]
     case, limit = first.case, first.limit
+    times = ("mean",) if first.percentiles is None else ("median", "p90", "p99")
     lines: list[tuple[str, Callable[[Measurement, dict[str, Any]], str]]] = [
-        ("median", lambda m, r: duration(r["median_ms"])),
-        ("p90", lambda m, r: duration(r["p90_ms"])),
-        ("p99", lambda m, r: duration(r["p99_ms"])),
-        ("first run", lambda m, r: duration(r["first_ms"])),
+        *((name, _milliseconds(f"{name}_ms")) for name in times),
+        ("first run", _milliseconds("first_ms")),
         ("passes a second", lambda m, r: f"{r['passes_per_s']:,.1f}"),
         ("samples a second", lambda m, r: f"{r['samples_per_s']:,.0f}"),
         ("GFLOP/s", lambda m, r: f"{r['gflops']:.2f}"),
@@ -42,6 +45,7 @@ def details(measurements: Sequence[Measurement]) -> str:
     ]
     if first.numpy_ratio is not None:
         lines.append(("time / numpy's", lambda m, r: f"{r['numpy_ratio']:.3f}"))
+    note = f"{MEANS}\n" if first.percentiles is None else ""
     rows = [m.row() for m in measurements]
     table = [["", *(m.engine for m in measurements)]]
     table += [
@@ -50,11 +54,16 @@ def details(measurements: Sequence[Measurement]) -> str:
     return (
         f"{describe(case)}: {megabytes(case.weight_bytes)} of weights, "
         f"{case.flops / 1e9:.3g} GFLOP a pass\n\n"
-        f"{columns(table)}\n\n"
+        f"{columns(table)}\n\n{note}"
         f"The limit is {limit.name}, {LIMIT_MEANING[limit.name]}: {duration(limit.seconds * 1e3)} a pass\n"
         f"  (measured: {limit.read_bandwidth / 1e9:.1f} GB/s read, {limit.flops / 1e9:.0f} GFLOP/s)\n"
         f"Peak memory {peak(first)}"
     )
+
+
+def _milliseconds(field: str) -> Callable[[Measurement, dict[str, Any]], str]:
+    """Shows a field of the row that holds milliseconds."""
+    return lambda m, row: duration(row[field])
 
 
 def peak(measurement: Measurement) -> str:
@@ -82,7 +91,7 @@ def describe(case: Case) -> str:
 
 def sweep_header(swept: Sequence[str]) -> list[str]:
     """The column names of a sweep's table: the swept fields, then the results."""
-    return [*swept, "engine", "median", "p90", "GFLOP/s", "GB/s", "limit", "share", "error", "/ numpy"]
+    return [*swept, "engine", "time", "p90", "GFLOP/s", "GB/s", "limit", "share", "error", "/ numpy"]
 
 
 def sweep_cells(swept: Sequence[str], m: Measurement) -> list[str]:
@@ -91,8 +100,8 @@ def sweep_cells(swept: Sequence[str], m: Measurement) -> list[str]:
     return [
         *(str(row[name]) for name in swept),
         m.engine,
-        duration(row["median_ms"]),
-        duration(row["p90_ms"]),
+        duration(m.pass_ms),
+        "-" if m.percentiles is None else duration(m.percentiles.p90_ms),
         f"{row['gflops']:.2f}",
         f"{row['gbytes_per_s']:.2f}",
         m.limit.name,
@@ -100,6 +109,14 @@ def sweep_cells(swept: Sequence[str], m: Measurement) -> list[str]:
         f"{m.error:.1e}",
         "" if m.numpy_ratio is None else f"{m.numpy_ratio:.3f}",
     ]
+
+
+def sweep_note(measurements: Sequence[Measurement]) -> str:
+    """The meaning of the column "time" of a sweep's table."""
+    means = [m.percentiles is None for m in measurements]
+    if all(means):
+        return f"time: mean of a pass. {MEANS}"
+    return "time: median of a pass" + (f"; in training, the mean. {MEANS}" if any(means) else ".")
 
 
 def fixed_columns(cells: Sequence[str]) -> str:
@@ -116,6 +133,7 @@ def markdown(results: Results) -> str:
     header = sweep_header(swept)
     lines += [_pipes(header), _pipes(["---"] * len(header))]
     lines += [_pipes(sweep_cells(swept, m)) for m in results.measurements]
+    lines += [f"\n{sweep_note(results.measurements)}"] if results.measurements else []
     lines += [f"\nNot timed: {failure}" for failure in results.failures]
     lines += ["", *(f"- {name.replace('_', ' ')}: {_plain(v)}" for name, v in results.environment.items())]
     return "\n".join(lines) + "\n"

@@ -14,7 +14,7 @@ from tinyrs.bench.config import Case, Plan
 from tinyrs.bench.harness import Percentiles
 
 # Increased when a field changes its meaning or is removed, not when one is added.
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,17 @@ class Limit:
 
 @dataclass(frozen=True)
 class Measurement:
-    """The times of one engine on one case, with the error of its verified answer."""
+    """The times of one engine on one case, with the error of its verified answer.
+
+    `times_ns` has the time of each timed call, `passes` the number of passes that the call computed: 1,
+    except in training, where one call of `fit` makes many steps.
+    """
 
     case: Case
     engine: str
     first_ns: int
     times_ns: tuple[int, ...]
+    passes: tuple[int, ...]
     error: float
     allowed_error: float
     limit: Limit
@@ -49,30 +54,38 @@ class Measurement:
     def total_ms(self) -> float:
         return sum(self.times_ns) / 1e6
 
+    @property
+    def mean_ms(self) -> float:
+        """The mean time of a pass."""
+        return self.total_ms / sum(self.passes)
+
     @cached_property
-    def percentiles(self) -> Percentiles:
-        return Percentiles.of(self.times_ns)
+    def percentiles(self) -> Percentiles | None:
+        """The percentiles of the passes; None if not every pass was timed by itself."""
+        return Percentiles.of(self.times_ns) if set(self.passes) == {1} else None
 
     @property
-    def median_ms(self) -> float:
-        return self.percentiles.median_ms
+    def pass_ms(self) -> float:
+        """The typical time of a pass: the median, or the mean if not every pass was timed by itself."""
+        return self.mean_ms if self.percentiles is None else self.percentiles.median_ms
 
     @property
     def limit_share(self) -> float:
-        """The limit of the machine divided by the median: 1 is the best possible."""
-        return self.limit.seconds * 1e3 / self.median_ms
+        """The limit of the machine divided by the typical time of a pass: 1 is the best possible."""
+        return self.limit.seconds * 1e3 / self.pass_ms
 
     def row(self) -> dict[str, Any]:
-        """The fields of a result, in the order of the columns. Rates are computed from the median."""
-        passes = 1e3 / self.median_ms
+        """The fields of a result, in the order of the columns. Rates are computed from `pass_ms`."""
+        passes, percentiles = 1e3 / self.pass_ms, self.percentiles
         return {
             **asdict(self.case),
             "engine": self.engine,
-            "runs": len(self.times_ns),
+            "runs": sum(self.passes),
             "total_ms": self.total_ms,
-            "median_ms": self.median_ms,
-            "p90_ms": self.percentiles.p90_ms,
-            "p99_ms": self.percentiles.p99_ms,
+            "mean_ms": self.mean_ms,
+            "median_ms": percentiles and percentiles.median_ms,
+            "p90_ms": percentiles and percentiles.p90_ms,
+            "p99_ms": percentiles and percentiles.p99_ms,
             "first_ms": self.first_ns / 1e6,
             "passes_per_s": passes,
             "gflops": self.case.flops * passes / 1e9,
@@ -106,7 +119,7 @@ class Results:
         return sum(m.total_ms for m in self.measurements if m.engine == self.plan.engines[0])
 
     def to_json(self) -> str:
-        """The results as JSON, with the time of each pass."""
+        """The results as JSON, with the time of each timed call and its number of passes."""
         plan = self.plan
         document = {
             "schema": SCHEMA,
@@ -117,7 +130,10 @@ class Results:
             "seed": plan.seed,
             "environment": dict(self.environment),
             "failures": self.failures,
-            "results": [m.row() | {"times_ms": [t / 1e6 for t in m.times_ns]} for m in self.measurements],
+            "results": [
+                m.row() | {"times_ms": [t / 1e6 for t in m.times_ns], "passes": list(m.passes)}
+                for m in self.measurements
+            ],
         }
         return json.dumps(document, indent=1) + "\n"
 

@@ -2,7 +2,8 @@
 
 Each repeat is cut into turns of consecutive passes, and in each turn every engine runs the same inputs. A
 turn has several passes, because a pass finds in the caches what the previous one left there: that should
-be its own data. For training, a turn is one call of `fit`, whose time its passes share equally.
+be its own data. For training, a turn is one timed call of `fit`: a call for each pass would add the cost of
+starting `fit` to each.
 """
 
 from __future__ import annotations
@@ -44,10 +45,9 @@ def run(case: Case, plan: Plan, progress: Progress) -> tuple[list[Measurement], 
         measurements, failures = _measure(case, plan, limit, progress)
         if measurements:
             limit = min(limit, machine_limit(case), key=lambda limit: limit.seconds)
-    numpy_ms = next((m.median_ms for m in measurements if m.engine == "numpy"), None)
+    numpy_ms = next((m.pass_ms for m in measurements if m.engine == "numpy"), None)
     return [
-        replace(m, limit=limit, numpy_ratio=m.median_ms / numpy_ms if numpy_ms else None)
-        for m in measurements
+        replace(m, limit=limit, numpy_ratio=m.pass_ms / numpy_ms if numpy_ms else None) for m in measurements
     ], failures
 
 
@@ -84,9 +84,18 @@ def _measure(case: Case, plan: Plan, limit: Limit, progress: Progress) -> tuple[
     for c in session.contenders:
         assert c.first_ns is not None
         assert c.agreement is not None
-        error, allowed = c.agreement.error, c.agreement.allowed
         measurements.append(
-            Measurement(case, c.engine, c.first_ns, tuple(c.times_ns), error, allowed, limit, peak)
+            Measurement(
+                case,
+                c.engine,
+                c.first_ns,
+                times_ns=tuple(c.times_ns),
+                passes=tuple(c.passes),
+                error=c.agreement.error,
+                allowed_error=c.agreement.allowed,
+                limit=limit,
+                peak_memory=peak,
+            )
         )
     return measurements, [f"{name}: {problem}" for name, problem in session.failures.items()]
 
