@@ -92,7 +92,7 @@ def test_unseen_and_missing_values_are_predicted(table: Any) -> None:
     assert np.isfinite(p).all()
     np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-6)
     words = frame.head(4).assign(number=["a", "b", "c", "d"])
-    with pytest.raises(ValueError, match="X: expected numbers in column 0, as in fit"):
+    with pytest.raises(ValueError, match="column 'number': expected a number, got 'a' in row 0"):
         model.predict(words)
 
 

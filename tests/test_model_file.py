@@ -225,7 +225,7 @@ def put(*path: Any) -> Any:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (put("format", 2), r"format: expected at most 1, got 2: the file was written by tinyrs .*, and"),
+        (put("format", 3), r"format: expected at most 2, got 3: the file was written by tinyrs .*, and"),
         (put("format", 0), r"format: expected a whole number from 1 to \d+, got 0"),
         (put("format", True), r"format: expected a whole number, got True"),
         (put("kind", "virus"), r'kind: expected "network", "checkpoint" or "predictor", got \'virus\''),

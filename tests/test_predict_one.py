@@ -115,8 +115,8 @@ def test_multilabel() -> None:
     [
         ([1.0, "red"], ValueError, "X: expected 3 columns, got 2"),
         ([1.0, "red", 2.0, 3.0], ValueError, "X: expected 3 columns, got 4"),
-        (["a", "red", 1.0], TypeError, "X: expected a row of real numbers, got 'a' in column 0"),
-        ([1.0, "red", [1.0]], TypeError, r"X: expected a row of real numbers, got \[1.0\] in column 2"),
+        (["a", "red", 1.0], ValueError, "column 'x': expected a number, got 'a'"),
+        ([1.0, "red", [1.0]], TypeError, r"column 'y': expected a number, .* missing value, got \[1.0\]"),
         ([1.0, "red", float("inf")], ValueError, "X: expected finite f64 values, got inf at row 0, column 2"),
         ({"x": 1, "y": 2}, ValueError, r"X: missing columns: \['colour'\]; unexpected columns: \[\]"),
         ({"x": 1, "y": 2, "color": "red"}, ValueError, r"\['colour'\]; unexpected columns: \['color'\]"),

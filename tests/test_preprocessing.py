@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ import pytest
 from tinyrs import Network
 from tinyrs.tabular.preprocessor import Preprocessor
 from tinyrs.tabular.preprocessor_fit import fit_categories, fit_table, quantiles
-from tinyrs.tabular.tables import Table
+from tinyrs.tabular.tables import ObjectCells, Table
 from tinyrs.tabular.type_checks import is_missing
 
 
@@ -112,22 +114,83 @@ def test_many_categories_share_buckets() -> None:
     assert unseen[0, 256:].sum() == 1
 
 
-def test_categories_differ_by_type_and_missing_values_are_one_category() -> None:
-    values = np.array([1, 1.0, True, "1", None, float("nan"), pd.NA], dtype=object)
-    column = fit_categories(0, values)
-    codes = column.encode(values)
-    assert len(set(codes[:4])) == 4
-    assert len(set(codes[4:])) == 1
-    assert column.encode(np.array(["2", 2], dtype=object)) == [-1, -1]
+@pytest.mark.parametrize(
+    ("values", "kind", "same"),
+    [
+        ([True, False, None], "boolean", [True, np.True_, "True", "TRUE", " true ", 1, 1.0, "1"]),
+        (["TRUE", "false", "NA"], "boolean", [True, np.True_, "True", "TRUE", " true ", 1, 1.0, "1"]),
+        ([3, 4, None], "number", [3, 3.0, "3", "3.0", np.int64(3), np.float32(3), Decimal(3), Fraction(3)]),
+        (["3", "4", "NA"], "number", [3, 3.0, "3", "3.0", np.int64(3), Decimal("3.0")]),
+        (["3.0", "4.0"], "number", [3, 3.0, "3", "3.0"]),
+        ([0.5, 1], "number", [0.5, "0.5", "0.50", Decimal("0.5"), Fraction(1, 2)]),
+        ([2**60 + 1, 2**60], "number", [2**60 + 1, str(2**60 + 1), Decimal(2**60 + 1)]),
+        ([10**30, 1], "number", [10**30, 1e30, "1e30", Decimal(10**30)]),
+        (["007", "7"], "text", ["007"]),
+        (["1.10", "1.9"], "text", ["1.10"]),
+        (["3.0", "3"], "text", ["3.0"]),
+        ([3, "x"], "text", [3, 3.0, "3", np.int64(3), Decimal("3.0")]),
+        (["True", "x"], "text", [True, np.True_, "True"]),
+        ([b"x", "y"], "text", [b"x", "x", np.str_("x")]),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_category_is_its_value_and_not_its_spelling(values: list[Any], kind: str, same: list[Any]) -> None:
+    column = fit_categories(0, ObjectCells.of(values))
+    assert column.kind == kind
+    codes = [column.code(value) for value in values]
+    assert sorted(codes) == list(range(len(values)))
+    assert {column.code(value) for value in same} == {codes[0]}
+    missing = {column.code(value) for value in (None, float("nan"), pd.NA, pd.NaT, "")}
+    assert missing == ({codes[2]} if len(values) == 3 else {-1})
+    assert [column.code(value) for value in ("other", 77, 7.5)] == [-1, -1, -1]
+
+
+@pytest.mark.parametrize("value", [[1], (1, 2), {"a": 1}, {1}, 1j, np.complex64(1), np.zeros(2)], ids=str)
+@pytest.mark.parametrize("others", [["a", "b"], [1.0, 2.0]])
+def test_what_no_column_can_hold_is_refused_by_name(value: Any, others: list[Any]) -> None:
+    message = r"column 'c': expected a number, text, a date or a missing value, got .* in row 2"
+    column = pd.Series([*others, value], dtype=object)
+    frame = pd.DataFrame({"x": [1.0, 2.0, 3.0], "c": column})
+    with pytest.raises(TypeError, match=message):
+        Table.read(frame)
+    preprocessor = fit_table(Table.read(frame[:2]))
+    with pytest.raises(TypeError, match=message):
+        preprocessor.encode(frame)
+    with pytest.raises(TypeError, match=message.removesuffix(" in row 2")):
+        preprocessor.numbers_one(preprocessor.encode_one([1.0, value], ["x", "c"]), ["x", "c"])
+    with pytest.raises(TypeError, match="column 1: expected a number"):
+        Table.read(frame.to_numpy())
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        [1, 2.5, None],
+        [Decimal("1"), Decimal("2.5"), None],
+        [Fraction(1), Fraction(5, 2), float("nan")],
+        [np.int8(1), np.float64(2.5), pd.NA],
+    ],
+    ids=str,
+)
+def test_numbers_in_a_column_of_objects_are_numbers(numbers: list[Any]) -> None:
+    frame = pd.DataFrame({"x": pd.Series(numbers, dtype=object)})
+    for table in (Table.read(frame), Table.read(frame.to_numpy())):
+        assert table.columns[0].kind == "number"
+        preprocessor = fit_table(table)
+        assert not preprocessor.categories
+        np.testing.assert_array_equal(preprocessor.encode(table), [[1.0], [2.5], [np.nan]])
+    with pytest.raises(ValueError, match="column 'x': expected a number, got 'y' in row 1"):
+        preprocessor.encode(pd.DataFrame({"x": ["1.5", "y"]}))
 
 
 @pytest.mark.parametrize("convert", [pd.DataFrame, pl.from_pandas, pa.Table.from_pandas])
 def test_columns_of_a_data_frame_are_found_by_name(convert: Any) -> None:
     frame = pd.DataFrame({"b": [1.0, 2.0], "a": ["x", None]})
     table = Table.read(convert(frame), ["a", "b"])
-    assert table.columns[0][0] == "x"
-    assert is_missing(table.columns[0][1])
-    assert table.columns[1].tolist() == [1, 2]
+    values, inverse = table.columns[0].distinct()
+    assert values[inverse[0]] == "x"
+    assert is_missing(values[inverse[1]])
+    assert table.numbers(1).tolist() == [1, 2]
     with pytest.raises(
         ValueError,
         match=r"X: missing columns: \['c'\]; unexpected columns: \['b'\]",

@@ -169,11 +169,16 @@ class Predictor:
             row = X if isinstance(X, (list, tuple)) else _as_list(X)
         if not self._numbers_only:
             assert self.preprocessor is not None
-            row = self.preprocessor.encode_one(row)
+            row = self.preprocessor.encode_one(row, self.feature_names_in_)
         try:
             return self._forward_one(self._network, row)
-        except TypeError:  # a value is None, pandas.NA, or not a number
-            return self._forward_one(self._network, [NAN if is_missing(value) else value for value in row])
+        except TypeError:  # a value is None, pandas.NA, text, or not a number
+            pass
+        if self.preprocessor is None:
+            row = [NAN if is_missing(value) else value for value in row]
+        else:
+            row = self.preprocessor.numbers_one(row, self.feature_names_in_)
+        return self._forward_one(self._network, row)
 
     def _in_column_order(self, X: Any) -> list[Any]:
         """The values of a mapping in the order of the columns."""

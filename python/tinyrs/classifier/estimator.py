@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import ClassifierMixin
-from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils import check_consistent_length, check_random_state, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import _check_y, validate_data
 
 from tinyrs._tinyrs import Network, Optimizer
 from tinyrs.classifier import parameters
@@ -37,6 +37,7 @@ from tinyrs.classifier.recipe import (
 )
 from tinyrs.history import History, Record
 from tinyrs.tabular.preprocessor_fit import fit_preprocessor
+from tinyrs.tabular.type_checks import is_frame
 from tinyrs.tuning.calibration import divide_logits, fit_temperature
 from tinyrs.tuning.epoch_selection import METRICS, BestEpoch, Metric, candidate_epochs, selection_rule
 from tinyrs.tuning.sklearn_callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
@@ -381,16 +382,22 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
         self, X: Any, y: Any, *, reset: bool, classes: npt.ArrayLike | None = None
     ) -> npt.NDArray[Any]:
         """Checks X and y as scikit-learn does, sets `classes_`, and returns y as an array."""
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            reset=reset,
-            multi_output=True,
-            dtype=None,
-            accept_sparse="csr",
-            ensure_all_finite="allow-nan",
-        )
+        if is_frame(X):
+            # Not as an array: NumPy makes objects of columns of several types, and refuses some types.
+            validate_data(self, X, reset=reset, skip_check_array=True)
+            y = _check_y(y, multi_output=True, estimator=self)
+            check_consistent_length(X, y)
+        else:
+            X, y = validate_data(
+                self,
+                X,
+                y,
+                reset=reset,
+                multi_output=True,
+                dtype=None,
+                accept_sparse="csr",
+                ensure_all_finite="allow-nan",
+            )
         y = np.asarray(y)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)

@@ -1,8 +1,7 @@
-"""Decides which columns of a table hold numbers and which hold categories, and converts them.
+"""Decides what the columns of a training table hold, and reads those of any table as the model does.
 
-Integers, floats, decimals and text that reads as a number are numbers. All other values are categories named
-by their text, so a CSV file and a Parquet file of the same table give the same model. Columns are converted
-as a whole by pyarrow.
+A CSV file has no types, so text that reads as numbers is numbers here. Everything else follows the rule of
+`tinyrs.tabular.values`, so a CSV file and a Parquet file of the same table give the same model.
 """
 
 from __future__ import annotations
@@ -17,17 +16,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tinyrs.cli.errors import CliError
+from tinyrs.tabular.column_notes import note_on_categories, note_on_numbers
+from tinyrs.tabular.preprocessor_fit import category_counts
+from tinyrs.tabular.tables import Column as Cells
+from tinyrs.tabular.tables import ObjectCells, read_column
+from tinyrs.tabular.values import MISSING, MISSING_TEXT, CellError
 
 Column: TypeAlias = pa.Array | pa.ChunkedArray
 Numbers = npt.NDArray[np.float64]
 
 # Text that means a missing value in a column of numbers.
-MISSING_NUMBERS = pa.array(["", "NA", "N/A", "#N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "?"])
+MISSING_NUMBERS = pa.array(sorted(MISSING_TEXT))
 NUMBER_PATTERN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 # A text column with at least this share of numbers is assumed to hold numbers with typing errors.
 MIN_NUMBER_SHARE = 0.9
-# Text columns in which more than this share of the values is distinct are likely names or identifiers.
-MAX_DISTINCT_SHARE = 0.5
 MAX_VALUE_SHOWN = 40
 
 
@@ -45,6 +47,10 @@ class ColumnLocation:
         got = got if len(got) <= MAX_VALUE_SHOWN else got[: MAX_VALUE_SHOWN - 3] + "..."
         row = self.first_row + offset
         return CliError(f'{self.file}: row {row}, column "{self.column}": expected {expected}, got {got}')
+
+    def cell_error(self, error: CellError) -> CliError:
+        """The error about a value that does not fit its column."""
+        return self.value_error(error.row, error.expected, error.value)
 
     def column_error(self, message: str) -> CliError:
         """An error about the whole column."""
@@ -121,9 +127,9 @@ class ColumnSummary:
     """What a column was understood to be. `train` prints it, and `--json` and the report contain it."""
 
     name: str
-    kind: str  # "numbers" or "categories"
+    kind: str  # "numbers", "booleans" or "categories"
     missing: int
-    # Of numbers: the range; None if all values are missing.
+    # Of numbers and booleans: the range; None if all values are missing.
     low: float | None = None
     high: float | None = None
     # Of categories: how many there are, and the most frequent ones.
@@ -137,6 +143,8 @@ class ColumnSummary:
     @property
     def content(self) -> str:
         """The kind, and the range or the most frequent categories."""
+        if self.kind == "booleans":
+            return "booleans"
         if self.kind == "numbers":
             return "numbers" + ("" if self.low is None else f" from {self.low:g} to {self.high:g}")
         shown = ", ".join(name if len(name) <= 20 else name[:17] + "..." for name in self.frequent)
@@ -153,22 +161,35 @@ class ColumnSummary:
 def infer_columns(
     table: pa.Table, file: str, first_row: int, categorical: Iterable[str] = ()
 ) -> tuple[pa.Table, list[ColumnSummary]]:
-    """Converts the columns of a training table to float64 with NaN, or to text with nulls.
+    """The columns of a training table, of which text that reads as numbers becomes float64 with NaN.
 
-    Columns named in `categorical` become text even if they look like numbers.
+    Columns named in `categorical` are not converted.
     """
     columns: dict[str, pa.Array] = {}
     summaries = []
     for name in table.column_names:
         column, location = combined(table[name]), ColumnLocation(file, name, first_row)
         if name not in categorical and _holds_numbers(column, location):
-            values = to_numbers(column, location)
-            columns[name] = pa.array(values)
-            summaries.append(_summarize_numbers(name, values))
-        else:
-            columns[name] = to_text(column, location)
-            summaries.append(_summarize_categories(name, columns[name]))
+            column = pa.array(to_numbers(column, location))
+        columns[name] = column
+        summaries.append(_summarize(name, to_cells(column, location), name in categorical))
     return pa.table(columns), summaries
+
+
+def to_cells(column: Column, location: ColumnLocation) -> Cells:
+    """A column as `tinyrs.tabular` reads it. CliError if a value is a list or the like."""
+    column = combined(column)
+    of_categories = pa.types.is_dictionary(column.type)
+    try:
+        if not (of_categories or is_text(column.type)):
+            return read_column(pa.chunked_array([column]))
+        encoded = column if of_categories else pc.dictionary_encode(column)
+        # The last value is for missing ones.
+        values = [*encoded.dictionary.to_pylist(), None]
+        inverse = pc.fill_null(encoded.indices.cast(pa.int64()), len(values) - 1)
+        return ObjectCells(values, inverse.to_numpy(zero_copy_only=False), of_categories)
+    except CellError as error:
+        raise location.cell_error(error) from None
 
 
 def _holds_numbers(column: pa.Array, location: ColumnLocation) -> bool:
@@ -189,25 +210,30 @@ def _holds_numbers(column: pa.Array, location: ColumnLocation) -> bool:
     return share is None or share == 1
 
 
-def _summarize_numbers(name: str, values: Numbers) -> ColumnSummary:
+def _summarize(name: str, cells: Cells, is_category: bool) -> ColumnSummary:
+    if is_category or cells.is_category:
+        return _summarize_categories(name, cells)
+    values = cells.numbers(cells.kind)
     known = values[~np.isnan(values)]
-    missing = len(values) - len(known)
-    if len(known) == 0:
-        return ColumnSummary(name, "numbers", missing, note=f"all values are missing: consider --drop {name}")
-    note = ""
-    if known.min() == known.max():
-        note = f"constant: consider --drop {name}"
-    elif missing == 0 and len(values) > 2 and (np.diff(values) == 1).all():
-        note = f"looks like a row number: consider --drop {name}"
-    return ColumnSummary(name, "numbers", missing, low=float(known.min()), high=float(known.max()), note=note)
+    note = note_on_numbers(values)
+    return ColumnSummary(
+        name,
+        f"{cells.kind}s",
+        missing=len(values) - len(known),
+        low=float(known.min()) if len(known) else None,
+        high=float(known.max()) if len(known) else None,
+        note=f"{note}: consider --drop {name}" if note else "",
+    )
 
 
-def _summarize_categories(name: str, column: pa.Array) -> ColumnSummary:
-    counts = pc.value_counts(pc.drop_null(column))
-    distinct, missing = len(counts), column.null_count
-    order = pc.sort_indices(counts.field("counts"), sort_keys=[("", "descending")]) if distinct else []
-    frequent = tuple(counts.field("values").take(order[:4]).to_pylist()) if distinct else ()
-    note = ""
-    if distinct > MAX_DISTINCT_SHARE * (len(column) - missing) and len(column) > 20:
-        note = f"most values occur only once, so new rows have others: consider --drop {name}"
-    return ColumnSummary(name, "categories", missing, distinct=distinct, frequent=frequent, note=note)
+def _summarize_categories(name: str, cells: Cells) -> ColumnSummary:
+    counts = category_counts(cells)
+    missing, note = counts.pop(MISSING, 0), note_on_categories(cells)
+    return ColumnSummary(
+        name,
+        "categories",
+        missing,
+        distinct=len(counts),
+        frequent=tuple(sorted(counts, key=lambda name: -counts[name])[:4]),
+        note=f"{note}: consider --drop {name}" if note else "",
+    )

@@ -9,7 +9,7 @@ import tinyrs
 from tinyrs.cli.arguments import Parser
 from tinyrs.cli.errors import CliError
 from tinyrs.cli.output import say
-from tinyrs.tabular.preprocessor import MISSING
+from tinyrs.tabular.values import MISSING
 
 MAX_COLUMNS = 40
 
@@ -60,12 +60,11 @@ def _columns(model: tinyrs.Predictor) -> list[dict[str, Any]]:
     if model.preprocessor is None:
         return [{"name": name, "kind": "numbers"} for name in names]
     columns: dict[int, dict[str, Any]] = {
-        c.column: {"kind": "numbers", "centre": c.centre, "missing_in_training": c.missing_indicator}
+        c.column: {"kind": f"{c.kind}s", "centre": c.centre, "missing_in_training": c.missing_indicator}
         for c in model.preprocessor.numbers
     }
     columns |= {
-        # A category name starts with two characters for the Python type of its value, such as "s:".
-        c.column: {"kind": "categories", "categories": [name[2:] for name in c.names if name != MISSING]}
+        c.column: {"kind": "categories", "categories": [name for name in c.names if name != MISSING]}
         for c in model.preprocessor.categories
     }
     return [{"name": name, **columns[i]} for i, name in enumerate(names)]

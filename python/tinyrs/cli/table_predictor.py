@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from tinyrs.cli.column_types import ColumnLocation, Numbers, to_numbers, to_text
+from tinyrs.cli.column_types import Column, ColumnLocation, Numbers, to_cells, to_numbers
 from tinyrs.cli.errors import CliError, suggestion
 from tinyrs.cli.table_reader import TableReader
 from tinyrs.predictor import Predictor, load
-from tinyrs.tabular.preprocessor import MISSING, CategoryColumn
+from tinyrs.tabular.tables import Column as Cells
+from tinyrs.tabular.tables import NumberCells, Table
+from tinyrs.tabular.values import CellError
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -57,21 +58,34 @@ class TablePredictor:
         self._network = predictor.network
         self.columns = _find_columns(predictor, table, target)
         preprocessor = predictor.preprocessor
-        self._categories = {c.column: c for c in preprocessor.categories} if preprocessor is not None else {}
+        # The columns that pyarrow reads, which is faster.
+        self._numbers = set(
+            range(predictor.n_features_in_)
+            if preprocessor is None
+            else (number.column for number in preprocessor.numbers if number.kind == "number")
+        )
 
     def encode(self, rows: pa.RecordBatch | pa.Table, first_row: int) -> Numbers:
         """The model's columns as numbers (rows, columns): category codes, and NaN for missing numbers.
 
         `first_row` is the row number of the first row, for error messages.
         """
-        encoded = np.empty((len(rows), len(self.columns)))
-        for i, name in enumerate(self.columns):
-            column, location = rows[name], ColumnLocation(self._file, name, first_row)
-            category = self._categories.get(i)
-            encoded[:, i] = (
-                to_numbers(column, location) if category is None else _encode(category, column, location)
-            )
-        return encoded
+        cells = [self._cells(i, rows[name], first_row) for i, name in enumerate(self.columns)]
+        table, preprocessor = Table(cells, len(rows), self.columns), self.predictor.preprocessor
+        try:
+            return table.number_matrix() if preprocessor is None else preprocessor.encode(table)
+        except CellError as error:
+            assert error.column is not None
+            raise self._location(error.column, first_row).cell_error(error) from None
+
+    def _cells(self, column: int, values: Column, first_row: int) -> Cells:
+        location = self._location(column, first_row)
+        if column in self._numbers:
+            return NumberCells(to_numbers(values, location))
+        return to_cells(values, location)
+
+    def _location(self, column: int, first_row: int) -> ColumnLocation:
+        return ColumnLocation(self._file, self.columns[column], first_row)
 
     def predict_encoded(self, encoded: Numbers) -> Floats:
         """Probabilities (rows, classes) of encoded rows."""
@@ -101,39 +115,3 @@ def _find_columns(predictor: Predictor, table: TableReader, target: str | None) 
         listed = ", ".join(f'"{name}"' for name in missing[:8]) + (", ..." if len(missing) > 8 else "")
         raise CliError(f"{table.name}: missing columns: {listed}: {suggestion(missing[0], table.columns)}")
     return names
-
-
-# From the prefix of a category name (`tinyrs.tabular.preprocessor`) to the Python type of its value.
-_PARSERS: dict[str, Callable[[str], object]] = {
-    "s": str,
-    "i": int,
-    "f": float,
-    "b": {"true": True, "false": False}.__getitem__,
-}
-
-
-def _encode(
-    category: CategoryColumn, column: pa.Array | pa.ChunkedArray, location: ColumnLocation
-) -> Numbers:
-    """The category codes of a column (rows,). Each distinct value is looked up only once."""
-    names = to_text(column, location)
-    encoded = pc.dictionary_encode(names)
-    # The last entry is for missing values.
-    values = [*encoded.dictionary.to_pylist(), None]
-    prefixes = {name[0] for name in category.names if name != MISSING}
-    if prefixes and "s" not in prefixes:
-        values = [_parse(value, prefixes) for value in values]
-    objects = np.empty(len(values), dtype=object)
-    objects[:] = values
-    codes = np.array(category.encode(objects))
-    return np.asarray(codes[pc.fill_null(encoded.indices, len(values) - 1).to_numpy(zero_copy_only=False)])
-
-
-def _parse(text: str | None, prefixes: set[str]) -> object:
-    """`text` as the first of the types that it can be converted to; unchanged if there is none."""
-    for prefix in sorted(prefixes & set(_PARSERS)):
-        try:
-            return text if text is None else _PARSERS[prefix](text.lower())
-        except (ValueError, KeyError):
-            continue
-    return text

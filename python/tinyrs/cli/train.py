@@ -189,6 +189,7 @@ def fit(X: Any, y: npt.NDArray[Any], options: argparse.Namespace) -> FittedModel
         hidden_layer_sizes=tuple(options.hidden),
         max_iter=epochs,
         callbacks=[after_epoch],
+        categorical_features=options.categorical or "auto",
         n_threads=options.threads,
         random_state=options.seed,
     )

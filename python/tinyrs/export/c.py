@@ -17,7 +17,7 @@ import numpy as np
 from tinyrs._tinyrs import build_info
 from tinyrs.export import c_templates as text
 from tinyrs.export.model import Layer, Model
-from tinyrs.tabular.preprocessor import MISSING, CategoryColumn
+from tinyrs.tabular.preprocessor import CategoryColumn
 
 # Substitutes the values of the model and the given ones into a template.
 Fill = Callable[..., str]
@@ -149,7 +149,7 @@ def _encoders(model: Model, fill: Fill) -> Iterator[str]:
             text.ENCODE_TEXT if is_text else text.ENCODE_NUMBER,
             column=category.column,
             n_known=len(items),
-            missing=category.encode(np.array([None], dtype=object))[0],
+            missing=category.code(None),
             otherwise=fill(_bucket(model, category)),
         )
 
@@ -158,10 +158,11 @@ def _bucket(model: Model, category: CategoryColumn) -> str:
     """The C expression for the code of a category that has no code of its own."""
     if not category.buckets:
         return "-1"
-    kinds = {name[:2] for name in category.names if name != MISSING}
-    if len(kinds) > 1:
-        raise model.error(category.column, f"expected categories of one type in a C export, got {len(kinds)}")
-    start = zlib.crc32("".join(kinds).encode())
+    if category.hash_prefix == "f:":
+        raise model.error(
+            category.column, "expected text, or at most 256 numbers, in a C export; train the model again"
+        )
+    start = zlib.crc32(category.hash_prefix.encode())
     return f"{len(category.names)} + ${{name}}_bucket({start}UL, category, {category.buckets})"
 
 

@@ -32,11 +32,11 @@ static inline int ${name}_same(const char *a, const char *b)
 """
 
 ENCODE_TEXT = """\
-/* Column $column: a string in UTF-8, as Python's str() returns it; a null pointer for a missing value. */
+/* Column $column: a string in UTF-8; a null pointer or an empty string for a missing value. */
 static inline double ${name}_encode_$column(const char *category)
 {
     int i;
-    if (!category) return $missing;
+    if (!category || !*category) return $missing;
     for (i = 0; i < $n_known; i++)
         if (${name}_known_$column[i] && ${name}_same(${name}_known_$column[i], category)) return i;
     return $otherwise;

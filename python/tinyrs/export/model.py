@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyrs._tinyrs import Network
-from tinyrs.tabular.preprocessor import MISSING, CategoryColumn, Preprocessor
+from tinyrs.tabular.preprocessor import CategoryColumn, Preprocessor
+from tinyrs.tabular.values import MISSING, READERS, CellError
 
 # The value of a category in the input of an exported model: a string or a number; None for a missing value.
 Key = str | float | None
@@ -110,23 +111,12 @@ class Model:
         raise ValueError(f"classes: expected only strings or only numbers in an export, got {kinds}")
 
     def keys(self, category: CategoryColumn) -> list[Key]:
-        """The input value of each category of a column: numbers, if all of them are numbers of one type, else
-        strings, as str() returns them. None for the category of missing values.
-
-        Raises
-        ------
-        ValueError
-            If two categories have the same str().
-        """
+        """The input value of each category of a column: numbers for a column of numbers or booleans, if they
+        are different ones as float64, else strings. None for the category of missing values."""
         known = [name for name in category.names if name != MISSING]
-        texts = [name[2:] for name in known]
-        # A name is the first letter of a type, a colon, and the string; see `category_name`.
-        kinds = sorted({name[:2] for name in known})
-        if len(set(texts)) < len(texts) or any(kind[1:] != ":" for kind in kinds):
-            raise self.error(category.column, "expected categories with different str() in an export")
         # The hash of a rare category is that of its string.
-        numbers = _numbers(kinds[0], texts) if len(kinds) == 1 and not category.buckets else None
-        keys: Iterator[Key] = iter(texts if numbers is None else numbers)
+        numbers = None if category.buckets else _numbers(category.kind, known)
+        keys: Iterator[Key] = iter(known if numbers is None else numbers)
         return [None if name == MISSING else next(keys) for name in category.names]
 
     def is_text(self, category: CategoryColumn) -> bool:
@@ -134,20 +124,13 @@ class Model:
         return not any(isinstance(key, float) for key in self.keys(category))
 
 
-def _numbers(kind: str, texts: list[str]) -> list[float] | None:
-    """The strings of floats, integers or booleans as numbers; None if they are not distinct numbers."""
-    try:
-        if kind == "f:":
-            numbers = [float(text) for text in texts]
-        elif kind == "i:":
-            whole = [int(text) for text in texts]
-            numbers = [float(value) for value in whole]
-            if whole != numbers:
-                return None
-        elif kind == "b:":
-            numbers = [{"True": 1.0, "False": 0.0}[text] for text in texts]
-        else:
-            return None
-    except (ValueError, KeyError, OverflowError):  # another type with the same first letter
+def _numbers(kind: str, names: list[str]) -> list[float] | None:
+    """The names of categories of this kind as numbers; None if they are not distinct numbers."""
+    if kind not in READERS:
         return None
-    return numbers if len(set(numbers)) == len(numbers) else None
+    try:
+        exact = [READERS[kind](name) for name in names]
+        numbers = [float(number) for number in exact]
+    except (CellError, OverflowError):
+        return None
+    return numbers if exact == numbers and len(set(numbers)) == len(numbers) else None

@@ -179,12 +179,6 @@ def _one_hot(graph: _Graph, model: Model, columns: _Columns, category: CategoryC
     """Whether a row has each category of a column: (rows, codes)."""
     keys, x = model.keys(category), columns.take([category.column])
     if model.is_text(category):
-        if "" in keys and None in keys:
-            raise model.error(
-                category.column,
-                "expected empty strings or missing values, not both, in an ONNX export, which represents a "
-                "missing value by an empty string",
-            )
         return graph.op("Equal", x, graph.constant([["" if key is None else key for key in keys]], object))
     numbers = [[np.nan if key is None else key for key in keys]]
     known = graph.op("Equal", x, graph.constant(numbers, np.float64))

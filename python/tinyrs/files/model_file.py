@@ -2,7 +2,8 @@
 
 A file holds tensors and one metadata entry, `tinyrs`: a JSON object with
 
-    format    the version of this layout; `load` raises for a version newer than its own
+    format    the version of this layout; `load` raises for a version newer than its own. Since version 2, the
+              columns of a predictor have kinds
     tinyrs    the version of tinyrs that wrote the file
     kind      "network", "checkpoint" or "predictor"
     model     what the tensors mean: see below, `tinyrs.files.checkpoint` and `tinyrs.files.predictor_file`
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
     Tensors = Mapping[str, Tensor]
 
-FORMAT = 1
+FORMAT = 2
 KEY = "tinyrs"
 
 

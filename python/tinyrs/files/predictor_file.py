@@ -7,6 +7,7 @@ from tinyrs.files import model_file
 from tinyrs.files.class_labels import ClassLabels
 from tinyrs.files.model_file import Fields, refuse, tensor
 from tinyrs.tabular.preprocessor import CategoryColumn, NumberColumn, Preprocessor
+from tinyrs.tabular.values import MISSING, READERS, category_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class PredictorState:
 def to_bytes(state: PredictorState) -> bytes:
     """The bytes of the model file: the same for the same predictor."""
     network, tensors = model_file.describe_network(state.network)
-    categories = None
+    categories, number_kinds = None, []
     if state.preprocessor is not None:
         numbers = state.preprocessor.numbers
         tensors |= {
@@ -73,8 +74,15 @@ def to_bytes(state: PredictorState) -> bytes:
             "numbers.scale": np.array([n.scale for n in numbers], dtype=np.float64),
             "numbers.flagged": np.array([n.missing_indicator for n in numbers], dtype=np.bool_),
         }
+        number_kinds = [n.kind for n in numbers]
         categories = [
-            {"column": c.column, "names": c.names, "buckets": c.buckets}
+            {
+                "column": c.column,
+                "names": c.names,
+                "buckets": c.buckets,
+                "kind": c.kind,
+                "hash_prefix": c.hash_prefix,
+            }
             for c in state.preprocessor.categories
         ]
     rows = _self_test_rows(state)
@@ -84,6 +92,7 @@ def to_bytes(state: PredictorState) -> bytes:
         "n_columns": state.n_columns,
         # None: there is no preprocessing.
         "categories": categories,
+        "number_kinds": number_kinds,
         "feature_names": state.feature_names,
         "classes": state.classes.describe(),
         "multilabel": state.multilabel,
@@ -154,17 +163,19 @@ def _restore_preprocessor(model: Fields, tensors: Tensors, n_columns: int) -> Pr
     indicator = tensor(tensors, "numbers.flagged", ["bool"], column.shape)
     if any(byte > 1 for byte in indicator.tobytes()):
         refuse("numbers.flagged", "bytes of 0 and 1", "other bytes")
+    if "number_kinds" in model.values:
+        kinds = model.strings("number_kinds")
+        if len(kinds) != column.shape[0] or not set(kinds) <= READERS.keys():
+            refuse("model.number_kinds", f"{column.shape[0]} of {', '.join(READERS)}", kinds)
+    else:  # format 1
+        kinds = ["number"] * column.shape[0]
     numbers = [
         NumberColumn(*values)
-        for values in zip(column.tolist(), centre.tolist(), scale.tolist(), indicator.tolist(), strict=True)
+        for values in zip(
+            column.tolist(), centre.tolist(), scale.tolist(), indicator.tolist(), kinds, strict=True
+        )
     ]
-    categories = []
-    for fields in model.objects("categories"):
-        names = fields.strings("names")
-        if len(set(names)) != len(names):
-            refuse(f"{fields.path}.names", "different names", names)
-        index, buckets = fields.whole("column"), fields.whole("buckets", below=2**16)
-        categories.append(CategoryColumn(index, tuple(names), buckets))
+    categories = [_restore_category(fields) for fields in model.objects("categories")]
     columns = [n.column for n in numbers] + [c.column for c in categories]
     if len(columns) != n_columns or sorted(columns) != list(range(n_columns)):
         refuse("model", f"each of {n_columns} columns once", sorted(columns))
@@ -172,3 +183,33 @@ def _restore_preprocessor(model: Fields, tensors: Tensors, n_columns: int) -> Pr
         return Preprocessor(n_columns, tuple(numbers), tuple(categories))
     except ValueError as error:
         raise ValueError(f"model file: model: {error}") from None
+
+
+def _restore_category(fields: Fields) -> CategoryColumn:
+    names = fields.strings("names")
+    if len(set(names)) != len(names):
+        refuse(f"{fields.path}.names", "different names", names)
+    index, buckets = fields.whole("column"), fields.whole("buckets", below=2**16)
+    if "kind" not in fields.values:
+        return _restore_category_1(index, names, buckets)
+    kind, hash_prefix = fields.get("kind", str), fields.get("hash_prefix", str)
+    if kind != "text" and kind not in READERS:
+        refuse(f"{fields.path}.kind", f"one of text, {', '.join(READERS)}", kind)
+    return CategoryColumn(index, tuple(names), buckets, kind, hash_prefix)
+
+
+def _restore_category_1(index: int, names: list[str], buckets: int) -> CategoryColumn:
+    """A column from a file of format 1, where a name was prefixed with the first letter of its type.
+
+    It is a column of numbers or booleans if all names are; else it is text, which holds True as "True".
+    """
+    prefixes = {name[:2] for name in names if name != MISSING}
+    kinds = {"number": {"i:", "f:", "D:", "F:"}, "boolean": {"b:"}}
+    kind = next((kind for kind, of_kind in kinds.items() if prefixes and prefixes <= of_kind), "text")
+    hash_prefix = prefixes.pop() if len(prefixes) == 1 else "s:"
+    # In a dict, in which a name that another one already became stays as it was: codes are places.
+    restored: dict[str, None] = {}
+    for name in names:
+        new = name if name == MISSING else category_name(name[2:], kind)
+        restored[name if new in restored else new] = None
+    return CategoryColumn(index, tuple(restored), buckets, kind, hash_prefix)

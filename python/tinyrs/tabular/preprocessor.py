@@ -7,36 +7,18 @@ missing number. `FeatureEncoder`, in Rust, turns encoded rows into the features 
 from __future__ import annotations
 
 from tinyrs._tinyrs import FeatureEncoder, Network
-from tinyrs.tabular.type_checks import is_missing, is_sparse
+from tinyrs.tabular.type_checks import is_sparse
+from tinyrs.tabular.values import MISSING, CellError, category_name, number_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from typing import Any
 
     import numpy as np
     import numpy.typing as npt
 else:
     from tinyrs._lazy import np
-
-# The name of the category of missing values.
-MISSING = "\0missing"
-
-
-def category_name(value: object) -> str:
-    """The name of the category of `value`: the first letter of its type, a colon, and str(value).
-
-    1, 1.0 and True are different categories. All missing values are one category, MISSING.
-    """
-    return MISSING if is_missing(value) else f"{type(value).__name__[0]}:{value}"
-
-
-def _as_float(value: Any) -> Any:
-    """`value` as a float if it can be converted, else unchanged."""
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        return value
 
 
 class _ComparedByArguments:
@@ -69,14 +51,18 @@ class NumberColumn(_ComparedByArguments):
         What the distance from `centre` is multiplied by; 0 for a constant column, which gives no feature.
     missing_indicator : bool
         Whether a further feature says that the number is missing.
+    kind : str
+        What its values are: "number" or "boolean"; see `values.py`.
     """
 
-    def __init__(self, column: int, centre: float, scale: float, missing_indicator: bool) -> None:
+    def __init__(
+        self, column: int, centre: float, scale: float, missing_indicator: bool, kind: str = "number"
+    ) -> None:
         self.column, self.centre, self.scale = column, centre, scale
-        self.missing_indicator = missing_indicator
+        self.missing_indicator, self.kind = missing_indicator, kind
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return NumberColumn, (self.column, self.centre, self.scale, self.missing_indicator)
+        return NumberColumn, (self.column, self.centre, self.scale, self.missing_indicator, self.kind)
 
 
 class CategoryColumn(_ComparedByArguments):
@@ -91,28 +77,34 @@ class CategoryColumn(_ComparedByArguments):
     buckets : int
         The number of codes, after those of `names`, that all other categories share by their hash. If it is
         0, other categories have the code -1.
+    kind : str
+        What its values are: "text", "number" or "boolean"; see `values.py`.
+    hash_prefix : str
+        What a name is prefixed with before it is hashed. Files of format 1 have other prefixes than "s:".
     """
 
-    def __init__(self, column: int, names: tuple[str, ...], buckets: int) -> None:
+    def __init__(
+        self,
+        column: int,
+        names: tuple[str, ...],
+        buckets: int,
+        kind: str = "text",
+        hash_prefix: str = "s:",
+    ) -> None:
         self.column, self.names, self.buckets = column, names, buckets
+        self.kind, self.hash_prefix = kind, hash_prefix
         self._codes = {name: code for code, name in enumerate(names)}
-        # A column of numbers that was declared categorical: `Table` holds its values as floats.
-        self.of_numbers = all(name.startswith("f:") for name in names if name != MISSING)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return CategoryColumn, (self.column, self.names, self.buckets)
+        return CategoryColumn, (self.column, self.names, self.buckets, self.kind, self.hash_prefix)
 
     @property
     def n_codes(self) -> int:
         return len(self.names) + self.buckets
 
-    def encode(self, values: Iterable[object]) -> list[int]:
-        """The code of each value."""
-        return [self.code(value) for value in values]
-
-    def code(self, value: object) -> int:
-        """The code of one value."""
-        name = category_name(_as_float(value) if self.of_numbers else value)
+    def code(self, value: Any) -> int:
+        """The code of one value. CellTypeError if no column can hold it."""
+        name = category_name(value, self.kind)
         code = self._codes.get(name)
         if code is not None:
             return code
@@ -121,7 +113,18 @@ class CategoryColumn(_ComparedByArguments):
         from zlib import crc32
 
         # Not hash(), which differs from process to process.
-        return len(self.names) + crc32(name.encode()) % self.buckets
+        return len(self.names) + crc32(self._hashed(name).encode()) % self.buckets
+
+    def _hashed(self, name: str) -> str:
+        """What is hashed to choose the bucket of a category."""
+        if name == MISSING:
+            return name
+        if self.hash_prefix == "f:":  # format 1 hashed the text of a float
+            try:
+                return f"f:{float(name)}"
+            except ValueError:
+                return f"s:{name}"
+        return self.hash_prefix + name
 
 
 class Preprocessor(_ComparedByArguments):
@@ -177,28 +180,54 @@ class Preprocessor(_ComparedByArguments):
             raise ValueError(f"X: expected {self.n_columns} columns, got {len(table.columns)}")
         encoded = np.empty((table.n_rows, self.n_columns))
         for number in self.numbers:
-            encoded[:, number.column] = table.numbers(number.column)
+            encoded[:, number.column] = table.numbers(number.column, number.kind)
         for category in self.categories:
-            column = category.column
-            encoded[:, column] = category.encode(
-                table.objects(column) if category.of_numbers else table.source_objects(column)
-            )
+            values, inverse = table.columns[category.column].distinct()
+            codes = np.array([category.code(value) for value in values], dtype=np.float64)
+            encoded[:, category.column] = codes[inverse]
         return encoded
 
-    def encode_one(self, row: Sequence[Any]) -> list[Any]:
+    def encode_one(self, row: Sequence[Any], names: Sequence[str] | None = None) -> list[Any]:
         """A row, with the values of its category columns replaced by their codes; numbers stay unchanged.
+
+        `names` are those of the columns, for error messages.
 
         Raises
         ------
         ValueError
             If the row has another number of columns.
+        TypeError
+            If the value of a category column is a list, a dict, an array, a complex number or the like.
         """
         encoded = list(row)
         if len(encoded) != self.n_columns:
             raise ValueError(f"X: expected {self.n_columns} columns, got {len(encoded)}")
-        for category in self.categories:
-            encoded[category.column] = category.code(encoded[category.column])
+        column = 0
+        try:
+            for category in self.categories:
+                column = category.column
+                encoded[column] = category.code(encoded[column])
+        except CellError as error:
+            raise error.at(column, names, one_row=True) from None
         return encoded
+
+    def numbers_one(self, encoded: Sequence[Any], names: Sequence[str] | None = None) -> list[Any]:
+        """A row from `encode_one` with its numbers read as those of a table are.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a value is not of the kind of its column.
+        """
+        row = list(encoded)
+        column = 0
+        try:
+            for number in self.numbers:
+                column = number.column
+                row[column] = number_of(row[column], number.kind)
+        except CellError as error:
+            raise error.at(column, names, one_row=True) from None
+        return row
 
     def transform(self, encoded: npt.NDArray[Any], precision: str) -> npt.NDArray[np.floating[Any]]:
         """The features (rows, features) of encoded rows (rows, columns), in `precision`.

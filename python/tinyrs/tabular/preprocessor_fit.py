@@ -11,8 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinyrs.tabular.max_abs_scaler import MaxAbsScaler
-from tinyrs.tabular.preprocessor import CategoryColumn, NumberColumn, Preprocessor, category_name
-from tinyrs.tabular.tables import Numbers, Objects, SparseTable, Table
+from tinyrs.tabular.preprocessor import CategoryColumn, NumberColumn, Preprocessor
+from tinyrs.tabular.tables import Column, Numbers, SparseTable, Table
+from tinyrs.tabular.values import CellError, category_name
 
 # The most frequent categories have a code of their own; rarer ones share the buckets by their hash.
 MAX_CATEGORIES = 256
@@ -28,7 +29,7 @@ def fit_preprocessor(
     ----------
     table : Table or SparseTable
     categorical : sequence of int
-        The columns of numbers to encode as categories. Columns of objects always are.
+        The columns of numbers to encode as categories. Columns of text always are.
     weights : array of shape (rows,), optional
         The positive weight of each row, for the quantiles of numbers.
 
@@ -46,16 +47,26 @@ def fit_preprocessor(
 
 def fit_table(table: Table, categorical: Sequence[int] = (), weights: Numbers | None = None) -> Preprocessor:
     """`fit_preprocessor` for a dense table."""
-    categories = {i for i, column in enumerate(table.columns) if column.dtype == object} | set(categorical)
+    categories = {i for i, column in enumerate(table.columns) if column.is_category} | set(categorical)
     columns = range(len(table.columns))
     return Preprocessor(
         len(table.columns),
-        tuple(fit_numbers(i, table.numbers(i), weights) for i in columns if i not in categories),
-        tuple(fit_categories(i, table.objects(i)) for i in sorted(categories)),
+        tuple(_fit_number_column(i, table, weights) for i in columns if i not in categories),
+        tuple(fit_categories(i, table.columns[i]) for i in sorted(categories)),
     )
 
 
-def fit_numbers(column: int, numbers: Numbers, weights: Numbers | None) -> NumberColumn:
+def _fit_number_column(column: int, table: Table, weights: Numbers | None) -> NumberColumn:
+    kind = table.columns[column].kind
+    numbers = table.numbers(column, kind)
+    infinite = np.flatnonzero(np.isinf(numbers))
+    if infinite.size:
+        row = int(infinite[0])
+        raise CellError("a finite number", float(numbers[row]), row).at(column, table.names)
+    return fit_numbers(column, numbers, weights, kind)
+
+
+def fit_numbers(column: int, numbers: Numbers, weights: Numbers | None, kind: str = "number") -> NumberColumn:
     """Learns centre and scale of the column with index `column`, from its values (rows,).
 
     The centre is the median. The scale is 1 / (interquartile range) or, if the quartiles are equal,
@@ -63,23 +74,34 @@ def fit_numbers(column: int, numbers: Numbers, weights: Numbers | None) -> Numbe
     """
     missing = np.isnan(numbers)
     if missing.all():
-        return NumberColumn(column, 0.0, 0.0, missing_indicator=True)
+        return NumberColumn(column, 0.0, 0.0, missing_indicator=True, kind=kind)
     low, q25, median, q75, high = quantiles(numbers, weights)
     with np.errstate(divide="ignore", over="ignore"):
         # Halved before the subtraction: the range of finite numbers may overflow.
         half_iqr, half_range = q75 / 2 - q25 / 2, high / 2 - low / 2
         scale = 0.5 / half_iqr if half_iqr > 0 else 1 / half_range if half_range > 0 else 0.0
     scale = float(scale) if np.isfinite(scale) else 0.0
-    return NumberColumn(column, float(median), scale, missing_indicator=bool(missing.any()))
+    return NumberColumn(column, float(median), scale, missing_indicator=bool(missing.any()), kind=kind)
 
 
-def fit_categories(column: int, values: Objects) -> CategoryColumn:
-    """Learns the categories of the column with index `column`, from its values (rows,)."""
-    names, counts = np.unique([category_name(value) for value in values], return_counts=True)
+def fit_categories(column: int, cells: Column) -> CategoryColumn:
+    """Learns the categories of the column with index `column`, from its cells."""
+    counts = category_counts(cells)
     # By falling frequency, ties by name.
-    order = np.lexsort((names, -counts))[:MAX_CATEGORIES]
+    names = sorted(counts, key=lambda name: (-counts[name], name))
     buckets = BUCKETS if len(names) > MAX_CATEGORIES else 0
-    return CategoryColumn(column, tuple(str(names[i]) for i in order), buckets)
+    return CategoryColumn(column, tuple(names[:MAX_CATEGORIES]), buckets, cells.category_kind())
+
+
+def category_counts(cells: Column) -> dict[str, int]:
+    """How many rows have each category, by its name, in the order of their first row."""
+    kind, (values, inverse) = cells.category_kind(), cells.distinct()
+    counts: dict[str, int] = {}
+    for value, count in zip(values, np.bincount(inverse, minlength=len(values)).tolist(), strict=True):
+        if count:
+            name = category_name(value, kind)
+            counts[name] = counts.get(name, 0) + count
+    return counts
 
 
 def quantiles(values: Numbers, weights: Numbers | None) -> Numbers:

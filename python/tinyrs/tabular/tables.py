@@ -1,36 +1,148 @@
-"""A table from any library as a list of columns: of numbers, or of objects."""
+"""A table from any library as a list of columns, whose values are read as `values.py` says."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tinyrs.tabular.type_checks import is_frame, is_missing
+from tinyrs.tabular.type_checks import is_frame
+from tinyrs.tabular.values import CellError, CellTypeError, infer_kind, is_cell, number_of
 
 Numbers = npt.NDArray[np.float64]
-Objects = npt.NDArray[np.object_]
+Indices = npt.NDArray[np.intp]
+Rows = npt.NDArray[Any]  # indices of rows, or a mask
+
+
+@dataclass(frozen=True)
+class NumberCells:
+    """A column that its library holds as numbers.
+
+    Attributes
+    ----------
+    values : array of shape (rows,)
+        Integers, or floats with NaN for missing values.
+    kind : str
+        See `values.py`.
+    is_category : bool
+        False: numbers are not categories unless the user says so.
+    """
+
+    values: npt.NDArray[Any]
+    kind: str = "number"
+    is_category: bool = False
+
+    def rows(self, rows: Rows) -> NumberCells:
+        """The column of these rows."""
+        return NumberCells(self.values[rows], self.kind)
+
+    def numbers(self, kind: str) -> Numbers:
+        """The column as numbers (rows,), with NaN for missing values.
+
+        Raises
+        ------
+        CellError
+            If a value is not of this kind.
+        """
+        values = self.values.astype(np.float64, copy=False)
+        if kind == "boolean" and self.kind == "number":
+            other = np.flatnonzero((values != 0) & (values != 1) & ~np.isnan(values))
+            if other.size:
+                raise CellError("true or false", self.values[other[0]].item(), int(other[0]))
+        return values
+
+    def distinct(self) -> tuple[list[Any], Indices]:
+        """The distinct values, and the index of the value of each row (rows,)."""
+        values, inverse = np.unique(self.values, return_inverse=True)
+        return (values.astype(bool) if self.kind == "boolean" else values).tolist(), inverse
+
+    def category_kind(self) -> str:
+        """The kind of the column if it is one of categories."""
+        return self.kind
+
+
+@dataclass(frozen=True)
+class ObjectCells:
+    """A column of Python objects, of which it holds each distinct one once.
+
+    Attributes
+    ----------
+    values : list
+        The distinct values; 1, 1.0 and True are distinct.
+    inverse : array of shape (rows,)
+        The index of the value of each row.
+    of_categories : bool
+        Whether its library holds it as a column of categories.
+    """
+
+    values: list[Any]
+    inverse: Indices
+    of_categories: bool = False
+
+    @classmethod
+    def of(cls, values: Sequence[Any], of_categories: bool = False) -> ObjectCells:
+        """The column of these values. CellTypeError if one of them is a list, a dict or the like."""
+        index: dict[Any, int] = {}
+        keys = zip(map(type, values), values, strict=True)
+        try:
+            inverse = np.fromiter((index.setdefault(key, len(index)) for key in keys), np.intp, len(values))
+            distinct = [value for _, value in index]
+        except TypeError:  # a value has no hash, like a list or an array
+            distinct, inverse = list(values), np.arange(len(values))
+        # One value of each type is enough to look at.
+        for value in {type(value): value for value in distinct}.values():
+            if not is_cell(value):
+                row = next(i for i, other in enumerate(values) if type(other) is type(value))
+                raise CellTypeError("a number, text, a date or a missing value", values[row], row)
+        return cls(distinct, inverse, of_categories)
+
+    @cached_property
+    def kind(self) -> str:
+        return infer_kind(self.values, category=False)
+
+    @property
+    def is_category(self) -> bool:
+        return self.of_categories or self.kind == "text"
+
+    def rows(self, rows: Rows) -> ObjectCells:
+        """The column of these rows."""
+        used, inverse = np.unique(self.inverse[rows], return_inverse=True)
+        return ObjectCells([self.values[i] for i in used], inverse, self.of_categories)
+
+    def numbers(self, kind: str) -> Numbers:
+        """See `NumberCells.numbers`."""
+        numbers = np.empty(len(self.values))
+        for i, value in enumerate(self.values):
+            try:
+                numbers[i] = number_of(value, kind)
+            except CellError as error:
+                error.row = int(np.argmax(self.inverse == i))
+                raise
+        return numbers[self.inverse]
+
+    def distinct(self) -> tuple[list[Any], Indices]:
+        """See `NumberCells.distinct`."""
+        return self.values, self.inverse
+
+    def category_kind(self) -> str:
+        """See `NumberCells.category_kind`."""
+        return infer_kind(self.values, category=True)
+
+
+Column = NumberCells | ObjectCells
 
 
 @dataclass(frozen=True)
 class Table:
-    """The columns of a table.
+    """The columns of a table, and their names if they have any."""
 
-    Attributes
-    ----------
-    columns : list of array of shape (rows,)
-        float64 with NaN for missing values if all values are numbers or missing, else object.
-    n_rows : int
-    source : array of shape (rows, columns) or None
-        The table as it was passed, if that was an array of objects.
-    """
-
-    columns: list[Numbers | Objects]
+    columns: list[Column]
     n_rows: int
-    source: Objects | None = None
+    names: Sequence[str] | None = None
 
     @classmethod
     def read(cls, X: Any, names: Sequence[str] | None = None) -> Table:
@@ -40,14 +152,15 @@ class Table:
         ------
         ValueError
             If the column names of a data frame are not those in `names`, in any order.
+        TypeError
+            If a cell holds a list, a dict, an array, a complex number or the like.
         ImportError
             If X is a data frame and narwhals is not installed.
         """
         if not is_frame(X):
             # In column-major order, each column is a contiguous view.
             X = np.asfortranarray(X)
-            columns = [_array_column(column) for column in X.T]
-            return cls(columns, len(X), X if X.dtype == object else None)
+            return cls._of(list(X.T), _array_column, len(X), names)
         try:
             import narwhals.stable.v1 as nw
         except ModuleNotFoundError:
@@ -59,44 +172,41 @@ class Table:
             if missing or unexpected:
                 raise ValueError(f"X: missing columns: {missing}; unexpected columns: {unexpected}")
             frame = frame.select(names)
-        return cls([_frame_column(column) for column in frame.iter_columns()], len(frame))
+        return cls._of(list(frame.iter_columns()), _frame_column, len(frame), frame.columns)
 
-    def rows(self, rows: npt.NDArray[np.intp]) -> Table:
+    @classmethod
+    def _of(
+        cls, columns: list[Any], read: Callable[[Any], Column], n_rows: int, names: Sequence[str] | None
+    ) -> Table:
+        names = names if names is not None and len(names) == len(columns) else None
+        table = cls([], n_rows, names)
+        for column, values in enumerate(columns):
+            try:
+                table.columns.append(read(values))
+            except CellError as error:
+                raise error.at(column, names) from None
+        return table
+
+    def rows(self, rows: Rows) -> Table:
         """The table of these rows."""
-        source = None if self.source is None else self.source[rows]
-        return Table([column[rows] for column in self.columns], len(rows), source)
+        return Table([column.rows(rows) for column in self.columns], len(rows), self.names)
 
-    def numbers(self, column: int) -> Numbers:
+    def numbers(self, column: int, kind: str = "number") -> Numbers:
         """The column as numbers (rows,), with NaN for missing values.
 
         Raises
         ------
-        ValueError
-            If a value is neither a number nor missing.
+        ValueError, TypeError
+            If a value is not of this kind.
         """
-        values = self.columns[column]
         try:
-            if values.dtype == object:
-                values = np.array([np.nan if is_missing(v) else v for v in values], dtype=np.float64)
-            return values.astype(np.float64, copy=False)
-        except (TypeError, ValueError):
-            raise ValueError(f"X: expected numbers in column {column}, as in fit, got other values") from None
+            return self.columns[column].numbers(kind)
+        except CellError as error:
+            raise error.at(column, self.names) from None
 
     def number_matrix(self) -> Numbers:
         """All columns as numbers (rows, columns); raises as `numbers` does."""
         return np.column_stack([self.numbers(column) for column in range(len(self.columns))])
-
-    def objects(self, column: int) -> Objects:
-        """The column as objects (rows,); numbers are floats."""
-        return self.columns[column].astype(object)
-
-    def source_objects(self, column: int) -> Objects:
-        """The column as objects (rows,) of the types that were passed.
-
-        In a few rows of a column of mixed types, all values may happen to be numbers; `objects` would turn
-        them into floats.
-        """
-        return self.objects(column) if self.source is None else self.source[:, column]
 
 
 @dataclass(frozen=True)
@@ -114,23 +224,30 @@ class SparseTable:
         return SparseTable(self.matrix[rows])
 
 
-def _array_column(column: npt.NDArray[Any]) -> Numbers | Objects:
-    if column.dtype.kind in "biuf":
-        return column.astype(np.float64, copy=False)
-    if column.dtype != object:
-        return column.astype(object)
-    try:
-        return np.array([np.nan if is_missing(v) else v for v in column], dtype=np.float64)
-    except (TypeError, ValueError):
-        return column
+def _array_column(values: npt.NDArray[Any]) -> Column:
+    """A column of an array."""
+    if values.dtype.kind in "iuf":
+        return NumberCells(values)
+    if values.dtype.kind == "b":
+        return NumberCells(values.astype(np.float64), "boolean")
+    return ObjectCells.of(values.tolist())
 
 
-def _frame_column(series: Any) -> Numbers | Objects:
+def read_column(series: Any) -> Column:
+    """A column of pandas, polars or pyarrow. CellTypeError if a cell holds a list or the like."""
     import narwhals.stable.v1 as nw
 
-    if series.dtype.is_numeric() or series.dtype == nw.Boolean:
-        numbers = series.cast(nw.Float64)
-        return np.asarray(numbers.fill_null(float("nan")).to_numpy(), dtype=np.float64)
-    values = np.empty(len(series), dtype=object)
-    values[:] = series.to_list()
-    return values
+    return _frame_column(nw.from_native(series, series_only=True))
+
+
+def _frame_column(series: Any) -> Column:
+    """A column of a data frame, as a series of narwhals."""
+    import narwhals.stable.v1 as nw
+
+    if series.dtype == nw.Boolean or (series.dtype.is_numeric() and series.dtype != nw.Decimal):
+        kind = "boolean" if series.dtype == nw.Boolean else "number"
+        if series.dtype.is_integer() and not series.null_count():
+            return NumberCells(np.asarray(series.to_numpy()))
+        numbers = series.cast(nw.Float64).fill_null(float("nan")).to_numpy()
+        return NumberCells(np.asarray(numbers, dtype=np.float64), kind)
+    return ObjectCells.of(series.to_list(), series.dtype in (nw.Categorical, nw.Enum))
