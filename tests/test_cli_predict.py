@@ -5,10 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -281,26 +279,6 @@ def test_memory_does_not_grow_with_the_table(tmp_path: Path, flower_model: Path)
     # The limit is low enough: reading the whole table fails.
     done = run("from tinyrs.cli.table_reader import open_table; open_table('large.csv').read_all()")
     assert done.returncode != 0
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for another process")
-def test_ctrl_c_leaves_no_file(tmp_path: Path, flower_model: Path) -> None:
-    command = [sys.executable, "-m", "tinyrs", "predict", str(flower_model), "-", "-o", "out.csv"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path) as process:
-        assert process.stdin is not None
-        assert process.stderr is not None
-        text = csv_text(flowers(200_000))
-        process.stdin.write(text.encode())
-        process.stdin.flush()
-        # Wait until it has created its temporary file; it then waits for more input.
-        deadline = time.monotonic() + 60
-        while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert len(list(tmp_path.iterdir())) == 1
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
-        assert process.stderr.read() == b"tinyrs: interrupted\n"
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_closed_output_pipe_is_not_an_error(tmp_path: Path, flower_model: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from tinyrs.cli.errors import USAGE
+from tinyrs.cli.output import printable
 
 
 class Parser(argparse.ArgumentParser):
@@ -24,7 +25,7 @@ class Parser(argparse.ArgumentParser):
         )
 
     def error(self, message: str) -> NoReturn:
-        self.exit(USAGE, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+        self.exit(USAGE, f"{self.prog}: error: {printable(message)} (see {self.prog} --help)\n")
 
     def add_model(self) -> None:
         self.add_argument(

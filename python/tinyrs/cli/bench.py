@@ -16,6 +16,7 @@ from tinyrs.bench.config import Plan
 from tinyrs.bench.config import UsageError as PlanError
 from tinyrs.cli.arguments import Parser
 from tinyrs.cli.errors import CliError, UsageError
+from tinyrs.cli.paths import check_files
 
 
 def parser() -> Parser:
@@ -33,6 +34,7 @@ def parser() -> Parser:
 def run(options: argparse.Namespace) -> dict[str, Any] | None:
     try:
         plan = yaml_config.load(options.config)
+        check_files([options.config], list(vars(plan.output).values()))
         if not options.json:
             _execute(plan, options.config, options.quiet)
             return None

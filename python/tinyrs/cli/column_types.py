@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tinyrs.cli.errors import CliError
+from tinyrs.cli.output import printable
 from tinyrs.tabular.column_notes import note_on_categories, note_on_numbers
 from tinyrs.tabular.preprocessor_fit import category_counts
 from tinyrs.tabular.tables import Column as Cells
@@ -147,15 +148,16 @@ class ColumnSummary:
             return "booleans"
         if self.kind == "numbers":
             return "numbers" + ("" if self.low is None else f" from {self.low:g} to {self.high:g}")
-        shown = ", ".join(name if len(name) <= 20 else name[:17] + "..." for name in self.frequent)
+        names = map(printable, self.frequent)
+        shown = ", ".join(name if len(name) <= 20 else name[:17] + "..." for name in names)
         more = ", ..." if (self.distinct or 0) > len(self.frequent) else ""
         return f"{self.distinct:,} categories: {shown}{more}"
 
     def text(self, width: int) -> str:
         """One line, or two with a note; the name is padded to `width`."""
         missing = f"; {self.missing:,} missing" if self.missing else ""
-        note = f"\n  {'':{width}}  {self.note}" if self.note else ""
-        return f"  {self.name:{width}}  {self.content}{missing}{note}"
+        note = f"\n  {'':{width}}  {printable(self.note)}" if self.note else ""
+        return f"  {printable(self.name):{width}}  {self.content}{missing}{note}"
 
 
 def infer_columns(

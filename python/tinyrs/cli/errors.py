@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+SIGNALLED = 128  # plus the number of the signal, as in a shell
 
 
 class CliError(Exception):
@@ -18,6 +19,14 @@ class UsageError(CliError):
     """A missing option, or options that exclude each other: exit status 2."""
 
     status = USAGE
+
+
+class Terminated(BaseException):
+    """Raised by the handler of a signal that ends the program, so that temporary files are removed."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.status = SIGNALLED + signal_number
 
 
 def suggestion(unknown: str, known: Iterable[str]) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 
 from tinyrs.cli.arguments import Parser
 from tinyrs.cli.errors import CliError
-from tinyrs.cli.output import check_writable, say
+from tinyrs.cli.output import say
+from tinyrs.cli.paths import check_files
 from tinyrs.cli.table_predictor import load_predictor
 
 # Format -> the method of Predictor that writes it.
@@ -30,8 +31,8 @@ def parser() -> Parser:
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
+    check_files([options.model], [options.output])
     predictor = load_predictor(options.model)
-    check_writable(options.output)
     try:
         getattr(predictor, FORMATS[options.to])(options.output)
     except ValueError as error:

@@ -8,7 +8,7 @@ from typing import Any
 import tinyrs
 from tinyrs.cli.arguments import Parser
 from tinyrs.cli.errors import CliError
-from tinyrs.cli.output import say
+from tinyrs.cli.output import printable, say
 from tinyrs.tabular.values import MISSING
 
 MAX_COLUMNS = 40
@@ -88,21 +88,25 @@ def _lines(description: dict[str, Any]) -> list[str]:
     else:
         lines += _column_lines(description["columns"])
     lines.append("  training")
-    lines += [f"    {k}: {v}" for k, v in training.items() if isinstance(v, (str, int, float))]
+    lines += [
+        f"    {printable(k)}: {printable(v)}" for k, v in training.items() if isinstance(v, (str, int, float))
+    ]
     difference = description["self_test_difference"]
     return [*lines, f"  self-test: largest difference from the machine that wrote it: {difference:.2g}"]
 
 
 def _column_lines(columns: list[dict[str, Any]]) -> list[str]:
     lines = [f"  columns   {len(columns):,}"]
-    width = max(len(column["name"]) for column in columns)
+    width = max(len(printable(column["name"])) for column in columns)
     for column in columns[:MAX_COLUMNS]:
         categories = f": {_shortened(column['categories'])}" if "categories" in column else ""
-        lines.append(f"    {column['name']:{width}}  {column['kind']}{categories}")
+        lines.append(f"    {printable(column['name']):{width}}  {column['kind']}{categories}")
     if len(columns) > MAX_COLUMNS:
         lines.append(f"    and {len(columns) - MAX_COLUMNS:,} more")
     return lines
 
 
 def _shortened(values: list[Any]) -> str:
-    return ", ".join(map(str, values[:10])) + (f", ... ({len(values):,} in all)" if len(values) > 10 else "")
+    return ", ".join(map(printable, values[:10])) + (
+        f", ... ({len(values):,} in all)" if len(values) > 10 else ""
+    )

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
+import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
 from tinyrs.cli.arguments import Parser
-from tinyrs.cli.errors import INTERRUPTED, OK, CliError, suggestion
+from tinyrs.cli.errors import INTERRUPTED, OK, CliError, Terminated, suggestion
 from tinyrs.cli.output import warn
 
 # Command -> its line in the help. A command's module is imported only when it runs: pyarrow and
@@ -36,8 +40,11 @@ EXTRAS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line `argv` (default: `sys.argv`) and returns the exit status.
 
-    0: success; 1: failure; 2: wrong usage; 130: interrupted by Ctrl-C.
+    0: success; 1: failure; 2: wrong usage; 130: interrupted by Ctrl-C; 143: terminated by SIGTERM; 129: by
+    SIGHUP.
     """
+    if argv is None:
+        _set_up_process()
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         if not arguments or arguments[0] not in COMMANDS:
@@ -47,11 +54,38 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Raised by argparse after --help and after errors.
         return end.code if isinstance(end.code, int) else OK
     except KeyboardInterrupt:
-        warn("interrupted")
-        if argv is None:
-            # Temporary files are removed by now. A normal exit would wait for the thread that reads a pipe.
-            os._exit(INTERRUPTED)
-        return INTERRUPTED
+        status, reason = INTERRUPTED, "interrupted"
+    except Terminated as end:
+        status, reason = end.status, "terminated"
+    # A terminal that has hung up takes no more messages.
+    with contextlib.suppress(OSError):
+        warn(reason)
+    if argv is None:
+        # Temporary files are removed by now. A normal exit would wait for the thread that reads a pipe.
+        os._exit(status)
+    return status
+
+
+def _set_up_process() -> None:
+    """Changes what holds for the whole process: signals, warnings, and characters that cannot be printed."""
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        # `nohup` ignores SIGHUP; then it stays ignored.
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _terminate)
+    warnings.showwarning = lambda message, *_, **__: warn(str(message))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # For a terminal whose encoding lacks a character of a name.
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _terminate(number: int, frame: object) -> None:
+    """The handler of signals that end the program. Later ones must not interrupt the removal of files."""
+    for name in ("SIGTERM", "SIGHUP", "SIGINT"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    raise Terminated(number)
 
 
 def _run_without_command(arguments: list[str]) -> int:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from tinyrs.cli import intervals
 from tinyrs.cli.intervals import Interval
+from tinyrs.cli.output import printable
 
 ClassIndices = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating[Any]]
@@ -181,7 +182,7 @@ class Metrics:
         """The confusion matrix, or for many classes the most frequent errors."""
         if len(self.classes) > MAX_MATRIX:
             return ["most frequent errors (true class -> predicted class):"] + [
-                f"  {count:>7,} {self.classes[true]} -> {self.classes[predicted]}"
+                f"  {count:>7,} {printable(self.classes[true])} -> {printable(self.classes[predicted])}"
                 for count, true, predicted in self.most_frequent_errors(10)
             ]
         names = list(map(_shortened, self.classes))
@@ -199,9 +200,10 @@ class Metrics:
 
     def class_lines(self) -> list[str]:
         """Precision and recall of each class with their intervals, and its number of rows."""
-        width = max(len("class"), *map(len, self.classes))
+        names = list(map(printable, self.classes))
+        width = max(len("class"), *map(len, names))
         rows = zip(
-            self.classes,
+            names,
             self.precision,
             self.precision_intervals,
             self.recall,
@@ -296,6 +298,7 @@ def _areas(p: npt.NDArray[np.float64], y: ClassIndices) -> tuple[float, Interval
 
 
 def _shortened(name: str) -> str:
+    name = printable(name)
     return name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "~"
 
 

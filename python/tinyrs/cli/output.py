@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from tinyrs.cli.errors import CliError
 from tinyrs.files import atomic
 
 # The file name that means standard input or standard output.
 STREAM = "-"
 
 
+def printable(text: object) -> str:
+    """Text in which characters that a terminal would obey or not show are escaped, such as `\\x1b`.
+
+    Names and labels come from files. Control characters in them could move the cursor, change what is shown
+    above, or reverse the direction of the line; line breaks could imitate another message.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
 def say(text: str = "", *, quiet: bool = False) -> None:
-    """Prints to standard output and flushes; does nothing if `quiet`."""
+    """Prints lines to standard output, each made `printable`, and flushes; does nothing if `quiet`."""
     if not quiet:
-        print(text, flush=True)
+        print("\n".join(map(printable, text.split("\n"))), flush=True)
 
 
 def warn(text: str) -> None:
-    """Prints a line to standard error."""
-    print(f"tinyrs: {text}", file=sys.stderr, flush=True)
+    """Prints a line to standard error, made `printable`."""
+    print(f"tinyrs: {printable(text)}", file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -58,20 +65,5 @@ def open_output(path: str) -> Iterator[IO[bytes]]:
         with target.open("wb") as file:
             yield file
         return
-    check_writable(path)
     with atomic.writing(target) as file:
         yield file
-
-
-def check_writable(path: str | os.PathLike[str]) -> None:
-    """Raises CliError if `path` is a folder, or its folder does not exist or cannot be written to.
-
-    Commands call it before a long computation whose result goes to `path`.
-    """
-    folder = Path(path).parent
-    if Path(path).is_dir():
-        raise CliError(f"{path}: expected a file to write to, got a folder")
-    if not folder.is_dir():
-        raise CliError(f"{path}: the folder {str(folder)!r} does not exist")
-    if not os.access(folder, os.W_OK):
-        raise CliError(f"{path}: no permission to write to the folder {str(folder)!r}")

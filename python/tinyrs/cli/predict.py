@@ -17,9 +17,10 @@ import tinyrs
 from tinyrs.cli.arguments import Parser
 from tinyrs.cli.errors import CliError, UsageError
 from tinyrs.cli.output import STREAM, say
+from tinyrs.cli.paths import check_files
 from tinyrs.cli.table_predictor import Floats, TablePredictor, load_predictor
 from tinyrs.cli.table_reader import TableReader, open_table
-from tinyrs.cli.table_writer import write_table
+from tinyrs.cli.table_writer import TableOutput, write_table
 from tinyrs.predictor import Predictor
 
 
@@ -43,6 +44,11 @@ def parser() -> Parser:
     parser.add_argument(
         "--proba", action="store_true", help="also add the probability of each class, as probability_CLASS"
     )
+    parser.add_argument(
+        "--escape-formulas",
+        action="store_true",
+        help="in CSV, write ' before text that a spreadsheet would run as a formula",
+    )
     parser.add_argument("--prefix", default="", help="prefix of the names of the added columns")
     parser.add_delimiter()
     parser.add_threads()
@@ -53,6 +59,7 @@ def parser() -> Parser:
 def run(options: argparse.Namespace) -> dict[str, Any]:
     if options.json and options.output == STREAM:
         raise UsageError("predict: --json and the predictions would both go to standard output: add -o FILE")
+    check_files([options.model, options.data], [options.output])
     predictor = load_predictor(options.model)
     threads = options.threads or tinyrs.get_num_threads()
     skipped: list[str] = []
@@ -61,9 +68,13 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     else:
         table = open_table(options.data, options.delimiter)
         job = _table_job(predictor, table, options)
-        rows = write_table(options.output, table.delimiter, table.numbered_chunks(), job, threads)
+        rows = write_table(_output(options, table.delimiter), table.numbered_chunks(), job, threads)
     say(f"{rows:,} rows written to {options.output}", quiet=options.json or options.output == STREAM)
     return {"rows": rows, "output": options.output, "skipped": skipped}
+
+
+def _output(options: argparse.Namespace, delimiter: str) -> TableOutput:
+    return TableOutput(options.output, delimiter, options.escape_formulas)
 
 
 def _table_job(
@@ -104,7 +115,7 @@ def _predict_images(predictor: Predictor, options: argparse.Namespace, threads: 
         return predictions.append_to(names, predictor.predict_proba(images.features, n_threads=1))
 
     batches = image_features.batches(files)
-    rows = write_table(options.output, options.delimiter or ",", batches, job, threads)
+    rows = write_table(_output(options, options.delimiter or ","), batches, job, threads)
     image_features.report_unreadable(skipped, len(files), options.data)
     return rows, skipped
 

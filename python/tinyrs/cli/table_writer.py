@@ -6,11 +6,14 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import dataclass
 from typing import IO, Any, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import csv, parquet
 
+from tinyrs.cli.column_types import is_text
 from tinyrs.cli.errors import CliError
 from tinyrs.cli.output import STREAM, open_output, progress_bar
 from tinyrs.cli.table_reader import CHUNK_ROWS
@@ -19,20 +22,35 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def write_table(
-    path: str, delimiter: str, chunks: Iterator[T], job: Callable[[T], pa.RecordBatch], threads: int
-) -> int:
-    """Writes `job(chunk)` for each chunk, in order, and returns the number of rows.
+# What spreadsheets take for the start of a formula, unless it is a number.
+FORMULA, NUMBER = r"^[=+\-@\t\r]", r"^[+-]?[\d.,]+([eE][+-]?\d+)?$"
 
-    The suffix of `path` chooses Parquet, tab-separated or CSV; `-` is CSV on standard output.
+
+@dataclass(frozen=True)
+class TableOutput:
+    """Where a table is written to: a file whose suffix chooses Parquet, tab-separated or CSV.
+
+    `path` may be `-` for CSV on standard output. With `escape_formulas`, CSV has an apostrophe before text
+    that a spreadsheet would run as a formula.
     """
-    suffix, rows = path.lower(), 0
-    with open_output(path) as file, progress_bar("rows", quiet=path == STREAM) as advance:
+
+    path: str
+    delimiter: str
+    escape_formulas: bool = False
+
+
+def write_table(
+    output: TableOutput, chunks: Iterator[T], job: Callable[[T], pa.RecordBatch], threads: int
+) -> int:
+    """Writes `job(chunk)` for each chunk, in order, and returns the number of rows."""
+    suffix, rows = output.path.lower(), 0
+    with open_output(output.path) as file, progress_bar("rows", quiet=output.path == STREAM) as advance:
         writer: Any
         if suffix.endswith((".parquet", ".pq")):
             writer = _ParquetWriter(file)
         else:
-            writer = _CsvWriter(file, "\t" if suffix.endswith(".tsv") else delimiter)
+            delimiter = "\t" if suffix.endswith(".tsv") else output.delimiter
+            writer = _CsvWriter(file, delimiter, output.escape_formulas)
 
         def work(chunk: T) -> tuple[pa.RecordBatch, Any]:
             batch = job(chunk)
@@ -49,11 +67,15 @@ def write_table(
 class _CsvWriter:
     """Any thread may call `prepare`; one thread calls `write`, in order."""
 
-    def __init__(self, file: IO[bytes], delimiter: str) -> None:
+    def __init__(self, file: IO[bytes], delimiter: str, escape_formulas: bool) -> None:
         self._file, self._delimiter, self._header_written = file, delimiter, False
+        self._escape_formulas = escape_formulas
 
     def prepare(self, rows: pa.RecordBatch) -> pa.Buffer:
         """The rows as CSV text."""
+        if self._escape_formulas:
+            columns = [_without_formulas(column) for column in rows.columns]
+            rows = pa.RecordBatch.from_arrays(columns, names=rows.schema.names)
         try:
             return self._format(rows, "none")
         except pa.ArrowInvalid:
@@ -83,6 +105,17 @@ class _CsvWriter:
 
     def close(self) -> None:
         """Does nothing: CSV has no footer."""
+
+
+def _without_formulas(column: pa.Array) -> pa.Array:
+    """A column of text with an apostrophe before each formula; other columns unchanged."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if not is_text(column.type):
+        return column
+    column = pc.cast(column, pa.string())
+    formulas = pc.and_not(pc.match_substring_regex(column, FORMULA), pc.match_substring_regex(column, NUMBER))
+    return pc.if_else(formulas, pc.binary_join_element_wise("'", column, ""), column)
 
 
 def _nested_message(schema: pa.Schema) -> str:

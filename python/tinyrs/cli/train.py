@@ -17,7 +17,8 @@ from tinyrs.classifier import TinyClassifier, default_epochs
 from tinyrs.cli.arguments import Parser, integer_at_least, positive_seconds
 from tinyrs.cli.errors import CliError
 from tinyrs.cli.labelled_rows import LabelledRows, TableOptions, image_rows, table_rows
-from tinyrs.cli.output import check_writable, say
+from tinyrs.cli.output import say
+from tinyrs.cli.paths import check_files
 from tinyrs.cli.training_data import HOLD_OUT, TrainingData, hold_out, read_images, read_table
 from tinyrs.cli.training_results import TrainingResults
 from tinyrs.history import Record
@@ -98,8 +99,7 @@ def _add_training_options(parser: Parser) -> None:
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     quiet = options.json
-    for path in filter(None, [options.output, options.report]):
-        check_writable(path)
+    check_files([options.data, options.valid], [options.output, options.report])
     data = read_images(options) if Path(options.data).is_dir() else read_table(options)
     train, held_out = _split(data, options)
     say(f"\ntraining on {len(train):,} rows, {len(data.classes)} classes", quiet=quiet)

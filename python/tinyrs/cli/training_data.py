@@ -16,7 +16,7 @@ from tinyrs.cli.column_types import ColumnLocation, ColumnSummary, infer_columns
 from tinyrs.cli.errors import CliError, UsageError, suggestion
 from tinyrs.cli.labelled_rows import LabelledRows
 from tinyrs.cli.labels import learn_labels
-from tinyrs.cli.output import say
+from tinyrs.cli.output import printable, say
 from tinyrs.cli.table_predictor import TablePredictor
 from tinyrs.cli.table_reader import TableReader, open_table
 from tinyrs.predictor import Predictor
@@ -67,7 +67,7 @@ def read_table(options: argparse.Namespace) -> TrainingData:
     X, columns = infer_columns(X, table.name, table.first_row, options.categorical)
     numbers = table.first_row + np.arange(len(rows))
     say(f"{table.name}: {len(rows):,} rows, {len(columns)} columns", quiet=options.json)
-    width = max(len(column.name) for column in columns)
+    width = max(len(printable(column.name)) for column in columns)
     for column in columns[:MAX_COLUMNS]:
         say(column.text(width), quiet=options.json)
     if len(columns) > MAX_COLUMNS:
@@ -125,7 +125,7 @@ def _say_classes(title: str, classes: npt.NDArray[Any], y: npt.NDArray[np.int64]
     counts = np.bincount(y, minlength=len(classes)).tolist()
     pairs = zip(classes[:MAX_CLASSES].tolist(), counts[:MAX_CLASSES], strict=True)
     more = f", ... ({len(classes)} in all)" if len(classes) > MAX_CLASSES else ""
-    say(f"{title}: {', '.join(f'{name} {count:,}' for name, count in pairs)}{more}", quiet=quiet)
+    say(f"{title}: {', '.join(f'{printable(name)} {count:,}' for name, count in pairs)}{more}", quiet=quiet)
 
 
 def hold_out(y: npt.NDArray[np.int64], seed: int) -> tuple[Indices, Indices]:
