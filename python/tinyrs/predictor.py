@@ -84,7 +84,7 @@ class Predictor:
         # Looked up once, for the speed of predictions.
         encoder = Network if preprocessor is None else preprocessor.feature_encoder
         self._forward, self._forward_one = encoder.forward, encoder.forward_one
-        self._numbers_only = preprocessor is None or not preprocessor.categories
+        self._numbers_only = preprocessor is None or preprocessor.numbers_only
         self._self_test: tuple[Tensor, Tensor] | None = None
 
     @property
@@ -241,7 +241,9 @@ class Predictor:
         """Exports preprocessing, network and labels as an ONNX model.
 
         Its outputs are `label` and `probabilities`. Columns of numbers and booleans are float64 inputs
-        (without preprocessing, inputs of the network's precision), with NaN for a missing value. Other
+        (without preprocessing, inputs of the network's precision), with NaN for a missing value. So are
+        columns of dates, times and durations, as seconds; a column of dates called `day` has further inputs
+        such as `day.month`, after those of all columns, and the `doc_string` of each says what it is. Other
         columns are string inputs, with an empty string for a missing value.
 
         Parameters

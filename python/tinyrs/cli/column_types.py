@@ -21,7 +21,8 @@ from tinyrs.tabular.column_notes import note_on_categories, note_on_numbers
 from tinyrs.tabular.preprocessor_fit import category_counts
 from tinyrs.tabular.tables import Column as Cells
 from tinyrs.tabular.tables import ObjectCells, read_column
-from tinyrs.tabular.values import MISSING, MISSING_TEXT, CellError
+from tinyrs.tabular.times import text_of
+from tinyrs.tabular.values import MISSING, MISSING_TEXT, TIMES, CellError
 
 Column: TypeAlias = pa.Array | pa.ChunkedArray
 Numbers = npt.NDArray[np.float64]
@@ -128,11 +129,11 @@ class ColumnSummary:
     """What a column was understood to be. `train` prints it, and `--json` and the report contain it."""
 
     name: str
-    kind: str  # "numbers", "booleans" or "categories"
+    kind: str  # "numbers", "booleans", "dates", "times", "durations" or "categories"
     missing: int
-    # Of numbers and booleans: the range; None if all values are missing.
-    low: float | None = None
-    high: float | None = None
+    # Of all but categories: the range, as text for times; None if all values are missing.
+    low: float | str | None = None
+    high: float | str | None = None
     # Of categories: how many there are, and the most frequent ones.
     distinct: int | None = None
     frequent: tuple[str, ...] = ()
@@ -144,10 +145,10 @@ class ColumnSummary:
     @property
     def content(self) -> str:
         """The kind, and the range or the most frequent categories."""
-        if self.kind == "booleans":
-            return "booleans"
-        if self.kind == "numbers":
-            return "numbers" + ("" if self.low is None else f" from {self.low:g} to {self.high:g}")
+        if self.kind != "categories":
+            low, high = (f"{v:g}" if isinstance(v, float) else v for v in (self.low, self.high))
+            has_range = low is not None and self.kind != "booleans"
+            return f"{self.kind} from {low} to {high}" if has_range else self.kind
         names = map(printable, self.frequent)
         shown = ", ".join(name if len(name) <= 20 else name[:17] + "..." for name in names)
         more = ", ..." if (self.distinct or 0) > len(self.frequent) else ""
@@ -217,15 +218,11 @@ def _summarize(name: str, cells: Cells, is_category: bool) -> ColumnSummary:
         return _summarize_categories(name, cells)
     values = cells.numbers(cells.kind)
     known = values[~np.isnan(values)]
+    ends = [float(known.min()), float(known.max())] if len(known) else [None, None]
+    low, high = (text_of(end, cells.kind) if end is not None and cells.kind in TIMES else end for end in ends)
     note = note_on_numbers(values)
-    return ColumnSummary(
-        name,
-        f"{cells.kind}s",
-        missing=len(values) - len(known),
-        low=float(known.min()) if len(known) else None,
-        high=float(known.max()) if len(known) else None,
-        note=f"{note}: consider --drop {name}" if note else "",
-    )
+    note = f"{note}: consider --drop {name}" if note else ""
+    return ColumnSummary(name, f"{cells.kind}s", len(values) - len(known), low, high, note=note)
 
 
 def _summarize_categories(name: str, cells: Cells) -> ColumnSummary:

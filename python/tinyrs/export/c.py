@@ -63,6 +63,7 @@ def to_text(model: Model, name: str) -> str:
     buffers, calls = _calls(layers, name)
     parts = [
         fill(text.HEAD),
+        *_times(model),
         _array("const char *const", f"{name}_columns", map(_string, columns)),
         _classes(model, name),
         *_encoders(model, fill),
@@ -128,6 +129,17 @@ def _classes(model: Model, name: str) -> str:
         kind = "const unsigned long long" if max(labels) >= 2**63 else "const long long"
         return _array(kind, f"{name}_classes", [_whole(int(label)) for label in labels])
     return _array("const double", f"{name}_classes", [_real(label) for label in labels])
+
+
+def _times(model: Model) -> Iterator[str]:
+    """The comment on the columns of dates, times and durations."""
+    times = sorted(model.times().items())
+    if times:
+        yield (
+            "/* Numbers that mean a time:\n"
+            + "\n".join(f"   row[{i}]: {text}" for i, text in times)
+            + " */\n"
+        )
 
 
 def _encoders(model: Model, fill: Fill) -> Iterator[str]:

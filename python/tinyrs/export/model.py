@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from tinyrs._tinyrs import Network
 from tinyrs.tabular.preprocessor import CategoryColumn, Preprocessor
+from tinyrs.tabular.times import PARTS
 from tinyrs.tabular.values import MISSING, READERS, CellError
 
 # The value of a category in the input of an exported model: a string or a number; None for a missing value.
@@ -66,14 +67,32 @@ class Model:
 
     @property
     def n_columns(self) -> int:
-        return self.network.layer_sizes[0] if self.preprocessor is None else self.preprocessor.n_columns
+        """The number of inputs: the columns of the table, and the parts of its dates."""
+        return self.network.layer_sizes[0] if self.preprocessor is None else self.preprocessor.n_encoded
 
     @property
     def categories(self) -> tuple[CategoryColumn, ...]:
         return () if self.preprocessor is None else self.preprocessor.categories
 
     def column_name(self, column: int) -> str:
+        if self.preprocessor is not None and column >= self.preprocessor.n_columns:
+            of, part = self.preprocessor.parts[column - self.preprocessor.n_columns]
+            return f"{self.column_name(of)}.{part}"
         return f"column_{column}" if self.feature_names is None else self.feature_names[column]
+
+    def times(self) -> dict[int, str]:
+        """What the numbers of the columns of dates, times and durations are."""
+        if self.preprocessor is None:
+            return {}
+        seconds = {
+            "date": "seconds since 1970-01-01 00:00 UTC",
+            "time": "seconds since midnight",
+            "duration": "seconds",
+        }
+        found = {n.column: seconds[n.kind] for n in self.preprocessor.numbers if n.kind in seconds}
+        for i, (column, part) in enumerate(self.preprocessor.parts, self.preprocessor.n_columns):
+            found[i] = f"{PARTS[part]}, of column {column}"
+        return found
 
     def error(self, column: int, message: str) -> ValueError:
         """The error about a column."""
@@ -126,7 +145,7 @@ class Model:
 
 def _numbers(kind: str, names: list[str]) -> list[float] | None:
     """The names of categories of this kind as numbers; None if they are not distinct numbers."""
-    if kind not in READERS:
+    if kind not in ("number", "boolean"):
         return None
     try:
         exact = [READERS[kind](name) for name in names]

@@ -83,9 +83,14 @@ class _Columns:
             types = [TensorProto.STRING if i in text else number for i in range(model.n_columns)]
             shapes = {name: (kind, 1) for name, kind in zip(names, types, strict=True)}
         self.values = {graph.name(name): shape for name, shape in shapes.items()}
+        times = model.times()
+        if matrix:
+            docs = ["; ".join(f"column {i}: {times[i]}" for i in sorted(times))]
+        else:
+            docs = [times.get(i, "") for i in range(model.n_columns)]
         self.inputs = [
-            helper.make_tensor_value_info(name, kind, ["rows", width])
-            for name, (kind, width) in self.values.items()
+            helper.make_tensor_value_info(name, kind, ["rows", width], doc_string=doc)
+            for (name, (kind, width)), doc in zip(self.values.items(), docs, strict=True)
         ]
 
     def take(self, columns: Sequence[int]) -> str:

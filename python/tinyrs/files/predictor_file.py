@@ -7,6 +7,7 @@ from tinyrs.files import model_file
 from tinyrs.files.class_labels import ClassLabels
 from tinyrs.files.model_file import Fields, refuse, tensor
 from tinyrs.tabular.preprocessor import CategoryColumn, NumberColumn, Preprocessor
+from tinyrs.tabular.times import PARTS
 from tinyrs.tabular.values import MISSING, READERS, category_name
 
 TYPE_CHECKING = False
@@ -32,7 +33,7 @@ class PredictorState:
     network, preprocessor, multilabel, feature_names, training
     classes : ClassLabels
     self_test : (Tensor, Tensor) or None
-        Encoded rows (rows, columns) from a file, and the outputs (rows, n_classes) where it was saved.
+        Encoded rows (rows, n_encoded) from a file, and the outputs (rows, n_classes) where it was saved.
     """
 
     def __init__(
@@ -55,6 +56,11 @@ class PredictorState:
         """The number of columns of the table."""
         return self.network.layer_sizes[0] if self.preprocessor is None else self.preprocessor.n_columns
 
+    @property
+    def n_encoded(self) -> int:
+        """The number of values in an encoded row."""
+        return self.n_columns if self.preprocessor is None else self.preprocessor.n_encoded
+
     def forward(self, encoded: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The outputs (rows, n_classes) for encoded rows (rows, columns)."""
         if self.preprocessor is None:
@@ -65,7 +71,7 @@ class PredictorState:
 def to_bytes(state: PredictorState) -> bytes:
     """The bytes of the model file: the same for the same predictor."""
     network, tensors = model_file.describe_network(state.network)
-    categories, number_kinds = None, []
+    categories, number_kinds, parts = None, [], []
     if state.preprocessor is not None:
         numbers = state.preprocessor.numbers
         tensors |= {
@@ -75,6 +81,7 @@ def to_bytes(state: PredictorState) -> bytes:
             "numbers.flagged": np.array([n.missing_indicator for n in numbers], dtype=np.bool_),
         }
         number_kinds = [n.kind for n in numbers]
+        parts = [{"column": column, "part": part} for column, part in state.preprocessor.parts]
         categories = [
             {
                 "column": c.column,
@@ -93,6 +100,7 @@ def to_bytes(state: PredictorState) -> bytes:
         # None: there is no preprocessing.
         "categories": categories,
         "number_kinds": number_kinds,
+        "date_parts": parts,
         "feature_names": state.feature_names,
         "classes": state.classes.describe(),
         "multilabel": state.multilabel,
@@ -123,8 +131,9 @@ def restore(model: Fields, tensors: Tensors) -> PredictorState:
         features = preprocessor.feature_encoder.n_features
     if features != network.layer_sizes[0]:
         refuse("model.network", f"{features} inputs, one per feature", network.layer_sizes[0])
+    n_encoded = n_columns if preprocessor is None else preprocessor.n_encoded
     multilabel, training = model.get("multilabel", bool), model.get("training", dict, "an object")
-    rows = tensor(tensors, "self_test.rows", ["float64"], (-1, n_columns))
+    rows = tensor(tensors, "self_test.rows", ["float64"], (-1, n_encoded))
     answers = tensor(tensors, "self_test.outputs", ["float32", "float64"], (rows.shape[0], outputs))
     # Only the preprocessing can handle missing numbers.
     if not (rows.is_finite(missing=preprocessor is not None) and answers.is_finite()):
@@ -144,8 +153,8 @@ def _self_test_rows(state: PredictorState) -> npt.NDArray[np.float64]:
     """Random encoded rows (rows, columns) in the range of the training rows, none of which are revealed."""
     rng = np.random.default_rng(0)
     if state.preprocessor is None:
-        return rng.normal(size=(SELF_TEST_ROWS, state.n_columns))
-    rows = np.zeros((SELF_TEST_ROWS, state.n_columns))
+        return rng.normal(size=(SELF_TEST_ROWS, state.n_encoded))
+    rows = np.zeros((SELF_TEST_ROWS, state.n_encoded))
     for number in state.preprocessor.numbers:
         spread = 1 / number.scale if number.scale > 0 else 0.0
         column = number.centre + spread * rng.normal(size=SELF_TEST_ROWS)
@@ -176,13 +185,29 @@ def _restore_preprocessor(model: Fields, tensors: Tensors, n_columns: int) -> Pr
         )
     ]
     categories = [_restore_category(fields) for fields in model.objects("categories")]
-    columns = [n.column for n in numbers] + [c.column for c in categories]
-    if len(columns) != n_columns or sorted(columns) != list(range(n_columns)):
-        refuse("model", f"each of {n_columns} columns once", sorted(columns))
+    parts = _restore_parts(model, {n.column for n in numbers if n.kind == "date"})
+    columns, n_encoded = [n.column for n in numbers] + [c.column for c in categories], n_columns + len(parts)
+    if len(columns) != n_encoded or sorted(columns) != list(range(n_encoded)):
+        refuse("model", f"each of {n_encoded} columns once", sorted(columns))
+    if any(n.column >= n_columns and n.kind != "number" for n in numbers):
+        refuse("model.number_kinds", "numbers for the parts of dates", kinds)
     try:
-        return Preprocessor(n_columns, tuple(numbers), tuple(categories))
+        return Preprocessor(n_columns, tuple(numbers), tuple(categories), parts)
     except ValueError as error:
         raise ValueError(f"model file: model: {error}") from None
+
+
+def _restore_parts(model: Fields, dates: set[int]) -> tuple[tuple[int, str], ...]:
+    """The parts of dates; `dates` are the columns of dates."""
+    if "date_parts" not in model.values:  # format 1
+        return ()
+    parts = []
+    for fields in model.objects("date_parts"):
+        column, part = fields.whole("column"), fields.get("part", str)
+        if column not in dates or part not in PARTS or (column, part) in parts:
+            refuse(fields.path, "a part of a date", fields.values)
+        parts.append((column, part))
+    return tuple(parts)
 
 
 def _restore_category(fields: Fields) -> CategoryColumn:

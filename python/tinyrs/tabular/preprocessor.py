@@ -1,14 +1,16 @@
 """Applies what `preprocessor_fit.py` learnt: tables -> encoded rows of numbers -> features.
 
-An encoded row holds a number for each column: the number itself, or the code of a category, or NaN for a
-missing number. `FeatureEncoder`, in Rust, turns encoded rows into the features that a network takes.
+An encoded row holds a number for each column: the number itself, the seconds of a time, or the code of a
+category, or NaN for a missing number; after them come the parts of dates, such as the month.
+`FeatureEncoder`, in Rust, turns encoded rows into the features that a network takes.
 """
 
 from __future__ import annotations
 
 from tinyrs._tinyrs import FeatureEncoder, Network
+from tinyrs.tabular.times import calendar
 from tinyrs.tabular.type_checks import is_sparse
-from tinyrs.tabular.values import MISSING, CellError, category_name, number_of
+from tinyrs.tabular.values import MISSING, TIMES, CellError, category_name, number_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ class NumberColumn(_ComparedByArguments):
     Attributes
     ----------
     column : int
-        The index of the column in the table.
+        The index of the column in an encoded row.
     centre : float
         The number that becomes 0.
     scale : float
@@ -52,7 +54,7 @@ class NumberColumn(_ComparedByArguments):
     missing_indicator : bool
         Whether a further feature says that the number is missing.
     kind : str
-        What its values are: "number" or "boolean"; see `values.py`.
+        What its values are: any of `values.py` but "text".
     """
 
     def __init__(
@@ -78,7 +80,7 @@ class CategoryColumn(_ComparedByArguments):
         The number of codes, after those of `names`, that all other categories share by their hash. If it is
         0, other categories have the code -1.
     kind : str
-        What its values are: "text", "number" or "boolean"; see `values.py`.
+        What its values are; see `values.py`.
     hash_prefix : str
         What a name is prefixed with before it is hashed. Files of format 1 have other prefixes than "s:".
     """
@@ -130,24 +132,51 @@ class CategoryColumn(_ComparedByArguments):
 class Preprocessor(_ComparedByArguments):
     """How a table is encoded: each column is one of `numbers` or of `categories`.
 
+    Attributes
+    ----------
+    n_columns : int
+        The number of columns of the table.
+    numbers : tuple of NumberColumn
+    categories : tuple of CategoryColumn
+    parts : tuple of (int, str)
+        Columns of dates, by their index, and the part of the date (see `times.PARTS`) that stands at index
+        `n_columns`, `n_columns + 1` and so on of an encoded row. Each has a NumberColumn too.
+
     Raises
     ------
     ValueError
-        If a column index is not below `n_columns`, or a centre or scale is not finite.
+        If a column index is not below that of the last part, or a centre or scale is not finite.
     """
 
     def __init__(
-        self, n_columns: int, numbers: tuple[NumberColumn, ...], categories: tuple[CategoryColumn, ...]
+        self,
+        n_columns: int,
+        numbers: tuple[NumberColumn, ...],
+        categories: tuple[CategoryColumn, ...],
+        parts: tuple[tuple[int, str], ...] = (),
     ) -> None:
-        self.n_columns, self.numbers, self.categories = n_columns, numbers, categories
+        self.n_columns, self.numbers, self.categories, self.parts = n_columns, numbers, categories, parts
+        # The numbers of the table by what reads them: the others are derived from these.
+        self._times = tuple(n for n in numbers if n.kind in TIMES)
+        self._others = tuple(n for n in numbers if n.kind not in TIMES and n.column < n_columns)
         self.feature_encoder = FeatureEncoder(
-            n_columns,
+            self.n_encoded,
             [(n.column, n.centre, n.scale, n.missing_indicator) for n in numbers],
             [(c.column, c.n_codes) for c in categories],
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Preprocessor, (self.n_columns, self.numbers, self.categories)
+        return Preprocessor, (self.n_columns, self.numbers, self.categories, self.parts)
+
+    @property
+    def n_encoded(self) -> int:
+        """The number of values in an encoded row."""
+        return self.n_columns + len(self.parts)
+
+    @property
+    def numbers_only(self) -> bool:
+        """Whether the encoded rows of an array of numbers are its rows."""
+        return not (self.categories or self._times)
 
     def encode(self, X: Any, names: Sequence[str] | None = None) -> npt.NDArray[Any]:
         """Encodes a table.
@@ -160,16 +189,16 @@ class Preprocessor(_ComparedByArguments):
 
         Returns
         -------
-        array of shape (rows, columns)
+        array of shape (rows, n_encoded)
 
         Raises
         ------
         ValueError
-            If the columns are not those of the training set, or a value that should be a number is not one.
+            If the columns are not those of the training set, or a value is not of the kind of its column.
         TypeError
-            If X is a sparse matrix.
+            If X is a sparse matrix, or a value is a list, a dict, an array, a complex number or the like.
         """
-        if not self.categories and isinstance(X, np.ndarray) and X.dtype.kind in "biuf":
+        if self.numbers_only and isinstance(X, np.ndarray) and X.dtype.kind in "biuf":
             return X
         if is_sparse(X):
             raise TypeError("X: expected dense rows, as in fit, got a sparse matrix: pass X.toarray()")
@@ -178,26 +207,27 @@ class Preprocessor(_ComparedByArguments):
         table = X if isinstance(X, Table) else Table.read(X, names)
         if len(table.columns) != self.n_columns:
             raise ValueError(f"X: expected {self.n_columns} columns, got {len(table.columns)}")
-        encoded = np.empty((table.n_rows, self.n_columns))
-        for number in self.numbers:
+        encoded = np.empty((table.n_rows, self.n_encoded))
+        for number in (*self._others, *self._times):
             encoded[:, number.column] = table.numbers(number.column, number.kind)
         for category in self.categories:
             values, inverse = table.columns[category.column].distinct()
             codes = np.array([category.code(value) for value in values], dtype=np.float64)
             encoded[:, category.column] = codes[inverse]
+        calendars = {column: calendar(encoded[:, column]) for column in dict(self.parts)}
+        for i, (column, part) in enumerate(self.parts, self.n_columns):
+            encoded[:, i] = calendars[column][part]
         return encoded
 
     def encode_one(self, row: Sequence[Any], names: Sequence[str] | None = None) -> list[Any]:
-        """A row, with the values of its category columns replaced by their codes; numbers stay unchanged.
+        """A row as in `encode`, in which only categories and times are converted; numbers stay unchanged.
 
         `names` are those of the columns, for error messages.
 
         Raises
         ------
-        ValueError
-            If the row has another number of columns.
-        TypeError
-            If the value of a category column is a list, a dict, an array, a complex number or the like.
+        ValueError, TypeError
+            If the row has another number of columns, or a value is not of the kind of its column.
         """
         encoded = list(row)
         if len(encoded) != self.n_columns:
@@ -207,22 +237,22 @@ class Preprocessor(_ComparedByArguments):
             for category in self.categories:
                 column = category.column
                 encoded[column] = category.code(encoded[column])
+            for number in self._times:
+                column = number.column
+                encoded[column] = number_of(encoded[column], number.kind)
         except CellError as error:
             raise error.at(column, names, one_row=True) from None
+        if self.parts:
+            calendars = {column: calendar(encoded[column]) for column in dict(self.parts)}
+            encoded += [calendars[column][part] for column, part in self.parts]
         return encoded
 
     def numbers_one(self, encoded: Sequence[Any], names: Sequence[str] | None = None) -> list[Any]:
-        """A row from `encode_one` with its numbers read as those of a table are.
-
-        Raises
-        ------
-        ValueError, TypeError
-            If a value is not of the kind of its column.
-        """
+        """A row from `encode_one` with all its numbers read as those of a table are; raises as it does."""
         row = list(encoded)
         column = 0
         try:
-            for number in self.numbers:
+            for number in self._others:
                 column = number.column
                 row[column] = number_of(row[column], number.kind)
         except CellError as error:

@@ -13,6 +13,7 @@ import numpy as np
 from tinyrs.tabular.max_abs_scaler import MaxAbsScaler
 from tinyrs.tabular.preprocessor import CategoryColumn, NumberColumn, Preprocessor
 from tinyrs.tabular.tables import Column, Numbers, SparseTable, Table
+from tinyrs.tabular.times import calendar
 from tinyrs.tabular.values import CellError, category_name
 
 # The most frequent categories have a code of their own; rarer ones share the buckets by their hash.
@@ -48,22 +49,34 @@ def fit_preprocessor(
 def fit_table(table: Table, categorical: Sequence[int] = (), weights: Numbers | None = None) -> Preprocessor:
     """`fit_preprocessor` for a dense table."""
     categories = {i for i, column in enumerate(table.columns) if column.is_category} | set(categorical)
-    columns = range(len(table.columns))
+    fitted, parts = list[NumberColumn](), list[tuple[int, str]]()
+    part_columns = list[NumberColumn]()
+    for column, cells in enumerate(table.columns):
+        if column in categories:
+            continue
+        numbers = _finite_numbers(table, column)
+        fitted.append(fit_numbers(column, numbers, weights, cells.kind))
+        for part, values in calendar(numbers).items() if cells.kind == "date" else ():
+            if len(np.unique(values[~np.isnan(values)])) > 1:
+                # The date itself says that it is missing.
+                like = fit_numbers(len(table.columns) + len(parts), values, weights)
+                part_columns.append(NumberColumn(like.column, like.centre, like.scale, False))
+                parts.append((column, part))
     return Preprocessor(
         len(table.columns),
-        tuple(_fit_number_column(i, table, weights) for i in columns if i not in categories),
-        tuple(fit_categories(i, table.columns[i]) for i in sorted(categories)),
+        (*fitted, *part_columns),
+        tuple(fit_categories(column, table.columns[column]) for column in sorted(categories)),
+        tuple(parts),
     )
 
 
-def _fit_number_column(column: int, table: Table, weights: Numbers | None) -> NumberColumn:
-    kind = table.columns[column].kind
-    numbers = table.numbers(column, kind)
+def _finite_numbers(table: Table, column: int) -> Numbers:
+    numbers = table.numbers(column, table.columns[column].kind)
     infinite = np.flatnonzero(np.isinf(numbers))
     if infinite.size:
         row = int(infinite[0])
         raise CellError("a finite number", float(numbers[row]), row).at(column, table.names)
-    return fit_numbers(column, numbers, weights, kind)
+    return numbers
 
 
 def fit_numbers(column: int, numbers: Numbers, weights: Numbers | None, kind: str = "number") -> NumberColumn:
@@ -71,17 +84,18 @@ def fit_numbers(column: int, numbers: Numbers, weights: Numbers | None, kind: st
 
     The centre is the median. The scale is 1 / (interquartile range) or, if the quartiles are equal,
     2 / (maximum - minimum); it is 0 for a constant column and for a column of missing values only.
+    `missing_indicator` says whether missing values, if there are any, have an indicator.
     """
     missing = np.isnan(numbers)
     if missing.all():
-        return NumberColumn(column, 0.0, 0.0, missing_indicator=True, kind=kind)
+        return NumberColumn(column, 0.0, 0.0, True, kind)
     low, q25, median, q75, high = quantiles(numbers, weights)
     with np.errstate(divide="ignore", over="ignore"):
         # Halved before the subtraction: the range of finite numbers may overflow.
         half_iqr, half_range = q75 / 2 - q25 / 2, high / 2 - low / 2
         scale = 0.5 / half_iqr if half_iqr > 0 else 1 / half_range if half_range > 0 else 0.0
     scale = float(scale) if np.isfinite(scale) else 0.0
-    return NumberColumn(column, float(median), scale, missing_indicator=bool(missing.any()), kind=kind)
+    return NumberColumn(column, float(median), scale, bool(missing.any()), kind)
 
 
 def fit_categories(column: int, cells: Column) -> CategoryColumn:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tinyrs.tabular.times import value_of
 from tinyrs.tabular.type_checks import is_frame
-from tinyrs.tabular.values import CellError, CellTypeError, infer_kind, is_cell, number_of
+from tinyrs.tabular.values import EXPECTED, TIMES, CellError, CellTypeError, infer_kind, is_cell, number_of
 
 Numbers = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
@@ -25,7 +26,7 @@ class NumberCells:
     Attributes
     ----------
     values : array of shape (rows,)
-        Integers, or floats with NaN for missing values.
+        Integers, or floats with NaN for missing values; seconds, for times.
     kind : str
         See `values.py`.
     is_category : bool
@@ -49,16 +50,28 @@ class NumberCells:
             If a value is not of this kind.
         """
         values = self.values.astype(np.float64, copy=False)
+        if kind != self.kind and (kind in TIMES or self.kind in TIMES):
+            known = np.flatnonzero(~np.isnan(values))
+            if known.size:
+                value = self._objects(self.values[known[:1]])[0]
+                raise CellError(EXPECTED[kind], value, int(known[0]))
         if kind == "boolean" and self.kind == "number":
             other = np.flatnonzero((values != 0) & (values != 1) & ~np.isnan(values))
             if other.size:
-                raise CellError("true or false", self.values[other[0]].item(), int(other[0]))
+                raise CellError(EXPECTED["boolean"], self.values[other[0]].item(), int(other[0]))
         return values
 
     def distinct(self) -> tuple[list[Any], Indices]:
         """The distinct values, and the index of the value of each row (rows,)."""
         values, inverse = np.unique(self.values, return_inverse=True)
-        return (values.astype(bool) if self.kind == "boolean" else values).tolist(), inverse
+        return self._objects(values), inverse
+
+    def _objects(self, values: npt.NDArray[Any]) -> list[Any]:
+        """These values as Python values."""
+        if self.kind == "number":
+            return list(values.tolist())
+        read = bool if self.kind == "boolean" else partial(value_of, kind=self.kind)
+        return [None if value != value else read(value) for value in values.tolist()]
 
     def category_kind(self) -> str:
         """The kind of the column if it is one of categories."""
@@ -230,6 +243,10 @@ def _array_column(values: npt.NDArray[Any]) -> Column:
         return NumberCells(values)
     if values.dtype.kind == "b":
         return NumberCells(values.astype(np.float64), "boolean")
+    if values.dtype.kind in "mM":
+        unit = np.dtype(f"{values.dtype.kind}8[us]")
+        seconds = np.where(np.isnat(values), np.nan, values.astype(unit).astype(np.int64) / 1e6)
+        return NumberCells(seconds, "date" if values.dtype.kind == "M" else "duration")
     return ObjectCells.of(values.tolist())
 
 
@@ -250,4 +267,9 @@ def _frame_column(series: Any) -> Column:
             return NumberCells(np.asarray(series.to_numpy()))
         numbers = series.cast(nw.Float64).fill_null(float("nan")).to_numpy()
         return NumberCells(np.asarray(numbers, dtype=np.float64), kind)
+    if series.dtype in (nw.Datetime, nw.Date, nw.Duration):
+        is_date = series.dtype != nw.Duration
+        whole = series.dt.timestamp("us") if is_date else series.dt.total_microseconds()
+        microseconds = whole.cast(nw.Float64).fill_null(float("nan")).to_numpy()
+        return NumberCells(np.asarray(microseconds) / 1e6, "date" if is_date else "duration")
     return ObjectCells.of(series.to_list(), series.dtype in (nw.Categorical, nw.Enum))

@@ -4,17 +4,19 @@ A column has a *kind*, learnt in training, and a value is read as that kind:
 
 - "number": 3, 3.0, "3", "3.0", Decimal(3) and numpy.int64(3) are the same number;
 - "boolean": True, numpy.True_, "True", "TRUE", 1, 1.0 and "1" are the same, and so are their opposites;
+- "date", "time", "duration": a number of seconds; see `times.py`;
 - "text": a string is itself, and any other value is the text that Python prints for it, a whole float without
   its ".0".
 
-None, NaN, NaT, pandas.NA and empty text are missing values; in a column of numbers or booleans, so are the
-spellings in `MISSING_TEXT`. A list, dict, array or complex number is never a value.
+None, NaN, NaT, pandas.NA and empty text are missing values; except in a column of text, so are the spellings
+in `MISSING_TEXT`. A list, dict, array or complex number is never a value.
 """
 
 from __future__ import annotations
 
 import math
 
+from tinyrs.tabular.times import date_seconds, duration_seconds, text_of, time_seconds
 from tinyrs.tabular.type_checks import is_missing
 
 TYPE_CHECKING = False
@@ -23,9 +25,17 @@ if TYPE_CHECKING:
     from typing import Any
 
 NAN = float("nan")
+# What a column of each kind expects, for error messages.
+EXPECTED = {
+    "number": "a number",
+    "boolean": "true or false",
+    "date": "a date such as 2024-01-31 or 2024-01-31 23:59",
+    "time": "a time such as 23:59 or 23:59:59",
+    "duration": "a duration such as 1 days 02:03:04",
+}
 # The name of the category of missing values.
 MISSING = "\0missing"
-# Text that means a missing value in a column of numbers or booleans.
+# Text that means a missing value in any column but one of text.
 MISSING_TEXT = frozenset(["", "NA", "N/A", "#N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "?"])
 # From this size on integers are named by their float, so that 10**30 and 1e30 have one name.
 MAX_EXACT = 2**64
@@ -67,7 +77,10 @@ def _plain(value: Any) -> Any:
     """`value`, or the Python value of a NumPy scalar. CellTypeError if no column can hold it."""
     if not is_cell(value):
         raise CellTypeError("a number, text, a date or a missing value", value)
-    return value.item() if hasattr(value, "dtype") and hasattr(value, "item") else value
+    if not (hasattr(value, "dtype") and hasattr(value, "item")):
+        return value
+    # NumPy's times of nanoseconds would become integers.
+    return value.astype(f"{value.dtype.kind}8[us]").item() if value.dtype.kind in "mM" else value.item()
 
 
 def _number_in(text: str) -> float:
@@ -82,7 +95,7 @@ def _number_in(text: str) -> float:
                 return read(text)
             except ValueError:
                 pass
-    raise CellError("a number", text)
+    raise CellError(EXPECTED["number"], text)
 
 
 def read_number(value: Any) -> float:
@@ -100,7 +113,7 @@ def read_number(value: Any) -> float:
     from numbers import Real
 
     if not isinstance(value, (Real, Decimal)):
-        raise CellError("a number", value)
+        raise CellError(EXPECTED["number"], value)
     number = float(value)
     return int(math.trunc(value)) if number.is_integer() else number  # noqa: RUF046  # for mypy
 
@@ -119,11 +132,34 @@ def read_boolean(value: Any) -> float:
         number = -1
     if number in (0, 1) or number != number:
         return float(number)
-    raise CellError("true or false", value)
+    raise CellError(EXPECTED["boolean"], value)
+
+
+def _reader(kind: str, seconds: Callable[[Any], float | None]) -> Callable[[Any], float]:
+    """The reader of a kind of times."""
+
+    def read(value: Any) -> float:
+        value = _plain(value)
+        if is_missing(value) or (isinstance(value, str) and value.strip() in MISSING_TEXT):
+            return NAN
+        found = seconds(value)
+        if found is None:
+            raise CellError(EXPECTED[kind], value)
+        return found
+
+    return read
 
 
 # Each returns a number, NaN for a missing value, and raises CellError.
-READERS: dict[str, Callable[[Any], float]] = {"number": read_number, "boolean": read_boolean}
+READERS: dict[str, Callable[[Any], float]] = {
+    "number": read_number,
+    "boolean": read_boolean,
+    "date": _reader("date", date_seconds),
+    "time": _reader("time", time_seconds),
+    "duration": _reader("duration", duration_seconds),
+}
+# The kinds whose values are not numbers to their libraries.
+TIMES = ("date", "time", "duration")
 
 
 def number_of(value: Any, kind: str) -> float:
@@ -173,16 +209,18 @@ def category_name(value: Any, kind: str) -> str:
         else:
             if number != number:
                 return MISSING
-            return ("False", "True")[int(number)] if kind == "boolean" else _number_name(number)
+            if kind == "boolean":
+                return ("False", "True")[int(number)]
+            return text_of(number, kind) if kind in TIMES else _number_name(number)
     return _text(value) or MISSING
 
 
 def infer_kind(values: Iterable[Any], *, category: bool) -> str:
     """The kind of a column with these values, each of which is enough once.
 
-    Text of true and false only is "boolean". Text of numbers only is "number" in a column of categories, if
-    it spells them as they print, with or without ".0": "007", "+7" and "1.10" are text, and so is "7" beside
-    "7.0".
+    Text is of another kind if all values read as that kind. Text of numbers is "number" in a column of
+    categories, if it spells them as they print, with or without ".0": "007", "+7" and "1.10" are text, and so
+    is "7" beside "7.0".
     """
     known = [value for value in values if not (is_missing(value) or (type(value) is str and not value))]
     types = {kind.__name__ for kind in map(type, known)}
@@ -190,21 +228,30 @@ def infer_kind(values: Iterable[Any], *, category: bool) -> str:
         return "boolean"
     if types and all(isinstance(value, str) for value in known):
         return _kind_of_text({text for text in known if text.strip() not in MISSING_TEXT}, category)
-    try:
-        for value in known:
-            if isinstance(value, str):
-                return "text"
-            read_number(value)
-    except CellError:
+    if any(isinstance(value, str) for value in known):
         return "text"
-    return "number"
+    return next((kind for kind in ("number", *TIMES) if _all_read(known, kind)), "text")
+
+
+def _all_read(values: Iterable[Any], kind: str) -> bool:
+    try:
+        for value in values:
+            READERS[kind](value)
+    except CellError:
+        return False
+    return True
 
 
 def _kind_of_text(texts: set[str], category: bool) -> str:
     if texts and {text.strip().lower() for text in texts} <= {"true", "false"}:
         return "boolean"
+    if not texts:
+        return "text"
+    for kind in TIMES:
+        if _all_read(texts, kind):
+            return kind
     names = {_printed(text) for text in texts} if category else {None}
-    return "number" if texts and None not in names and len(names) == len(texts) else "text"
+    return "number" if None not in names and len(names) == len(texts) else "text"
 
 
 def _printed(text: str) -> str | None:
