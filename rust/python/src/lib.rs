@@ -30,6 +30,8 @@ use pyo3::prelude::*;
 /// The extension module of the package `tinyrs`.
 #[pymodule(gil_used = false)]
 mod _tinyrs {
+    use pyo3::exceptions::PyImportError;
+    use pyo3::ffi;
     use pyo3::prelude::*;
     use pyo3::types::PyDict;
     use tinyrs_core::{DEFAULT_WORKING_SET, Isa, num_threads};
@@ -48,10 +50,25 @@ mod _tinyrs {
     #[pymodule_export]
     use crate::safetensors::{Tensor, digest, read_safetensors, write_safetensors};
 
-    /// Fails at import, rather than in the first pass, if TINYRS_ISA names an instruction set that this CPU lacks.
+    /// Fails at import, rather than later, in a subinterpreter, or if TINYRS_ISA names an instruction set that this CPU
+    /// lacks.
     #[pymodule_init]
     fn init(_module: &Bound<PyModule>) -> PyResult<()> {
+        check_main_interpreter()?;
         Isa::active().map_err(to_python).map(drop)
+    }
+
+    /// PyO3's classes belong to the process: an interpreter that ends would leave its objects in those of the others.
+    fn check_main_interpreter() -> PyResult<()> {
+        // SAFETY: the calling thread is attached to an interpreter, so there is one; the second call reads its number.
+        let number = unsafe { ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()) };
+        if number == 0 {
+            return Ok(());
+        }
+        Err(PyImportError::new_err(format!(
+            "tinyrs: expected the main interpreter of the process, got subinterpreter {number}; \
+             use threads or processes instead"
+        )))
     }
 
     /// Set the largest number of threads that this process uses for a pass or a training step from now on.
