@@ -21,7 +21,7 @@ endif
 WHEEL_LIMIT := 3000000
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev bench bench-core peers company test test-rust test-python test-oldest test-exhaustive test-neon loom report-browser fuzz interop lint format wheel smoke clean
+.PHONY: help venv dev bench bench-core peers company test test-rust test-python test-oldest test-exhaustive test-neon loom report-browser processes soak fuzz interop lint format wheel smoke clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -63,6 +63,12 @@ loom: ## model-check the threads of a pass: every order of their operations, up 
 
 report-browser: dev $(VENV)/.test ## test the page of `tinyrs train --report` in an installed browser
 	TINYRS_BROWSER=1 $(PY) -m pytest tests/test_cli_report.py
+
+processes: dev $(VENV)/.test ## test forks, start methods, namespaces and exits, ROUNDS=50 times each (10 minutes)
+	TINYRS_PROCESS_ROUNDS=$(or $(ROUNDS),50) $(PY) -m pytest tests/test_processes.py
+
+soak: dev $(VENV)/.test ## run changing work for SOAK_SECONDS=1800; memory, threads and open files must not grow
+	$(PY) tests/soak.py $(or $(SOAK_SECONDS),1800)
 
 fuzz: dev ## fuzz the loader of model files (FUZZ_SECONDS=100)
 	$(PY) -m pip install --quiet atheris

@@ -1,7 +1,7 @@
-"""The cases of `test_processes.py`. `python tests/process_cases.py CASE ROUNDS` runs one of them in this process.
+"""The cases of `test_processes.py`: `python tests/process_cases.py CASE ROUNDS` runs one of them.
 
-A case forks, starts processes or ends while threads are at work, so each gets a process of its own. It passes if it
-prints its name last and exits with status 0 before the time limit of its test.
+A case forks, starts processes or ends while threads are at work, so each gets a process of its own. It passes
+if it prints its name last and exits with status 0 before the time limit of its test.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def trained_bits(start: tinyrs.Network) -> bytes:
 
 
 def use(model: tinyrs.Network) -> tuple[bytes, bytes]:
-    """Predicts, trains, copies, pickles, saves, loads and replaces parameters; the predictions before and after."""
+    """Does everything a network can do; returns the predictions before and after one epoch."""
     before, after = model.forward(X).tobytes(), trained_bits(model)
     assert model.forward(X, n_threads=1).tobytes() == before
     assert np.array(model.forward_one(X[0].tolist()), np.float32).tobytes() == model.forward(X[0]).tobytes()
@@ -53,6 +53,7 @@ def use(model: tinyrs.Network) -> tuple[bytes, bytes]:
     with tempfile.TemporaryDirectory() as folder:
         model.save(Path(folder) / "model")
         loaded = tinyrs.load(Path(folder) / "model")
+        assert isinstance(loaded, tinyrs.Network)
         assert loaded.forward(X).tobytes() == before
     model.set_parameters(model.parameters())
     train(model, optimizer=tinyrs.Optimizer("adam"))
@@ -77,7 +78,7 @@ def in_child(work: Callable[[], object]) -> None:
 
 
 class Background:
-    """A thread that repeats `work` until the end of the `with` block; `work` has run once when the block starts."""
+    """A thread that repeats `work` during the `with` block, and has done so once when the block starts."""
 
     def __init__(self, work: Callable[[], object]) -> None:
         self.work, self.stop, self.ran = work, threading.Event(), threading.Event()
@@ -136,9 +137,9 @@ def fork_during_passes() -> None:
 def fork_during_training() -> None:
     """The child can use, train and replace the network that its parent's thread is training."""
     model, optimizer = network(), tinyrs.Optimizer("adam")
-    with Background(lambda: model.fit(X, Y, epochs=20, batch_size=100)):
+    with Background(lambda: model.fit(X, Y, epochs=5, batch_size=100)):
         in_child(lambda: use(model))
-    with Background(lambda: model.fit(X, Y, epochs=20, batch_size=100, optimizer=optimizer)):
+    with Background(lambda: model.fit(X, Y, epochs=5, batch_size=100, optimizer=optimizer)):
         in_child(lambda: use(model))
     use(model)
 
@@ -305,7 +306,7 @@ def run_in_a_subinterpreter(code: str) -> None:
 
 
 def obey_a_cgroup_quota() -> None:
-    """A quota of one core allows one thread, which the pool then does not exceed; skipped without the privileges."""
+    """A quota of one core allows one thread, and no worker is started; skipped without the privileges."""
     with quota_of_one_core() as found:
         if not found:
             print("skipped: no cgroup can be created")

@@ -1,7 +1,7 @@
-"""Processes: fork before, during and after passes and training, start methods, namespaces, subinterpreters, exit.
+"""Processes: forks around passes and training, start methods, namespaces, subinterpreters, exits.
 
-By default each case of `process_cases.py` runs once; `make processes` runs it many times, because most
-failures need a fork at an unlucky moment.
+Each case of `process_cases.py` runs once; `make processes` runs it many times, because most failures need a
+fork at an unlucky moment.
 """
 
 from __future__ import annotations

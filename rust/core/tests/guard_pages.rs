@@ -68,7 +68,8 @@ fn predict<T: Dispatch>() {
             for n_threads in [1, 2] {
                 // A new thread has new scratch memory.
                 std::thread::scope(|scope| {
-                    let work = || assert_finite(&forward(&network, &uniform::<T>(1, batch * shape.0), batch, n_threads));
+                    let work =
+                        || assert_finite(&forward(&network, &uniform::<T>(1, batch * shape.0), batch, n_threads));
                     scope.spawn(work).join().unwrap();
                 });
             }
@@ -139,7 +140,9 @@ fn encode<T: Dispatch>() {
             x.iter_mut().step_by(7).for_each(|value| *value = T::from_f64(f64::NAN));
             let x = Matrix::new("X", &x, batch, columns + 1).unwrap();
             let (mut features, mut y) = (vec![T::ZERO; batch * encoder.n_features()], vec![T::ZERO; batch * CLASSES]);
-            encoder.transform(x, &mut MatrixMut::new("out", &mut features, batch, encoder.n_features()).unwrap()).unwrap();
+            encoder
+                .transform(x, &mut MatrixMut::new("out", &mut features, batch, encoder.n_features()).unwrap())
+                .unwrap();
             let mut out = MatrixMut::new("out", &mut y, batch, CLASSES).unwrap();
             encoder.forward(&network, x, &mut out, n_threads).unwrap();
             assert_finite(&features);
