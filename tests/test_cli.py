@@ -101,6 +101,22 @@ def test_a_missing_package_is_named_with_its_extra(tinyrs_cli: Run, monkeypatch:
     assert "this command needs pyarrow: pip install 'tinyrs[cli]'" in done.err
 
 
+def test_an_unexpected_exception_is_one_line_that_says_how_to_see_more(
+    tinyrs_cli: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path) -> None:
+        raise KeyError("k")
+
+    monkeypatch.setattr(tinyrs, "load", fail)
+    done = tinyrs_cli("info", "m")
+    assert done.status == 1
+    assert one_line(done.err)
+    assert "unexpected KeyError: 'k' (a bug in tinyrs: TINYRS_TRACEBACK=1 shows where)" in done.err
+    monkeypatch.setenv("TINYRS_TRACEBACK", "1")
+    with pytest.raises(KeyError):
+        tinyrs_cli("info", "m")
+
+
 def test_a_file_is_written_completely_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "out"
     path.write_bytes(b"old")

@@ -18,7 +18,7 @@ import pytest
 import tinyrs
 from conftest import Run, csv_text, flowers
 from pyarrow import parquet
-from tinyrs.cli import table_reader
+from tinyrs.cli import csv_reader, text_stream
 from tinyrs.predictor import Predictor
 
 TABLE = flowers(400, seed=2)
@@ -82,8 +82,8 @@ def test_standard_input_and_output_with_the_probability_of_each_class(
 def test_rows_keep_their_order_for_any_block_size(
     tinyrs_cli: Run, monkeypatch: pytest.MonkeyPatch, flower_model: Path, block: int
 ) -> None:
-    monkeypatch.setattr(table_reader, "CSV_BLOCK", block)
-    monkeypatch.setattr(table_reader, "MAX_HEADER", block)
+    monkeypatch.setattr(csv_reader, "CSV_BLOCK", block)
+    monkeypatch.setattr(text_stream, "HEAD", block)
     table = {
         **TABLE,
         "colour": [f"{c}\nof two lines" if i % 7 == 0 else c for i, c in enumerate(TABLE["colour"])],
@@ -169,16 +169,19 @@ def test_errors_contain_row_and_column(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_is_not_utf_8_is_an_error(tinyrs_cli: Run, flower_model: Path) -> None:
+def test_bytes_that_are_not_utf_8_after_the_first_megabyte_are_an_error(
+    tinyrs_cli: Run, monkeypatch: pytest.MonkeyPatch, flower_model: Path
+) -> None:
+    monkeypatch.setattr(text_stream, "HEAD", 24)
     done = tinyrs_cli("predict", flower_model, "-", stdin=b"length,width,colour\n1,2,r\xf6d\n")
     assert done.status == 1
-    assert 'column "colour": expected UTF-8 text' in done.err
+    assert 'column "colour": expected UTF-8 text, got other bytes: use --encoding' in done.err
 
 
 def test_the_row_number_in_an_error_counts_all_blocks(
     tinyrs_cli: Run, monkeypatch: pytest.MonkeyPatch, flower_model: Path
 ) -> None:
-    monkeypatch.setattr(table_reader, "CSV_BLOCK", 500)
+    monkeypatch.setattr(csv_reader, "CSV_BLOCK", 500)
     lines = csv_text(TABLE).splitlines()
     lines[299] = "0299,abc,1,red,9"
     done = tinyrs_cli("predict", flower_model, "-", stdin="\n".join(lines).encode())

@@ -270,7 +270,7 @@ def test_a_time_limit(tinyrs_cli: Run) -> None:
             {"width": [*range(15), "abc", *range(44)]},
             ["--target", "kind"],
             'row 17, column "width": expected a number, as in all but 1 row '
-            "(correct it, or use --categorical width), got 'abc'",
+            "(correct it, or use --categorical width; if it means a missing value: --missing abc), got 'abc'",
         ),
         ({"width": [*range(59), "inf"]}, ["--target", "kind"], 'row 61, column "width": expected'),
     ],
@@ -298,7 +298,7 @@ def test_tables_with_wrong_values_are_rejected(
         ("y\na\nb\n", ["--target", "y"], 1, "expected columns besides the target, got none"),
         ("x,y\n1,a\n", [], 2, "expected --target COLUMN, one of x, y"),
         ("x,y\n1,a\n", ["--target", "y", "--drop", "y"], 2, "--drop y: the target cannot be dropped"),
-        ("x;y\n1;a\n", ["--target", "y"], 1, "the header contains semicolons: use --delimiter ';'"),
+        ("1,2\n3,4\n", ["--target", "y"], 1, "if it is not a header, use --no-header"),
     ],
 )
 def test_files_without_enough_rows_or_columns_are_rejected(

@@ -32,14 +32,6 @@ class Parser(argparse.ArgumentParser):
             "model", type=Path, help="model file, written by `tinyrs train` or a `save` method in Python"
         )
 
-    def add_delimiter(self) -> None:
-        self.add_argument(
-            "--delimiter",
-            metavar="CHARACTER",
-            type=one_byte_character,
-            help="column separator of CSV files; `tab` is accepted (default: comma; tab for .tsv)",
-        )
-
     def add_threads(self) -> None:
         self.add_argument(
             "--threads",

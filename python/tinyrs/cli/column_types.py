@@ -6,6 +6,7 @@ A CSV file has no types, so text that reads as numbers is numbers here. Everythi
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
@@ -118,6 +119,13 @@ def first_true(mask: pa.Array) -> int:
     return int(pc.index(mask, True).as_py())
 
 
+def missing_option(text: str) -> str:
+    """The option that makes `text` a missing value, to copy into a shell."""
+    # Without "=", argparse would take -x for an option.
+    between = "=" if text.startswith("-") and text != "-" else " "
+    return f"--missing{between}{shlex.quote(text)}"
+
+
 def _without_missing(column: pa.Array) -> pa.Array:
     """Text without surrounding spaces, null for text that means a missing number."""
     column = pc.utf8_trim_whitespace(pc.cast(column, pa.string()))
@@ -208,8 +216,10 @@ def _holds_numbers(column: pa.Array, location: ColumnLocation) -> bool:
     if share is not None and MIN_NUMBER_SHARE <= share < 1:
         bad, others = first_true(pc.invert(matches)), pc.sum(pc.invert(matches)).as_py()
         rows = "1 row" if others == 1 else f"{others:,} rows"
-        expected = f"a number, as in all but {rows} (correct it, or use --categorical {location.column})"
-        raise location.value_error(bad, expected, column[bad].as_py())
+        fix = f"correct it, or use --categorical {location.column}"
+        if pc.count_distinct(cleaned.filter(pc.invert(matches))).as_py() == 1:
+            fix += f"; if it means a missing value: {missing_option(cleaned[bad].as_py())}"
+        raise location.value_error(bad, f"a number, as in all but {rows} ({fix})", column[bad].as_py())
     return share is None or share == 1
 
 

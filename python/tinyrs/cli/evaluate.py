@@ -13,6 +13,7 @@ from tinyrs.cli.labelled_rows import TableOptions, image_rows, no_labels, table_
 from tinyrs.cli.metrics import ClassIndices, Floats, Metrics
 from tinyrs.cli.output import say
 from tinyrs.cli.table_predictor import load_predictor
+from tinyrs.cli.text_format import TextFormat, add_text_options
 from tinyrs.predictor import Predictor
 
 
@@ -30,9 +31,9 @@ def parser() -> Parser:
     parser.add_argument(
         "--target", metavar="COLUMN", help="column with the labels (default: the target of training)"
     )
-    parser.add_delimiter()
     parser.add_threads()
     parser.add_json()
+    add_text_options(parser, kept=True)
     return parser
 
 
@@ -63,11 +64,10 @@ def _predict_table(predictor: Predictor, options: argparse.Namespace) -> tuple[F
         raise UsageError(
             "evaluate: expected --target COLUMN, because the model file does not name its target"
         )
+    table_options = TableOptions(TextFormat.of(options, predictor.training), options.threads)
     chunks = [
         (table_predictor.predict_encoded(rows.encoded), rows.y)
-        for table_predictor, rows in table_chunks(
-            predictor, options.data, target, TableOptions(options.delimiter, options.threads)
-        )
+        for table_predictor, rows in table_chunks(predictor, options.data, target, table_options)
     ]
     y = np.concatenate([y for _, y in chunks])
     if (y < 0).all():

@@ -18,6 +18,7 @@ from tinyrs.cli.labels import match_labels
 from tinyrs.cli.output import progress_bar
 from tinyrs.cli.table_predictor import TablePredictor
 from tinyrs.cli.table_reader import open_table
+from tinyrs.cli.text_format import TextFormat
 from tinyrs.predictor import Predictor
 
 
@@ -41,9 +42,9 @@ class LabelledRows:
 
 @dataclass(frozen=True)
 class TableOptions:
-    """How a table is read: the delimiter of a CSV file, and the number of threads that predict its rows."""
+    """How a table is read: the format of a CSV file, and the number of threads that predict its rows."""
 
-    delimiter: str | None
+    format: TextFormat
     threads: int | None
 
 
@@ -51,13 +52,14 @@ def table_chunks(
     predictor: Predictor, path: str, target: str, options: TableOptions
 ) -> Iterator[tuple[TablePredictor, LabelledRows]]:
     """The chunks of a table with the labels in column `target`, each with the predictor for them."""
-    table = open_table(path, options.delimiter)
+    table = open_table(path, options.format)
     if target not in table.columns:
         raise CliError(f'{path}: no column "{target}": {suggestion(target, table.columns)}')
     table_predictor = TablePredictor(predictor, table, target=target, n_threads=options.threads)
     with progress_bar("rows") as advance:
         for chunk, row in table.numbered_chunks():
-            y = match_labels(chunk[target], predictor.classes_, ColumnLocation(table.name, target, row))
+            labels = table.format.without_missing(chunk[target])
+            y = match_labels(labels, predictor.classes_, ColumnLocation(table.name, target, row))
             raw = pa.Table.from_batches([chunk.select(table_predictor.columns)])
             encoded = table_predictor.encode(chunk, row)
             yield table_predictor, LabelledRows(encoded, y, raw, row + np.arange(len(chunk)))

@@ -134,6 +134,13 @@ def _run(command: str, arguments: list[str]) -> int:
         return _fail(_import_message(error), CliError.status, as_json)
     except (OSError, ValueError, TypeError, MemoryError) as error:
         return _fail(_message(error), CliError.status, as_json)
+    except Exception as error:
+        if os.environ.get("TINYRS_TRACEBACK"):
+            raise
+        message = (
+            f"unexpected {type(error).__name__}: {error} (a bug in tinyrs: TINYRS_TRACEBACK=1 shows where)"
+        )
+        return _fail(message, CliError.status, as_json)
 
 
 def _fail(message: str, status: int, as_json: bool) -> int:

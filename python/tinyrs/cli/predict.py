@@ -21,6 +21,7 @@ from tinyrs.cli.paths import check_files
 from tinyrs.cli.table_predictor import Floats, TablePredictor, load_predictor
 from tinyrs.cli.table_reader import TableReader, open_table
 from tinyrs.cli.table_writer import TableOutput, write_table
+from tinyrs.cli.text_format import TextFormat, add_text_options
 from tinyrs.predictor import Predictor
 
 
@@ -50,9 +51,9 @@ def parser() -> Parser:
         help="in CSV, write ' before text that a spreadsheet would run as a formula",
     )
     parser.add_argument("--prefix", default="", help="prefix of the names of the added columns")
-    parser.add_delimiter()
     parser.add_threads()
     parser.add_json()
+    add_text_options(parser, kept=True)
     return parser
 
 
@@ -66,15 +67,17 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     if "images" in predictor.training:
         rows, skipped = _predict_images(predictor, options, threads)
     else:
-        table = open_table(options.data, options.delimiter)
+        table = open_table(options.data, TextFormat.of(options, predictor.training))
         job = _table_job(predictor, table, options)
-        rows = write_table(_output(options, table.delimiter), table.numbered_chunks(), job, threads)
+        rows = write_table(
+            _output(options, table.delimiter, table.format.header), table.numbered_chunks(), job, threads
+        )
     say(f"{rows:,} rows written to {options.output}", quiet=options.json or options.output == STREAM)
     return {"rows": rows, "output": options.output, "skipped": skipped}
 
 
-def _output(options: argparse.Namespace, delimiter: str) -> TableOutput:
-    return TableOutput(options.output, delimiter, options.escape_formulas)
+def _output(options: argparse.Namespace, delimiter: str, header: bool = True) -> TableOutput:
+    return TableOutput(options.output, delimiter, header, options.escape_formulas)
 
 
 def _table_job(

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tinyrs.cli.column_types import Column, ColumnLocation, Numbers, to_cells, to_numbers
+from tinyrs.cli.column_types import Column, ColumnLocation, Numbers, combined, to_cells, to_numbers
 from tinyrs.cli.errors import CliError, suggestion
 from tinyrs.cli.table_reader import TableReader
 from tinyrs.predictor import Predictor, load
@@ -53,7 +53,7 @@ class TablePredictor:
         n_threads: int | None = None,
     ) -> None:
         self.predictor = predictor
-        self._file, self._n_threads = table.name, n_threads
+        self._file, self._format, self._n_threads = table.name, table.format, n_threads
         # Kept, because the property makes a copy.
         self._network = predictor.network
         self.columns = _find_columns(predictor, table, target)
@@ -80,8 +80,9 @@ class TablePredictor:
 
     def _cells(self, column: int, values: Column, first_row: int) -> Cells:
         location = self._location(column, first_row)
+        values = self._format.without_missing(combined(values))
         if column in self._numbers:
-            return NumberCells(to_numbers(values, location))
+            return NumberCells(to_numbers(self._format.plain_numbers(values, location), location))
         return to_cells(values, location)
 
     def _location(self, column: int, first_row: int) -> ColumnLocation:

@@ -36,6 +36,7 @@ class TableOutput:
 
     path: str
     delimiter: str
+    header: bool = True
     escape_formulas: bool = False
 
 
@@ -50,7 +51,7 @@ def write_table(
             writer = _ParquetWriter(file)
         else:
             delimiter = "\t" if suffix.endswith(".tsv") else output.delimiter
-            writer = _CsvWriter(file, delimiter, output.escape_formulas)
+            writer = _CsvWriter(file, delimiter, output.header, output.escape_formulas)
 
         def work(chunk: T) -> tuple[pa.RecordBatch, Any]:
             batch = job(chunk)
@@ -67,8 +68,8 @@ def write_table(
 class _CsvWriter:
     """Any thread may call `prepare`; one thread calls `write`, in order."""
 
-    def __init__(self, file: IO[bytes], delimiter: str, escape_formulas: bool) -> None:
-        self._file, self._delimiter, self._header_written = file, delimiter, False
+    def __init__(self, file: IO[bytes], delimiter: str, header: bool, escape_formulas: bool) -> None:
+        self._file, self._delimiter, self._header_due = file, delimiter, header
         self._escape_formulas = escape_formulas
 
     def prepare(self, rows: pa.RecordBatch) -> pa.Buffer:
@@ -96,11 +97,11 @@ class _CsvWriter:
         return stream.getvalue()
 
     def write(self, rows: pa.RecordBatch, prepared: pa.Buffer) -> None:
-        if not self._header_written:
+        if self._header_due:
             # Written as a row, because pyarrow would quote every name of a header.
             names = [pa.array([name]) for name in rows.schema.names]
             self._file.write(self.prepare(pa.RecordBatch.from_arrays(names, names=rows.schema.names)))
-            self._header_written = True
+            self._header_due = False
         self._file.write(prepared)
 
     def close(self) -> None:

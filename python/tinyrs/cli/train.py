@@ -19,6 +19,7 @@ from tinyrs.cli.errors import CliError
 from tinyrs.cli.labelled_rows import LabelledRows, TableOptions, image_rows, table_rows
 from tinyrs.cli.output import say
 from tinyrs.cli.paths import check_files
+from tinyrs.cli.text_format import add_text_options
 from tinyrs.cli.training_data import HOLD_OUT, TrainingData, hold_out, read_images, read_table
 from tinyrs.cli.training_results import TrainingResults
 from tinyrs.history import Record
@@ -56,9 +57,9 @@ def parser() -> Parser:
     parser.add_argument("--report", metavar="FILE", help="also write an HTML report, a single file")
     _add_column_options(parser)
     _add_training_options(parser)
-    parser.add_delimiter()
     parser.add_threads()
     parser.add_json()
+    add_text_options(parser)
     return parser
 
 
@@ -212,5 +213,5 @@ def _read_valid(predictor: Predictor, data: TrainingData, options: argparse.Name
     """The labelled rows of --valid."""
     if data.table is None:
         return image_rows(predictor, options.valid, options.threads)
-    table_options = TableOptions(options.delimiter, options.threads)
+    table_options = TableOptions(data.table.format, options.threads)
     return table_rows(predictor, options.valid, data.record["target"], table_options)

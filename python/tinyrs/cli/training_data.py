@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 import tinyrs
-from tinyrs.cli.column_types import ColumnLocation, ColumnSummary, infer_columns
+from tinyrs.cli.column_types import NUMBER_PATTERN, ColumnLocation, ColumnSummary, infer_columns, is_text
 from tinyrs.cli.errors import CliError, UsageError, suggestion
 from tinyrs.cli.labelled_rows import LabelledRows
 from tinyrs.cli.labels import learn_labels
 from tinyrs.cli.output import printable, say
 from tinyrs.cli.table_predictor import TablePredictor
 from tinyrs.cli.table_reader import TableReader, open_table
+from tinyrs.cli.text_format import DEFAULT, TextFormat
 from tinyrs.predictor import Predictor
 
 # One row in HOLD_OUT is held out to measure the model.
@@ -57,14 +59,16 @@ class TrainingData:
 
 def read_table(options: argparse.Namespace) -> TrainingData:
     """Reads the table and prints what each column was understood to be."""
-    table = open_table(options.data, options.delimiter)
+    table = open_table(options.data, TextFormat.of(options))
     target = _check_columns(table, options)
-    rows = table.read_all()
+    rows = table.format.without_missing_in(table.read_all())
     classes, y = learn_labels(rows[target], ColumnLocation(table.name, target, table.first_row))
     X = rows.drop_columns(list(dict.fromkeys([target, *options.drop])))
     if X.num_columns == 0:
         raise CliError(f"{table.name}: expected columns besides the target, got none")
+    X = table.format.in_training(X, table.name, table.first_row, options.categorical)
     X, columns = infer_columns(X, table.name, table.first_row, options.categorical)
+    columns = [_with_hint(column, X[column.name], options.categorical) for column in columns]
     numbers = table.first_row + np.arange(len(rows))
     say(f"{table.name}: {len(rows):,} rows, {len(columns)} columns", quiet=options.json)
     width = max(len(printable(column.name)) for column in columns)
@@ -77,19 +81,29 @@ def read_table(options: argparse.Namespace) -> TrainingData:
     if len(labelled) < len(y):
         say(f"{len(y) - len(labelled):,} rows without a value in {target} skipped", quiet=options.json)
         X, y, numbers = X.take(pa.array(labelled)), y[labelled], numbers[labelled]
-    return TrainingData(X, y, classes, {"target": target}, numbers, columns=columns, table=table)
+    record: dict[str, Any] = {"target": target}
+    if text_format := table.format.as_json():
+        record["csv"] = text_format
+    return TrainingData(X, y, classes, record, numbers, columns=columns, table=table)
+
+
+def _with_hint(column: ColumnSummary, values: pa.ChunkedArray, categorical: list[str]) -> ColumnSummary:
+    """The summary, with a hint if an option would make the column one of numbers."""
+    if column.kind != "categories" or column.name in categorical or not is_text(values.type):
+        return column
+    return replace(column, note=DEFAULT.hint(values) or column.note)
 
 
 def _check_columns(table: TableReader, options: argparse.Namespace) -> str:
     """The name of the target. Raises if a column named in the options does not exist."""
-    target: str | None = options.target or (None if table.has_names else "y")
+    target: str | None = options.target or ("y" if not table.has_names and "y" in table.columns else None)
     if target is None:
         raise UsageError(f"train: expected --target COLUMN, one of {', '.join(table.columns[:20])}")
     for name in [target, *options.drop, *options.categorical]:
         if name not in table.columns:
             hint = suggestion(name, table.columns)
-            if len(table.columns) == 1 and ";" in table.columns[0]:
-                hint = "the header contains semicolons: use --delimiter ';'"
+            if all(re.fullmatch(NUMBER_PATTERN, column) for column in table.columns):
+                hint = "the first row holds numbers: if it is not a header, use --no-header"
             raise CliError(f'{table.name}: no column "{name}": {hint}')
     if target in options.drop:
         raise UsageError(f"train: --drop {target}: the target cannot be dropped")
