@@ -74,11 +74,13 @@ def row_weights(
 ) -> npt.NDArray[np.float64] | None:
     """`sample_weight` times the weight of each row's class, of shape (rows,); None if both are None.
 
+    They are scaled to at most 1, so that their sum is finite.
+
     Raises
     ------
     ValueError
-        If `sample_weight` does not match `y` or is negative, or if `class_weight` is given for an indicator
-        matrix.
+        If `sample_weight` does not match `y` or is negative, if `class_weight` is negative, not finite, or
+        given for an indicator matrix, or if all weights are 0.
     """
     if sample_weight is None and class_weight is None:
         return None
@@ -89,8 +91,19 @@ def row_weights(
         if y.ndim == 2:
             raise ValueError("class_weight: expected None for a multilabel y")
         per_class = compute_class_weight(class_weight, classes=classes, y=y)
-        weights = weights * per_class[np.searchsorted(classes, y)]
-    return np.asarray(weights)
+        refused = per_class[~((per_class >= 0) & np.isfinite(per_class))]
+        if refused.size:
+            raise ValueError(f"class_weight: expected finite weights of at least 0, got {refused[0]}")
+        weights = _at_most_one(weights) * per_class[np.searchsorted(classes, y)]
+    if not weights.any():
+        raise ValueError("sample_weight: expected at least one weight above 0, got zeros")
+    return _at_most_one(weights)
+
+
+def _at_most_one(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """`weights` (rows,) divided by a power of two, which is exact, so that the largest is at most 1."""
+    exponent = np.frexp(weights.max(initial=0.0))[1]
+    return np.asarray(np.ldexp(weights, -exponent))
 
 
 def train_validation_split(

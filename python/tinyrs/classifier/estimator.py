@@ -25,6 +25,7 @@ from tinyrs.classifier.data import (
     row_weights,
     train_validation_split,
 )
+from tinyrs.classifier.draft import draft_of
 from tinyrs.classifier.prediction import FittedClassifier
 from tinyrs.classifier.recipe import (
     TrainingOptions,
@@ -210,7 +211,6 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
 
     # Training.
 
-    @with_callbacks
     def fit(
         self,
         X: Any,
@@ -239,7 +239,25 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
         ------
         ValueError, TypeError
             If a parameter is out of range, or X, y or the weights are not as described.
+
+        Notes
+        -----
+        After an exception, KeyboardInterrupt included, the estimator is as it was before the call.
         """
+        with draft_of(self) as draft:
+            draft._fit(X, y, sample_weight, eval_set, eval_metric)
+        return self
+
+    @with_callbacks
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: npt.ArrayLike | None,
+        eval_set: tuple[Any, Any] | None,
+        eval_metric: Metric,
+    ) -> None:
+        """`fit` on a draft."""
         self._validate_params()
         if not callable(eval_metric) and eval_metric not in METRICS:
             raise ValueError(f"eval_metric: expected one of {METRICS} or a callable, got {eval_metric!r}")
@@ -272,11 +290,10 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
         continued = (
             self.warm_start and hasattr(self, "network_") and self.network_.layer_sizes == tuple(sizes)
         )
-        network = self.network_ if continued else self._initial_network(sizes, seed)
+        network = copy.copy(self.network_) if continued else self._initial_network(sizes, seed)
         self._fit_network(network, _Rows(data, train_rows, validation), eval_metric, seed)
         # The moments of an earlier partial_fit belong to another network.
         self._optimizer = None
-        return self
 
     def _fit_network(self, network: Network, rows: _Rows, metric: Metric, seed: int) -> None:
         """Trains, chooses the epoch and the temperature, trains again on all rows; sets the attributes."""
@@ -342,6 +359,14 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
             Classes that later calls may bring. A class that was not announced is added when it appears.
         sample_weight : array of shape (rows,), optional
         """
+        with draft_of(self) as draft:
+            draft._partial_fit(X, y, classes, sample_weight)
+        return self
+
+    def _partial_fit(
+        self, X: Any, y: Any, classes: npt.ArrayLike | None, sample_weight: npt.ArrayLike | None
+    ) -> None:
+        """`partial_fit` on a draft."""
         first = not hasattr(self, "network_")
         if first:
             self._validate_params()
@@ -355,28 +380,27 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
         if first:
             self.preprocessor_ = fit_preprocessor(table, self._categorical_indices())
         data = Dataset(self._features(self.preprocessor_.encode(table)), targets, weights)
+        optimizer = None
         if first:
             network = self._initial_network(self._layer_sizes(data), int(rng.randint(2**31 - 1)))
         elif known is not None and len(known) < len(self.classes_):
             indices = np.asarray(np.searchsorted(self.classes_, known))
             network = add_outputs(self.network_, indices, len(self.classes_))
         else:
-            network = self.network_
-        if first or network is not self.network_ or self._optimizer is None:
-            self._optimizer = new_optimizer()
+            network, optimizer = copy.copy(self.network_), copy.copy(self._optimizer)
         options = dataclasses.replace(
             self._training_options(epochs=1, seed=int(rng.randint(2**31 - 1))),
             learning_rate=self.learning_rate_init / 10,
             schedule="constant",
         )
+        self._optimizer = optimizer or new_optimizer()
         history = train(network, self._optimizer, data, options, callbacks=self.callbacks or ())
         if first:
             self._set_fitted(network, history, best_iteration=0, temperature=1.0)
         else:
             self.network_ = network
             self.n_iter_ += 1
-            self.loss_curve_ += history["loss"].tolist()
-        return self
+            self.loss_curve_ = self.loss_curve_ + history["loss"].tolist()
 
     def _check_data(
         self, X: Any, y: Any, *, reset: bool, classes: npt.ArrayLike | None = None
