@@ -21,7 +21,7 @@ endif
 WHEEL_LIMIT := 3000000
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev bench bench-core peers company test test-rust test-python test-oldest test-exhaustive test-neon loom report-browser processes soak fuzz interop lint format wheel smoke clean
+.PHONY: help venv dev bench bench-core peers company test test-rust test-python test-oldest test-exhaustive test-neon loom report-browser processes soak fuzz kill interop lint format wheel smoke clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -73,6 +73,9 @@ soak: dev $(VENV)/.test ## run changing work for SOAK_SECONDS=1800; memory, thre
 fuzz: dev ## fuzz the loader of model files (FUZZ_SECONDS=100)
 	$(PY) -m pip install --quiet atheris
 	$(PY) tests/fuzz_model_file.py -max_total_time=$(or $(FUZZ_SECONDS),100) -max_len=8192
+
+kill: dev $(VENV)/.test ## kill processes that write files at random moments, and check the files (KILLS=1000)
+	$(PY) tests/kill_writers.py --kills $(or $(KILLS),1000)
 
 interop: dev ## test the import of models of the real PyTorch and Keras (5 GB, into .venv-interop)
 	$(PYTHON) -m venv $(VENV)-interop

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO
 
 from tinyrs.files import atomic
@@ -51,19 +50,10 @@ def progress_bar(unit: str, *, quiet: bool = False) -> Iterator[Callable[[int], 
 
 @contextmanager
 def open_output(path: str) -> Iterator[IO[bytes]]:
-    """Opens a file for writing; `-` is standard output.
-
-    The file appears complete or not at all: it is written under a temporary name, then renamed.
-    """
+    """Opens a file for writing, as `atomic.writing` does; `-` is standard output."""
     if path == STREAM:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    target = Path(path)
-    if target.exists() and not target.is_file():
-        # A device or a named pipe cannot be replaced by renaming. For a folder, open() raises OSError.
-        with target.open("wb") as file:
-            yield file
-        return
-    with atomic.writing(target) as file:
+    with atomic.writing(path) as file:
         yield file

@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from tinyrs.cli.errors import CliError, UsageError
 from tinyrs.cli.output import STREAM
+from tinyrs.files import atomic
 
 Name: TypeAlias = str | os.PathLike[str]
 
@@ -43,9 +44,12 @@ def check_files(reads: Sequence[Name | None], writes: Sequence[Name | None]) -> 
 
 def check_writable(path: Name) -> None:
     """Raises CliError if `path` is a folder, or its folder does not exist or cannot be written to."""
-    folder = Path(path).parent
-    if Path(path).is_dir():
+    target = Path(atomic.follow_links(path))
+    if target.is_dir():
         raise CliError(f"{path}: expected a file to write to, got a folder")
+    if atomic.is_written_in_place(str(target)):
+        return
+    folder = target.parent
     if not folder.is_dir():
         raise CliError(f"{path}: the folder {str(folder)!r} does not exist")
     if not os.access(folder, os.W_OK):
