@@ -553,7 +553,7 @@ def test_a_predictor_without_preprocessing(tmp_path: Path) -> None:
         np.testing.assert_array_equal(model.predict_proba(pd.DataFrame(X, columns=["x", "y", "z"])), want)
         np.testing.assert_array_equal(model.predict_proba(X[0].tolist()), want[0])
         assert model.verify() == 0
-        with pytest.raises(ValueError, match="X: expected finite f64 values, got NaN"):
+        with pytest.raises(ValueError, match="column 'y': expected a finite number, got nan"):
             model.predict_proba([1.0, None, 2.0])
         with pytest.raises(ValueError, match="X: expected 3 features, got 2"):
             model.predict_proba([1.0, 2.0])

@@ -193,7 +193,7 @@ def test_columns_of_a_data_frame_are_found_by_name(convert: Any) -> None:
     assert table.numbers(1).tolist() == [1, 2]
     with pytest.raises(
         ValueError,
-        match=r"X: missing columns: \['c'\]; unexpected columns: \['b'\]",
+        match="X: missing columns: 'c'; columns that the model does not have: 'b'",
     ):
         Table.read(convert(frame), ["a", "c"])
 

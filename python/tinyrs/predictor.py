@@ -7,7 +7,9 @@ from tinyrs.files import model_file, predictor_file
 from tinyrs.files.class_labels import ClassLabels
 from tinyrs.files.model_file import refuse
 from tinyrs.files.predictor_file import PredictorState
-from tinyrs.tabular.type_checks import is_frame, is_missing, is_sparse
+from tinyrs.tabular.column_names import check_columns, check_length
+from tinyrs.tabular.type_checks import is_frame, is_record, is_sparse
+from tinyrs.tabular.values import CellError, numbers_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
     from tinyrs.tabular.preprocessor import Preprocessor
 else:
     from tinyrs._lazy import np
-
-NAN = float("nan")
 
 
 class Predictor:
@@ -98,19 +98,28 @@ class Predictor:
         return self._network.__copy__()
 
     def predict_proba(
-        self, X: Any, *, out: npt.NDArray[Any] | None = None, n_threads: int | None = None
+        self,
+        X: Any,
+        *,
+        out: npt.NDArray[Any] | None = None,
+        n_threads: int | None = None,
+        extra_columns: str = "ignore",
     ) -> npt.NDArray[Any]:
         """The probability of each class, in the order of `classes_`; in multilabel models, of each label.
 
         Parameters
         ----------
-        X : array of shape (columns,) or (rows, columns), data frame, or sparse matrix
-            One row or several, with NaN or None for missing values. The columns of a data frame are matched
-            by name.
+        X : array of shape (columns,) or (rows, columns), data frame, list, dict, or sparse matrix
+            One row or several, with NaN or None for missing values. A data frame is one of pandas or polars,
+            also a lazy one, a table or record batch of pyarrow, or an object with Arrow's
+            `__arrow_c_stream__`. A list holds the values of one row in the order of the columns, or rows,
+            each a list or a dict. The columns of data frames and dicts are matched by name.
         out : array of shape (n_classes,) or (rows, n_classes), optional
             The array to write the result to: contiguous, in the precision of the network.
         n_threads : int, optional
             The largest number of threads to use; see `tinyrs.get_num_threads`. Small inputs use one thread.
+        extra_columns : {"ignore", "error"}
+            What to do with columns of a data frame or keys of a dict that the model does not use.
 
         Returns
         -------
@@ -119,21 +128,28 @@ class Predictor:
         Raises
         ------
         ValueError, TypeError
-            If the columns are not those of the training set, or a number is infinite.
+            If a column of the training set is missing, or a value that should be a number is not one or is
+            infinite.
         """
         # Arrays of floats need no conversion.
         if not (self._numbers_only and type(X) is np.ndarray and X.dtype.kind == "f"):
-            X = self._encode(X)
-        return np.asarray(self._forward(self._network, X, out=out, n_threads=n_threads))
+            X = self._encode(X, extra_columns)
+        try:
+            return np.asarray(self._forward(self._network, X, out=out, n_threads=n_threads))
+        except ValueError:
+            self._refuse_infinite(X)
+            raise
 
-    def predict(self, X: Any, *, n_threads: int | None = None) -> Any:
+    def predict(self, X: Any, *, n_threads: int | None = None, extra_columns: str = "ignore") -> Any:
         """The most probable class of each row, (rows,), or of the one row; in multilabel models the indicator
-        matrix. X and `n_threads` are as in `predict_proba`."""
-        p = self.predict_proba(X, n_threads=n_threads)
+        matrix. The arguments are as in `predict_proba`."""
+        p = self.predict_proba(X, n_threads=n_threads, extra_columns=extra_columns)
         labels: npt.NDArray[Any] = p > 0.5 if self.multilabel else self.classes_[p.argmax(axis=-1)]
         return labels.astype(int) if self.multilabel else labels
 
-    def predict_proba_one(self, X: Mapping[str, Any] | Iterable[Any]) -> dict[Any, float]:
+    def predict_proba_one(
+        self, X: Mapping[str, Any] | Iterable[Any], *, extra_columns: str = "ignore"
+    ) -> dict[Any, float]:
         """The probabilities of `predict_proba` for one row of Python values, without NumPy.
 
         Parameters
@@ -141,6 +157,8 @@ class Predictor:
         X : mapping or iterable
             One value per column: by column name, or in the order of the columns. NaN or None for a missing
             value.
+        extra_columns : {"ignore", "error"}
+            What to do with keys of a mapping that the model does not use.
 
         Returns
         -------
@@ -149,22 +167,22 @@ class Predictor:
         Raises
         ------
         ValueError, TypeError
-            If the columns are not those of the training set, or a value that should be a number is not one
-            or is infinite.
+            If a column of the training set is missing, or a value that should be a number is not one or is
+            infinite.
         """
-        return dict(zip(self._labels, self._probabilities_one(X), strict=True))
+        return dict(zip(self._labels, self._probabilities_one(X, extra_columns), strict=True))
 
-    def predict_one(self, X: Mapping[str, Any] | Iterable[Any]) -> Any:
+    def predict_one(self, X: Mapping[str, Any] | Iterable[Any], *, extra_columns: str = "ignore") -> Any:
         """The most probable class of one row; in multilabel models the list of labels with probabilities
-        above 0.5. X is as in `predict_proba_one`."""
-        p = self._probabilities_one(X)
+        above 0.5. The arguments are as in `predict_proba_one`."""
+        p = self._probabilities_one(X, extra_columns)
         if self.multilabel:
             return [label for label, probability in zip(self._labels, p, strict=True) if probability > 0.5]
         return self._labels[p.index(max(p))]
 
-    def _probabilities_one(self, X: Mapping[str, Any] | Iterable[Any]) -> list[float]:
+    def _probabilities_one(self, X: Mapping[str, Any] | Iterable[Any], extra_columns: str) -> list[float]:
         if hasattr(X, "keys"):
-            row: Any = self._in_column_order(X)
+            row: Any = self._in_column_order(X, extra_columns)
         else:
             row = X if isinstance(X, (list, tuple)) else _as_list(X)
         if not self._numbers_only:
@@ -172,49 +190,74 @@ class Predictor:
             row = self.preprocessor.encode_one(row, self.feature_names_in_)
         try:
             return self._forward_one(self._network, row)
-        except TypeError:  # a value is None, pandas.NA, text, or not a number
+        except (TypeError, ValueError):  # a value is None, pandas.NA, text, not a number, or infinite
             pass
-        if self.preprocessor is None:
-            row = [NAN if is_missing(value) else value for value in row]
-        else:
-            row = self.preprocessor.numbers_one(row, self.feature_names_in_)
-        return self._forward_one(self._network, row)
+        return self._forward_one(self._network, self._numbers_one(row))
 
-    def _in_column_order(self, X: Any) -> list[Any]:
+    def _numbers_one(self, encoded: list[Any]) -> list[Any]:
+        """An encoded row with its numbers read as those of a table are; raises ValueError and TypeError with
+        the name of the column."""
+        names = self.feature_names_in_
+        if self._numbers_only:
+            check_length(len(encoded), self.n_features_in_, names)
+        if self.preprocessor is not None:
+            return self.preprocessor.numbers_one(encoded, names)
+        row = numbers_of(encoded, dict.fromkeys(range(len(encoded)), "number"), names)
+        missing = next((column for column, value in enumerate(row) if value != value), None)
+        if missing is not None:
+            raise CellError("a finite number", row[missing]).at(missing, names, one_row=True)
+        return row
+
+    def _in_column_order(self, X: Any, extra_columns: str) -> list[Any]:
         """The values of a mapping in the order of the columns."""
         names = self.feature_names_in_
         if names is None:
             got = type(X).__name__
             raise TypeError(f"X: expected a sequence, since the columns have no names, got a {got}")
-        keys = list(X.keys())
-        if len(keys) == len(names):
-            try:
-                return [X[name] for name in names]
-            except KeyError:
-                pass
-        missing = [name for name in names if name not in keys]
-        unexpected = [key for key in keys if key not in names]
-        raise ValueError(f"X: missing columns: {missing}; unexpected columns: {unexpected}")
+        if extra_columns != "ignore":
+            check_columns(list(X.keys()), names, extra_columns)
+        try:
+            return [X[name] for name in names]
+        except KeyError:
+            check_columns(list(X.keys()), names)
+            raise
 
-    def _encode(self, X: Any) -> npt.NDArray[Any]:
+    def _encode(self, X: Any, extra_columns: str) -> npt.NDArray[Any]:
         """X as an array of numbers, (columns,) or (rows, columns), or as CSR; categories as codes."""
         if is_sparse(X) and self.preprocessor is None:
             csr: npt.NDArray[Any] = X.tocsr()
             return csr
         if is_frame(X) or is_sparse(X):
-            return self._encode_rows(X)
-        X = X if isinstance(X, np.ndarray) else _as_array(X)
-        if X.ndim not in (1, 2):
-            raise ValueError(f"X: expected shape (columns,) or (rows, columns), got {X.shape}")
-        encoded = self._encode_rows(np.atleast_2d(X))
-        return encoded.reshape(-1) if X.ndim == 1 else encoded
+            return self._encode_rows(X, extra_columns)
+        from tinyrs.tabular.sources import read_rows
 
-    def _encode_rows(self, X: Any) -> npt.NDArray[Any]:
-        if self.preprocessor is not None:
-            return self.preprocessor.encode(X, self.feature_names_in_)
+        names, one_row = self.feature_names_in_, is_record(X)
+        rows = read_rows([X] if one_row else X, self.n_features_in_, names)
+        if not isinstance(rows, list) and rows.ndim == 1:
+            rows, one_row = rows.reshape(1, -1), True
+        encoded = self._encode_rows(rows, extra_columns)
+        return encoded.reshape(-1) if one_row else encoded
+
+    def _encode_rows(self, X: Any, extra_columns: str) -> npt.NDArray[Any]:
         from tinyrs.tabular.tables import Table
 
-        return Table.read(X, self.feature_names_in_).number_matrix()
+        names = self.feature_names_in_
+        if self.preprocessor is None:
+            table = Table.read(X, names, extra_columns)
+            check_length(len(table.columns), self.n_features_in_, names)
+            return table.number_matrix()
+        return self.preprocessor.encode(X, names, extra_columns)
+
+    def _refuse_infinite(self, encoded: npt.NDArray[Any]) -> None:
+        """Raises ValueError with the name of a column that holds a number that the network does not take."""
+        if is_sparse(encoded) or encoded.dtype.kind != "f":
+            return
+        rows = np.atleast_2d(encoded)
+        refused = np.isinf(rows) if self.preprocessor is not None else ~np.isfinite(rows)
+        if refused.any():
+            row, column = np.unravel_index(refused.argmax(), rows.shape)
+            error = CellError("a finite number", float(rows[row, column]), int(row))
+            raise error.at(int(column), self.feature_names_in_, one_row=encoded.ndim == 1) from None
 
     def verify(self) -> float:
         """The largest difference between outputs computed now and those stored in the model file.

@@ -13,8 +13,9 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import compute_class_weight
 from sklearn.utils.validation import _check_sample_weight, check_array
 
+from tinyrs.tabular.sources import as_array, read_frame
 from tinyrs.tabular.tables import SparseTable, Table
-from tinyrs.tabular.type_checks import is_frame, is_sparse
+from tinyrs.tabular.type_checks import is_frame, is_missing, is_record, is_sparse
 
 Floats = npt.NDArray[np.floating[Any]]
 Indices = npt.NDArray[np.intp]
@@ -44,11 +45,54 @@ class Dataset:
         return Dataset(self.features[rows], self.targets[rows], weights)
 
 
+def native_table(X: Any) -> Any:
+    """X in a form that scikit-learn checks: an eager data frame, an array or a sparse matrix.
+
+    Raises
+    ------
+    TypeError
+        If X is a list of dicts, or a frame that narwhals does not know.
+    ValueError
+        If X is a list of rows of different lengths.
+    """
+    if is_frame(X):
+        return read_frame(X).to_native()
+    if is_record(X) or (isinstance(X, (list, tuple)) and X and is_record(X[0])):
+        raise TypeError(
+            f"X: expected an array, a data frame or a list of rows, got "
+            f"{type(X).__name__ if is_record(X) else f'a list of {type(X[0]).__name__}'}: "
+            "pass a data frame, for example pandas.DataFrame(X)"
+        )
+    return as_array(X) if isinstance(X, (list, tuple)) and X else X
+
+
 def read_table(X: Any) -> Table | SparseTable:
     """The table in a data frame, an array or a sparse matrix."""
     if not is_frame(X):
         X = check_array(X, dtype=None, accept_sparse="csr", ensure_all_finite="allow-nan")
     return SparseTable(X) if is_sparse(X) else Table.read(X)
+
+
+def check_labels(y: Any) -> None:
+    """Checks that no label is missing; `y` is as in `fit`.
+
+    Raises
+    ------
+    ValueError
+        If there is a missing label: the message has its row.
+    """
+    labels = None if y is None or is_sparse(y) else np.asarray(y)
+    if labels is None or labels.ndim == 0 or labels.dtype.kind not in "fO":
+        return
+    if labels.dtype.kind == "f":
+        missing = np.isnan(labels)
+    else:
+        missing = np.array([is_missing(label) for label in labels.flat], dtype=bool).reshape(labels.shape)
+    if missing.any():
+        row = int(np.argwhere(missing)[0][0])
+        raise ValueError(
+            f"y: expected a label in every row, got {labels[missing].tolist()[0]!r} in row {row}"
+        )
 
 
 def class_indices(y: npt.NDArray[Any], classes: npt.NDArray[Any]) -> Indices:

@@ -20,7 +20,9 @@ from tinyrs.classifier import parameters
 from tinyrs.classifier.data import (
     Dataset,
     Indices,
+    check_labels,
     class_indices,
+    native_table,
     read_table,
     row_weights,
     train_validation_split,
@@ -261,6 +263,7 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
         self._validate_params()
         if not callable(eval_metric) and eval_metric not in METRICS:
             raise ValueError(f"eval_metric: expected one of {METRICS} or a callable, got {eval_metric!r}")
+        X = native_table(X)
         y = self._check_data(X, y, reset=True)
         table, rng = read_table(X), check_random_state(self.random_state)
         weights = row_weights(y, self.classes_, sample_weight, self.class_weight)
@@ -371,6 +374,7 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
         if first:
             self._validate_params()
         known = None if first else self.classes_
+        X = native_table(X)
         y = self._check_data(X, y, reset=first, classes=classes)
         table, rng = read_table(X), check_random_state(self.random_state)
         weights = row_weights(y, self.classes_, sample_weight, self.class_weight)
@@ -406,6 +410,7 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
         self, X: Any, y: Any, *, reset: bool, classes: npt.ArrayLike | None = None
     ) -> npt.NDArray[Any]:
         """Checks X and y as scikit-learn does, sets `classes_`, and returns y as an array."""
+        check_labels(y)
         if is_frame(X):
             # Not as an array: NumPy makes objects of columns of several types, and refuses some types.
             validate_data(self, X, reset=reset, skip_check_array=True)

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from tinyrs._tinyrs import Network
-from tinyrs.classifier.data import Floats
+from tinyrs.classifier.data import Floats, native_table
 from tinyrs.classifier.recipe import logits
 from tinyrs.predictor import Predictor, loads
 from tinyrs.tabular.max_abs_scaler import MaxAbsScaler
@@ -39,6 +39,7 @@ class FittedClassifier(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
 
     def _encode(self, X: Any) -> npt.NDArray[Any]:
         """Checks X and returns it as numbers (rows, columns), with categories as codes."""
+        X = native_table(X)
         if is_frame(X):
             # Checks the column names only: the conversion to an array would copy all values as objects.
             validate_data(self, X, reset=False, skip_check_array=True)

@@ -8,9 +8,10 @@ category, or NaN for a missing number; after them come the parts of dates, such 
 from __future__ import annotations
 
 from tinyrs._tinyrs import FeatureEncoder, Network
+from tinyrs.tabular.column_names import check_length
 from tinyrs.tabular.times import calendar
 from tinyrs.tabular.type_checks import is_sparse
-from tinyrs.tabular.values import MISSING, TIMES, CellError, category_name, number_of
+from tinyrs.tabular.values import MISSING, TIMES, CellError, category_name, number_of, numbers_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -178,14 +179,18 @@ class Preprocessor(_ComparedByArguments):
         """Whether the encoded rows of an array of numbers are its rows."""
         return not (self.categories or self._times)
 
-    def encode(self, X: Any, names: Sequence[str] | None = None) -> npt.NDArray[Any]:
+    def encode(
+        self, X: Any, names: Sequence[str] | None = None, extra_columns: str = "ignore"
+    ) -> npt.NDArray[Any]:
         """Encodes a table.
 
         Parameters
         ----------
-        X : Table, array of shape (rows, columns), or data frame
+        X : Table, array of shape (rows, columns), data frame, or list of records
         names : sequence of str, optional
-            The columns of a data frame in the order of the training set.
+            The columns of a data frame or record in the order of the training set.
+        extra_columns : {"ignore", "error"}
+            Whether a data frame or record may have other columns.
 
         Returns
         -------
@@ -204,9 +209,8 @@ class Preprocessor(_ComparedByArguments):
             raise TypeError("X: expected dense rows, as in fit, got a sparse matrix: pass X.toarray()")
         from tinyrs.tabular.tables import Table
 
-        table = X if isinstance(X, Table) else Table.read(X, names)
-        if len(table.columns) != self.n_columns:
-            raise ValueError(f"X: expected {self.n_columns} columns, got {len(table.columns)}")
+        table = X if isinstance(X, Table) else Table.read(X, names, extra_columns)
+        check_length(len(table.columns), self.n_columns, names)
         encoded = np.empty((table.n_rows, self.n_encoded))
         for number in (*self._others, *self._times):
             encoded[:, number.column] = table.numbers(number.column, number.kind)
@@ -230,8 +234,7 @@ class Preprocessor(_ComparedByArguments):
             If the row has another number of columns, or a value is not of the kind of its column.
         """
         encoded = list(row)
-        if len(encoded) != self.n_columns:
-            raise ValueError(f"X: expected {self.n_columns} columns, got {len(encoded)}")
+        check_length(len(encoded), self.n_columns, names)
         column = 0
         try:
             for category in self.categories:
@@ -249,15 +252,7 @@ class Preprocessor(_ComparedByArguments):
 
     def numbers_one(self, encoded: Sequence[Any], names: Sequence[str] | None = None) -> list[Any]:
         """A row from `encode_one` with all its numbers read as those of a table are; raises as it does."""
-        row = list(encoded)
-        column = 0
-        try:
-            for number in self._others:
-                column = number.column
-                row[column] = number_of(row[column], number.kind)
-        except CellError as error:
-            raise error.at(column, names, one_row=True) from None
-        return row
+        return numbers_of(encoded, {number.column: number.kind for number in self._others}, names)
 
     def transform(self, encoded: npt.NDArray[Any], precision: str) -> npt.NDArray[np.floating[Any]]:
         """The features (rows, features) of encoded rows (rows, columns), in `precision`.

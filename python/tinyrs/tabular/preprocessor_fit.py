@@ -14,7 +14,7 @@ from tinyrs.tabular.max_abs_scaler import MaxAbsScaler
 from tinyrs.tabular.preprocessor import CategoryColumn, NumberColumn, Preprocessor
 from tinyrs.tabular.tables import Column, Numbers, SparseTable, Table
 from tinyrs.tabular.times import calendar
-from tinyrs.tabular.values import CellError, category_name
+from tinyrs.tabular.values import category_name
 
 # The most frequent categories have a code of their own; rarer ones share the buckets by their hash.
 MAX_CATEGORIES = 256
@@ -54,7 +54,7 @@ def fit_table(table: Table, categorical: Sequence[int] = (), weights: Numbers | 
     for column, cells in enumerate(table.columns):
         if column in categories:
             continue
-        numbers = _finite_numbers(table, column)
+        numbers = table.numbers(column, cells.kind)
         fitted.append(fit_numbers(column, numbers, weights, cells.kind))
         for part, values in calendar(numbers).items() if cells.kind == "date" else ():
             if len(np.unique(values[~np.isnan(values)])) > 1:
@@ -68,15 +68,6 @@ def fit_table(table: Table, categorical: Sequence[int] = (), weights: Numbers | 
         tuple(fit_categories(column, table.columns[column]) for column in sorted(categories)),
         tuple(parts),
     )
-
-
-def _finite_numbers(table: Table, column: int) -> Numbers:
-    numbers = table.numbers(column, table.columns[column].kind)
-    infinite = np.flatnonzero(np.isinf(numbers))
-    if infinite.size:
-        row = int(infinite[0])
-        raise CellError("a finite number", float(numbers[row]), row).at(column, table.names)
-    return numbers
 
 
 def fit_numbers(column: int, numbers: Numbers, weights: Numbers | None, kind: str = "number") -> NumberColumn:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tinyrs.tabular.sources import columns_of_records, read_frame
 from tinyrs.tabular.times import value_of
 from tinyrs.tabular.type_checks import is_frame
 from tinyrs.tabular.values import EXPECTED, TIMES, CellError, CellTypeError, infer_kind, is_cell, number_of
@@ -47,7 +48,7 @@ class NumberCells:
         Raises
         ------
         CellError
-            If a value is not of this kind.
+            If a value is not of this kind, or infinite.
         """
         values = self.values.astype(np.float64, copy=False)
         if kind != self.kind and (kind in TIMES or self.kind in TIMES):
@@ -59,6 +60,9 @@ class NumberCells:
             other = np.flatnonzero((values != 0) & (values != 1) & ~np.isnan(values))
             if other.size:
                 raise CellError(EXPECTED["boolean"], self.values[other[0]].item(), int(other[0]))
+        infinite = np.flatnonzero(np.isinf(values))
+        if infinite.size:
+            raise CellError("a finite number", float(values[infinite[0]]), int(infinite[0]))
         return values
 
     def distinct(self) -> tuple[list[Any], Indices]:
@@ -158,34 +162,34 @@ class Table:
     names: Sequence[str] | None = None
 
     @classmethod
-    def read(cls, X: Any, names: Sequence[str] | None = None) -> Table:
-        """Reads a 2-D array, or the columns `names` of a data frame of pandas, polars or pyarrow.
+    def read(cls, X: Any, names: Sequence[str] | None = None, extra_columns: str = "ignore") -> Table:
+        """Reads a 2-D array, a list of records, or a table of any library; see `sources.py`.
+
+        Parameters
+        ----------
+        X : array of shape (rows, columns), list of records, or data frame
+        names : sequence of str, optional
+            The columns to read, by their names in a data frame or record.
+        extra_columns : {"ignore", "error"}
+            Whether other columns are an error.
 
         Raises
         ------
         ValueError
-            If the column names of a data frame are not those in `names`, in any order.
+            If a data frame or record lacks a column, or has an unexpected one.
         TypeError
             If a cell holds a list, a dict, an array, a complex number or the like.
         ImportError
             If X is a data frame and narwhals is not installed.
         """
-        if not is_frame(X):
-            # In column-major order, each column is a contiguous view.
-            X = np.asfortranarray(X)
-            return cls._of(list(X.T), _array_column, len(X), names)
-        try:
-            import narwhals.stable.v1 as nw
-        except ModuleNotFoundError:
-            raise ImportError("X: a data frame needs narwhals: pip install 'tinyrs[sklearn]'") from None
-        frame = nw.from_native(X, eager_only=True)
-        if names is not None:
-            found = set(frame.columns)
-            missing, unexpected = [n for n in names if n not in found], sorted(found - set(names))
-            if missing or unexpected:
-                raise ValueError(f"X: missing columns: {missing}; unexpected columns: {unexpected}")
-            frame = frame.select(names)
-        return cls._of(list(frame.iter_columns()), _frame_column, len(frame), frame.columns)
+        if is_frame(X):
+            frame = read_frame(X, names, extra_columns)
+            return cls._of(list(frame.iter_columns()), _frame_column, len(frame), frame.columns)
+        if isinstance(X, list) and names is not None:
+            return cls._of(columns_of_records(X, names, extra_columns), ObjectCells.of, len(X), names)
+        # In column-major order, each column is a contiguous view.
+        X = np.asfortranarray(X)
+        return cls._of(list(X.T), _array_column, len(X), names)
 
     @classmethod
     def _of(

@@ -18,8 +18,17 @@ def is_missing(value: object) -> bool:
 
 
 def is_frame(X: Any) -> bool:
-    """Whether X is a data frame of pandas or polars, or a table of pyarrow."""
-    return hasattr(X, "columns") or hasattr(X, "column_names")
+    """Whether X is a data frame, lazy or not, a table of pyarrow, or another table with Arrow's interface."""
+    # Looked up in the type: a lazy frame computes its columns.
+    kind = type(X)
+    if hasattr(kind, "columns") or hasattr(kind, "column_names"):
+        return True
+    return hasattr(kind, "__arrow_c_stream__") and not hasattr(kind, "__array__")  # not a single column
+
+
+def is_record(X: Any) -> bool:
+    """Whether X is one row with a value for each name: a dict, a Series of pandas or the like."""
+    return hasattr(X, "keys") and not is_frame(X) and not is_sparse(X)
 
 
 def is_sparse(X: Any) -> bool:

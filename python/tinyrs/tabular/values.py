@@ -21,10 +21,10 @@ from tinyrs.tabular.type_checks import is_missing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
-NAN = float("nan")
+NAN, INFINITY = float("nan"), float("inf")
 # What a column of each kind expects, for error messages.
 EXPECTED = {
     "number": "a number",
@@ -163,11 +163,34 @@ TIMES = ("date", "time", "duration")
 
 
 def number_of(value: Any, kind: str) -> float:
-    """`value` as a float, in a column of a kind that has a reader; raises CellError as its reader."""
+    """`value` as a finite float or NaN, in a column of a kind that has a reader.
+
+    CellError if the reader raises it, or the number is infinite as a float.
+    """
     try:
-        return float(READERS[kind](value))
+        number = float(READERS[kind](value))
     except OverflowError:
         raise CellError("a finite number", value) from None
+    if number in (INFINITY, -INFINITY):
+        raise CellError("a finite number", value)
+    return number
+
+
+def numbers_of(row: Sequence[Any], kinds: Mapping[int, str], names: Sequence[str] | None) -> list[Any]:
+    """A row with the values of the columns in `kinds`, by their index, as floats.
+
+    Raises
+    ------
+    CellError
+        If a value is not of the kind of its column; the message has the name of the column.
+    """
+    numbers, column = list(row), 0
+    try:
+        for column, kind in kinds.items():
+            numbers[column] = number_of(numbers[column], kind)
+    except CellError as error:
+        raise error.at(column, names, one_row=True) from None
+    return numbers
 
 
 def _number_name(number: float) -> str:
