@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tinyrs
+from scipy.sparse import csr_matrix
 from tinyrs import History, Network, Optimizer
 from tinyrs.files import model_file
 
@@ -148,7 +149,7 @@ def test_a_killed_training_ends_with_the_same_bits(tmp_path: Path) -> None:
         ({"optimizer": "sgd"}, "resume: the checkpoint was written with optimizer="),
         (
             {"validation": VALIDATION},
-            "resume: expected a checkpoint with the best epoch's parameters, got one without",
+            "resume: the checkpoint was written without validation X, got one",
         ),
         ({"checkpoint_every": 0}, "checkpoint_every: expected an integer of at least 1, got 0"),
     ],
@@ -163,6 +164,78 @@ def test_a_checkpoint_with_other_settings_is_refused(
     assert same(net, network())
 
 
+def changed(array: Any) -> Any:
+    """A copy of an array with another last element."""
+    array = np.array(array)
+    array.reshape(-1)[-1] = 1 - array.reshape(-1)[-1]
+    return array
+
+
+@pytest.mark.parametrize("precision", ["f32", "f64"])
+def test_a_checkpoint_of_other_data_is_refused(tmp_path: Path, precision: str) -> None:
+    weights = np.ones(200)
+    data: dict[str, Any] = {"X": X[:200], "y": y[:200], "sample_weight": weights, "validation": VALIDATION}
+
+    def run(**others: Any) -> None:
+        network(precision).fit(**data | others, epochs=2, seed=3)
+
+    run(checkpoint=tmp_path / "run")
+    # The same numbers in other arrays are the same data.
+    copies = {"X": np.asfortranarray(X[:200]), "y": y[:200].tolist(), "sample_weight": weights.astype(int)}
+    run(resume=tmp_path / "run", **copies)
+    for name, others in {
+        "X": {"X": changed(X[:200])},
+        "y": {"y": changed(y[:200])},
+        "sample_weight": {"sample_weight": changed(weights)},
+        "validation X": {"validation": (changed(VALIDATION[0]), VALIDATION[1])},
+        "validation y": {"validation": (VALIDATION[0], changed(VALIDATION[1]))},
+    }.items():
+        with pytest.raises(ValueError, match=f"^resume: {name} differs from the {name} of the checkpoint"):
+            run(resume=tmp_path / "run", **others)
+    with pytest.raises(ValueError, match="the checkpoint was written with sample_weight, got none"):
+        run(resume=tmp_path / "run", sample_weight=None)
+    with pytest.raises(ValueError, match="the checkpoint was written with validation X, got none"):
+        run(resume=tmp_path / "run", validation=None)
+
+
+def test_sparse_data_and_distributions_have_digests_too(tmp_path: Path) -> None:
+    sparse, targets = csr_matrix(X[:200] * (X[:200] > 1)), np.eye(2)[y[:200]]
+    network().fit(sparse, targets, epochs=2, checkpoint=tmp_path / "run")
+    network().fit(sparse.copy(), targets.copy(), epochs=2, resume=tmp_path / "run")
+    moved = sparse.copy()
+    moved.indices[-1] = 4 if moved.indices[-1] != 4 else 3
+    for other, name in ((moved, "X"), (sparse * 2, "X"), (sparse, "y")):
+        with pytest.raises(ValueError, match=f"resume: {name} differs"):
+            network().fit(other, targets if name == "X" else targets[::-1], epochs=2, resume=tmp_path / "run")
+
+
+def test_an_old_checkpoint_resumes_with_any_data(tmp_path: Path) -> None:
+    """Checkpoints that were written before there were digests have none."""
+    path, want, resumed = tmp_path / "run", network(), network()
+    fit(want)
+    fit(network(), checkpoint=path, checkpoint_every=3, callback=lambda record: record["epoch"] == 2)
+    kind, model, views = model_file.from_bytes(path.read_bytes())
+    del model.values["settings"]["data"], model.values["settings"]["precision"]
+    path.write_bytes(model_file.to_bytes(kind, model.values, {n: np.asarray(v) for n, v in views.items()}))
+    fit(resumed, resume=path)
+    assert same(resumed, want)
+
+
+def test_infinite_scores_are_kept(tmp_path: Path) -> None:
+    """Targets that hardly vary have an R^2 of -inf."""
+    targets = np.zeros((100, 1))
+    targets[0] = 1e-160
+
+    def run(**files: Any) -> History:
+        net = Network([5, 1], precision="f64", seed=1)
+        return net.fit(X[:100], targets, validation=(X[:100], targets), epochs=2, seed=1, **files)
+
+    want = run(checkpoint=tmp_path / "run")
+    assert want.records[0]["validation_score"] == -np.inf
+    assert without_times(run(resume=tmp_path / "run")) == without_times(want)
+    assert isinstance(tinyrs.load(tmp_path / "run"), Network)
+
+
 def test_other_files_are_refused(tmp_path: Path) -> None:
     net = network()
     net.save(tmp_path / "network")
@@ -173,7 +246,9 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         fit(net, checkpoint=tmp_path / "nowhere" / "run")
     fit(net, checkpoint=tmp_path / "run")
-    with pytest.raises(ValueError, match="resume: the network is f64, but the checkpoint is f32"):
+    with pytest.raises(
+        ValueError, match="the checkpoint was written with precision='f32', got precision='f64'"
+    ):
         fit(network("f64"), resume=tmp_path / "run")
     with pytest.raises(ValueError, match="resume: expected a checkpoint of a network of"):
         fit(Network([5, 17, 2], output_activation="softmax"), resume=tmp_path / "run")

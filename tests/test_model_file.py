@@ -387,6 +387,15 @@ def test_json_and_checksum_match_the_standard_library(value: dict[str, Any]) -> 
     assert tinyrs._tinyrs.digest(text, tensors) == sha.hexdigest()
 
 
+@pytest.mark.parametrize("dollar", ["$", r"\u0024"])
+@pytest.mark.parametrize("text", ['{"%s": "1e5"}', '{"a": [{"%s": "7"}]}', '{"b": "\\\\", "%s": "1"}'])
+def test_an_object_is_never_a_number(text: str, dollar: str) -> None:
+    """serde_json uses this key internally, for numbers with the text they were written as."""
+    with pytest.raises(ValueError, match="the reserved name"):
+        tinyrs._tinyrs.parse_json(text % (dollar + "serde_json::private::Number"))
+    assert tinyrs._tinyrs.parse_json(text % "serde_json") is not None
+
+
 def sorted_deeply(value: Any) -> Any:
     """`value` with the keys of every object sorted."""
     if isinstance(value, dict):

@@ -123,8 +123,8 @@ def fit(
     checkpoint_every : int
         Number of epochs between two checkpoints.
     resume : str or path, optional
-        Checkpoint to continue from. The data and the other arguments must be those of the interrupted call;
-        the result then has the same bits as training without an interruption.
+        Checkpoint to continue from. The data and the other arguments must be those of the interrupted call,
+        which is checked; the result then has the same bits as training without an interruption.
     callback : callable, optional
         Called after each epoch with a dict: epoch, loss, validation_loss, validation_score, learning_rate,
         seconds, samples_per_second. Return True to stop training.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from tinyrs.files.model_file import Fields, refuse, tensor
 
 Pairs = Sequence[tuple[npt.NDArray[Any], npt.NDArray[Any]]]
 NUMBERS = ("loss", "learning_rate", "seconds", "samples_per_second")
+NON_FINITE = ("inf", "-inf", "nan")
 VALIDATION = ("validation_loss", "validation_score")
 
 
@@ -35,7 +37,7 @@ def write(path: str | os.PathLike[str], options: Mapping[str, Any], state: Mappi
         "optimizer": {"keywords": constructor.keywords, "steps": moments["steps"]},
         "has_second": bool(moments["second"]),
         "has_best": state["best"] is not None,
-        "records": state["records"],
+        "records": [{name: _to_json(value) for name, value in r.items()} for r in state["records"]],
     }
     model_file.write(path, model_file.to_bytes("checkpoint", model, tensors))
 
@@ -46,7 +48,8 @@ def read(path: str | os.PathLike[str], settings: Mapping[str, Any]) -> dict[str,
     Raises
     ------
     ValueError
-        If the file is not a checkpoint, or its settings differ from `settings`. A seed of None matches any.
+        If the file is not a checkpoint, or its settings or data differ from `settings`. A seed of None
+        matches any; checkpoints of versions that did not store digests of the data match any data.
     OSError
         If the file cannot be read.
     """
@@ -54,9 +57,13 @@ def read(path: str | os.PathLike[str], settings: Mapping[str, Any]) -> dict[str,
     if kind != "checkpoint":
         raise ValueError(f"resume: expected a checkpoint, got a model file of kind {kind!r}")
     stored = model.fields("settings")
+    # Older versions stored it in the network only.
+    stored.values.setdefault("precision", model.fields("network").get("precision", str))
     seed = stored.whole("seed", below=2**64)
     for name, value in settings.items():
-        if not (name == "seed" and value is None) and stored.values.get(name) != value:
+        if name == "data":
+            _check_data(stored, value)
+        elif not (name == "seed" and value is None) and stored.values.get(name) != value:
             written = stored.values.get(name)
             raise ValueError(
                 f"resume: the checkpoint was written with {name}={written!r}, got {name}={value!r}"
@@ -82,6 +89,20 @@ def read(path: str | os.PathLike[str], settings: Mapping[str, Any]) -> dict[str,
     }
 
 
+def _check_data(stored: Fields, digests: Mapping[str, str | None]) -> None:
+    """Raises a ValueError unless the checkpoint was written with the data of these digests, by argument."""
+    if "data" not in stored.values:
+        return
+    written = stored.fields("data").values
+    for name, digest in digests.items():
+        before = written.get(name)
+        if (before is None) != (digest is None):
+            with_or_without, given = ("without", "one") if before is None else ("with", "none")
+            raise ValueError(f"resume: the checkpoint was written {with_or_without} {name}, got {given}")
+        if before != digest:
+            raise ValueError(f"resume: {name} differs from the {name} of the checkpoint: pass the same data")
+
+
 def _optimizer(model: Fields, pairs: Any) -> Optimizer:
     fields = model.fields("optimizer")
     moments = {
@@ -102,4 +123,16 @@ def _record(fields: Fields, place: int) -> dict[str, Any]:
     if fields.whole("epoch") != place:
         refuse(f"{fields.path}.epoch", f"{place}, the position in the list", fields.values["epoch"])
     validation = VALIDATION if VALIDATION[0] in fields.values else ()
-    return {"epoch": place} | {name: fields.get(name, float) for name in (*NUMBERS, *validation)}
+    return {"epoch": place} | {name: _number(fields, name) for name in (*NUMBERS, *validation)}
+
+
+def _to_json(value: float) -> float | str:
+    """A number of a record, for example a score of -inf, as JSON, which has only finite numbers."""
+    return value if math.isfinite(value) else repr(value)
+
+
+def _number(fields: Fields, name: str) -> float:
+    """The number in a field that `_to_json` wrote."""
+    if fields.values.get(name) in NON_FINITE:
+        return float(fields.values[name])
+    return fields.get(name, float)

@@ -97,6 +97,12 @@ pub fn as_slice<'a, T: Element>(array: &'a Bound<PyArrayDyn<T>>) -> &'a [T] {
     unsafe { std::slice::from_raw_parts(array.data(), array.len()) }
 }
 
+/// The bytes of numbers, little-endian on every machine that tinyrs is built for.
+pub fn as_bytes<E: Element>(numbers: &[E]) -> &[u8] {
+    // SAFETY: the elements of NumPy arrays have no padding, and every byte may be read.
+    unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast(), size_of_val(numbers)) }
+}
+
 /// The numbers in an iterable.
 ///
 /// # Errors

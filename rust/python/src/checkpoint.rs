@@ -39,7 +39,7 @@ impl Saver {
 }
 
 /// The settings that decide, together with the data, the bits that training ends with. A seed of None matches any seed.
-pub fn settings<'py>(
+pub fn settings<'py, T: Precision>(
     py: Python<'py>,
     config: &TrainingConfig,
     seed: Option<u64>,
@@ -49,6 +49,7 @@ pub fn settings<'py>(
     let settings = PyDict::new(py);
     let factors = config.learning_rate_factors.as_ref();
     let factors = factors.map(|factors| factors.iter().map(|(weight, bias)| [*weight, *bias]).collect::<Vec<_>>());
+    settings.set_item("precision", T::NAME)?;
     settings.set_item("seed", seed)?;
     settings.set_item("rows", rows)?;
     settings.set_item("loss", config.loss.name())?;

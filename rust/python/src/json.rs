@@ -11,12 +11,39 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::ser::{Formatter, Serializer};
 
+/// The key of an object by which serde_json represents a number with the text it was written as.
+const NUMBER_KEY: &str = "$serde_json::private::Number";
+
 /// Parses a JSON text.
 ///
 /// # Errors
-/// ValueError if it is not valid JSON.
+/// ValueError if it is not valid JSON, or holds the string [`NUMBER_KEY`], with which an object would become a number.
 pub fn parse(text: &str) -> PyResult<Value> {
-    serde_json::from_str(text).map_err(|error| PyValueError::new_err(error.to_string()))
+    let value = serde_json::from_str(text).map_err(|error| PyValueError::new_err(error.to_string()))?;
+    let is_key = |literal: &str| {
+        literal.len() > NUMBER_KEY.len() && serde_json::from_str::<String>(literal).is_ok_and(|name| name == NUMBER_KEY)
+    };
+    if string_literals(text).any(is_key) {
+        return Err(PyValueError::new_err(format!("the reserved name {NUMBER_KEY:?}")));
+    }
+    Ok(value)
+}
+
+/// The strings in a valid JSON text, as they are written.
+fn string_literals(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        rest = &rest[rest.find('"')?..];
+        let mut is_escaped = false;
+        let end = rest.bytes().skip(1).position(|byte| {
+            let is_end = byte == b'"' && !is_escaped;
+            is_escaped = byte == b'\\' && !is_escaped;
+            is_end
+        });
+        let (literal, after) = rest.split_at(end? + 2);
+        rest = after;
+        Some(literal)
+    })
 }
 
 /// Parse a JSON text to dict, list, str, int, float, bool and None.

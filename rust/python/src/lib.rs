@@ -20,6 +20,7 @@ mod precision;
 mod records;
 mod safetensors;
 mod samples;
+mod sha256;
 mod shared_network;
 mod sparse;
 mod training;

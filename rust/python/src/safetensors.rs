@@ -16,6 +16,7 @@ use tinyrs_core::Scalar;
 
 use crate::arrays::tuple;
 use crate::json::{canonical, parse};
+use crate::sha256::hexadecimal;
 
 /// A dtype that a model file can hold.
 struct Kind {
@@ -274,7 +275,7 @@ pub fn digest(py: Python, description: &str, tensors: Named) -> PyResult<String>
             sha.update(format!("{name} {} {};", tensor.kind.code, tuple(&tensor.shape)));
             sha.update(tensor.bytes());
         }
-        sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hexadecimal(sha)
     }))
 }
 

@@ -5,8 +5,9 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use tinyrs_core::{Dispatch, Layer, Loss, Matrix, Network, OutputActivation, Samples, Targets};
 
-use crate::arrays::{as_array, as_labels, as_slice, tuple};
+use crate::arrays::{as_array, as_bytes, as_labels, as_slice, tuple};
 use crate::errors::to_python;
+use crate::sha256::sha256;
 use crate::sparse::{OwnedCsr, as_csr};
 
 /// The arguments X, y and sample_weight.
@@ -80,6 +81,21 @@ impl<'py, T: Dispatch + Element> OwnedSamples<'py, T> {
             return Err(PyValueError::new_err(message));
         }
         Ok(OwnedSamples { x, targets, weights, outputs })
+    }
+
+    /// The digests of X, y and sample_weight, in this order; `None` for no weights. They do not depend on the type of
+    /// the arguments, only on the values that training reads.
+    pub fn digests(&self, py: Python) -> [Option<String>; 3] {
+        let x = match &self.x {
+            OwnedInput::Dense(x) => (format!("dense {}", tuple(x.shape())), vec![as_bytes(as_slice(x))]),
+            OwnedInput::Sparse(x) => (format!("csr {}", x.cols()), x.bytes()),
+        };
+        let y = match &self.targets {
+            OwnedTargets::Labels(labels) => ("labels".to_owned(), vec![as_bytes(labels)]),
+            OwnedTargets::Values(y) => (format!("values of {} outputs", self.outputs), vec![as_bytes(as_slice(y))]),
+        };
+        let weights = self.weights.as_ref().map(|weights| ("weights".to_owned(), vec![as_bytes(as_slice(weights))]));
+        py.detach(|| [Some(x), Some(y), weights].map(|part| part.map(|(kind, arrays)| sha256(&kind, &arrays))))
     }
 
     /// # Errors

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use tinyrs_core::{Csr, Scalar};
 
-use crate::arrays::{as_array, as_slice};
+use crate::arrays::{as_array, as_bytes, as_slice};
 use crate::errors::to_python;
 
 /// A CSR matrix with its arrays converted to the types of the core; [`OwnedCsr::borrow`] gives the core's view.
@@ -22,6 +22,15 @@ impl<T: Element + Scalar> OwnedCsr<'_, T> {
     pub fn borrow(&self, argument: &str) -> PyResult<Csr<'_, T>> {
         let (indptr, indices, data) = (as_slice(&self.indptr), as_slice(&self.indices), as_slice(&self.data));
         Csr::new(argument, indptr, indices, data, self.cols).map_err(to_python)
+    }
+
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// The bytes of indptr, indices and data.
+    pub fn bytes(&self) -> Vec<&[u8]> {
+        vec![as_bytes(as_slice(&self.indptr)), as_bytes(as_slice(&self.indices)), as_bytes(as_slice(&self.data))]
     }
 }
 

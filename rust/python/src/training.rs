@@ -1,9 +1,10 @@
 //! `Network.fit`: from Python arguments to a call of the core's `fit`, and back.
 
+use numpy::Element;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
-use tinyrs_core::{FitData, Network, Optimizer, TrainingReport};
+use tinyrs_core::{Dispatch, FitData, Network, Optimizer, TrainingReport};
 
 use crate::arguments::random_seed;
 use crate::checkpoint::{self, Saver};
@@ -44,9 +45,13 @@ fn train<T: Precision>(
     let samples = OwnedSamples::new(&copy, &arguments.data(), config.loss, "")?;
     let validation = arguments.validation();
     let validation = validation.map(|data| OwnedSamples::new(&copy, &data, config.loss, "validation ")).transpose()?;
+    let keeps_digests = arguments.write_checkpoint.is_some() || arguments.read_checkpoint.is_some();
+    let digests = keeps_digests.then(|| data_digests(py, &samples, validation.as_ref())).transpose()?;
     let (samples, validation) = (samples.borrow()?, validation.as_ref().map(OwnedSamples::borrow).transpose()?);
 
-    let settings = checkpoint::settings(py, &config, arguments.seed, &arguments.optimizer_config, samples.x.rows())?;
+    let settings =
+        checkpoint::settings::<T>(py, &config, arguments.seed, &arguments.optimizer_config, samples.x.rows())?;
+    settings.set_item("data", digests)?;
     let resume = arguments.read_checkpoint.as_ref().map(|read| checkpoint::read(read, &settings, &copy)).transpose()?;
     let (resume, seed) = resume.unzip();
     config.seed = seed.or(arguments.seed).unwrap_or_else(random_seed);
@@ -64,6 +69,23 @@ fn train<T: Precision>(
     network.replace(T::any_network(copy));
     watcher.close(py)?;
     result
+}
+
+/// A dict of the digests of what a checkpoint's training reads, by argument; None for an argument that is not given.
+fn data_digests<'py, T: Dispatch + Element>(
+    py: Python<'py>,
+    samples: &OwnedSamples<T>,
+    validation: Option<&OwnedSamples<T>>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let digests = PyDict::new(py);
+    let [x, y, sample_weight] = samples.digests(py);
+    let [validation_x, validation_y, _] = validation.map(|samples| samples.digests(py)).unwrap_or_default();
+    digests.set_item("X", x)?;
+    digests.set_item("y", y)?;
+    digests.set_item("sample_weight", sample_weight)?;
+    digests.set_item("validation X", validation_x)?;
+    digests.set_item("validation y", validation_y)?;
+    Ok(digests)
 }
 
 fn watcher<'a>(network: &'a SharedNetwork, arguments: &FitArguments, settings: Bound<PyDict>) -> PyResult<Watcher<'a>> {
