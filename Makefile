@@ -62,7 +62,7 @@ loom: ## model-check the threads of a pass: every order of their operations, up 
 	RUSTFLAGS='--cfg loom' LOOM_MAX_PREEMPTIONS=3 cargo test --release --target-dir target/loom -p tinyrs-core --lib loom_
 
 report-browser: dev $(VENV)/.test ## test the page of `tinyrs train --report` in an installed browser
-	TINYRS_BROWSER=1 $(PY) -m pytest tests/test_cli_report.py
+	TINYRS_BROWSER=1 $(PY) -m pytest tests/test_cli_report.py tests/test_cli_report_browser.py
 
 processes: dev $(VENV)/.test ## test forks, start methods, namespaces and exits, ROUNDS=50 times each (10 minutes)
 	TINYRS_PROCESS_ROUNDS=$(or $(ROUNDS),50) $(PY) -m pytest tests/test_processes.py

@@ -172,6 +172,22 @@ def test_fifty_steps_equal_those_of_the_oracle(optimizer: str, schedule: str, di
     assert_close(net.parameters(), layers, 1e-9)
 
 
+@pytest.mark.parametrize("loss", ["cross_entropy", "binary_cross_entropy"])
+def test_the_reported_training_loss_has_no_label_smoothing(loss: str) -> None:
+    """Otherwise it could not be compared with the validation loss."""
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(40, 7)), targets(loss, 40, 5, labels=loss == "cross_entropy")
+    output = "softmax" if loss == "cross_entropy" else "sigmoid"
+    net = network([7, 9, 5], output_activation=output)
+    exact, smoothed = (
+        net.loss_and_gradients(x, y, loss=loss, label_smoothing=smoothing)[0] for smoothing in (0.0, 0.3)
+    )
+    assert smoothed != pytest.approx(exact, rel=1e-3)
+    # One batch of all rows: the loss is that of the initial network.
+    history = net.fit(x, y, loss=loss, label_smoothing=0.3, epochs=1, batch_size=40)
+    assert history["loss"] == pytest.approx([exact], rel=1e-12)
+
+
 @pytest.mark.parametrize("n_threads", [2, 3, 8])
 def test_the_bits_do_not_depend_on_threads(n_threads: int, digits: Any) -> None:
     x, y = digits

@@ -37,7 +37,7 @@ class History:
         One dict per finished epoch:
 
         - epoch: the number of the epoch, from 0.
-        - loss: the mean training loss, computed on each batch before its step.
+        - loss: the mean training loss without label smoothing, computed on each batch before its step.
         - validation_loss, validation_score (only with a validation set): the score is the accuracy for labels
           and distributions, the share of rows with every output right for "binary_cross_entropy", and R^2 for
           "squared_error".

@@ -31,7 +31,7 @@ purpose suppress NumPy's warnings about it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -740,8 +740,8 @@ def fit(
     """Trains `layers` in place on x (n, inputs) and y, and returns the mean loss of each epoch.
 
     Each epoch passes over all samples once, in batches of `batch_size`; the last batch may be smaller. The
-    loss of an epoch is the mean of the losses before each step. Sample weights are scaled to mean 1 over all
-    samples, not over each batch.
+    loss of an epoch is the mean of the losses before each step, without label smoothing. Sample weights are
+    scaled to mean 1 over all samples, not over each batch.
 
     Raises ValueError as loss_and_gradients does, and if `dropout` is not in [0, 1).
     """
@@ -760,7 +760,8 @@ def fit(
             t = step / (epochs * len(starts))
             p = scheduled(dropout, dropout_schedule, t)
             masks = dropout_masks(len(rows), widths, p, seed, step, dtype) if p > 0 else None
-            batch_loss, gradients = loss_and_gradients(
+            of_batch = partial(
+                loss_and_gradients,
                 x[rows],
                 y[rows],
                 layers,
@@ -770,11 +771,13 @@ def fit(
                 activation_scale=activation_scale,
                 epsilon_exp=epsilon_exp,
                 epsilon_square=epsilon_square,
-                label_smoothing=label_smoothing,
                 sample_weight=weights[rows],
                 weights_are_scaled=True,
                 masks=masks,
             )
+            batch_loss, gradients = of_batch(label_smoothing=label_smoothing)
+            if label_smoothing != 0:
+                batch_loss, _ = of_batch(label_smoothing=0.0)
             optimizer.update(
                 layers,
                 gradients,

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import shlex
 import signal
 import sys
 import warnings
@@ -120,6 +121,7 @@ def _run(command: str, arguments: list[str]) -> int:
     try:
         module = import_module(f"tinyrs.cli.{command}")
         options = module.parser().parse_args(arguments)
+        options.command_line = shlex.join(["tinyrs", command, *arguments])
         result: dict[str, Any] | None = module.run(options)
         if as_json and result is not None:
             print(json.dumps(result, allow_nan=False))

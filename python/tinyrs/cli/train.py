@@ -124,9 +124,10 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     predictor.save(options.output)
     _say_results(results, quiet)
     if options.report is not None:
-        from tinyrs.cli.report import page
+        from tinyrs.cli.report import page, provenance
 
-        page.write(options.report, options.data, results)
+        made = provenance.Provenance.of(options.command_line, options.data, options.output)
+        page.write(options.report, results, made)
     say("\n" + "\n".join(_next_steps(options)), quiet=quiet)
     return {
         "output": options.output,

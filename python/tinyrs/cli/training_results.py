@@ -46,6 +46,11 @@ class TrainingResults:
         return target if isinstance(target, str) else None
 
     @property
+    def n_rows(self) -> int:
+        """The number of rows that the model was trained on."""
+        return int(self.predictor.training["rows"])
+
+    @property
     def best_epoch(self) -> int:
         """The epoch whose weights were kept, from 0."""
         return int(self.predictor.training["best_iteration"])

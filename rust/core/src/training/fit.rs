@@ -69,6 +69,7 @@ pub fn fit<T: Dispatch>(
         x: data.train.x,
         objective: objectives.train,
         weights: weights.as_deref(),
+        smoothed_losses: false,
         losses: Shared(losses.as_mut_ptr()),
     };
     let validation = data.validation.zip(objectives.validation);

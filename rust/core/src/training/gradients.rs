@@ -54,6 +54,7 @@ pub fn loss_and_gradients<T: Dispatch>(
         x: samples.x,
         objective,
         weights: weights.as_deref(),
+        smoothed_losses: true,
         losses: Shared(losses.as_mut_ptr()),
     };
     let order: Vec<u32> = (0..rows as u32).collect();

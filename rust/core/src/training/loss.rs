@@ -77,6 +77,15 @@ impl<T: Scalar> Targets<'_, T> {
     }
 }
 
+/// The loss of one row.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct RowLoss {
+    /// With label smoothing; the gradient belongs to this one.
+    pub smoothed: f64,
+    /// Without label smoothing, like the loss of the validation set.
+    pub exact: f64,
+}
+
 /// A loss with its targets: everything that the loss of a row depends on except the outputs.
 #[derive(Clone, Copy)]
 pub(crate) struct Objective<'a, T> {
@@ -169,7 +178,7 @@ impl<T: Dispatch> Objective<'_, T> {
     /// For the cross-entropies `out` (outputs,) holds the logits z, and `d` is dLoss/dz. For the squared error `out`
     /// holds the outputs y, and `d` is dLoss/dy. A softmax output is the exception: `out` holds its logits, which are
     /// replaced by the probabilities, and `d` is dLoss/dz.
-    pub(crate) fn row(&self, kernels: &Kernels<T>, index: usize, out: &mut [T], factor: f64, d: &mut [T]) -> f64 {
+    pub(crate) fn row(&self, kernels: &Kernels<T>, index: usize, out: &mut [T], factor: f64, d: &mut [T]) -> RowLoss {
         match self.loss {
             Loss::CrossEntropy => self.cross_entropy(kernels, index, out, factor, d),
             Loss::BinaryCrossEntropy => self.binary_cross_entropy(kernels, index, out, factor, d),
@@ -182,66 +191,78 @@ impl<T: Dispatch> Objective<'_, T> {
                 if through_softmax {
                     softmax_backward(out, d);
                 }
-                loss
+                RowLoss { smoothed: loss, exact: loss }
             }
         }
     }
 
-    /// The target of output `k` in row `index`, after label smoothing (Szegedy et al. 2016).
-    fn target(&self, index: usize, k: usize, outputs: usize) -> f64 {
-        let uniform = if self.loss == Loss::CrossEntropy { 1.0 / outputs as f64 } else { 0.5 };
-        let exact = match self.targets {
+    /// The target of output `k` in row `index`.
+    fn target(&self, index: usize, k: usize) -> f64 {
+        match self.targets {
             Targets::Labels(labels) => f64::from(u8::from(labels[index] as usize == k)),
             Targets::Values(values) => values.row(index)[k].to_f64(),
-        };
-        (1.0 - self.label_smoothing) * exact + self.label_smoothing * uniform
+        }
     }
 
-    fn cross_entropy(&self, kernels: &Kernels<T>, index: usize, z: &[T], factor: f64, d: &mut [T]) -> f64 {
+    /// A target after label smoothing (Szegedy et al. 2016).
+    fn smoothed(&self, target: f64, outputs: usize) -> f64 {
+        let uniform = if self.loss == Loss::CrossEntropy { 1.0 / outputs as f64 } else { 0.5 };
+        (1.0 - self.label_smoothing) * target + self.label_smoothing * uniform
+    }
+
+    fn cross_entropy(&self, kernels: &Kernels<T>, index: usize, z: &[T], factor: f64, d: &mut [T]) -> RowLoss {
         let outputs = z.len();
         // Subtracting the largest logit: exp cannot overflow, and the sum is at least 1.
         let largest = z.iter().copied().fold(-T::MAX, |m, v| if v > m { v } else { m });
         d.iter_mut().zip(z).for_each(|(d, z)| *d = *z - largest);
         kernels.run(Exp { z: d });
         let sum: f64 = d.iter().map(|e| e.to_f64()).sum();
-        let (log_sum, inverse, mut loss) = (sum.ln(), 1.0 / sum, 0.0);
+        let (log_sum, inverse) = (sum.ln(), 1.0 / sum);
         if let (Targets::Labels(labels), 0.0) = (self.targets, self.label_smoothing) {
             // A shorter formula for hard labels.
             let label = labels[index] as usize;
             let of_label = factor * (d[label].to_f64() * inverse - 1.0);
             d.iter_mut().for_each(|d| *d = T::from_f64(factor * (d.to_f64() * inverse)));
             d[label] = T::from_f64(of_label);
-            return log_sum - (z[label].to_f64() - largest.to_f64());
+            let loss = log_sum - (z[label].to_f64() - largest.to_f64());
+            return RowLoss { smoothed: loss, exact: loss };
         }
+        let mut loss = RowLoss { smoothed: 0.0, exact: 0.0 };
         for (k, (d, z)) in d.iter_mut().zip(z).enumerate() {
-            let t = self.target(index, k, outputs);
+            let exact = self.target(index, k);
+            let t = self.smoothed(exact, outputs);
+            // A target of 0 costs nothing, even where the probability is 0.
             if t != 0.0 {
-                loss += t * (log_sum - (z.to_f64() - largest.to_f64()));
+                let surprise = log_sum - (z.to_f64() - largest.to_f64());
+                loss.smoothed += t * surprise;
+                loss.exact += if exact == 0.0 { 0.0 } else { exact * surprise };
             }
             *d = T::from_f64(factor * (d.to_f64() * inverse - t));
         }
         loss
     }
 
-    fn binary_cross_entropy(&self, kernels: &Kernels<T>, index: usize, z: &[T], factor: f64, d: &mut [T]) -> f64 {
+    fn binary_cross_entropy(&self, kernels: &Kernels<T>, index: usize, z: &[T], factor: f64, d: &mut [T]) -> RowLoss {
         let outputs = z.len();
         d.iter_mut().zip(z).for_each(|(d, z)| *d = if *z > T::ZERO { -*z } else { *z });
         kernels.run(Exp { z: d });
-        let mut loss = 0.0;
+        let mut loss = RowLoss { smoothed: 0.0, exact: 0.0 };
         for (k, (d, z)) in d.iter_mut().zip(z).enumerate() {
-            let (t, z, e) = (self.target(index, k, outputs), z.to_f64(), d.to_f64());
-            loss += z.max(0.0) - z * t + e.ln_1p();
+            let (exact, z, e) = (self.target(index, k), z.to_f64(), d.to_f64());
+            let t = self.smoothed(exact, outputs);
+            loss.smoothed += z.max(0.0) - z * t + e.ln_1p();
+            loss.exact += z.max(0.0) - z * exact + e.ln_1p();
             let p = if z >= 0.0 { 1.0 / (1.0 + e) } else { e / (1.0 + e) };
             *d = T::from_f64(factor / outputs as f64 * (p - t));
         }
-        loss / outputs as f64
+        RowLoss { smoothed: loss.smoothed / outputs as f64, exact: loss.exact / outputs as f64 }
     }
 
     fn squared_error(&self, index: usize, y: &[T], factor: f64, d: &mut [T]) -> f64 {
         let (outputs, bound) = (y.len() as f64, self.square_bound.to_f64());
         let mut loss = 0.0;
         for (k, (d, y_k)) in d.iter_mut().zip(y).enumerate() {
-            let difference = (y_k.to_f64() - self.target(index, k, y.len())).clamp(-bound, bound);
+            let difference = (y_k.to_f64() - self.target(index, k)).clamp(-bound, bound);
             // Dividing each term keeps the sum from overflowing.
             loss += difference * (difference / outputs);
             *d = T::from_f64(factor * 2.0 * difference / outputs);

@@ -5,7 +5,8 @@
 pub struct EpochRecord {
     /// The index of the epoch, from 0.
     pub epoch: usize,
-    /// The weighted mean loss over the training rows, each evaluated when its batch was trained.
+    /// The weighted mean loss over the training rows, each evaluated when its batch was trained, without label
+    /// smoothing.
     pub loss: f64,
     /// The mean loss of the validation set after the epoch, without dropout and label smoothing.
     pub validation_loss: Option<f64>,

@@ -37,6 +37,8 @@ pub(crate) struct BatchRunner<'a, T: Scalar> {
     pub objective: Objective<'a, T>,
     /// The weight of each row, with mean 1; none if all are 1.
     pub weights: Option<&'a [f64]>,
+    /// Whether the losses include label smoothing. Those of `fit` do not, so that they compare with the validation loss.
+    pub smoothed_losses: bool,
     /// The weighted loss of each row of the current block.
     pub losses: Shared<f64>,
 }
@@ -122,6 +124,7 @@ impl<T: Dispatch> BatchRunner<'_, T> {
                 let (out, d) = self.tape.output_row(row);
                 let factor = weight / batch.rows.len() as f64;
                 let loss = self.objective.row(self.kernels, index, out, factor, d);
+                let loss = if self.smoothed_losses { loss.smoothed } else { loss.exact };
                 self.losses.slice(row..row + 1)[0] = weight * loss;
             }
             self.tape.backward(share, None);
@@ -266,7 +269,7 @@ impl<T: Dispatch> BatchRunner<'_, T> {
                         let (out, d) = self.tape.output_row(row);
                         let index = start + row;
                         correct.slice(index..index + 1)[0] = f64::from(u8::from(self.objective.is_correct(index, out)));
-                        losses.slice(index..index + 1)[0] = self.objective.row(self.kernels, index, out, 1.0, d);
+                        losses.slice(index..index + 1)[0] = self.objective.row(self.kernels, index, out, 1.0, d).exact;
                     }
                 }
             });

@@ -1,0 +1,42 @@
+"""Where a model comes from: what the report says so that its reader can find the files and train again."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class FileDigest:
+    """A file and its SHA-256; None for a folder, a pipe or a device."""
+
+    name: str
+    size: int | None
+    sha256: str | None
+
+    @classmethod
+    def of(cls, name: str) -> FileDigest:
+        path = Path(name)
+        if not path.is_file():
+            return cls(name, None, None)
+        with path.open("rb") as file:
+            digest = hashlib.sha256()
+            while block := file.read(1 << 20):
+                digest.update(block)
+            return cls(name, file.tell(), digest.hexdigest())
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """The command, its time, and the files that it read and wrote."""
+
+    command: str
+    time: datetime
+    data: FileDigest
+    model: FileDigest
+
+    @classmethod
+    def of(cls, command: str, data: str, model: str) -> Provenance:
+        return cls(command, datetime.now().astimezone(), FileDigest.of(data), FileDigest.of(model))

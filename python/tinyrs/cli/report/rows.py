@@ -1,0 +1,105 @@
+"""The section about the held-out rows of which the model is least sure."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from tinyrs.cli.report.elements import card, cell, head, row, table
+from tinyrs.cli.report.markup import Markup, tag
+from tinyrs.cli.report.names import abbreviated, elided, elided_names
+from tinyrs.cli.training_results import TrainingResults
+
+LISTED = 12
+# How many columns of the table are shown.
+MAX_COLUMNS = 6
+# The longest heading, class, value and file name, in characters.
+HEADING, NAME, VALUE, FILE = 24, 22, 24, 40
+# The largest side of an image, in pixels.
+THUMBNAIL = 72
+
+
+def least_confident(results: TrainingResults, column_order: Sequence[int]) -> Markup:
+    """The rows with the smallest margin between the first and the second guess.
+
+    `column_order` has the indices of the columns, those to show first.
+    """
+    raw, title = results.rows.raw, "Least confident predictions"
+    heads = [head(name, is_text=True) for name in ("actual", "1st guess", "2nd guess")]
+    text = (
+        "The held-out rows whose two most probable classes are closest: the first guess has \u2713 if it is "
+        "right, and \u2717 if it is wrong. Look for unusual rows and wrong labels."
+    )
+    names = [raw.column_names[i] for i in column_order[:MAX_COLUMNS]] if isinstance(raw, pa.Table) else []
+    if isinstance(raw, pa.Table):
+        shown = elided_names(names, HEADING)
+        heads = [head("row"), *heads, *(head(abbreviated(*pair)) for pair in zip(names, shown, strict=True))]
+        if len(names) < raw.num_columns:
+            text += f" Of the {raw.num_columns:,} columns, the {len(names)} most important are shown."
+    else:
+        heads = [head("image"), *heads, head("file", is_text=True)]
+    classes = _class_names(results.metrics.classes)
+    rows = [row(*_row(results, i, names, classes)) for i in results.least_confident(LISTED).tolist()]
+    return card(title, text, table(title, [row(*heads)], rows, "full rows"))
+
+
+def _class_names(classes: Sequence[str]) -> list[Markup | str]:
+    shown = elided_names(classes, NAME)
+    return [abbreviated(*pair) for pair in zip(classes, shown, strict=True)]
+
+
+def _row(
+    results: TrainingResults, index: int, names: Sequence[str], classes: Sequence[Markup | str]
+) -> list[Markup]:
+    raw, p, actual = results.rows.raw, results.probabilities[index], int(results.rows.y[index])
+    first, second = np.argsort(-p, kind="stable")[:2].tolist()
+    right = first == actual
+    verdict = ("\u2713", "right") if right else ("\u2717", "wrong")
+    guesses = [
+        cell(classes[actual], is_text=True),
+        tag(
+            "td",
+            tag("span", verdict[0], title=verdict[1], class_="verdict"),
+            *_guess(classes[first], float(p[first])),
+            class_="text" if right else "text wrong",
+        ),
+        tag("td", *_guess(classes[second], float(p[second])), class_="text"),
+    ]
+    if not isinstance(raw, pa.Table):
+        return [cell(_thumbnail(raw[index])), *guesses, cell(_shortened(str(raw[index]), FILE), is_text=True)]
+    values = [_value(raw[name][index].as_py()) for name in names]
+    return [cell(f"{results.rows.numbers[index]}"), *guesses, *values]
+
+
+def _guess(name: Markup | str, probability: float) -> list[object]:
+    return [" ", name, " ", tag("span", f"{probability:.1%}", class_="share")]
+
+
+def _shortened(text: str, length: int) -> Markup | str:
+    return abbreviated(text, elided(text, length))
+
+
+def _value(value: object) -> Markup:
+    if value is None:
+        return tag("td", "\u2013", title="missing")
+    if isinstance(value, float):
+        return tag("td", "\u2013", title="missing") if np.isnan(value) else cell(value)
+    return cell(_shortened(str(value), VALUE))
+
+
+def _thumbnail(file: Path) -> Markup:
+    from PIL import Image, ImageOps
+
+    with Image.open(file) as image:
+        small = ImageOps.exif_transpose(image).convert("RGB")
+    small.thumbnail((THUMBNAIL, THUMBNAIL))
+    stream = io.BytesIO()
+    small.save(stream, "PNG")
+    data = base64.b64encode(stream.getvalue()).decode()
+    source = f"data:image/png;base64,{data}"
+    return tag("img", src=source, alt=file.name, width=small.width, height=small.height)
