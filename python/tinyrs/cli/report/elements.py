@@ -40,7 +40,7 @@ def table(label: str, heads: Sequence[Markup], rows: Sequence[Markup], class_: s
 
 
 def unfoldable(summary: str, content: Markup) -> Markup:
-    """Content that is shown when the reader clicks on its summary, and printed."""
+    """Content that is shown, and printed, once the reader has clicked on its summary."""
     return tag("details", tag("summary", summary), content)
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from tinyrs.cli.output import STREAM
+
 
 @dataclass(frozen=True)
 class FileDigest:
@@ -19,6 +21,8 @@ class FileDigest:
     @classmethod
     def of(cls, name: str) -> FileDigest:
         path = Path(name)
+        if name == STREAM:
+            return cls("standard input or output", None, None)
         if not path.is_file():
             return cls(name, None, None)
         with path.open("rb") as file:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from tinyrs.cli.column_types import is_number
 from tinyrs.cli.report.elements import card, cell, head, row, table
 from tinyrs.cli.report.markup import Markup, tag
 from tinyrs.cli.report.names import abbreviated, elided, elided_names
@@ -38,7 +39,10 @@ def least_confident(results: TrainingResults, column_order: Sequence[int]) -> Ma
     names = [raw.column_names[i] for i in column_order[:MAX_COLUMNS]] if isinstance(raw, pa.Table) else []
     if isinstance(raw, pa.Table):
         shown = elided_names(names, HEADING)
-        heads = [head("row"), *heads, *(head(abbreviated(*pair)) for pair in zip(names, shown, strict=True))]
+        heads = [head("row"), *heads] + [
+            head(abbreviated(name, short), is_text=not is_number(raw[name].type))
+            for name, short in zip(names, shown, strict=True)
+        ]
         if len(names) < raw.num_columns:
             text += f" Of the {raw.num_columns:,} columns, the {len(names)} most important are shown."
     else:
@@ -72,7 +76,7 @@ def _row(
     ]
     if not isinstance(raw, pa.Table):
         return [cell(_thumbnail(raw[index])), *guesses, cell(_shortened(str(raw[index]), FILE), is_text=True)]
-    values = [_value(raw[name][index].as_py()) for name in names]
+    values = [_value(raw[name][index].as_py(), is_text=not is_number(raw[name].type)) for name in names]
     return [cell(f"{results.rows.numbers[index]}"), *guesses, *values]
 
 
@@ -84,12 +88,11 @@ def _shortened(text: str, length: int) -> Markup | str:
     return abbreviated(text, elided(text, length))
 
 
-def _value(value: object) -> Markup:
-    if value is None:
-        return tag("td", "\u2013", title="missing")
-    if isinstance(value, float):
-        return tag("td", "\u2013", title="missing") if np.isnan(value) else cell(value)
-    return cell(_shortened(str(value), VALUE))
+def _value(value: object, *, is_text: bool) -> Markup:
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return tag("td", "\u2013", title="missing", class_="text" if is_text else None)
+    shown = value if isinstance(value, float) else _shortened(str(value), VALUE)
+    return cell(shown, is_text=is_text)
 
 
 def _thumbnail(file: Path) -> Markup:
