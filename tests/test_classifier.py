@@ -26,6 +26,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from tinyrs import TinyClassifier
 
+# Tables with a constant column.
+pytestmark = pytest.mark.filterwarnings("ignore:.*consider dropping:UserWarning")
+
 
 @parametrize_with_checks([TinyClassifier(), TinyClassifier(n_layers=1, width=32, max_iter=30)])  # type: ignore[untyped-decorator]
 def test_scikit_learns_checks(estimator: Any, check: Any) -> None:

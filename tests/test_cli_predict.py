@@ -195,6 +195,7 @@ def test_json_needs_an_output_file(tinyrs_cli: Run, flower_model: Path) -> None:
     assert done.json == {"rows": 400, "output": "out.csv", "skipped": []}
 
 
+@pytest.mark.filterwarnings("ignore:.*consider dropping:UserWarning")
 @pytest.mark.parametrize(
     ("values", "texts"),
     [

@@ -84,8 +84,13 @@ ALLOWED = {
     "tinyrs.files.class_labels": {"tinyrs._lazy", "tinyrs.files.model_file"},
     "tinyrs.files.model_file": {"tinyrs._tinyrs", "tinyrs.files.atomic"},
     "tinyrs.files.atomic": set(),
-    "tinyrs.tabular.column_notes": {"tinyrs.tabular.tables", "tinyrs.tabular.values"},
+    "tinyrs.tabular.column_notes": {
+        "tinyrs.tabular.preprocessor",
+        "tinyrs.tabular.tables",
+        "tinyrs.tabular.values",
+    },
     "tinyrs.tabular.preprocessor_fit": {
+        "tinyrs.tabular.column_notes",
         "tinyrs.tabular.max_abs_scaler",
         "tinyrs.tabular.preprocessor",
         "tinyrs.tabular.tables",

@@ -18,6 +18,9 @@ from tinyrs import Network, Predictor, TinyClassifier
 from tinyrs.oracle import ACTIVATIONS
 from tinyrs.tabular.preprocessor import CategoryColumn, NumberColumn, Preprocessor
 
+# Tables with a constant column.
+pytestmark = pytest.mark.filterwarnings("ignore:.*consider dropping:UserWarning")
+
 QUICK: dict[str, Any] = {"n_layers": 2, "width": 24, "max_iter": 16, "random_state": 0}
 
 

@@ -17,6 +17,9 @@ from tinyrs import Network, Predictor, TinyClassifier
 from tinyrs.export.c import name_from
 from tinyrs.oracle import ACTIVATIONS
 
+# Tables with a constant column.
+pytestmark = pytest.mark.filterwarnings("ignore:.*consider dropping:UserWarning")
+
 FLAGS = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic"]
 FORMAT = {"U": "%s", "O": "%s", "i": "%lld", "u": "%llu", "b": "%lld", "f": "%.17g"}
 

@@ -6,6 +6,7 @@ import argparse
 import shlex
 import sys
 import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from tinyrs.cli.training_data import HOLD_OUT, TrainingData, hold_out, read_imag
 from tinyrs.cli.training_results import TrainingResults
 from tinyrs.history import Record
 from tinyrs.predictor import Predictor
+from tinyrs.tabular.column_notes import ColumnWarning
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,8 @@ def _next_steps(options: argparse.Namespace) -> list[str]:
 
 def fit(X: Any, y: npt.NDArray[Any], options: argparse.Namespace) -> FittedModel:
     """Trains a classifier within the time limit, if there is one."""
+    # They are in the list of columns already.
+    warnings.simplefilter("ignore", ColumnWarning)
     start, history, times = time.perf_counter(), list[Record](), list[float]()
     epochs = options.epochs or default_epochs(len(y))
 

@@ -6,10 +6,12 @@ instead, raised the mean error on the KEEL sets of benchmarks/accuracy.py.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
 
+from tinyrs.tabular.column_notes import ColumnWarning, column_warnings
 from tinyrs.tabular.max_abs_scaler import MaxAbsScaler
 from tinyrs.tabular.preprocessor import CategoryColumn, NumberColumn, Preprocessor
 from tinyrs.tabular.tables import Column, Numbers, SparseTable, Table
@@ -24,7 +26,7 @@ BUCKETS = 16
 def fit_preprocessor(
     table: Table | SparseTable, categorical: Sequence[int], weights: Numbers | None = None
 ) -> Preprocessor | MaxAbsScaler:
-    """Learns how a table is encoded.
+    """Learns how a table is encoded; a ColumnWarning names columns that are of no use or misleading.
 
     Parameters
     ----------
@@ -40,7 +42,11 @@ def fit_preprocessor(
         If there are categorical columns in a sparse table.
     """
     if not isinstance(table, SparseTable):
-        return fit_table(table, categorical, weights)
+        preprocessor = fit_table(table, categorical, weights)
+        for message in column_warnings(table, preprocessor):
+            # At the caller of `fit`, behind the wrappers of scikit-learn.
+            warnings.warn(message, ColumnWarning, stacklevel=5)
+        return preprocessor
     if categorical:
         raise ValueError("categorical_features: expected none for a sparse matrix, whose zeros are numbers")
     return MaxAbsScaler.fit(table)
