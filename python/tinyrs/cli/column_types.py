@@ -75,9 +75,11 @@ def to_numbers(column: Column, location: ColumnLocation) -> Numbers:
     """A column as float64 (rows,), NaN for missing values. CliError for text that is not a number."""
     column = combined(column)
     kind = column.type
-    # Decimals go through text: pyarrow's direct cast may not give the nearest float.
-    if pa.types.is_decimal(kind) or not (is_text(kind) or is_number(kind) or pa.types.is_boolean(kind)):
-        column = to_text(column, location)
+    if not (is_text(kind) or is_number(kind) or pa.types.is_boolean(kind)):
+        return _numbers_one_by_one(column, location)
+    if pa.types.is_decimal(kind):
+        # Through text: pyarrow's direct cast may not give the nearest float.
+        column = pc.cast(column, pa.string())
     try:
         # safe=False rounds integers above 2^53. Text that is not a number is an error in either mode.
         floats = pc.cast(column, pa.float64(), safe=False)
@@ -86,8 +88,7 @@ def to_numbers(column: Column, location: ColumnLocation) -> Numbers:
         try:
             floats = pc.cast(cleaned, pa.float64())
         except pa.ArrowInvalid:
-            bad = first_true(pc.invert(pc.match_substring_regex(cleaned, NUMBER_PATTERN)))
-            raise location.value_error(bad, "a number", column[bad].as_py()) from None
+            return _numbers_one_by_one(column, location)
     # to_numpy converts null to NaN.
     values = floats.to_numpy(zero_copy_only=False)
     infinite = np.isinf(values)
@@ -95,6 +96,14 @@ def to_numbers(column: Column, location: ColumnLocation) -> Numbers:
         bad = int(infinite.argmax())
         raise location.value_error(bad, "a finite number", column[bad].as_py())
     return np.asarray(values)
+
+
+def _numbers_one_by_one(column: pa.Array, location: ColumnLocation) -> Numbers:
+    """`to_numbers` for a column that pyarrow cannot convert as a whole."""
+    try:
+        return to_cells(column, location).numbers("number")
+    except CellError as error:
+        raise location.cell_error(error) from None
 
 
 def to_text(column: Column, location: ColumnLocation) -> pa.Array:

@@ -23,14 +23,16 @@ class ColumnWarning(UserWarning):
 def column_warnings(table: Table, preprocessor: Preprocessor) -> list[str]:
     """The notes on the columns of a training table, with their names.
 
-    Of an array, whose columns have no names, only the columns of categories are looked at: constant columns are
-    common in arrays of pixels or counts.
+    Of an array, whose columns have no names, only the columns of categories are looked at: constant columns
+    are common in arrays of pixels or counts.
     """
     notes: dict[str, list[str]] = {}
 
     def add(column: int, note: str) -> None:
         if note:
-            notes.setdefault(note, []).append(str(column) if table.names is None else repr(table.names[column]))
+            notes.setdefault(note, []).append(
+                str(column) if table.names is None else repr(table.names[column])
+            )
 
     for category in preprocessor.categories:
         add(category.column, note_on_categories(table.columns[category.column]))

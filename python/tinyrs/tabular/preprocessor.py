@@ -11,7 +11,7 @@ from tinyrs._tinyrs import FeatureEncoder, Network
 from tinyrs.tabular.column_names import check_length
 from tinyrs.tabular.times import calendar
 from tinyrs.tabular.type_checks import is_sparse
-from tinyrs.tabular.values import MISSING, TIMES, CellError, category_name, number_of, numbers_of
+from tinyrs.tabular.values import MISSING, CellError, category_name, number_of, numbers_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -157,9 +157,10 @@ class Preprocessor(_ComparedByArguments):
         parts: tuple[tuple[int, str], ...] = (),
     ) -> None:
         self.n_columns, self.numbers, self.categories, self.parts = n_columns, numbers, categories, parts
-        # The numbers of the table by what reads them: the others are derived from these.
-        self._times = tuple(n for n in numbers if n.kind in TIMES)
-        self._others = tuple(n for n in numbers if n.kind not in TIMES and n.column < n_columns)
+        # Without the parts of dates.
+        self._read = tuple(n for n in numbers if n.column < n_columns)
+        # In one row, `FeatureEncoder` reads plain numbers, but it takes any number for a boolean.
+        self._read_always = tuple(n for n in self._read if n.kind != "number")
         self.feature_encoder = FeatureEncoder(
             self.n_encoded,
             [(n.column, n.centre, n.scale, n.missing_indicator) for n in numbers],
@@ -177,7 +178,7 @@ class Preprocessor(_ComparedByArguments):
     @property
     def numbers_only(self) -> bool:
         """Whether the encoded rows of an array of numbers are its rows."""
-        return not (self.categories or self._times)
+        return not (self.categories or self._read_always)
 
     def encode(
         self, X: Any, names: Sequence[str] | None = None, extra_columns: str = "ignore"
@@ -212,7 +213,7 @@ class Preprocessor(_ComparedByArguments):
         table = X if isinstance(X, Table) else Table.read(X, names, extra_columns)
         check_length(len(table.columns), self.n_columns, names)
         encoded = np.empty((table.n_rows, self.n_encoded))
-        for number in (*self._others, *self._times):
+        for number in self._read:
             encoded[:, number.column] = table.numbers(number.column, number.kind)
         for category in self.categories:
             values, inverse = table.columns[category.column].distinct()
@@ -240,9 +241,11 @@ class Preprocessor(_ComparedByArguments):
             for category in self.categories:
                 column = category.column
                 encoded[column] = category.code(encoded[column])
-            for number in self._times:
-                column = number.column
-                encoded[column] = number_of(encoded[column], number.kind)
+            for number in self._read_always:
+                column, value = number.column, encoded[number.column]
+                # True and False are numbers already.
+                if type(value) is not bool or number.kind != "boolean":
+                    encoded[column] = number_of(value, number.kind)
         except CellError as error:
             raise error.at(column, names, one_row=True) from None
         if self.parts:
@@ -252,7 +255,8 @@ class Preprocessor(_ComparedByArguments):
 
     def numbers_one(self, encoded: Sequence[Any], names: Sequence[str] | None = None) -> list[Any]:
         """A row from `encode_one` with all its numbers read as those of a table are; raises as it does."""
-        return numbers_of(encoded, {number.column: number.kind for number in self._others}, names)
+        kinds = {number.column: number.kind for number in self._read if number.kind == "number"}
+        return numbers_of(encoded, kinds, names)
 
     def transform(self, encoded: npt.NDArray[Any], precision: str) -> npt.NDArray[np.floating[Any]]:
         """The features (rows, features) of encoded rows (rows, columns), in `precision`.

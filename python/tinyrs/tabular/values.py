@@ -37,6 +37,8 @@ EXPECTED = {
 MISSING = "\0missing"
 # Text that means a missing value in any column but one of text.
 MISSING_TEXT = frozenset(["", "NA", "N/A", "#N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "?"])
+# True is 1 in Python, and so it is in text.
+_BOOLEANS = {"true": 1, "false": 0}
 # From this size on integers are named by their float, so that 10**30 and 1e30 have one name.
 MAX_EXACT = 2**64
 
@@ -88,6 +90,8 @@ def _number_in(text: str) -> float:
     text = text.strip()
     if text in MISSING_TEXT:
         return NAN
+    if text.lower() in _BOOLEANS:
+        return _BOOLEANS[text.lower()]
     # float() also takes "1_000", "inf" and digits of other scripts.
     if text.isascii() and "_" not in text and text[-1] in "0123456789.":
         for read in (int, float):
@@ -120,10 +124,6 @@ def read_number(value: Any) -> float:
 
 def read_boolean(value: Any) -> float:
     """1 for true, 0 for false, NaN for a missing value. CellError if `value` is none of them."""
-    if isinstance(value, str):
-        text = value.strip().lower()
-        if text in ("true", "false"):
-            return float(text == "true")
     try:
         number = read_number(value)
     except CellTypeError:
@@ -266,7 +266,7 @@ def _all_read(values: Iterable[Any], kind: str) -> bool:
 
 
 def _kind_of_text(texts: set[str], category: bool) -> str:
-    if texts and {text.strip().lower() for text in texts} <= {"true", "false"}:
+    if texts and {text.strip().lower() for text in texts} <= _BOOLEANS.keys():
         return "boolean"
     if not texts:
         return "text"
