@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -274,6 +275,65 @@ def test_hostile_files(tmp_path: Path) -> None:
         "output '?': expected probabilities or labels".replace("?", "z"),
         lambda g: setattr(g.output[0], "name", "z"),
     )
+
+
+def shared_weights(depth: int) -> Builder:
+    """A graph of `depth` layers that share the weights of one, of 256 KiB."""
+    g = Builder()
+    x, weight = g.gemm("x", *layer(4, 256)), g.constant(layer(256, 256)[0])
+    for _ in range(depth):
+        x = g.op("MatMul", g.op("Relu", x), weight)
+    g.op("Softmax", x)
+    return g
+
+
+def shared_casts(depth: int) -> Builder:
+    """A graph with `depth` casts of a constant, none of which is used."""
+    g = Builder()
+    constant = g.constant(np.zeros((512, 128)))
+    for _ in range(depth):
+        g.op("Cast", constant, to=TensorProto.DOUBLE)
+    g.op("Softmax", g.gemm("x", *layer(4, 3)))
+    return g
+
+
+def shared_shifts(depth: int) -> Builder:
+    """A graph that adds a constant to a wide layer `depth` times."""
+    g = Builder()
+    x, shift = g.gemm("x", *layer(4, 20_000)), g.constant(np.zeros(20_000))
+    for _ in range(depth):
+        x = g.op("Add", x, shift)
+    g.op("Softmax", x)
+    return g
+
+
+@pytest.mark.parametrize("build", [shared_weights, shared_casts, shared_shifts])
+def test_memory_is_in_proportion_to_the_file(tmp_path: Path, build: Any) -> None:
+    """Nodes can share an array, but not make a small file take much memory."""
+    g = build(3)
+    from_onnx(g.save(tmp_path / "model.onnx", f"v{len(g.nodes) - 1}"))
+    g = build(1000)
+    path = g.save(tmp_path / "model.onnx", f"v{len(g.nodes) - 1}")
+    assert path.stat().st_size < 1_000_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(
+            ValueError, match=r"expected a network in proportion to the [\d,]+ bytes of arrays"
+        ):
+            from_onnx(path)
+        assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_long_labels_are_objects(tmp_path: Path) -> None:
+    g = Builder()
+    probabilities = g.op("Softmax", g.gemm("x", *layer(4, 3)))
+    classes = ["a", "b", "c" * 1000]
+    named = g.op("ZipMap", probabilities, domain="ai.onnx.ml", classlabels_strings=classes)
+    predictor = from_onnx(g.save(tmp_path / "model.onnx", named))
+    assert predictor.classes_.dtype == object
+    assert predictor.classes_.tolist() == classes
 
 
 def test_external_data(tmp_path: Path) -> None:

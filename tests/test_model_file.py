@@ -13,6 +13,7 @@ import stat
 import subprocess
 import sys
 import textwrap
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,11 @@ import pytest
 import tinyrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
 from tinyrs import Network, Predictor, TinyClassifier
 from tinyrs._tinyrs import Tensor
 from tinyrs.files import model_file
+from tinyrs.files.class_labels import ClassLabels
 from tinyrs.predictor import loads
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -467,6 +470,45 @@ def test_memory_while_loading_is_bounded_by_the_file() -> None:
         resource.setrlimit(resource.RLIMIT_AS, limits)
 
 
+def test_long_labels_take_memory_in_proportion() -> None:
+    """An array of strings would take the length of the longest label for each of them."""
+    labels = [f"class {i}" for i in range(400)] + ["x" * 100_000]
+    network = Network([3, 401], output_activation="softmax", seed=1)
+    data = Predictor(network, None, np.array(labels, dtype=object)).to_bytes()
+    description = put("model", "classes", "dtype", "<U0")
+    data = rewritten(data, description)
+    predictor = loads(data)
+    assert isinstance(predictor, Predictor)
+    tracemalloc.start()
+    found = predictor.predict(np.random.default_rng(0).normal(size=(1000, 3)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20 * len(data) + 10_000_000
+    assert found.dtype == object
+    assert set(found) <= set(labels)
+    assert predictor.classes_.tolist() == labels
+    again = loads(predictor.to_bytes())
+    assert isinstance(again, Predictor)
+    assert again._stored_labels is not None
+    assert again._stored_labels.dtype == "<U0"
+    short = ClassLabels("<U0", ["a", "b" * 255])
+    assert short.array().dtype == np.dtype("<U255")
+
+
+@pytest.mark.parametrize("size", [1e-40, 1e-310, 1e-31, 1.0, 1e35, 1e100])
+def test_sparse_features_of_any_size_can_be_saved(tmp_path: Path, size: float) -> None:
+    rng = np.random.default_rng(0)
+    dense = rng.normal(size=(200, 6)) * (rng.random((200, 6)) < 0.5)
+    y = dense[:, 0] > 0
+    X = csr_matrix(dense * [size, 1, 1, 1, 1, size])
+    clf = TinyClassifier(width=8, max_iter=3, random_state=0).fit(X, y)
+    clf.save(tmp_path / "model")
+    loaded = tinyrs.load(tmp_path / "model")
+    assert isinstance(loaded, Predictor)
+    np.testing.assert_allclose(loaded.predict_proba(X), clf.predict_proba(X), rtol=1e-4, atol=1e-6)
+    assert loaded.network.precision == ("f32" if 1e-30 < size < 1e30 or size < 1e-300 else "f64")
+
+
 # Writing.
 
 
@@ -564,7 +606,7 @@ def test_a_predictor_without_preprocessing(tmp_path: Path) -> None:
         assert model.verify() == 0
         with pytest.raises(ValueError, match="column 'y': expected a finite number, got nan"):
             model.predict_proba([1.0, None, 2.0])
-        with pytest.raises(ValueError, match="X: expected 3 features, got 2"):
+        with pytest.raises(ValueError, match="X: expected 3 columns, got 2"):
             model.predict_proba([1.0, 2.0])
 
 

@@ -13,8 +13,8 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from tinyrs import Network
-from tinyrs.tabular.preprocessor import Preprocessor
+from tinyrs import Network, TinyClassifier
+from tinyrs.tabular.preprocessor import CategoryColumn, Preprocessor
 from tinyrs.tabular.preprocessor_fit import fit_categories, fit_table, quantiles
 from tinyrs.tabular.tables import ObjectCells, Table
 from tinyrs.tabular.type_checks import is_missing
@@ -223,3 +223,50 @@ def test_invalid_rows_raise(table: Table, X: Any, message: str) -> None:
 def test_pickling(table: Table) -> None:
     preprocessor = fit_table(table)
     assert pickle.loads(pickle.dumps(preprocessor)) == preprocessor
+
+
+def test_text_that_is_not_unicode_has_a_bucket() -> None:
+    """A file name with bytes that are not UTF-8 holds lone surrogates."""
+    column = CategoryColumn(0, ("a",), 16)
+    codes = {column.code(f"\udcff{i}") for i in range(20)}
+    assert len(codes) > 1
+    assert codes <= set(range(1, 17))
+
+
+def masked(values: Any) -> Any:
+    return np.ma.masked_array(values, mask=np.arange(np.size(values)).reshape(np.shape(values)) % 5 == 0)
+
+
+@pytest.mark.parametrize("dtype", [float, np.float32, int, object, "U4", bool])
+def test_masked_values_are_missing(dtype: Any) -> None:
+    rng = np.random.default_rng(0)
+    X = masked((rng.normal(size=(200, 3)) * 9).astype(dtype))
+    y = rng.normal(size=200) > 0
+    filled = X.astype(object).filled(None)
+    if dtype not in (object, "U4"):
+        filled = X.astype(object if dtype is bool else float).filled(None if dtype is bool else np.nan)
+    clf, want = (TinyClassifier(width=8, max_iter=2, random_state=0).fit(table, y) for table in (X, filled))
+    probabilities = want.predict_proba(filled)
+    np.testing.assert_array_equal(clf.predict_proba(X), probabilities)
+    np.testing.assert_array_equal(clf.predictor().predict_proba(X), probabilities)
+    np.testing.assert_array_equal(clf.predictor().predict_proba(X[0]), probabilities[0])
+    with pytest.raises(ValueError, match=r"y: expected a label in every row, got (None|nan) in row 0"):
+        clf.fit(filled, masked(y.astype(int)))
+
+
+def test_networks_refuse_masked_arrays() -> None:
+    network, X, y = Network([3, 2], output_activation="softmax"), np.zeros((5, 3)), np.zeros(5, int)
+    for call in (
+        lambda: network.forward(masked(X)),
+        lambda: network.fit(masked(X), y),
+        lambda: network.fit(X, masked(y)),
+        lambda: network.fit(X, y, sample_weight=masked(np.ones(5))),
+        lambda: network.set_parameters([(masked(np.zeros((2, 3))), np.zeros(2))]),
+    ):
+        with pytest.raises(ValueError, match="expected an array without a mask, got a masked array"):
+            call()
+
+    class Other(np.ndarray):
+        """Another subclass."""
+
+    network.forward(X.view(Other))

@@ -75,7 +75,9 @@ class Predictor:
     ) -> None:
         self._network = network.__copy__()
         self.preprocessor = preprocessor
-        self._classes = classes if isinstance(classes, ClassLabels) else _read_only(classes.copy())
+        # Only what was passed; the array is made when it is needed.
+        self._stored_labels = classes if isinstance(classes, ClassLabels) else None
+        self._classes = None if isinstance(classes, ClassLabels) else _read_only(classes.copy())
         self._labels: list[Any] = classes.values if isinstance(classes, ClassLabels) else classes.tolist()
         self.multilabel = multilabel
         self.n_features_in_ = network.layer_sizes[0] if preprocessor is None else preprocessor.n_columns
@@ -89,8 +91,9 @@ class Predictor:
 
     @property
     def classes_(self) -> npt.NDArray[Any]:
-        if isinstance(self._classes, ClassLabels):
-            self._classes = _read_only(self._classes.array())
+        if self._classes is None:
+            assert self._stored_labels is not None
+            self._classes = _read_only(self._stored_labels.array())
         return self._classes
 
     @property
@@ -346,7 +349,7 @@ class Predictor:
             PredictorState(
                 self._network,
                 self.preprocessor,
-                ClassLabels.of(self.classes_),
+                self._stored_labels or ClassLabels.of(self.classes_),
                 multilabel=self.multilabel,
                 feature_names=self.feature_names_in_,
                 training=self.training,

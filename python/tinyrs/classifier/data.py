@@ -13,7 +13,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import compute_class_weight
 from sklearn.utils.validation import _check_sample_weight, check_array
 
-from tinyrs.tabular.sources import as_array, read_frame
+from tinyrs.tabular.sources import as_array, fill_masked, read_frame
 from tinyrs.tabular.tables import SparseTable, Table
 from tinyrs.tabular.type_checks import is_frame, is_missing, is_record, is_sparse
 
@@ -63,7 +63,7 @@ def native_table(X: Any) -> Any:
             f"{type(X).__name__ if is_record(X) else f'a list of {type(X[0]).__name__}'}: "
             "pass a data frame, for example pandas.DataFrame(X)"
         )
-    return as_array(X) if isinstance(X, (list, tuple)) and X else X
+    return as_array(X) if isinstance(X, (list, tuple)) and X else fill_masked(X)
 
 
 def read_table(X: Any) -> Table | SparseTable:
@@ -81,7 +81,7 @@ def check_labels(y: Any) -> None:
     ValueError
         If there is a missing label: the message has its row.
     """
-    labels = None if y is None or is_sparse(y) else np.asarray(y)
+    labels = None if y is None or is_sparse(y) else np.asarray(fill_masked(y))
     if labels is None or labels.ndim == 0 or labels.dtype.kind not in "fO":
         return
     if labels.dtype.kind == "f":

@@ -18,6 +18,7 @@ from tinyrs.convert.onnx_operators import (
     NamedProbabilities,
     Probabilities,
     Value,
+    arrays_of,
     interpret,
     network_end,
     refuse,
@@ -31,6 +32,11 @@ try:
     from onnx import TensorProto, helper, numpy_helper
 except ModuleNotFoundError as missing:
     raise ImportError(f"ONNX needs the package onnx ({missing}): pip install 'tinyrs[onnx]'") from missing
+
+
+# Nodes and layers can share an array of the file. The arrays that they make, and the parameters of the
+# network, may take this many times the bytes of the arrays in the file, and FREE_BYTES in addition.
+MAX_GROWTH, FREE_BYTES = 16, 16 << 20
 
 
 def from_onnx(
@@ -53,8 +59,8 @@ def from_onnx(
     Raises
     ------
     ValueError
-        If the file is not an ONNX model, or has an operator that tinyrs cannot import; the message names the
-        node.
+        If the file is not an ONNX model, has an operator that tinyrs cannot import (the message names the
+        node), or would take far more memory than its size.
     OSError
         If the file cannot be read.
     ImportError
@@ -78,6 +84,10 @@ class _Reader:
         self.folder = folder
         self.has_double_weights = False
         self.graph = graph
+        # The bytes of the arrays in the file, and the arrays that nodes have made from them, by their id.
+        self.file_bytes = 0
+        self.made: dict[int, Array] = {}
+        self.made_bytes = 0
         if graph.sparse_initializer:
             refuse("graph", "expected no sparse initializers, got some")
         for tensor in graph.initializer:
@@ -97,8 +107,27 @@ class _Reader:
                 if message.startswith("ONNX model: "):
                     raise
                 raise ValueError(f"ONNX model: {described}: {message}") from None
+            self._count(described, value)
             for name in node.output[:1]:
                 self.values[name] = value
+
+    def _count(self, described: str, value: Value) -> None:
+        """Raises a ValueError if the arrays that nodes have made up to `value` take too much memory."""
+        for array in arrays_of(value):
+            while isinstance(array.base, np.ndarray):  # a view takes no memory
+                array = array.base
+            if id(array) not in self.made:
+                self.made[id(array)] = array
+                self.made_bytes += array.nbytes
+        self._check_size(described, self.made_bytes)
+
+    def _check_size(self, described: str, n_bytes: int) -> None:
+        if n_bytes > MAX_GROWTH * self.file_bytes + FREE_BYTES:
+            refuse(
+                described,
+                f"expected a network in proportion to the {self.file_bytes:,} bytes of arrays in the file, "
+                f"got one of {n_bytes:,} bytes, because nodes share arrays",
+            )
 
     def _array(self, what: str, tensor: onnx.TensorProto) -> Array:
         external = tensor.data_location == TensorProto.EXTERNAL or tensor.external_data
@@ -108,6 +137,7 @@ class _Reader:
             refuse(what, f"expected a tensor, got {error}")
         if array.shape != tuple(tensor.dims):
             refuse(what, f"expected the shape {tuple(tensor.dims)}, got {array.shape}")
+        self.file_bytes += array.nbytes
         self.has_double_weights = self.has_double_weights or (array.dtype == np.float64 and array.ndim == 2)
         return array
 
@@ -154,13 +184,16 @@ class _Reader:
         if not outputs or any(end != outputs[0][1] for _, end in outputs):
             refuse("graph", f"expected one output of probabilities, got {[name for name, _ in outputs]}")
         name, end = outputs[0]
+        network = end if isinstance(end, PartialNetwork) else end.logits
+        # Every layer of the network has its own copy of its parameters, of up to 8 bytes each.
+        self._check_size("graph", 8 * network.n_parameters)
         kind = None if isinstance(end, PartialNetwork) else end.kind
         try:
             activation = output_activation("sigmoid" if kind == "pair" else kind, logits)
         except ValueError as error:
             raise ValueError(f"{error} (output {name!r})") from None
         return to_predictor(
-            end if isinstance(end, PartialNetwork) else end.logits,
+            network,
             activation,
             labels if classes is None else classes,
             precision="f64" if self.has_double_weights else "f32",

@@ -23,6 +23,7 @@ import numpy as np
 
 from tinyrs.convert.elementwise import FUNCTIONS, GRID, name_of
 from tinyrs.convert.partial_network import Array, PartialNetwork
+from tinyrs.files.class_labels import label_array
 
 Attributes = dict[str, Any]
 LINEAR = ("Add", "Sub", "Mul", "Div")
@@ -82,6 +83,21 @@ class NamedProbabilities:
 
 
 Value = Constant | PartialNetwork | Elementwise | Probabilities | Label | NamedProbabilities
+
+
+def arrays_of(value: Value) -> list[Array]:
+    """The arrays in a value, without those of all layers but the last: other values hold them too."""
+    if isinstance(value, Constant):
+        return [value.array]
+    if isinstance(value, PartialNetwork):
+        last = [array for layer in value.layers[-1:] for array in (layer.weight, layer.bias)]
+        own = (value.weight, value.scale, value.shift)
+        return last + [array for array in own if isinstance(array, np.ndarray)]
+    if isinstance(value, Elementwise):
+        return [value.on_grid, *arrays_of(value.source)]
+    if isinstance(value, Probabilities):
+        return arrays_of(value.logits)
+    return arrays_of(value.probabilities) + ([] if value.classes is None else [value.classes])
 
 
 def refuse(what: str, message: str) -> NoReturn:
@@ -323,7 +339,7 @@ def _zipmap(inputs: list[Value], attributes: Attributes) -> Value:
 
 
 def _labels(values: list[Any]) -> Array:
-    return np.array([value.decode() if isinstance(value, bytes) else value for value in values])
+    return label_array([value.decode() if isinstance(value, bytes) else value for value in values])
 
 
 OPERATORS: dict[tuple[str, str], Callable[[list[Value], Attributes], Value]] = {

@@ -53,6 +53,12 @@ class PartialNetwork:
     shift: Array | float = 0.0
     has_folded_shift: bool = False
 
+    @property
+    def n_parameters(self) -> int:
+        """The number of weights and biases."""
+        sizes = sum(layer.weight.size + layer.bias.size for layer in self.layers)
+        return sizes if self.weight is None else sizes + self.weight.size + len(self.weight)
+
     def affine(self, scale: Array | float, shift: Array | float) -> PartialNetwork:
         """scale * self + shift, each a number or of shape (width,)."""
         n = max(np.size(scale), np.size(shift))

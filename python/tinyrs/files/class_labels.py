@@ -6,6 +6,7 @@ from tinyrs.files.model_file import Fields, refuse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     import numpy as np
@@ -21,6 +22,16 @@ TYPES: dict[str, type] = {
     **dict.fromkeys(("<f2", "<f4", "<f8"), float),
     "<U0": str,
 }
+# The longest strings in an array of strings, in which each takes as much memory as the longest. With this
+# bound, an array of labels takes a small multiple of the file that they come from.
+MAX_WIDTH = 255
+
+
+def label_array(values: Sequence[Any], dtype: str | None = None) -> npt.NDArray[Any]:
+    """Labels as an array (n_classes,), of `dtype` if it is given; of objects if one is a long string."""
+    if any(isinstance(value, str) and len(value) > MAX_WIDTH for value in values):
+        dtype = "object"
+    return np.array(values, dtype=dtype)
 
 
 class ClassLabels:
@@ -56,8 +67,8 @@ class ClassLabels:
         return cls(name, values)
 
     def array(self) -> npt.NDArray[Any]:
-        """The labels as an array (n_classes,)."""
-        return np.array(self.values, dtype=self.dtype)
+        """The labels as an array (n_classes,); of objects if a string is long."""
+        return label_array(self.values, self.dtype)
 
     @classmethod
     def restore(cls, fields: Fields) -> ClassLabels:

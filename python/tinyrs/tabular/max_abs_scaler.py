@@ -16,11 +16,18 @@ from tinyrs.tabular.type_checks import is_sparse
 Floats = npt.NDArray[np.floating[Any]]
 
 
+# Within these bounds, an f32 network holds the scaled weights and reads the columns without loss: it takes
+# denormal numbers as 0.
+F32_SCALES = (1e-30, 1e30)
+# Above, weights times the scale could overflow in f64 too.
+MAX_SCALE = 1e300
+
+
 @dataclass(frozen=True)
 class MaxAbsScaler:
     """Multiplies column j by `scale[j]`, as scikit-learn's MaxAbsScaler does; zeros stay zeros.
 
-    It has the methods of `Preprocessor`. A column of zeros has scale 0.
+    It has the methods of `Preprocessor`. A column of zeros, or of values below 1e-300, has scale 0.
     """
 
     scale: Numbers
@@ -32,7 +39,7 @@ class MaxAbsScaler:
         np.maximum.at(largest, table.matrix.indices, np.abs(table.matrix.data))
         with np.errstate(divide="ignore", over="ignore"):
             scale = np.where(largest > 0, 1 / largest, 0.0)
-        return cls(np.where(np.isfinite(scale), scale, 0.0))
+        return cls(np.where(scale <= MAX_SCALE, scale, 0.0))
 
     def encode(self, X: Any, names: Sequence[str] | None = None) -> Any:
         """A sparse matrix as CSR, anything else as an array of numbers (rows, columns)."""
@@ -54,6 +61,12 @@ class MaxAbsScaler:
         return network.forward(self.transform(encoded, network.precision), n_threads=n_threads)
 
     def fold_into(self, network: Network) -> Network:
-        """A network with the scale in its first layer: it takes the columns unscaled."""
+        """A network with the scale in its first layer: it takes the columns unscaled.
+
+        Its precision is "f64" if the numbers in a column are too small or too large for f32.
+        """
+        options, used = network.options, self.scale[self.scale > 0]
+        if ((used < F32_SCALES[0]) | (used > F32_SCALES[1])).any():
+            options = {**options, "precision": "f64"}
         (weight, bias), *others = network.parameters()
-        return Network.from_parameters([(weight * self.scale, bias), *others], **network.options)
+        return Network.from_parameters([(weight * self.scale, bias), *others], **options)

@@ -115,8 +115,9 @@ class CategoryColumn(_ComparedByArguments):
             return -1
         from zlib import crc32
 
-        # Not hash(), which differs from process to process.
-        return len(self.names) + crc32(self._hashed(name).encode()) % self.buckets
+        # Not hash(), which differs from process to process. A string may hold a lone surrogate.
+        text = self._hashed(name).encode("utf-8", "surrogatepass")
+        return len(self.names) + crc32(text) % self.buckets
 
     def _hashed(self, name: str) -> str:
         """What is hashed to choose the bucket of a category."""

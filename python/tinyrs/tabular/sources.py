@@ -77,7 +77,7 @@ def read_rows(X: Any, n_columns: int, names: Sequence[str] | None) -> npt.NDArra
         If a row has another number of columns.
     """
     if isinstance(X, np.ndarray):
-        array = X
+        array: npt.NDArray[Any] = fill_masked(X)
     elif isinstance(X, (list, tuple)) and X and is_record(X[0]):
         if names is None:
             raise TypeError(
@@ -94,6 +94,19 @@ def read_rows(X: Any, n_columns: int, names: Sequence[str] | None) -> npt.NDArra
         raise ValueError(f"X: expected shape (columns,) or (rows, columns), got {got}")
     check_length(array.shape[-1], n_columns, names)
     return array
+
+
+def fill_masked(X: Any) -> Any:
+    """X with missing values in place of the masked ones, if it is one of NumPy's masked arrays."""
+    # Not isinstance: the import of numpy.ma takes milliseconds.
+    if not (isinstance(X, np.ndarray) and hasattr(X, "filled")):
+        return X
+    array: Any = X
+    if array.dtype.kind in "mM":
+        return array.filled(np.array("NaT", array.dtype))
+    if array.dtype.kind in "iuf":
+        return array.astype(float).filled(np.nan)
+    return array.astype(object).filled(None)
 
 
 def as_array(X: Sequence[Any], n_columns: int | None = None, names: Sequence[str] | None = None) -> Any:

@@ -15,10 +15,24 @@ pub fn as_array<'py, T: Element + Scalar>(
     argument: &str,
     value: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyArrayDyn<T>>> {
+    check_not_masked(argument, value)?;
     match value.cast::<PyArrayDyn<T>>() {
         Ok(array) if is_usable(array) => Ok(array.clone()),
         _ => convert(argument, value),
     }
+}
+
+/// # Errors
+/// ValueError if `value` is one of NumPy's masked arrays, whose elements include the masked ones.
+fn check_not_masked(argument: &str, value: &Bound<PyAny>) -> PyResult<()> {
+    // Arrays of the class itself, the usual case, skip the attribute lookup.
+    let is_subclass = value.cast_exact::<PyUntypedArray>().is_err() && value.cast::<PyUntypedArray>().is_ok();
+    if is_subclass && value.hasattr(intern!(value.py(), "filled"))? {
+        let message =
+            format!("{argument}: expected an array without a mask, got a masked array; pass X.filled(number)");
+        return Err(PyValueError::new_err(message));
+    }
+    Ok(())
 }
 
 /// Whether [`as_slice`] can borrow the elements.
@@ -135,6 +149,7 @@ pub fn tuple(shape: &[usize]) -> String {
 /// TypeError if labels are not integers; ValueError if a label is negative or above 2^32 - 1, or the number of axes is
 /// neither 1 nor 2.
 pub fn as_labels(argument: &str, value: &Bound<PyAny>) -> PyResult<Option<Vec<u32>>> {
+    check_not_masked(argument, value)?;
     let array = as_numpy(argument, value)?;
     match array.ndim() {
         2 => return Ok(None),
