@@ -34,6 +34,7 @@ ALLOWED = {
     "tinyrs.classifier": {
         "tinyrs._tinyrs",
         "tinyrs.tuning.epoch_selection",
+        "tinyrs.tuning.metrics",
         "tinyrs.tuning.calibration",
         "tinyrs.tabular.preprocessor",
         "tinyrs.tabular.sources",
@@ -46,6 +47,7 @@ ALLOWED = {
         "tinyrs.history",
     },
     "tinyrs.tuning.sklearn_callbacks": {"tinyrs.history"},
+    "tinyrs.tuning.metrics": set(),
     "tinyrs.tuning.epoch_selection": {"tinyrs._tinyrs", "tinyrs.history"},
     "tinyrs.tuning.calibration": {"tinyrs._tinyrs"},
     "tinyrs.files.checkpoint": {"tinyrs._tinyrs", "tinyrs.files.model_file"},

@@ -1,7 +1,9 @@
 """`TinyClassifier`, the scikit-learn estimator.
 
-Start in `estimator.py`: the parameters, `fit` and the predictions. `data.py` turns what the user passes into
-arrays, `recipe.py` initialises and trains a network, `parameters.py` says which values the parameters take.
+Start in `estimator.py`: the parameters and the public methods of training. The methods of a fitted classifier
+are in `prediction.py`. `fitting.py` does the work of `fit`, on a copy of the estimator from `draft.py`:
+`data.py` turns what the user passes into arrays, `recipe.py` initialises and trains a network, and
+`evaluation.py` measures it after each epoch. `parameters.py` says which values the parameters take.
 May use `tabular`, `tuning`, `history`, `predictor` and the compiled extension.
 """
 

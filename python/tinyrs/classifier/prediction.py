@@ -32,6 +32,7 @@ class FittedClassifier(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
     temperature_: float
     loss_curve_: list[float]
     validation_scores_: list[float] | None
+    evals_result_: dict[str, dict[str, list[float]]]
     _multilabel: bool
     _precision: str
 

@@ -67,7 +67,6 @@ class TrainingOptions:
     seed: int
     progress: bool
     n_threads: int | None
-    monitor: str = "loss"
     patience: int | None = None
 
 
@@ -104,7 +103,6 @@ def train(
         sample_weight=data.weights,
         validation=None if validation is None else (validation.features, validation.targets),
         patience=options.patience,
-        monitor=options.monitor,
         restore_best=False,
         seed=options.seed,
         callback=callback if callbacks else None,

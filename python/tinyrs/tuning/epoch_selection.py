@@ -5,17 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from tinyrs._tinyrs import Network
 from tinyrs.history import Record
-
-METRICS = ("accuracy", "log_loss")
-# One of METRICS, or a function of (y_true, y_proba) whose higher values are better.
-Metric = str | Callable[[npt.NDArray[Any], npt.NDArray[np.floating[Any]]], float]
 
 
 def candidate_epochs(schedule: str, epochs: int) -> frozenset[int]:
@@ -54,27 +46,6 @@ def half_a_standard_error(rows: int) -> Callable[[float], float]:
     0.1121, 0.1114, 0.1116; mean log losses 0.295, 0.294, 0.297, 0.303.
     """
     return lambda accuracy: 0.5 * math.sqrt(accuracy * (1 - accuracy) / rows)
-
-
-def selection_rule(
-    metric: Metric, y_true: npt.NDArray[Any], predict_proba: Callable[[], npt.NDArray[np.floating[Any]]]
-) -> SelectionRule:
-    """The rule for a metric on the validation rows.
-
-    Parameters
-    ----------
-    metric : {"accuracy", "log_loss"} or callable
-    y_true : array of shape (rows,) or (rows, labels)
-        The labels of the validation rows.
-    predict_proba : callable
-        Returns the present probabilities of the validation rows, (rows, classes). Only called for a callable
-        metric: the records of the training hold the others.
-    """
-    if callable(metric):
-        return SelectionRule(lambda _: float(metric(y_true, predict_proba())), lambda _: 0.0)
-    if metric == "accuracy":
-        return SelectionRule(lambda record: record["validation_score"], half_a_standard_error(len(y_true)))
-    return SelectionRule(lambda record: -record["validation_loss"], lambda _: 0.0)
 
 
 class BestEpoch:

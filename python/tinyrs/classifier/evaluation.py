@@ -1,0 +1,118 @@
+"""Evaluation sets, and the curves of their metrics over the epochs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tinyrs._tinyrs import Network
+from tinyrs.classifier.data import Dataset
+from tinyrs.history import Record
+from tinyrs.tuning.epoch_selection import SelectionRule, half_a_standard_error
+from tinyrs.tuning.metrics import EpochMetric, TrueLabels
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """Rows that the network is evaluated on after each epoch, as features and as the user's labels."""
+
+    data: Dataset
+    true: TrueLabels
+
+
+def read_pairs(eval_set: Any) -> list[tuple[Any, Any]]:
+    """The pairs (X, y) in `eval_set`, which is a pair, a list of pairs, or None.
+
+    Raises
+    ------
+    ValueError
+        If it is something else, or an empty list.
+    """
+    if eval_set is None:
+        return []
+    pairs = [eval_set] if isinstance(eval_set, tuple) else eval_set
+    if not isinstance(pairs, list) or not pairs or any(not _is_pair(pair) for pair in pairs):
+        got = f"a {type(eval_set).__name__}" if not isinstance(eval_set, (list, tuple)) else "something else"
+        raise ValueError(f"eval_set: expected (X, y) or a list of such tuples, got {got}")
+    return pairs
+
+
+def _is_pair(pair: Any) -> bool:
+    return isinstance(pair, (tuple, list)) and len(pair) == 2
+
+
+class Evaluation:
+    """A callback of `Network.fit` that computes all metrics on all evaluation sets after each epoch.
+
+    Parameters
+    ----------
+    network : Network
+        The network that is trained.
+    sets : list of EvaluationSet
+        `Network.fit` validates on the last one, which also decides about early stopping.
+    metrics : list of EpochMetric
+        The first one decides about early stopping.
+    patience : int or None
+        The number of epochs without an improvement after which the callback ends the training.
+    n_threads : int or None
+
+    Attributes
+    ----------
+    curves : dict
+        ``curves["valid_0"]["auc"]`` is the list of the values after each epoch.
+    score : float
+        The value that decides, after the last epoch; negated if lower is better, -inf if it is NaN.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        sets: Sequence[EvaluationSet],
+        metrics: Sequence[EpochMetric],
+        patience: int | None,
+        n_threads: int | None,
+    ) -> None:
+        self._network, self._sets, self._metrics = network, sets, metrics
+        self._patience, self._n_threads = patience, n_threads
+        self.curves: dict[str, dict[str, list[float]]] = {
+            f"valid_{i}": {metric.name: [] for metric in metrics} for i in range(len(sets))
+        }
+        self.score = self._best_score = -math.inf
+        self._epochs_without_improvement = 0
+
+    def __call__(self, record: Record) -> bool:
+        """Returns True if training should stop."""
+        for i, evaluation_set in enumerate(self._sets):
+            # Network.fit has computed accuracy and loss on the last set.
+            known: Mapping[str, Any] = record if i == len(self._sets) - 1 else {}
+            for name, value in self._evaluate(evaluation_set, known).items():
+                self.curves[f"valid_{i}"][name].append(value)
+        first = self._metrics[0]
+        value = self.curves[f"valid_{len(self._sets) - 1}"][first.name][-1]
+        self.score = -math.inf if math.isnan(value) else value if first.greater_is_better else -value
+        improved = self.score > self._best_score
+        self._best_score = max(self.score, self._best_score)
+        self._epochs_without_improvement = 0 if improved else self._epochs_without_improvement + 1
+        return self._patience is not None and self._epochs_without_improvement >= self._patience
+
+    def _evaluate(self, evaluation_set: EvaluationSet, known: Mapping[str, Any]) -> dict[str, float]:
+        """The value of each metric on one set; `known` holds those that need no pass of the network."""
+        values, p = {}, None
+        for metric in self._metrics:
+            if metric.record_field is not None and metric.record_field in known:
+                values[metric.name] = float(known[metric.record_field])
+                continue
+            if p is None:
+                p = self._network.forward(evaluation_set.data.features, n_threads=self._n_threads)
+            values[metric.name] = metric.value(evaluation_set.true, p)
+        return values
+
+    def selection_rule(self) -> SelectionRule:
+        """How epochs are compared: by `score`; an accuracy may be half a standard error below the best."""
+        by_accuracy = self._metrics[0].name == "accuracy"
+        return SelectionRule(
+            lambda _: self.score,
+            half_a_standard_error(len(self._sets[-1].true.targets)) if by_accuracy else lambda _: 0.0,
+        )

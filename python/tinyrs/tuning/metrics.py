@@ -1,0 +1,188 @@
+"""The metrics of `eval_metric`: what an epoch is judged by, from the probabilities of the validation rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.metrics import average_precision_score, f1_score, get_scorer, get_scorer_names, roc_auc_score
+
+Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.floating[Any]]
+
+# The name of a metric, a scorer of scikit-learn, or a function of (y_true, y_proba) whose higher values are
+# better.
+Metric = str | Callable[..., float]
+
+
+@dataclass(frozen=True)
+class TrueLabels:
+    """The labels of the rows of an evaluation set.
+
+    Attributes
+    ----------
+    labels : array of shape (rows,) or (rows, labels)
+        As the user knows them: classes, or an indicator matrix.
+    targets : array of shape (rows,) or (rows, labels)
+        As the network knows them: class indices, or an indicator matrix.
+    classes : array of shape (n_classes,)
+        The label of each class index.
+    """
+
+    labels: Array
+    targets: Array
+    classes: Array
+
+    @property
+    def multilabel(self) -> bool:
+        return self.targets.ndim == 2
+
+
+@dataclass(frozen=True)
+class EpochMetric:
+    """A metric that is computed after each epoch.
+
+    Attributes
+    ----------
+    name : str
+    value : callable
+        Computes it from `TrueLabels` and probabilities of shape (rows, classes).
+    greater_is_better : bool
+    record_field : str or None
+        The field of the epoch's `Record` that holds the value for the rows that `Network.fit` validates on.
+    """
+
+    name: str
+    value: Callable[[TrueLabels, Floats], float]
+    greater_is_better: bool = True
+    record_field: str | None = None
+
+
+def read_metrics(eval_metric: Metric | Sequence[Metric]) -> list[EpochMetric]:
+    """The metrics that `eval_metric` names: one, or a list of which the first chooses the epoch.
+
+    Raises
+    ------
+    ValueError
+        If there is no metric, no metric of that name, or two of the same name.
+    """
+    given = [eval_metric] if isinstance(eval_metric, str) or callable(eval_metric) else list(eval_metric)
+    metrics = [_read_metric(metric) for metric in given]
+    names = [metric.name for metric in metrics]
+    if not names or len(set(names)) != len(names):
+        raise ValueError(f"eval_metric: expected one or more metrics of different names, got {names}")
+    return metrics
+
+
+def _read_metric(metric: Metric) -> EpochMetric:
+    if callable(metric):
+        # A scorer of make_scorer or get_scorer takes (estimator, X, y); a plain function (y_true, y_proba).
+        if hasattr(metric, "_score_func"):
+            return EpochMetric(metric._score_func.__name__, _of_scorer(metric, as_indices=False))
+        name = getattr(metric, "__name__", type(metric).__name__)
+        return EpochMetric(name, lambda true, p: float(metric(true.labels, p)))
+    if metric in _METRICS:
+        return _METRICS[metric]
+    if metric in get_scorer_names():
+        # With class indices as labels, the positive class of two is always the second.
+        return EpochMetric(metric, _of_scorer(get_scorer(metric), as_indices=True))
+    raise ValueError(
+        f"eval_metric: expected one of {', '.join(_METRICS)}, the name of a scikit-learn scorer, or a "
+        f"function of (y_true, y_proba), got {metric!r}"
+    )
+
+
+def predicted(true: TrueLabels, p: Floats) -> Array:
+    """The most probable class of each row as its index; the indicator matrix in multilabel models."""
+    return (p > 0.5).astype(int) if true.multilabel else p.argmax(axis=1)
+
+
+def accuracy(true: TrueLabels, p: Floats) -> float:
+    """The share of rows that are right, in multilabel models in every label."""
+    right = predicted(true, p) == true.targets
+    return float((right.all(axis=1) if true.multilabel else right).mean())
+
+
+def log_loss(true: TrueLabels, p: Floats) -> float:
+    """The mean of -log p(true class), in multilabel models over the labels too.
+
+    Not scikit-learn's, which raises float64 probabilities to 2.2e-16 only.
+    """
+    of_truth = (
+        np.where(true.targets > 0.5, p, 1 - p) if true.multilabel else p[np.arange(len(p)), true.targets]
+    )
+    return float(-np.log(np.maximum(of_truth, np.finfo(np.float32).tiny), dtype=np.float64).mean())
+
+
+def balanced_accuracy(true: TrueLabels, p: Floats) -> float:
+    """The mean recall of the classes that have rows."""
+    if true.multilabel:
+        raise ValueError("eval_metric: 'balanced_accuracy' is not defined for a multilabel y")
+    rows = np.bincount(true.targets, minlength=p.shape[1])
+    right = np.bincount(true.targets, predicted(true, p) == true.targets, minlength=p.shape[1])
+    return float((right[rows > 0] / rows[rows > 0]).mean())
+
+
+def f1(true: TrueLabels, p: Floats) -> float:
+    """The F1 score of the second of two classes, else the mean of all classes."""
+    average = "binary" if p.shape[1] == 2 and not true.multilabel else "macro"
+    return float(f1_score(true.targets.astype(int), predicted(true, p), average=average, zero_division=0))
+
+
+def _mean_over_classes(name: str, score: Callable[[Array, Floats], float]) -> EpochMetric:
+    """The mean of `score` of each class against the others; of two classes, only of the second."""
+
+    def value(true: TrueLabels, p: Floats) -> float:
+        scores = []
+        for index in range(1 if p.shape[1] == 2 and not true.multilabel else 0, p.shape[1]):
+            positive = true.targets[:, index] > 0.5 if true.multilabel else true.targets == index
+            if positive.any() and not positive.all():
+                scores.append(score(positive, p[:, index]))
+        if not scores:
+            raise ValueError(f"eval_metric: {name!r} needs validation rows of two classes, got one class")
+        return float(np.mean(scores))
+
+    return EpochMetric(name, value)
+
+
+_METRICS = {
+    "accuracy": EpochMetric("accuracy", accuracy, record_field="validation_score"),
+    **{
+        name: EpochMetric(name, log_loss, greater_is_better=False, record_field="validation_loss")
+        for name in ("log_loss", "loss")
+    },
+    "auc": _mean_over_classes("auc", roc_auc_score),
+    "average_precision": _mean_over_classes("average_precision", average_precision_score),
+    "balanced_accuracy": EpochMetric("balanced_accuracy", balanced_accuracy),
+    "f1": EpochMetric("f1", f1),
+}
+
+
+class _Probabilities(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """A classifier that predicts fixed probabilities (rows, classes), for scikit-learn's scorers."""
+
+    def __init__(self, p: Floats, classes: Array, multilabel: bool) -> None:
+        self.p, self.classes_, self.multilabel = p, classes, multilabel
+
+    def predict_proba(self, X: Any) -> Floats:
+        return self.p
+
+    def predict(self, X: Any) -> Array:
+        if self.multilabel:
+            return (self.p > 0.5).astype(int)
+        labels: Array = self.classes_[self.p.argmax(axis=1)]
+        return labels
+
+
+def _of_scorer(scorer: Callable[..., float], *, as_indices: bool) -> Callable[[TrueLabels, Floats], float]:
+    """The metric of a scikit-learn scorer, which is shown class indices or the labels of the user."""
+
+    def value(true: TrueLabels, p: Floats) -> float:
+        y, classes = (true.targets, np.arange(p.shape[1])) if as_indices else (true.labels, true.classes)
+        return float(scorer(_Probabilities(p, classes, true.multilabel), p, y))
+
+    return value
