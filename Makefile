@@ -74,7 +74,8 @@ fuzz: dev ## fuzz the loader of model files (FUZZ_SECONDS=100)
 	$(PY) -m pip install --quiet atheris
 	$(PY) tests/fuzz_model_file.py -max_total_time=$(or $(FUZZ_SECONDS),100) -max_len=8192
 
-kill: dev $(VENV)/.test ## kill processes that write files at random moments, and check the files (KILLS=1000)
+kill: dev $(VENV)/.test ## inject I/O faults into all writers, then kill writers at random moments (KILLS=1000)
+	$(PY) -m pytest -q -s tests/test_io_faults.py
 	$(PY) tests/kill_writers.py --kills $(or $(KILLS),1000)
 
 interop: dev ## test the import of models of the real PyTorch and Keras (5 GB, into .venv-interop)

@@ -202,7 +202,8 @@ def fit(
 def save(self: Network, path: str | PathLike[str]) -> None:
     """Save the network to a safetensors file, which `tinyrs.load` loads.
 
-    An interrupted write leaves an existing file intact.
+    An interrupted write leaves an existing file intact. A killed process can leave a temporary file
+    `.tinyrs-*.tmp` in the same folder, which can be deleted.
 
     Parameters
     ----------

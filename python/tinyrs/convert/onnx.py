@@ -34,8 +34,9 @@ except ModuleNotFoundError as missing:
     raise ImportError(f"ONNX needs the package onnx ({missing}): pip install 'tinyrs[onnx]'") from missing
 
 
-# Nodes and layers can share an array of the file. The arrays that they make, and the parameters of the
-# network, may take this many times the bytes of the arrays in the file, and FREE_BYTES in addition.
+# Nodes and layers can share an array of the file, and arrays a part of a file with external data. All arrays
+# together, and the parameters of the network, may take this many times the bytes of the files, and FREE_BYTES
+# in addition.
 MAX_GROWTH, FREE_BYTES = 16, 16 << 20
 
 
@@ -68,30 +69,34 @@ def from_onnx(
     """
     path = Path(path)
     try:
-        model = onnx.load_model_from_string(path.read_bytes())
+        data = path.read_bytes()
+        model = onnx.load_model_from_string(data)
     except DecodeError as error:
         raise ValueError(f"path: expected an ONNX model, got another file: {error}") from None
     if not model.graph.node:
         raise ValueError("path: expected an ONNX model, got one without nodes, or another file")
-    return _Reader(model.graph, path.parent).predictor(logits, classes)
+    return _Reader(model.graph, path.parent, len(data)).predictor(logits, classes)
 
 
 class _Reader:
     """Interprets the nodes of a graph, in order."""
 
-    def __init__(self, graph: onnx.GraphProto, folder: Path) -> None:
+    def __init__(self, graph: onnx.GraphProto, folder: Path, n_bytes: int) -> None:
+        """`folder` is that of the model, whose file has `n_bytes`."""
         self.values: dict[str, Value] = {}
         self.folder = folder
         self.has_double_weights = False
         self.graph = graph
-        # The bytes of the arrays in the file, and the arrays that nodes have made from them, by their id.
-        self.file_bytes = 0
-        self.made: dict[int, Array] = {}
-        self.made_bytes = 0
+        # The sizes of the files, and the arrays that were read or made so far, by their id.
+        self.file_sizes = {folder: n_bytes}
+        self.arrays: dict[int, Array] = {}
+        self.array_bytes = 0
         if graph.sparse_initializer:
             refuse("graph", "expected no sparse initializers, got some")
         for tensor in graph.initializer:
-            self.values[tensor.name] = Constant(self._array(f"initializer {tensor.name!r}", tensor))
+            what = f"initializer {tensor.name!r}"
+            self.values[tensor.name] = Constant(self._array(what, tensor))
+            self._count(what, self.values[tensor.name])
         # Old files list initializers as inputs too.
         inputs = [value for value in graph.input if value.name not in self.values]
         if len(inputs) != 1:
@@ -112,32 +117,35 @@ class _Reader:
                 self.values[name] = value
 
     def _count(self, described: str, value: Value) -> None:
-        """Raises a ValueError if the arrays that nodes have made up to `value` take too much memory."""
+        """Raises a ValueError if the arrays up to those of `value` take too much memory."""
         for array in arrays_of(value):
             while isinstance(array.base, np.ndarray):  # a view takes no memory
                 array = array.base
-            if id(array) not in self.made:
-                self.made[id(array)] = array
-                self.made_bytes += array.nbytes
-        self._check_size(described, self.made_bytes)
+            if id(array) not in self.arrays:
+                self.arrays[id(array)] = array
+                self.array_bytes += array.nbytes
+        self._check_size(described, self.array_bytes)
 
     def _check_size(self, described: str, n_bytes: int) -> None:
-        if n_bytes > MAX_GROWTH * self.file_bytes + FREE_BYTES:
+        file_bytes = sum(self.file_sizes.values())
+        if n_bytes > MAX_GROWTH * file_bytes + FREE_BYTES:
             refuse(
                 described,
-                f"expected a network in proportion to the {self.file_bytes:,} bytes of arrays in the file, "
-                f"got one of {n_bytes:,} bytes, because nodes share arrays",
+                f"expected arrays in proportion to a file of {file_bytes:,} bytes, got {n_bytes:,} bytes, "
+                "because nodes share arrays",
             )
 
     def _array(self, what: str, tensor: onnx.TensorProto) -> Array:
         external = tensor.data_location == TensorProto.EXTERNAL or tensor.external_data
         try:
-            array = _external(tensor, self.folder) if external else np.asarray(numpy_helper.to_array(tensor))
+            if external:
+                array = _external(tensor, self.folder, self.file_sizes)
+            else:
+                array = np.asarray(numpy_helper.to_array(tensor))
         except (ValueError, TypeError, KeyError, OverflowError) as error:
             refuse(what, f"expected a tensor, got {error}")
         if array.shape != tuple(tensor.dims):
             refuse(what, f"expected the shape {tuple(tensor.dims)}, got {array.shape}")
-        self.file_bytes += array.nbytes
         self.has_double_weights = self.has_double_weights or (array.dtype == np.float64 and array.ndim == 2)
         return array
 
@@ -201,8 +209,8 @@ class _Reader:
         )
 
 
-def _external(tensor: onnx.TensorProto, folder: Path) -> Array:
-    """A tensor that is stored in another file, in the folder of the model or below."""
+def _external(tensor: onnx.TensorProto, folder: Path, file_sizes: dict[Path, int]) -> Array:
+    """A tensor that is stored in another file, in the folder of the model or below; sets the file's size."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
     path = (folder / entries["location"]).resolve()
     # The path comes from the model, so neither it nor a symbolic link may lead out of the folder.
@@ -214,7 +222,7 @@ def _external(tensor: onnx.TensorProto, folder: Path) -> Array:
     if min((*tensor.dims, offset, 0)) < 0 or length != count * dtype.itemsize:
         raise ValueError(f"{length} bytes at {offset} as external data of shape {tuple(tensor.dims)}")
     try:
-        size = path.stat().st_size
+        size = file_sizes[path] = path.stat().st_size
         if offset + length > size:
             raise ValueError(
                 f"{size} bytes in {path.name!r}, too few for external data up to {offset + length}"
