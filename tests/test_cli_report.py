@@ -147,7 +147,7 @@ def test_the_page_says_where_the_model_comes_from(page: str) -> None:
         assert digest in found.titles()
         assert digest[:12] in found.text
     assert "tinyrs train 'a & b.csv' --target" in found.text
-    assert "360 for training, 40 held out (one in 10, stratified by class)" in found.text
+    assert "360 for training, 40 for measuring (one in 10, stratified by class)" in found.text
     assert re.search(r'<time datetime="\d{4}-\d\d-\d\dT', page)
     for name in ("Seed", "Version"):
         assert name in found.text

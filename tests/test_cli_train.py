@@ -314,7 +314,7 @@ def test_the_output_path_is_checked_before_training(tinyrs_cli: Run) -> None:
     os.mkdir("folder")
     for output, message in [
         ("folder", "expected a file to write to, got a folder"),
-        ("no/m", "the folder 'no' does not exist"),
+        ("no/m", "no' does not exist"),
     ]:
         done = tinyrs_cli("train", "data.csv", "--target", "kind", "-o", output)
         assert (done.status, message in done.err, done.out) == (1, True, "")

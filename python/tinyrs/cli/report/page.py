@@ -174,7 +174,8 @@ def _provenance(results: TrainingResults, provenance: Provenance) -> Markup:
         ("Model", _file(provenance.model)),
         (
             "Rows",
-            f"{results.n_rows:,} for training, {results.metrics.rows:,} held out ({results.rows_origin})",
+            f"{results.n_rows:,} for training, {results.metrics.rows:,} for measuring "
+            f"({results.rows_origin})",
         ),
         ("Seed", f"{training['seed']}"),
         (

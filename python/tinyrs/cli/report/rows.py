@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from tinyrs.cli.column_types import is_number
+from tinyrs.cli.column_types import ColumnSummary
 from tinyrs.cli.report.elements import card, cell, head, row, table
 from tinyrs.cli.report.markup import Markup, tag
 from tinyrs.cli.report.names import abbreviated, elided, elided_names
@@ -30,26 +30,30 @@ def least_confident(results: TrainingResults, column_order: Sequence[int]) -> Ma
 
     `column_order` has the indices of the columns, those to show first.
     """
-    raw, title = results.rows.raw, "Least confident predictions"
-    heads = [head(name, is_text=True) for name in ("actual", "1st guess", "2nd guess")]
+    title = "Least confident predictions"
     text = (
         "The held-out rows whose two most probable classes are closest: the first guess has \u2713 if it is "
         "right, and \u2717 if it is wrong. Look for unusual rows and wrong labels."
     )
-    names = [raw.column_names[i] for i in column_order[:MAX_COLUMNS]] if isinstance(raw, pa.Table) else []
-    if isinstance(raw, pa.Table):
-        shown = elided_names(names, HEADING)
+    heads = [head(name, is_text=True) for name in ("actual", "1st guess", "2nd guess")]
+    columns = [results.columns[i] for i in column_order[:MAX_COLUMNS]]
+    if columns:
+        shown = elided_names([column.name for column in columns], HEADING)
         heads = [head("row"), *heads] + [
-            head(abbreviated(name, short), is_text=not is_number(raw[name].type))
-            for name, short in zip(names, shown, strict=True)
+            head(abbreviated(column.name, short), is_text=_is_text(column))
+            for column, short in zip(columns, shown, strict=True)
         ]
-        if len(names) < raw.num_columns:
-            text += f" Of the {raw.num_columns:,} columns, the {len(names)} most important are shown."
+        if len(columns) < len(column_order):
+            text += f" Of the {len(column_order):,} columns, the {len(columns)} most important are shown."
     else:
-        heads = [head("image"), *heads, head("file", is_text=True)]
+        heads = [head("image", is_text=True), *heads, head("file", is_text=True)]
     classes = _class_names(results.metrics.classes)
-    rows = [row(*_row(results, i, names, classes)) for i in results.least_confident(LISTED).tolist()]
-    return card(title, text, table(title, [row(*heads)], rows, "full rows"))
+    rows = [row(*_row(results, i, columns, classes)) for i in results.least_confident(LISTED).tolist()]
+    return card(title, text, table(title, [row(*heads)], rows, "full"))
+
+
+def _is_text(column: ColumnSummary) -> bool:
+    return column.kind != "numbers"
 
 
 def _class_names(classes: Sequence[str]) -> list[Markup | str]:
@@ -58,25 +62,25 @@ def _class_names(classes: Sequence[str]) -> list[Markup | str]:
 
 
 def _row(
-    results: TrainingResults, index: int, names: Sequence[str], classes: Sequence[Markup | str]
+    results: TrainingResults, index: int, columns: Sequence[ColumnSummary], classes: Sequence[Markup | str]
 ) -> list[Markup]:
     raw, p, actual = results.rows.raw, results.probabilities[index], int(results.rows.y[index])
     first, second = np.argsort(-p, kind="stable")[:2].tolist()
     right = first == actual
     verdict = ("\u2713", "right") if right else ("\u2717", "wrong")
     guesses = [
-        cell(classes[actual], is_text=True),
+        tag("td", classes[actual], class_="text guess"),
         tag(
             "td",
             tag("span", verdict[0], title=verdict[1], class_="verdict"),
             *_guess(classes[first], float(p[first])),
-            class_="text" if right else "text wrong",
+            class_="text guess" if right else "text guess wrong",
         ),
-        tag("td", *_guess(classes[second], float(p[second])), class_="text"),
+        tag("td", *_guess(classes[second], float(p[second])), class_="text guess"),
     ]
     if not isinstance(raw, pa.Table):
         return [cell(_thumbnail(raw[index])), *guesses, cell(_shortened(str(raw[index]), FILE), is_text=True)]
-    values = [_value(raw[name][index].as_py(), is_text=not is_number(raw[name].type)) for name in names]
+    values = [_value(raw[column.name][index].as_py(), is_text=_is_text(column)) for column in columns]
     return [cell(f"{results.rows.numbers[index]}"), *guesses, *values]
 
 
@@ -89,7 +93,7 @@ def _shortened(text: str, length: int) -> Markup | str:
 
 
 def _value(value: object, *, is_text: bool) -> Markup:
-    if value is None or (isinstance(value, float) and np.isnan(value)):
+    if value in (None, "") or (isinstance(value, float) and np.isnan(value)):
         return tag("td", "\u2013", title="missing", class_="text" if is_text else None)
     shown = value if isinstance(value, float) else _shortened(str(value), VALUE)
     return cell(shown, is_text=is_text)
