@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 import textwrap
+import warnings
 from typing import Any
 
 import joblib
@@ -25,6 +26,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from tinyrs import TinyClassifier
+from tinyrs.tabular.column_notes import ColumnWarning
 
 # Tables with a constant column.
 pytestmark = pytest.mark.filterwarnings("ignore:.*consider dropping:UserWarning")
@@ -97,6 +99,39 @@ def test_unseen_and_missing_values_are_predicted(table: Any) -> None:
     words = frame.head(4).assign(number=["a", "b", "c", "d"])
     with pytest.raises(ValueError, match="column 'number': expected a number, got 'a' in row 0"):
         model.predict(words)
+
+
+@pytest.mark.filterwarnings("default:.*consider dropping:UserWarning")
+def test_columns_of_no_use_are_warned_of() -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "id": [f"n{i}" for i in range(60)],
+            "text": [f"a sentence about {i} things" for i in range(60)],
+            "row": range(60),
+            "same": 7,
+            "none": np.nan,
+            "colour": rng.choice(["red", "green"], 60),
+            "x": rng.normal(size=60),
+        }
+    )
+    y = frame["x"] > 0
+    with pytest.warns(ColumnWarning) as caught:
+        small().fit(frame, y)
+    assert {str(warning.message) for warning in caught} == {
+        "columns 'id', 'text': most values occur only once, so new rows have others: consider dropping them",
+        "column 'row': looks like a row number: consider dropping it",
+        "column 'same': constant: consider dropping it",
+        "column 'none': all values are missing: consider dropping it",
+    }
+    assert caught[0].filename == __file__
+    with pytest.warns(ColumnWarning, match="column 0: most values occur only once"):
+        small().partial_fit(frame[["id", "x"]].to_numpy(), y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        small().fit(frame[["colour", "x"]], y)
+        # Constant columns are common in arrays, for example of pixels.
+        small().fit(frame[["row", "same", "x"]].to_numpy(), y)
 
 
 def test_numbers_may_be_categories() -> None:

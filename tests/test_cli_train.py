@@ -151,6 +151,25 @@ def test_parquet_and_csv_of_a_table_give_the_same_model(tinyrs_cli: Run) -> None
     assert all(column.equals(found[0]) for column in found)
 
 
+def test_dates_of_a_csv_file_are_recognised(tinyrs_cli: Run) -> None:
+    table = flowers(200)
+    table["seen"] = [f"2024-{1 + i % 12:02}-{1 + i % 28:02}" for i in range(200)]
+    table["at"] = [None if i % 9 == 0 else f"{i % 24:02}:30" for i in range(200)]
+    done = train(tinyrs_cli, csv_text(table), "--target", "kind", "--drop", "id")
+    assert re.search(r"^  seen +dates from 2024-01-01 to 2024-12-28$", done.out, re.M)
+    assert re.search(r"^  at +times from 00:30:00 to 23:30:00; 23 missing$", done.out, re.M)
+    found = tinyrs_cli("info", "model.safetensors", "--json").json["columns"]
+    assert [column["kind"] for column in found[-2:]] == ["dates", "times"]
+    table["seen"][3] = "31.1.2024"
+    Path("new.csv").write_text(csv_text(table))
+    done = tinyrs_cli("predict", "model.safetensors", "new.csv")
+    assert done.status == 1
+    assert (
+        "row 5, column \"seen\": expected a date such as 2024-01-31 or 2024-01-31 23:59, got '31.1.2024'"
+        in done.err
+    )
+
+
 def test_parquet_files_of_pandas_and_polars(tinyrs_cli: Run) -> None:
     """Large strings, integers above 2^53, pandas categories, and numbers stored as text."""
     import pandas as pd

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import textwrap
 import tracemalloc
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from tinyrs import Network, Predictor, TinyClassifier
 from tinyrs._tinyrs import Tensor
 from tinyrs.files import model_file
 from tinyrs.files.class_labels import ClassLabels
+from tinyrs.files.model_file import Fields
+from tinyrs.files.predictor_file import restore_category
 from tinyrs.predictor import loads
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -257,6 +260,10 @@ def put(*path: Any) -> Any:
         (put("model", "categories", 0, "buckets", 10**9), r"\[0\].buckets: expected a whole number"),
         (put("model", "categories", 0, "buckets", 5), r"model.network: expected 11 inputs"),
         (put("model", "categories", 0, "names", ["a", "a"]), r"\[0\].names: expected different names"),
+        (put("model", "categories", 0, "kind", "colour"), r"\[0\].kind: expected one of text, number, "),
+        (put("model", "number_kinds", ["number"]), r"number_kinds: expected 2 of number, boolean"),
+        (put("model", "number_kinds", ["number", "text"]), r"number_kinds: expected 2 of number, boolean"),
+        (put("model", "date_parts", [{"column": 0, "part": "year"}]), r"parts\[0\]: expected a part of a"),
         (put("model", "categories", [7]), r"categories\[0\]: expected an object, got 7"),
         (put("model", "multilabel", 1), r"model.multilabel: expected a bool, got 1"),
         (put("model", "training", None), r"model.training: expected an object, got None"),
@@ -582,6 +589,40 @@ def test_files_of_all_versions_load(file: Path) -> None:
     np.testing.assert_allclose(
         model.predict_proba(np.array(want["X"], dtype=object)), want["outputs"], rtol=1e-12
     )
+
+
+@pytest.mark.parametrize(
+    ("names", "kind", "same"),
+    [
+        (["s:red", "s:blue", "\0missing"], "text", [("red",), ("blue",), (None, "", float("nan"))]),
+        (["s:True", "s:False"], "text", [("True", True, np.True_), ("False", False)]),
+        (["b:True", "b:False"], "boolean", [("TRUE", True, 1), ("false", False, 0.0)]),
+        (["i:3", "i:4"], "number", [(3, "3", 3.0), (4, "4.0")]),
+        (["f:3.0", "f:4.5", "\0missing"], "number", [(3, "3", 3.0), (4.5, "4.5"), (None,)]),
+        (["s:1", "i:2", "f:2.5"], "text", [("1", 1), ("2", 2, 2.0), (2.5, "2.5")]),
+        (["s:1", "i:1"], "text", [("1", 1), ("i:1",)]),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_categories_of_format_1(names: list[str], kind: str, same: list[tuple[Any, ...]]) -> None:
+    """Their names have the first letter of a type before them, and there is no kind."""
+    restored = restore_category(Fields("category", {"column": 0, "names": names, "buckets": 0}))
+    assert restored.kind == kind
+    assert [{restored.code(value) for value in values} for values in same] == [{i} for i in range(len(names))]
+
+
+@pytest.mark.parametrize(
+    ("names", "value", "hashed"),
+    [
+        (["s:x"], "y", "s:y"),
+        (["i:1"], 94110, "i:94110"),
+        (["f:1.0"], "7", "f:7.0"),
+        (["s:x"], None, "\0missing"),
+    ],
+)
+def test_rare_categories_of_format_1_keep_their_buckets(names: list[str], value: Any, hashed: str) -> None:
+    restored = restore_category(Fields("category", {"column": 0, "names": names, "buckets": 16}))
+    assert restored.code(value) == 1 + zlib.crc32(hashed.encode()) % 16
 
 
 def test_there_are_files_of_this_version() -> None:

@@ -260,3 +260,48 @@ def test_without_onnx_the_error_says_what_to_install() -> None:
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "ImportError: ONNX needs the package onnx" in result.stderr
     assert "pip install 'tinyrs[onnx]'" in result.stderr
+
+
+def times() -> tuple[pd.DataFrame, npt.NDArray[Any], dict[str, npt.NDArray[np.float64]]]:
+    """A table of dates, times and durations, its labels, and the inputs of its exports, by name."""
+    rng = np.random.default_rng(0)
+    day = pd.Series(pd.Timestamp("2023-01-01") + pd.to_timedelta(rng.integers(0, 9000, 300), unit="h"))
+    day[::7] = pd.NaT
+    lasts = pd.Series(pd.to_timedelta(rng.integers(0, 9000, 300), unit="s"))
+    clock = pd.Series((pd.Timestamp("2023-01-01") + lasts).dt.time, dtype=object)
+    frame = pd.DataFrame({"day": day, "n": rng.normal(size=300), "clock": clock, "lasts": lasts})
+    inputs = {
+        "day": (day - pd.Timestamp("1970-01-01")).dt.total_seconds(),
+        "n": frame["n"],
+        "clock": lasts.dt.total_seconds() % 86400,
+        "lasts": lasts.dt.total_seconds(),
+        "day.year": day.dt.year,
+        "day.month": day.dt.month,
+        "day.day_of_week": day.dt.day_of_week,
+        "day.day_of_year": day.dt.day_of_year,
+        "day.hour": day.dt.hour,
+    }
+    y = np.where((day.dt.day_of_week > 3) ^ (frame["n"] > 0), "yes", "no")
+    return frame, y, {name: values.to_numpy(dtype=np.float64) for name, values in inputs.items()}
+
+
+@pytest.mark.parametrize("precision", ["f32", "f64"])
+def test_dates_and_times_are_numbers(tmp_path: Path, precision: str) -> None:
+    X, y, inputs = times()
+    clf = TinyClassifier(precision=precision, **QUICK).fit(X, y)
+    path = tmp_path / "model.onnx"
+    clf.to_onnx(path, inputs="columns")
+    feed = {name: values.reshape(-1, 1) for name, values in inputs.items()}
+    assert largest_difference(path, clf, X, feed) < tolerance(precision)
+    documented = {value.name: value.doc_string for value in onnx.load(path).graph.input}
+    assert list(documented) == list(inputs)
+    assert documented["day"] == "seconds since 1970-01-01 00:00 UTC"
+    assert documented["day.day_of_week"] == "day of the week, Monday is 0, of column 0"
+    assert documented["n"] == ""
+    clf.to_onnx(path)
+    assert largest_difference(path, clf, X, {"X": np.column_stack(list(inputs.values()))}) < tolerance(
+        precision
+    )
+    assert (
+        onnx.load(path).graph.input[0].doc_string.startswith("column 0: seconds since 1970-01-01 00:00 UTC; ")
+    )

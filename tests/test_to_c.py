@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from test_onnx import QUICK, categories_predictor, mixed
+from test_onnx import QUICK, categories_predictor, mixed, times
 from tinyrs import Network, Predictor, TinyClassifier
 from tinyrs.export.c import name_from
 from tinyrs.oracle import ACTIVATIONS
@@ -146,6 +146,18 @@ def test_a_mixed_table(tmp_path: Path, precision: str) -> None:
             rows.append(cells)
         answers = run(tmp_path, {"table": (predictor, rows)})
         assert largest_difference(answers["table"], predictor, table) < 64
+
+
+def test_dates_and_times_are_numbers(tmp_path: Path) -> None:
+    X, y, inputs = times()
+    predictor = TinyClassifier(**QUICK).fit(X, y).predictor()
+    rows = numbers(np.column_stack(list(inputs.values())))[:50]
+    answers = run(tmp_path, {"calendar": (predictor, rows)})
+    assert largest_difference(answers["calendar"], predictor, X[:50]) < 64
+    text = (tmp_path / "calendar.h").read_text()
+    assert "   row[0]: seconds since 1970-01-01 00:00 UTC\n" in text
+    assert "   row[4]: year, of column 0\n" in text
+    assert '"day.year"' in text
 
 
 def test_rare_categories_share_buckets(tmp_path: Path) -> None:

@@ -184,7 +184,7 @@ def _restore_preprocessor(model: Fields, tensors: Tensors, n_columns: int) -> Pr
             column.tolist(), centre.tolist(), scale.tolist(), indicator.tolist(), kinds, strict=True
         )
     ]
-    categories = [_restore_category(fields) for fields in model.objects("categories")]
+    categories = [restore_category(fields) for fields in model.objects("categories")]
     parts = _restore_parts(model, {n.column for n in numbers if n.kind == "date"})
     columns, n_encoded = [n.column for n in numbers] + [c.column for c in categories], n_columns + len(parts)
     if len(columns) != n_encoded or sorted(columns) != list(range(n_encoded)):
@@ -210,7 +210,7 @@ def _restore_parts(model: Fields, dates: set[int]) -> tuple[tuple[int, str], ...
     return tuple(parts)
 
 
-def _restore_category(fields: Fields) -> CategoryColumn:
+def restore_category(fields: Fields) -> CategoryColumn:
     names = fields.strings("names")
     if len(set(names)) != len(names):
         refuse(f"{fields.path}.names", "different names", names)
