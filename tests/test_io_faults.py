@@ -24,7 +24,9 @@ from io_faults import ERRORS, WRITERS, Counter, content_of, fails_with, prepare,
 from tinyrs import Network
 from tinyrs.files import atomic, model_file
 
-ROOT_ONLY = pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="needs root")
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="these are faults of POSIX systems")
+ROOT_ONLY = pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="needs root")
+LINUX_ONLY = pytest.mark.skipif(sys.platform != "linux", reason="other systems have other devices")
 
 # Faults at each operation.
 
@@ -228,6 +230,7 @@ def device(folder: Path, name: str, major: int, minor: int) -> Path:
     return folder / name
 
 
+@LINUX_ONLY
 def test_devices_and_pipes_are_written_to(tmp_path: Path) -> None:
     # As root, a defect would replace the real ones, and break the machine.
     null, full = (device(tmp_path, *numbers) for numbers in (("null", 1, 3), ("full", 1, 7)))
@@ -245,6 +248,7 @@ def test_devices_and_pipes_are_written_to(tmp_path: Path) -> None:
     assert stat.S_ISFIFO(os.stat(tmp_path / "pipe").st_mode)
 
 
+@LINUX_ONLY
 @pytest.mark.skipif(not os.path.islink("/dev/stdout"), reason="/dev/stdout is not a link")
 @pytest.mark.parametrize("mode", ["wb", "ab"])
 def test_standard_output_by_name(tmp_path: Path, mode: str) -> None:

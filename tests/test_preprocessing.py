@@ -237,14 +237,13 @@ def masked(values: Any) -> Any:
     return np.ma.masked_array(values, mask=np.arange(np.size(values)).reshape(np.shape(values)) % 5 == 0)
 
 
-@pytest.mark.parametrize("dtype", [float, np.float32, int, object, "U4", bool])
+@pytest.mark.parametrize("dtype", [float, np.float32, int, object, "U4", bool, "M8[D]", "m8[h]"])
 def test_masked_values_are_missing(dtype: Any) -> None:
     rng = np.random.default_rng(0)
-    X = masked((rng.normal(size=(200, 3)) * 9).astype(dtype))
-    y = rng.normal(size=200) > 0
-    filled = X.astype(object).filled(None)
-    if dtype not in (object, "U4"):
-        filled = X.astype(object if dtype is bool else float).filled(None if dtype is bool else np.nan)
+    values = rng.integers(0, 5, size=(200, 3)).astype(dtype)
+    X, y = masked(values), rng.normal(size=200) > 0
+    filled = values.astype(object)
+    filled[X.mask] = None
     clf, want = (TinyClassifier(width=8, max_iter=2, random_state=0).fit(table, y) for table in (X, filled))
     probabilities = want.predict_proba(filled)
     np.testing.assert_array_equal(clf.predict_proba(X), probabilities)

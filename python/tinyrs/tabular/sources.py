@@ -101,12 +101,16 @@ def fill_masked(X: Any) -> Any:
     # Not isinstance: the import of numpy.ma takes milliseconds.
     if not (isinstance(X, np.ndarray) and hasattr(X, "filled")):
         return X
-    array: Any = X
-    if array.dtype.kind in "mM":
-        return array.filled(np.array("NaT", array.dtype))
-    if array.dtype.kind in "iuf":
-        return array.astype(float).filled(np.nan)
-    return array.astype(object).filled(None)
+    masked: Any = X
+    dtype: np.dtype[Any] = np.dtype(object)
+    missing: Any = None
+    if masked.dtype.kind in "iuf":
+        dtype, missing = np.dtype(float), np.nan
+    elif masked.dtype.kind in "mM":
+        dtype, missing = masked.dtype, "NaT"
+    filled = np.array(masked.data, dtype=dtype)
+    filled[masked.mask] = missing
+    return filled
 
 
 def as_array(X: Sequence[Any], n_columns: int | None = None, names: Sequence[str] | None = None) -> Any:
