@@ -15,6 +15,7 @@ import pytest
 import tinyrs
 from conftest import Run, csv_text, flowers
 from pyarrow import parquet
+from tinyrs.cli import fitting
 from tinyrs.cli import train as cli_train
 from tinyrs.cli.labelled_rows import LabelledRows
 from tinyrs.cli.training_data import hold_out
@@ -55,9 +56,9 @@ def test_the_output_describes_columns_classes_and_metrics(tinyrs_cli: Run) -> No
 def test_held_out_rows_are_not_used_for_training(tinyrs_cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, list[float]] = {}
 
-    def fit(X: pa.Table, y: Any, options: Any) -> Any:
+    def fit(X: pa.Table, *args: Any, **others: Any) -> Any:
         seen["trained"] = X["id"].to_pylist()
-        return original(X, y, options)
+        return fitting.fit(X, *args, **others)
 
     def measure(rows: LabelledRows, **others: Any) -> TrainingResults:
         assert isinstance(rows.raw, pa.Table)
@@ -66,10 +67,9 @@ def test_held_out_rows_are_not_used_for_training(tinyrs_cli: Run, monkeypatch: p
         assert (rows.numbers - 2).tolist() == seen["measured"]
         return TrainingResults(rows=rows, **others)
 
-    original = cli_train.fit
     monkeypatch.setattr(cli_train, "fit", fit)
     monkeypatch.setattr(cli_train, "TrainingResults", measure)
-    assert train(tinyrs_cli, csv_text(flowers(200)), "--target", "kind").status == 0
+    assert train(tinyrs_cli, csv_text(flowers(200)), "--target", "kind", "--no-refit").status == 0
     assert sorted(seen["trained"] + seen["measured"]) == list(range(200))
     assert len(seen["measured"]) == pytest.approx(20, abs=2)
 
@@ -83,7 +83,7 @@ def test_train_measures_on_the_file_given_with_valid(tinyrs_cli: Run, tmp_path: 
     assert done.json["rows"] == 300
     assert done.json["held_out"]["origin"] == "valid.csv"
     again = tinyrs_cli("evaluate", "model.safetensors", "valid.csv", "--json").json
-    assert {**again, "origin": "valid.csv"} == {**done.json["held_out"], "unlabelled": 0}
+    assert again.items() <= {**done.json["held_out"], "unlabelled": 0}.items()
     assert "valid.csv" in Path("report.html").read_text()
 
 

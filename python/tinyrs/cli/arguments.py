@@ -32,6 +32,15 @@ class Parser(argparse.ArgumentParser):
             "model", type=Path, help="model file, written by `tinyrs train` or a `save` method in Python"
         )
 
+    def add_threshold(self) -> None:
+        self.add_argument(
+            "--threshold",
+            metavar="NUMBER",
+            type=probability,
+            help="for two classes: predict the second one from this probability (default: as in training, "
+            "or the more probable class)",
+        )
+
     def add_threads(self) -> None:
         self.add_argument(
             "--threads",
@@ -68,6 +77,40 @@ def positive_seconds(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"expected a number of seconds above 0, got {text!r}")
     return value
+
+
+def class_weights(text: str) -> str | dict[str, float]:
+    """The type of an option: `balanced`, or the weights of classes by name."""
+    if text == "balanced":
+        return text
+    weights = {}
+    for part in text.split(","):
+        name, _, number = part.rpartition("=")
+        try:
+            weights[name] = float(number)
+        except ValueError:
+            weights[name] = 0.0
+        if not (name and 0 < weights[name] < float("inf")):
+            raise argparse.ArgumentTypeError(
+                f"expected `balanced` or positive numbers such as yes=5,no=1, got {text!r}"
+            )
+    return weights
+
+
+def probability(text: str) -> float:
+    """The type of an option: a number between 0 and 1."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 < number < 1:
+        raise argparse.ArgumentTypeError(f"expected a number between 0 and 1, got {text!r}")
+    return number
+
+
+def threshold(text: str) -> float | str:
+    """The type of an option: a probability, or the name of a score that chooses it."""
+    return text if text in ("f1", "balanced_accuracy") else probability(text)
 
 
 def one_byte_character(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 SIGNALLED = 128  # plus the number of the signal, as in a shell
@@ -19,6 +20,14 @@ class UsageError(CliError):
     """A missing option, or options that exclude each other: exit status 2."""
 
     status = USAGE
+
+
+class Interrupted(KeyboardInterrupt):
+    """Raised by a command that was interrupted by Ctrl-C, but has a result."""
+
+    def __init__(self, result: dict[str, Any]) -> None:
+        super().__init__()
+        self.result = result
 
 
 class Terminated(BaseException):

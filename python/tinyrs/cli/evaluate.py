@@ -12,7 +12,7 @@ from tinyrs.cli.errors import UsageError
 from tinyrs.cli.labelled_rows import TableOptions, image_rows, no_labels, table_chunks
 from tinyrs.cli.metrics import ClassIndices, Floats, Metrics
 from tinyrs.cli.output import say
-from tinyrs.cli.table_predictor import load_predictor
+from tinyrs.cli.table_predictor import load_predictor, threshold_of
 from tinyrs.cli.text_format import TextFormat, add_text_options
 from tinyrs.predictor import Predictor
 
@@ -31,6 +31,7 @@ def parser() -> Parser:
     parser.add_argument(
         "--target", metavar="COLUMN", help="column with the labels (default: the target of training)"
     )
+    parser.add_threshold()
     parser.add_threads()
     parser.add_json()
     add_text_options(parser, kept=True)
@@ -47,7 +48,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         labelled = y >= 0
         unlabelled = int((~labelled).sum())
         probabilities, y = probabilities[labelled], y[labelled]
-    metrics = Metrics.of(probabilities, y, predictor.classes_)
+    metrics = Metrics.of(probabilities, y, predictor.classes_, threshold_of(predictor, options.threshold))
     quiet = options.json
     say(f"{metrics.rows:,} rows of {options.data}", quiet=quiet)
     if unlabelled:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,18 @@ class LabelledRows:
     y: npt.NDArray[np.int64]  # (rows,): index in the model's classes, -1 if the label is missing
     raw: pa.Table | list[Path]  # the columns of a table, or image files
     numbers: npt.NDArray[np.int64]  # (rows,): the number of each row in its file
+
+    @classmethod
+    def concatenated(cls, parts: Sequence[LabelledRows]) -> LabelledRows:
+        """The rows of all parts, in order."""
+        tables = [part.raw for part in parts if isinstance(part.raw, pa.Table)]
+        files = [file for part in parts if isinstance(part.raw, list) for file in part.raw]
+        return cls(
+            np.concatenate([part.encoded for part in parts]),
+            np.concatenate([part.y for part in parts]),
+            pa.concat_tables(tables) if tables else files,
+            np.concatenate([part.numbers for part in parts]),
+        )
 
     def take(self, indices: npt.NDArray[np.intp]) -> LabelledRows:
         raw = (
@@ -68,13 +80,7 @@ def table_chunks(
 
 def table_rows(predictor: Predictor, path: str, target: str, options: TableOptions) -> LabelledRows:
     """The rows of a table that have a label. CliError if there are none."""
-    chunks = [rows for _, rows in table_chunks(predictor, path, target, options)]
-    rows = LabelledRows(
-        np.concatenate([chunk.encoded for chunk in chunks]),
-        np.concatenate([chunk.y for chunk in chunks]),
-        pa.concat_tables([chunk.raw for chunk in chunks]),
-        np.concatenate([chunk.numbers for chunk in chunks]),
-    )
+    rows = LabelledRows.concatenated([rows for _, rows in table_chunks(predictor, path, target, options)])
     labelled = np.flatnonzero(rows.y >= 0)
     if len(labelled) == 0:
         raise no_labels(path, target)

@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import Any
 
 from tinyrs.cli.arguments import Parser
-from tinyrs.cli.errors import INTERRUPTED, OK, CliError, Terminated, suggestion
+from tinyrs.cli.errors import INTERRUPTED, OK, CliError, Interrupted, Terminated, suggestion
 from tinyrs.cli.output import warn
 
 # Command -> its line in the help. A command's module is imported only when it runs: pyarrow and
@@ -126,6 +126,10 @@ def _run(command: str, arguments: list[str]) -> int:
         if as_json and result is not None:
             print(json.dumps(result, allow_nan=False))
         return OK
+    except Interrupted as end:
+        if as_json:
+            print(json.dumps(end.result, allow_nan=False), flush=True)
+        raise
     except CliError as error:
         return _fail(str(error), error.status, as_json)
     except BrokenPipeError:

@@ -253,6 +253,20 @@ def predicted_classes(probabilities: Floats, threshold: float | None = None) -> 
     return np.asarray(probabilities[:, 1] >= threshold, dtype=np.int64)
 
 
+def best_threshold(score: str, probabilities: Floats, y: ClassIndices) -> float:
+    """The threshold with the highest "f1" of the second class, or "balanced_accuracy", on these rows."""
+    from sklearn.metrics import precision_recall_curve, roc_curve
+
+    if score == "f1":
+        precision, recall, thresholds = precision_recall_curve(y, probabilities[:, 1])
+        value = (2 * precision * recall / np.maximum(precision + recall, 1e-12))[:-1]
+    else:
+        false_positives, recall, thresholds = roc_curve(y, probabilities[:, 1])
+        # The first threshold is infinite.
+        value, thresholds = (recall - false_positives)[1:], thresholds[1:]
+    return float(thresholds[value.argmax()])
+
+
 def _shares(
     counts: npt.NDArray[np.int64], totals: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.float64], list[Interval]]:

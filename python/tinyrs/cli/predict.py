@@ -11,14 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 import tinyrs
 from tinyrs.cli.arguments import Parser
 from tinyrs.cli.errors import CliError, UsageError
+from tinyrs.cli.metrics import predicted_classes
 from tinyrs.cli.output import STREAM, say
 from tinyrs.cli.paths import check_files
-from tinyrs.cli.table_predictor import Floats, TablePredictor, load_predictor
+from tinyrs.cli.table_predictor import Floats, TablePredictor, load_predictor, threshold_of
 from tinyrs.cli.table_reader import TableReader, open_table
 from tinyrs.cli.table_writer import TableOutput, write_table
 from tinyrs.cli.text_format import TextFormat, add_text_options
@@ -50,6 +52,7 @@ def parser() -> Parser:
         action="store_true",
         help="in CSV, write ' before text that a spreadsheet would run as a formula",
     )
+    parser.add_threshold()
     parser.add_argument("--prefix", default="", help="prefix of the names of the added columns")
     parser.add_threads()
     parser.add_json()
@@ -128,13 +131,14 @@ class _PredictionColumns:
 
     def __init__(self, predictor: Predictor, options: argparse.Namespace) -> None:
         self._classes = pa.array(predictor.classes_.tolist())
-        self._proba = options.proba
+        self._proba, self._threshold = options.proba, threshold_of(predictor, options.threshold)
         each = [f"probability_{name}" for name in predictor.classes_.tolist()] if options.proba else []
         self.names = [options.prefix + name for name in ("label", "probability", *each)]
 
     def append_to(self, chunk: pa.RecordBatch, p: Floats) -> pa.RecordBatch:
         """`chunk` with the columns for the probabilities `p` (rows, classes)."""
-        columns = [self._classes.take(pa.array(p.argmax(axis=1))), pa.array(p.max(axis=1))]
+        predicted = predicted_classes(p, self._threshold)
+        columns = [self._classes.take(pa.array(predicted)), pa.array(p[np.arange(len(p)), predicted])]
         if self._proba:
             columns += [pa.array(column.copy()) for column in p.T]
         return pa.RecordBatch.from_arrays(

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tinyrs.cli.column_types import Column, ColumnLocation, Numbers, combined, to_cells, to_numbers
-from tinyrs.cli.errors import CliError, suggestion
+from tinyrs.cli.errors import CliError, UsageError, suggestion
 from tinyrs.cli.table_reader import TableReader
 from tinyrs.predictor import Predictor, load
 from tinyrs.tabular.tables import Column as Cells
@@ -36,6 +36,16 @@ def load_predictor(path: Path) -> Predictor:
             f"{path}: the command line does not support multilabel models: use tinyrs.load in Python"
         )
     return model
+
+
+def threshold_of(predictor: Predictor, option: float | None) -> float | None:
+    """The threshold of an option, else that of training, if any. UsageError if there are not two classes."""
+    if option is not None and len(predictor.classes_) != 2:
+        raise UsageError(f"--threshold needs two classes, but the model has {len(predictor.classes_)}")
+    kept = predictor.training.get("threshold")
+    if option is None and isinstance(kept, float) and len(predictor.classes_) == 2:
+        return kept
+    return option
 
 
 class TablePredictor:

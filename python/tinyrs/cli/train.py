@@ -4,37 +4,34 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import sys
-import time
-import warnings
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tinyrs.classifier import TinyClassifier, default_epochs
-from tinyrs.cli.arguments import Parser, integer_at_least, positive_seconds
-from tinyrs.cli.errors import CliError
+from tinyrs.classifier import TinyClassifier
+from tinyrs.cli.arguments import Parser, class_weights, integer_at_least, positive_seconds, threshold
+from tinyrs.cli.errors import CliError, Interrupted, UsageError, suggestion
+from tinyrs.cli.fitting import FittedModel, asked_to_keep, can_keep, fit
 from tinyrs.cli.labelled_rows import LabelledRows, TableOptions, image_rows, table_rows
-from tinyrs.cli.output import say
+from tinyrs.cli.metrics import Floats, best_threshold
+from tinyrs.cli.output import printable, say, warn
 from tinyrs.cli.paths import check_files
 from tinyrs.cli.text_format import add_text_options
-from tinyrs.cli.training_data import HOLD_OUT, TrainingData, hold_out, read_images, read_table
-from tinyrs.cli.training_results import TrainingResults
-from tinyrs.history import Record
+from tinyrs.cli.training_data import (
+    HOLD_OUT,
+    TrainingData,
+    fold_of_rows,
+    hold_out,
+    read_images,
+    read_table,
+)
+from tinyrs.cli.training_results import TrainingResults, predict_encoded
 from tinyrs.predictor import Predictor
-from tinyrs.tabular.column_notes import ColumnWarning
 
-
-@dataclass(frozen=True)
-class FittedModel:
-    """A trained classifier, one record an epoch, and the duration of training."""
-
-    model: TinyClassifier
-    history: list[Record]
-    seconds: float
+METRICS = ("accuracy", "log_loss")
 
 
 def parser() -> Parser:
@@ -51,14 +48,10 @@ def parser() -> Parser:
         "--target", metavar="COLUMN", help="column to predict; not needed for NPZ, whose target is y"
     )
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="model file to write")
-    parser.add_argument(
-        "--valid",
-        metavar="FILE",
-        help="data to measure the model on (default: a tenth of the rows is held out)",
-    )
     parser.add_argument("--report", metavar="FILE", help="also write an HTML report, a single file")
     _add_column_options(parser)
     _add_training_options(parser)
+    _add_measuring_options(parser)
     parser.add_threads()
     parser.add_json()
     add_text_options(parser)
@@ -98,57 +91,111 @@ def _add_training_options(parser: Parser) -> None:
     parser.add_argument(
         "--seed", metavar="N", type=integer_at_least(0), default=0, help="random seed (default: 0)"
     )
+    parser.add_argument(
+        "--class-weight",
+        metavar="WEIGHTS",
+        type=class_weights,
+        help="`balanced` gives all classes the same total weight; or numbers, such as yes=5,no=1",
+    )
+    parser.add_argument(
+        "--metric",
+        choices=METRICS,
+        default="accuracy",
+        help="the score that chooses the best epoch (default: accuracy)",
+    )
+    parser.add_argument(
+        "--keep",
+        action="store_true",
+        help="after Ctrl-C, write the best model so far; without it, a question is asked on a terminal",
+    )
+
+
+def _add_measuring_options(parser: Parser) -> None:
+    parser.add_argument(
+        "--valid",
+        metavar="FILE",
+        help="data to measure the model on (default: a tenth of the rows is held out)",
+    )
+    parser.add_argument(
+        "--cv",
+        metavar="FOLDS",
+        type=integer_at_least(2),
+        help="measure by cross-validation: every row is predicted by a model that was not trained on it",
+    )
+    parser.add_argument(
+        "--no-refit",
+        dest="refit",
+        action="store_false",
+        help="write the model that was measured (default: after that, train again on all rows)",
+    )
+    parser.add_argument(
+        "--threshold",
+        metavar="NUMBER",
+        type=threshold,
+        help="for two classes: predict the second one (in sorted order) from this probability; "
+        "f1 or balanced_accuracy: where this score is best on the rows that are measured",
+    )
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    quiet = options.json
     check_files([options.data, options.valid], [options.output, options.report])
+    if options.cv and (options.valid or not options.refit):
+        raise UsageError("train: --cv measures on all rows, so it excludes --valid and --no-refit")
     data = read_images(options) if Path(options.data).is_dir() else read_table(options)
+    _check_classes(data, options)
     train, held_out = _split(data, options)
-    say(f"\ntraining on {len(train):,} rows, {len(data.classes)} classes", quiet=quiet)
-    fitted = fit(data.features(train), data.classes[data.y[train]], options)
-    predictor = fitted.model.predictor()
-    predictor.training |= data.record | {"rows": len(train), "seed": options.seed}
-    results = TrainingResults(
-        predictor=predictor,
-        history=fitted.history,
-        seconds=fitted.seconds,
-        rows=_read_valid(predictor, data, options) if options.valid else data.rows(predictor, held_out),
-        rows_origin=options.valid or f"one in {HOLD_OUT}, stratified by class",
-        columns=data.columns,
+    fitted, results = (
+        _cross_validate(data, options) if options.cv else _measure(data, train, held_out, options)
     )
-    metrics = results.metrics
-    predictor.training["held_out"] = {
-        "rows": metrics.rows,
-        "accuracy": metrics.accuracy,
-        "log_loss": metrics.log_loss,
-    }
-    predictor.save(options.output)
-    _say_results(results, quiet)
+    results = _with_threshold(results, options)
+    _say_results(results, options.json)
+    model, rows, interrupted = fitted.model, len(train), fitted.interrupted
+    if interrupted:
+        if not asked_to_keep(options):
+            raise KeyboardInterrupt
+    elif options.refit and rows < len(data.y):
+        refitted = _refit(data, options)
+        interrupted = refitted is None or refitted.interrupted
+        if refitted is not None:
+            model, rows = refitted.model, len(data.y)
+    _save(model.predictor(), data, rows, results, options)
     if options.report is not None:
         from tinyrs.cli.report import page, provenance
 
         made = provenance.Provenance.of(options.command_line, options.data, options.output)
         page.write(options.report, results, made)
-    say("\n" + "\n".join(_next_steps(options)), quiet=quiet)
-    return {
-        "output": options.output,
-        "report": options.report,
-        "rows": len(train),
-        "epochs": len(results.history),
-        "best_epoch": results.best_epoch,
-        "seconds": results.seconds,
-        "columns": [column.as_json() for column in data.columns],
-        "held_out": {"origin": results.rows_origin, **metrics.as_json()},
-    }
+    say("\n" + "\n".join(_next_steps(rows, results, options)), quiet=options.json)
+    result = _as_json(data, rows, results, options)
+    if interrupted:
+        raise Interrupted({**result, "interrupted": True})
+    return result
+
+
+def _check_classes(data: TrainingData, options: argparse.Namespace) -> None:
+    """Checks the options that are about classes, and gives `class_weight` the classes as its keys."""
+    if options.threshold is not None and len(data.classes) != 2:
+        raise UsageError(f"train: --threshold needs two classes, got {len(data.classes)}")
+    if isinstance(options.class_weight, dict):
+        known = {str(name): name for name in data.classes.tolist()}
+        for name in options.class_weight:
+            if name not in known:
+                raise UsageError(f"train: --class-weight: no class {name!r}: {suggestion(name, known)}")
+        options.class_weight = {known[name]: weight for name, weight in options.class_weight.items()}
 
 
 def _split(
     data: TrainingData, options: argparse.Namespace
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Indices of the rows to train on, and of those that are held out: none with --valid."""
+    """Indices of the rows to train the measured model on, and of those to measure it on: none with --valid.
+
+    With --cv, every row belongs to both.
+    """
     if options.valid is not None:
         return np.arange(len(data.y)), np.arange(0)
+    if options.cv is not None:
+        if len(data.y) < 2 * options.cv:
+            raise CliError(f"{options.data}: {len(data.y)} rows are too few for --cv {options.cv}")
+        return np.arange(0), np.arange(len(data.y))
     train, held_out = hold_out(data.y, options.seed)
     if len(held_out) == 0:
         raise CliError(
@@ -157,61 +204,173 @@ def _split(
     return train, held_out
 
 
+def _measure(
+    data: TrainingData,
+    train: npt.NDArray[np.intp],
+    held_out: npt.NDArray[np.intp],
+    options: argparse.Namespace,
+) -> tuple[FittedModel, TrainingResults]:
+    """Trains on one part of the rows and predicts the other, or the file of --valid."""
+    say(f"\ntraining on {len(train):,} rows, {len(data.classes)} classes", quiet=options.json)
+    # Half the time is for training again on all rows.
+    parts = 2 if options.refit and len(held_out) else 1
+    fitted = _fit(data, train, options, parts, keep=can_keep(options))
+    predictor = fitted.model.predictor()
+    predictor.training |= data.record | {"rows": len(train), "seed": options.seed}
+    rows = _read_valid(predictor, data, options) if options.valid else data.rows(predictor, held_out)
+    return fitted, TrainingResults(
+        predictor=predictor,
+        history=fitted.history,
+        seconds=fitted.seconds,
+        rows=rows,
+        probabilities=predict_encoded(predictor, rows.encoded),
+        rows_origin=options.valid or f"one in {HOLD_OUT}, stratified by class",
+        unseen=rows,
+        columns=data.columns,
+    )
+
+
+def _cross_validate(data: TrainingData, options: argparse.Namespace) -> tuple[FittedModel, TrainingResults]:
+    """Trains a model for each fold on the rows of the others, and predicts its rows."""
+    folds, fold_of_row = options.cv, fold_of_rows(data.y, options.cv, options.seed)
+    parts, probabilities, accuracies = list[LabelledRows](), list[Floats](), list[float]()
+    for fold in range(folds):
+        train = np.flatnonzero(fold_of_row != fold)
+        say(f"{'' if fold else chr(10)}fold {fold + 1} of {folds}: {len(train):,} rows", quiet=options.json)
+        fitted = _fit(data, train, options, folds + 1)
+        predictor = fitted.model.predictor()
+        predictor.training |= data.record | {"rows": len(train), "seed": options.seed}
+        parts.append(data.rows(predictor, np.flatnonzero(fold_of_row == fold)))
+        probabilities.append(predict_encoded(predictor, parts[-1].encoded))
+        accuracies.append(float((probabilities[-1].argmax(axis=1) == parts[-1].y).mean()))
+    return fitted, TrainingResults(
+        predictor=predictor,
+        history=fitted.history,
+        seconds=fitted.seconds,
+        rows=LabelledRows.concatenated(parts),
+        probabilities=np.concatenate(probabilities),
+        rows_origin=f"{folds}-fold cross-validation",
+        unseen=parts[-1],
+        columns=data.columns,
+        fold_accuracies=tuple(accuracies),
+    )
+
+
+def _refit(data: TrainingData, options: argparse.Namespace) -> FittedModel | None:
+    """Trains again, as measured, on all rows; None if it was interrupted and the measured model is kept.
+
+    With --cv no single model was measured; interrupted, the best epoch so far may be kept.
+    """
+    say(f"\ntraining again on all {len(data.y):,} rows", quiet=options.json)
+    everything = np.arange(len(data.y))
+    if options.cv:
+        fitted = _fit(data, everything, options, options.cv + 1, keep=can_keep(options))
+        if fitted.interrupted and not asked_to_keep(options):
+            raise KeyboardInterrupt
+        return fitted
+    try:
+        return _fit(data, everything, options, 2)
+    except KeyboardInterrupt:
+        if not can_keep(options):
+            raise
+        warn("interrupted: the model that was measured can be kept")
+        if not asked_to_keep(options):
+            raise
+        return None
+
+
+def _fit(
+    data: TrainingData,
+    rows: npt.NDArray[np.intp],
+    options: argparse.Namespace,
+    parts: int,
+    *,
+    keep: bool = False,
+) -> FittedModel:
+    """Trains on these rows in one of `parts` equal parts of the time limit."""
+    limit = None if options.time_limit is None else options.time_limit / parts
+    return fit(data.features(rows), data.classes[data.y[rows]], options, time_limit=limit, keep=keep)
+
+
+def _with_threshold(results: TrainingResults, options: argparse.Namespace) -> TrainingResults:
+    """The results with the number of --threshold, or the best one for its score."""
+    threshold = options.threshold
+    if isinstance(threshold, str):
+        threshold = best_threshold(threshold, results.probabilities, results.rows.y)
+    return replace(results, threshold=threshold)
+
+
+def _save(
+    predictor: Predictor,
+    data: TrainingData,
+    rows: int,
+    results: TrainingResults,
+    options: argparse.Namespace,
+) -> None:
+    """Writes the model, with a record of how it was trained and measured."""
+    metrics = results.metrics
+    predictor.training |= data.record | {"rows": rows, "seed": options.seed}
+    predictor.training["held_out"] = {
+        "rows": metrics.rows,
+        "accuracy": metrics.accuracy,
+        "log_loss": metrics.log_loss,
+        # The model in the file, or one like it that was trained on fewer rows.
+        "measured_model_rows": results.predictor.training["rows"],
+    }
+    if results.threshold is not None:
+        predictor.training["threshold"] = results.threshold
+    predictor.save(options.output)
+
+
+def _as_json(
+    data: TrainingData, rows: int, results: TrainingResults, options: argparse.Namespace
+) -> dict[str, Any]:
+    return {
+        "output": options.output,
+        "report": options.report,
+        "rows": rows,
+        "epochs": len(results.history),
+        "best_epoch": results.best_epoch,
+        "seconds": results.seconds,
+        "columns": [column.as_json() for column in data.columns],
+        "held_out": {
+            "origin": results.rows_origin,
+            "measured_model_rows": results.predictor.training["rows"],
+            "threshold": results.threshold,
+            "fold_accuracies": list(results.fold_accuracies),
+            **results.metrics.as_json(),
+        },
+    }
+
+
 def _say_results(results: TrainingResults, quiet: bool) -> None:
     epochs = f"{len(results.history)} epochs in {results.seconds:.1f} s"
     say(f"{epochs}; the best was epoch {results.best_epoch + 1}", quiet=quiet)
     metrics = results.metrics
     say(f"\non {metrics.rows:,} rows that were not used for training ({results.rows_origin}):", quiet=quiet)
-    say("\n".join([*metrics.score_lines(), "", *metrics.confusion_lines()]), quiet=quiet)
+    lines = [*metrics.score_lines(), "", *metrics.confusion_lines()]
+    if results.fold_accuracies:
+        shares = ", ".join(f"{accuracy:.2%}" for accuracy in results.fold_accuracies)
+        lines.insert(0, f"  accuracy of each fold: {shares}")
+    if results.threshold is not None:
+        positive = printable(metrics.classes[1])
+        lines += ["", f"{positive} is predicted from a probability of {results.threshold:.4f} (--threshold)"]
+    say("\n".join(lines), quiet=quiet)
 
 
-def _next_steps(options: argparse.Namespace) -> list[str]:
-    """The files that were written, and commands to copy."""
+def _next_steps(rows: int, results: TrainingResults, options: argparse.Namespace) -> list[str]:
+    """The files that were written, what the model is, and commands to copy."""
+    measured = rows == results.predictor.training["rows"]
+    model = "the one that was measured" if measured else f"trained on all {rows:,} rows"
     new = "NEW_PHOTOS/" if Path(options.data).is_dir() else "NEW" + (Path(options.data).suffix or ".csv")
     report = f" and {options.report}" if options.report else ""
     lines = [
-        f"wrote {options.output}{report}; next steps:",
+        f"wrote {options.output}{report}; the model is {model}; next steps:",
         f"  tinyrs predict {shlex.quote(options.output)} {new} -o predictions.csv",
     ]
-    if not options.report and sys.argv[1:2] == ["train"]:
-        lines.append("  " + shlex.join(["tinyrs", "train", *sys.argv[2:], "--report", "report.html"]))
+    if not options.report:
+        lines.append(f"  {options.command_line} --report report.html")
     return lines
-
-
-def fit(X: Any, y: npt.NDArray[Any], options: argparse.Namespace) -> FittedModel:
-    """Trains a classifier within the time limit, if there is one."""
-    # They are in the list of columns already.
-    warnings.simplefilter("ignore", ColumnWarning)
-    start, history, times = time.perf_counter(), list[Record](), list[float]()
-    epochs = options.epochs or default_epochs(len(y))
-
-    def after_epoch(record: Record) -> bool:
-        """Returns True to stop training."""
-        history.append(record)
-        times.append(time.perf_counter() - start)
-        return options.time_limit is not None and times[-1] > options.time_limit
-
-    model = TinyClassifier(
-        hidden_layer_sizes=tuple(options.hidden),
-        max_iter=epochs,
-        callbacks=[after_epoch],
-        categorical_features=options.categorical or "auto",
-        n_threads=options.threads,
-        random_state=options.seed,
-    )
-    if options.time_limit is not None and epochs > 2:
-        # The learning rate schedule needs the number of epochs in advance. Two trial epochs estimate it.
-        model.set_params(max_iter=2, refit=False).fit(X, y)
-        trial = time.perf_counter() - start
-        epoch = times[-1] - times[0] if len(times) > 1 else options.time_limit
-        # Preparing the data takes as long again as in the trial, which was all but its two epochs.
-        remaining = options.time_limit - trial - (trial - 2 * epoch)
-        # Each epoch runs twice: on the training part, then on all rows.
-        both = epoch * (1 + 1 / (1 - model.validation_fraction))
-        model.set_params(max_iter=int(np.clip(remaining / max(both, 1e-9), 1, epochs)), refit=True)
-        history.clear()
-    model.set_params(verbose=int(sys.stderr.isatty())).fit(X, y)
-    return FittedModel(model, history, time.perf_counter() - start)
 
 
 def _read_valid(predictor: Predictor, data: TrainingData, options: argparse.Namespace) -> LabelledRows:

@@ -142,6 +142,18 @@ def _say_classes(title: str, classes: npt.NDArray[Any], y: npt.NDArray[np.int64]
     say(f"{title}: {', '.join(f'{printable(name)} {count:,}' for name, count in pairs)}{more}", quiet=quiet)
 
 
+def fold_of_rows(y: npt.NDArray[np.int64], folds: int, seed: int) -> Indices:
+    """The fold of each row (rows,), from 0; -1 for the only row of its class, which is always trained on.
+
+    Rows of a class are spread evenly over the folds.
+    """
+    order = np.lexsort((np.random.default_rng(seed).random(len(y)), y))
+    fold = np.empty(len(y), dtype=np.intp)
+    fold[order] = np.arange(len(y)) % folds
+    fold[np.bincount(y)[y] == 1] = -1
+    return fold
+
+
 def hold_out(y: npt.NDArray[np.int64], seed: int) -> tuple[Indices, Indices]:
     """A stratified split: indices of the rows to train on, and of one row in HOLD_OUT to measure on.
 

@@ -21,23 +21,26 @@ IMPORTANCE_ROWS, IMPORTANCE_REPEATS = 5000, 5
 
 @dataclass(frozen=True)
 class TrainingResults:
-    """A trained model, its training history, and rows that it was not trained on."""
+    """A trained model, its training history, and rows that it was not trained on.
 
-    predictor: Predictor
+    With --cv, there is a model for each fold: `rows` and `probabilities` are those of all folds, each
+    predicted by the model that was not trained on it; the rest is about the last fold.
+    """
+
+    predictor: Predictor  # the model that was measured
     history: Sequence[Record]  # one an epoch
     seconds: float
     rows: LabelledRows
+    probabilities: Floats  # (rows, classes), predicted for `rows`
     rows_origin: str  # where `rows` come from, for the reader
+    unseen: LabelledRows  # the rows that `predictor` was not trained on: `rows`, or the last fold
     columns: Sequence[ColumnSummary]  # empty for images
-
-    @cached_property
-    def probabilities(self) -> Floats:
-        """The predicted probabilities of `rows` (rows, classes)."""
-        return predict_encoded(self.predictor, self.rows.encoded)
+    threshold: float | None = None  # see `predicted_classes`
+    fold_accuracies: tuple[float, ...] = ()  # with --cv
 
     @cached_property
     def metrics(self) -> Metrics:
-        return Metrics.of(self.probabilities, self.rows.y, self.predictor.classes_)
+        return Metrics.of(self.probabilities, self.rows.y, self.predictor.classes_, self.threshold)
 
     @property
     def target(self) -> str | None:
@@ -66,8 +69,8 @@ class TrainingResults:
         because scikit-learn's function needs an estimator, and these rows are encoded already.
         """
         rng = np.random.default_rng(0)
-        chosen = rng.permutation(len(self.rows.y))[:IMPORTANCE_ROWS]
-        encoded, y = self.rows.encoded[chosen], self.rows.y[chosen]
+        chosen = rng.permutation(len(self.unseen.y))[:IMPORTANCE_ROWS]
+        encoded, y = self.unseen.encoded[chosen], self.unseen.y[chosen]
         baseline = self._log_loss(encoded, y)
         importance = np.empty(encoded.shape[1])
         for column in range(len(importance)):

@@ -1,0 +1,120 @@
+"""Trains one classifier for `tinyrs train`: within a time limit; Ctrl-C can keep the best epoch so far."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tinyrs.classifier import TinyClassifier, default_epochs
+from tinyrs.cli.output import warn
+from tinyrs.history import Record
+from tinyrs.tabular.column_notes import ColumnWarning
+
+
+@dataclass(frozen=True)
+class FittedModel:
+    """A trained classifier, and how it was trained."""
+
+    model: TinyClassifier
+    history: list[Record]  # one record an epoch
+    seconds: float
+    interrupted: bool  # whether Ctrl-C ended the training early
+
+
+class FirstInterrupt:
+    """Whether Ctrl-C was pressed. Pressed twice, it ends the program."""
+
+    def __init__(self) -> None:
+        self.seen = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """The handler of the signal."""
+        if self.seen:
+            raise KeyboardInterrupt
+        self.seen = True
+        warn("interrupted: keeps the best epoch so far; press Ctrl-C again to stop without a model")
+
+
+@contextmanager
+def first_interrupt(active: bool) -> Iterator[FirstInterrupt]:
+    """Within the context, the first Ctrl-C only sets `seen`, if `active`; else it interrupts as always."""
+    first = FirstInterrupt()
+    before = signal.signal(signal.SIGINT, first) if active else None
+    try:
+        yield first
+    finally:
+        if active:
+            signal.signal(signal.SIGINT, before)
+
+
+def can_keep(options: argparse.Namespace) -> bool:
+    """Whether a model whose training is interrupted may be kept: after a question, or with --keep."""
+    return bool(options.keep) or (sys.stdin.isatty() and sys.stderr.isatty())
+
+
+def asked_to_keep(options: argparse.Namespace) -> bool:
+    """Whether the interrupted model is to be written; asks without --keep. Only if `can_keep`."""
+    if options.keep:
+        return True
+    print(f"tinyrs: write this model to {options.output}? [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def fit(
+    X: Any,
+    y: npt.NDArray[Any],
+    options: argparse.Namespace,
+    *,
+    time_limit: float | None = None,
+    keep: bool = False,
+) -> FittedModel:
+    """Trains a classifier within `time_limit` seconds, if there is a limit.
+
+    With `keep`, the first Ctrl-C ends the training after the present epoch. TinyClassifier then trains on all
+    rows up to the best epoch so far, as after any training.
+    """
+    start, history, times = time.perf_counter(), list[Record](), list[float]()
+    epochs = options.epochs or default_epochs(len(y))
+    with first_interrupt(keep) as interrupt, warnings.catch_warnings():
+        # They are in the list of columns already.
+        warnings.simplefilter("ignore", ColumnWarning)
+
+        def after_epoch(record: Record) -> bool:
+            """Returns True to stop training."""
+            history.append(record)
+            times.append(time.perf_counter() - start)
+            return interrupt.seen or (time_limit is not None and times[-1] > time_limit)
+
+        model = TinyClassifier(
+            hidden_layer_sizes=tuple(options.hidden),
+            max_iter=epochs,
+            class_weight=options.class_weight,
+            callbacks=[after_epoch],
+            categorical_features=options.categorical or "auto",
+            n_threads=options.threads,
+            random_state=options.seed,
+        )
+        if time_limit is not None and epochs > 2:
+            # The learning rate schedule needs the number of epochs in advance. Two trial epochs estimate it.
+            model.set_params(max_iter=2, refit=False).fit(X, y)
+            trial = time.perf_counter() - start
+            epoch = times[-1] - times[0] if len(times) > 1 else time_limit
+            # Preparing the data takes as long again as in the trial, which was all but its two epochs.
+            remaining = time_limit - trial - (trial - 2 * epoch)
+            # Each epoch runs twice: on the training part, then on all rows.
+            both = epoch * (1 + 1 / (1 - model.validation_fraction))
+            model.set_params(max_iter=int(np.clip(remaining / max(both, 1e-9), 1, epochs)), refit=True)
+            history.clear()
+        model.set_params(verbose=int(sys.stderr.isatty())).fit(X, y, eval_metric=options.metric)
+        return FittedModel(model, history, time.perf_counter() - start, interrupt.seen)
