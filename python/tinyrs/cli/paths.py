@@ -49,7 +49,8 @@ def check_writable(path: Name) -> None:
         raise CliError(f"{path}: expected a file to write to, got a folder")
     if atomic.is_written_in_place(str(target)):
         return
-    folder = target.parent
+    # As it was typed, unless a link leads elsewhere.
+    folder = target.parent if os.path.islink(path) else Path(path).parent
     if not folder.is_dir():
         raise CliError(f"{path}: the folder {str(folder)!r} does not exist")
     if not os.access(folder, os.W_OK):
