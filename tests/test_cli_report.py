@@ -39,11 +39,11 @@ def page(tinyrs_cli: Run) -> str:
     return Path("r.html").read_text()
 
 
-def report(tinyrs_cli: Run, table: str) -> str:
+def report(tinyrs_cli: Run, table: str, *options: str) -> str:
     """The report about one of TABLES."""
     Path("data.csv").write_text(csv_text(TABLES[table]()))
     args = ["--target", "kind", "-o", "m", "--hidden", "8", "--epochs", "3", "--report", "r.html", "--json"]
-    done = tinyrs_cli("train", "data.csv", *args)
+    done = tinyrs_cli("train", "data.csv", *args, *options)
     assert done.status == 0, done.err
     return Path("r.html").read_text()
 
@@ -147,7 +147,8 @@ def test_the_page_says_where_the_model_comes_from(page: str) -> None:
         assert digest in found.titles()
         assert digest[:12] in found.text
     assert "tinyrs train 'a & b.csv' --target" in found.text
-    assert "360 for training, 40 for measuring (one in 10, stratified by class)" in found.text
+    assert "a model trained on 360 rows, on 40 other rows (one in 10, stratified by class)" in found.text
+    assert "a model trained in the same way on all 400 rows" in found.text
     assert re.search(r'<time datetime="\d{4}-\d\d-\d\dT', page)
     for name in ("Seed", "Version"):
         assert name in found.text
@@ -193,6 +194,18 @@ def test_of_many_columns_none_is_hidden_without_a_hint(tinyrs_cli: Run) -> None:
     assert "<summary>480 less important columns</summary>" in page
     assert "Of the 500 columns, the 6 most important are shown." in page
     assert "most important are shown" not in report(tinyrs_cli, "long names")
+
+
+def test_the_page_says_what_was_measured_and_what_was_written(tinyrs_cli: Run) -> None:
+    measured = report(tinyrs_cli, "long names", "--no-refit", "--threshold", "0.25")
+    assert "the model that was measured" in measured
+    assert "half the price is predicted from a probability of 0.25." in measured
+    # A first guess with less than half the probability.
+    first = re.findall(r"returns[^<]*</abbr> <span class=\"share\">([\d.]+)%</span></td>", measured)
+    assert any(25 <= float(share) < 50 for share in first)
+    folds = report(tinyrs_cli, "12 classes", "--cv", "2")
+    assert "each of 1,500 rows, by a model trained on other rows (2-fold cross-validation)" in folds
+    assert len(re.findall(r"accuracy of the folds: [\d.]+%, [\d.]+%<", folds)) == 1
 
 
 def test_of_many_classes_the_errors_and_the_worst_classes_are_listed(tinyrs_cli: Run) -> None:

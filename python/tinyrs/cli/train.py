@@ -162,7 +162,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     if options.report is not None:
         from tinyrs.cli.report import page, provenance
 
-        made = provenance.Provenance.of(options.command_line, options.data, options.output)
+        made = provenance.Provenance.of(options.command_line, options.data, options.output, rows)
         page.write(options.report, results, made)
     say("\n" + "\n".join(_next_steps(rows, results, options)), quiet=options.json)
     result = _as_json(data, rows, results, options)

@@ -86,9 +86,16 @@ class TrainingResults:
         return log_loss(predict_encoded(self.predictor, encoded), y)
 
     def least_confident(self, n: int) -> npt.NDArray[np.intp]:
-        """Indices of the `n` rows with the smallest margin between the two most probable classes."""
-        top_two = np.sort(self.probabilities, axis=1)[:, -2:]
-        return np.argsort(top_two[:, 1] - top_two[:, 0], kind="stable")[:n]
+        """Indices of the `n` rows whose prediction would change most easily.
+
+        Those with the smallest margin between the two most probable classes, or to the threshold.
+        """
+        if self.threshold is not None:
+            margin = np.abs(self.probabilities[:, 1] - self.threshold)
+        else:
+            top_two = np.sort(self.probabilities, axis=1)[:, -2:]
+            margin = top_two[:, 1] - top_two[:, 0]
+        return np.argsort(margin, kind="stable")[:n]
 
 
 def predict_encoded(predictor: Predictor, encoded: Floats) -> Floats:

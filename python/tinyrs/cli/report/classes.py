@@ -23,7 +23,8 @@ NAME = 24
 Shares = npt.NDArray[np.float64]
 
 
-def classes(metrics: Metrics) -> Markup:
+def classes(metrics: Metrics, threshold: float | None) -> Markup:
+    """`threshold` is that of `predicted_classes`."""
     if len(metrics.classes) > MAX_MATRIX:
         title, main = "Most frequent errors", _most_frequent_errors(metrics)
         text = (
@@ -36,6 +37,8 @@ def classes(metrics: Metrics) -> Markup:
             "Held-out rows by their actual and their predicted class. The stronger the colour of a cell, the "
             "larger its share of the actual class."
         )
+    if threshold is not None:
+        text += f" {metrics.classes[1]} is predicted from a probability of {threshold:.4g}."
     return card(title, text, tag("div", main, _class_list(metrics), class_="beside"))
 
 

@@ -40,7 +40,7 @@ def page(results: TrainingResults, provenance: Provenance) -> Markup:
         _loss(results),
         _validation_accuracy(results),
         _calibration(results),
-        classes(results.metrics),
+        classes(results.metrics, results.threshold),
         *_table_sections(results),
         _provenance(results, provenance),
     ]
@@ -72,6 +72,8 @@ def _header(subject: str, results: TrainingResults, provenance: Provenance) -> M
         f" \u00b7 measured on {results.metrics.rows:,} rows that were not used for training "
         f"({results.rows_origin})"
     )
+    if provenance.model_rows != results.n_rows:
+        measured += f", then trained again on all {provenance.model_rows:,} rows"
     return tag("header", tag("h1", subject), tag("p", time, measured))
 
 
@@ -127,6 +129,8 @@ def _loss(results: TrainingResults) -> Markup:
     if "validation_loss" in results.history[0]:
         series.append(charts.Series("validation loss", "two", results.curve("validation_loss")))
     text = "Mean log loss of each epoch, without label smoothing. Lower is better."
+    if results.fold_accuracies:
+        text += " Of the last fold."
     best = ("best", f"best epoch: {results.best_epoch + 1}")
     marks = legend(*((f"line {s.style}", s.name) for s in series), best)
     return card("Loss", text, marks, charts.epoch_lines(series, "loss", results.best_epoch), class_="third")
@@ -136,7 +140,7 @@ def _validation_accuracy(results: TrainingResults) -> Markup | None:
     if "validation_score" not in results.history[0]:
         return None
     series = [charts.Series("validation accuracy", "two", results.curve("validation_score"))]
-    text = "On rows that were set aside during training. They chose the best epoch."
+    text = "On rows that were set aside during training and chose the best epoch."
     marks = legend(("best", f"best epoch: {results.best_epoch + 1}"))
     chart = charts.epoch_lines(series, "accuracy", results.best_epoch, percent=True)
     return card("Validation accuracy", text, marks, chart, class_="third")
@@ -172,11 +176,8 @@ def _provenance(results: TrainingResults, provenance: Provenance) -> Markup:
         ("Command", tag("code", provenance.command)),
         ("Data", _file(provenance.data)),
         ("Model", _file(provenance.model)),
-        (
-            "Rows",
-            f"{results.n_rows:,} for training, {results.metrics.rows:,} for measuring "
-            f"({results.rows_origin})",
-        ),
+        ("Measured", _measured(results)),
+        ("Written", _written(results, provenance)),
         ("Seed", f"{training['seed']}"),
         (
             "Training",
@@ -189,6 +190,25 @@ def _provenance(results: TrainingResults, provenance: Provenance) -> Markup:
     pairs = [tag("div", tag("dt", name), tag("dd", value)) for name, value in entries]
     text = "What is needed to find the files again, and to repeat the training."
     return card("How it was made", text, tag("dl", *pairs, class_="facts"))
+
+
+def _measured(results: TrainingResults) -> str:
+    text = (
+        f"a model trained on {results.n_rows:,} rows, on {results.metrics.rows:,} other rows "
+        f"({results.rows_origin})"
+    )
+    if results.fold_accuracies:
+        text = (
+            f"each of {results.metrics.rows:,} rows, by a model trained on other rows ({results.rows_origin})"
+        )
+        text += "; accuracy of the folds: " + ", ".join(map(percent, results.fold_accuracies))
+    return text
+
+
+def _written(results: TrainingResults, provenance: Provenance) -> str:
+    if provenance.model_rows == results.n_rows:
+        return "the model that was measured"
+    return f"a model trained in the same way on all {provenance.model_rows:,} rows"
 
 
 def _file(file: FileDigest) -> Markup:

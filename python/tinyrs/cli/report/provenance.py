@@ -34,13 +34,15 @@ class FileDigest:
 
 @dataclass(frozen=True)
 class Provenance:
-    """The command, its time, and the files that it read and wrote."""
+    """The command, its time, the files that it read and wrote, and the rows behind the model in the file."""
 
     command: str
     time: datetime
     data: FileDigest
     model: FileDigest
+    model_rows: int
 
     @classmethod
-    def of(cls, command: str, data: str, model: str) -> Provenance:
-        return cls(command, datetime.now().astimezone(), FileDigest.of(data), FileDigest.of(model))
+    def of(cls, command: str, data: str, model: str, model_rows: int) -> Provenance:
+        now = datetime.now().astimezone()
+        return cls(command, now, FileDigest.of(data), FileDigest.of(model), model_rows)

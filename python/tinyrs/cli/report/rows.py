@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from tinyrs.cli.column_types import ColumnSummary
+from tinyrs.cli.metrics import predicted_classes
 from tinyrs.cli.report.elements import card, cell, head, row, table
 from tinyrs.cli.report.markup import Markup, tag
 from tinyrs.cli.report.names import abbreviated, elided, elided_names
@@ -32,8 +33,8 @@ def least_confident(results: TrainingResults, column_order: Sequence[int]) -> Ma
     """
     title = "Least confident predictions"
     text = (
-        "The held-out rows whose two most probable classes are closest: the first guess has \u2713 if it is "
-        "right, and \u2717 if it is wrong. Look for unusual rows and wrong labels."
+        f"The held-out rows {_closest(results)}: the first guess has \u2713 if it is right, and \u2717 if it "
+        "is wrong. Look for unusual rows and wrong labels."
     )
     heads = [head(name, is_text=True) for name in ("actual", "1st guess", "2nd guess")]
     columns = [results.columns[i] for i in column_order[:MAX_COLUMNS]]
@@ -52,6 +53,12 @@ def least_confident(results: TrainingResults, column_order: Sequence[int]) -> Ma
     return card(title, text, table(title, [row(*heads)], rows, "full"))
 
 
+def _closest(results: TrainingResults) -> str:
+    if results.threshold is None:
+        return "whose two most probable classes are closest"
+    return f"whose probability of {results.metrics.classes[1]} is closest to {results.threshold:.4g}"
+
+
 def _is_text(column: ColumnSummary) -> bool:
     return column.kind != "numbers"
 
@@ -65,7 +72,8 @@ def _row(
     results: TrainingResults, index: int, columns: Sequence[ColumnSummary], classes: Sequence[Markup | str]
 ) -> list[Markup]:
     raw, p, actual = results.rows.raw, results.probabilities[index], int(results.rows.y[index])
-    first, second = np.argsort(-p, kind="stable")[:2].tolist()
+    first = int(predicted_classes(p[np.newaxis], results.threshold)[0])
+    second = int(np.argmax(np.where(np.arange(len(p)) == first, -1, p)))
     right = first == actual
     verdict = ("\u2713", "right") if right else ("\u2717", "wrong")
     guesses = [
