@@ -1,5 +1,6 @@
 // What is wrong with the layout of a report: elements that overflow, are clipped, overlap, or leave holes.
 // The list goes into the attribute data-wrong of the root, as JSON.
+document.querySelectorAll("details").forEach(e => { e.open = true; });
 const wrong = [], width = innerWidth, main = document.querySelector("main");
 const name = e => e.tagName + "." + (e.getAttribute("class") || "") + " " + e.textContent.slice(0, 40);
 const meet = (a, b) => a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 1 && b.top < a.bottom - 1;
@@ -20,7 +21,8 @@ for (const svg of document.querySelectorAll("svg")) {
   const frame = svg.getBoundingClientRect(), labels = [...svg.querySelectorAll("text")];
   const boxes = labels.map(e => e.getBoundingClientRect());
   boxes.forEach((box, i) => {
-    if (box.left < frame.left - 1 || box.right > frame.right + 1 || box.top < frame.top - 1 || box.bottom > frame.bottom + 1)
+    const across = box.left < frame.left - 1 || box.right > frame.right + 1;
+    if (across || box.top < frame.top - 1 || box.bottom > frame.bottom + 1)
       wrong.push("leaves the chart: " + labels[i].textContent);
     for (let j = 0; j < i; j++)
       if (meet(box, boxes[j])) wrong.push("overlap: " + labels[i].textContent + ", " + labels[j].textContent);
