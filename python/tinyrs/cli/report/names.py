@@ -10,6 +10,8 @@ from tinyrs.cli.intervals import Interval
 from tinyrs.cli.report.markup import Markup, tag
 
 ELLIPSIS = "\u2026"
+# An en dash between word joiners.
+UNBROKEN_DASH = "\u2060\u2013\u2060"
 
 
 def elided(name: str, length: int) -> str:
@@ -37,10 +39,10 @@ def percent(share: float) -> str:
 
 
 def with_interval(share: float, interval: Interval) -> str:
-    """A share and its interval in short: "74.5% (61\u201385)"."""
+    """A share and its interval in short, such as "74.5% (61\u201385)"; no line breaks in the interval."""
     if np.isnan(share):
         return "\u2013"
-    return f"{share:.1%} ({100 * interval.low:.0f}\u2013{100 * interval.high:.0f})"
+    return f"{share:.1%} ({100 * interval.low:.0f}{UNBROKEN_DASH}{100 * interval.high:.0f})"
 
 
 def compact(count: int) -> str:
