@@ -152,6 +152,20 @@ def test_class_weights_change_what_is_learnt(train: Run) -> None:
         assert (done.status, message in done.err) == (2, True)
 
 
+@pytest.mark.parametrize("metric", cli_train.METRICS)
+def test_the_metric_chooses_the_epoch(train: Run, monkeypatch: pytest.MonkeyPatch, metric: str) -> None:
+    seen = list[object]()
+    fit = TinyClassifier.fit
+
+    def spy(self: TinyClassifier, *args: Any, **options: Any) -> TinyClassifier:
+        seen.append(options["eval_metric"])
+        return fit(self, *args, **options)
+
+    monkeypatch.setattr(TinyClassifier, "fit", spy)
+    assert train("--metric", metric).status == 0
+    assert seen == [metric, metric]
+
+
 def test_a_threshold_is_kept_in_the_model(tinyrs_cli: Run, train: Run) -> None:
     done = train("--threshold", "0.2")
     assert "\nyes is predicted from a probability of 0.2000 (--threshold)\n" in done.out

@@ -31,7 +31,8 @@ from tinyrs.cli.training_data import (
 from tinyrs.cli.training_results import TrainingResults, predict_encoded
 from tinyrs.predictor import Predictor
 
-METRICS = ("accuracy", "log_loss")
+# The values of `eval_metric` of TinyClassifier that are offered.
+METRICS = ("accuracy", "log_loss", "auc", "average_precision", "balanced_accuracy", "f1")
 
 
 def parser() -> Parser:
