@@ -21,7 +21,7 @@ endif
 WHEEL_LIMIT := 3000000
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev bench bench-core peers company test test-rust test-python test-oldest test-exhaustive test-neon loom report-browser processes soak fuzz kill interop lint format wheel smoke clean
+.PHONY: help venv dev bench bench-core peers company test test-rust test-python test-oldest test-exhaustive test-neon loom states report-browser processes soak fuzz kill interop lint format wheel smoke clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -69,6 +69,9 @@ processes: dev $(VENV)/.test ## test forks, start methods, namespaces and exits,
 
 soak: dev $(VENV)/.test ## run changing work for SOAK_SECONDS=1800; memory, threads and open files must not grow
 	$(PY) tests/soak.py $(or $(SOAK_SECONDS),1800)
+
+states: dev $(VENV)/.test ## test long sequences of calls of TinyClassifier (STATES=1000: this many)
+	TINYRS_STATES=$(or $(STATES),1000) $(PY) -m pytest tests/test_classifier_states.py
 
 fuzz: dev ## fuzz the loader of model files (FUZZ_SECONDS=100)
 	$(PY) -m pip install --quiet atheris

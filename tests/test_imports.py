@@ -45,6 +45,8 @@ ALLOWED = {
         "tinyrs.tuning.sklearn_callbacks",
         "tinyrs.tabular.tables",
         "tinyrs.history",
+        "tinyrs.files.model_file",
+        "tinyrs.files.predictor_file",
     },
     "tinyrs.tuning.sklearn_callbacks": {"tinyrs.history"},
     "tinyrs.tuning.metrics": set(),

@@ -345,15 +345,16 @@ class Predictor:
 
     def to_bytes(self) -> bytes:
         """The bytes of the model file: the same for the same predictor."""
-        return predictor_file.to_bytes(
-            PredictorState(
-                self._network,
-                self.preprocessor,
-                self._stored_labels or ClassLabels.of(self.classes_),
-                multilabel=self.multilabel,
-                feature_names=self.feature_names_in_,
-                training=self.training,
-            )
+        return predictor_file.to_bytes(self._state())
+
+    def _state(self) -> PredictorState:
+        return PredictorState(
+            self._network,
+            self.preprocessor,
+            self._stored_labels or ClassLabels.of(self.classes_),
+            multilabel=self.multilabel,
+            feature_names=self.feature_names_in_,
+            training=self.training,
         )
 
     @classmethod

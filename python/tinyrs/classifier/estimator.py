@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from sklearn.base import ClassifierMixin
 
 from tinyrs._tinyrs import Optimizer
-from tinyrs.classifier import fitting, parameters
+from tinyrs.classifier import estimator_file, fitting, parameters
 from tinyrs.classifier.draft import draft_of
 from tinyrs.classifier.prediction import FittedClassifier
 from tinyrs.history import Record
@@ -243,6 +244,31 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
         with draft_of(self) as draft:
             fitting.partial_fit(draft, X, y, classes, sample_weight)
         return self
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> TinyClassifier:
+        """Reads a fitted classifier from a file that `save` wrote.
+
+        It predicts as the saved one did. `partial_fit` and `warm_start` continue from it, with new moments of
+        the optimizer. `tinyrs.load` reads the same file as a `Predictor`, which needs NumPy only. It is
+        safe to load a file from an untrusted source, as in `tinyrs.load`.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged, or was not written by `save` of a classifier.
+        OSError
+            If the file cannot be read.
+        """
+        values, fitted = estimator_file.read(path)
+        try:
+            estimator = cls(**values)
+            estimator._validate_params()
+            parameters.hidden_sizes(estimator.hidden_layer_sizes, estimator.n_layers, estimator.width)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"model file: model.estimator.parameters: {error}") from None
+        estimator.__dict__.update(fitted)
+        return estimator
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -11,8 +11,10 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from tinyrs._tinyrs import Network
+from tinyrs.classifier import estimator_file
 from tinyrs.classifier.data import Floats, native_table
 from tinyrs.classifier.recipe import logits
+from tinyrs.files import model_file
 from tinyrs.predictor import Predictor, loads
 from tinyrs.tabular.max_abs_scaler import MaxAbsScaler
 from tinyrs.tabular.preprocessor import Preprocessor
@@ -112,8 +114,21 @@ class FittedClassifier(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Saves the predictor to a safetensors file; see `tinyrs.Predictor.save` and `tinyrs.load`."""
-        self.predictor().save(path)
+        """Saves the classifier to a safetensors file; an interrupted write leaves an existing file intact.
+
+        `TinyClassifier.load` reads it as an estimator, `tinyrs.load` as a `Predictor` for deployment. The
+        parameters `callbacks` and `random_state` are kept only if they are None or a number. Without the
+        parameters: ``predictor().save(path)``.
+
+        Raises
+        ------
+        ValueError
+            If a model file cannot hold the type of the class labels.
+        OSError
+            If the file cannot be written.
+        """
+        check_is_fitted(self, "network_")
+        model_file.write(path, estimator_file.to_bytes(self))
 
     def to_onnx(self, path: str | os.PathLike[str], *, inputs: str = "auto") -> None:
         """Writes the predictor as an ONNX model; see `tinyrs.Predictor.to_onnx`."""

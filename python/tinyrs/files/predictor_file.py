@@ -68,8 +68,13 @@ class PredictorState:
         return self.preprocessor.forward(self.network, encoded)
 
 
-def to_bytes(state: PredictorState) -> bytes:
-    """The bytes of the model file: the same for the same predictor."""
+def to_bytes(
+    state: PredictorState, estimator: tuple[Mapping[str, Any], Mapping[str, npt.NDArray[Any]]] | None = None
+) -> bytes:
+    """The bytes of the model file: the same for the same predictor.
+
+    `estimator` is what `TinyClassifier.load` needs in addition, as a description and tensors.
+    """
     network, tensors = model_file.describe_network(state.network)
     categories, number_kinds, parts = None, [], []
     if state.preprocessor is not None:
@@ -106,6 +111,9 @@ def to_bytes(state: PredictorState) -> bytes:
         "multilabel": state.multilabel,
         "training": state.training,
     }
+    if estimator is not None:
+        model["estimator"] = estimator[0]
+        tensors |= estimator[1]
     return model_file.to_bytes("predictor", model, tensors)
 
 
