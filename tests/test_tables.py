@@ -36,7 +36,7 @@ UTC = dt.timezone.utc
 KINDS: dict[str, list[Any]] = {
     "boolean": [True, False],
     "boolean, missing": [True, False, None],
-    "number": [0.5, -1.25, 3.0, 10.5],
+    "number": [-1.25, 0.5, 3.0, 10.5],
     "number, missing": [0.5, -1.25, None],
     "whole number": [3, 0, 100000],
     "whole number, missing": [3, 0, 7, None],
