@@ -16,6 +16,7 @@ ALLOWED = {
     "benchmark": {"tinyrs.bench"},
     "tinyrs.__main__": {"tinyrs.cli"},
     "tinyrs.cli": {
+        "tinyrs.tabular.shift",
         "tinyrs",
         "tinyrs.bench",
         "tinyrs.classifier",
@@ -32,6 +33,7 @@ ALLOWED = {
     "tinyrs.bench": {"tinyrs", "tinyrs.oracle"},
     "tinyrs.oracle": set(),
     "tinyrs.classifier": {
+        "tinyrs.tabular.shift",
         "tinyrs._tinyrs",
         "tinyrs.tuning.epoch_selection",
         "tinyrs.tuning.metrics",
@@ -61,6 +63,8 @@ ALLOWED = {
         "tinyrs.predictor",
     },
     "tinyrs.predictor": {
+        "tinyrs.tabular.shift_report",
+        "tinyrs.tabular.shift",
         "tinyrs._lazy",
         "tinyrs._tinyrs",
         "tinyrs.tabular.preprocessor",
@@ -82,6 +86,7 @@ ALLOWED = {
         "tinyrs.tabular.values",
     },
     "tinyrs.files.predictor_file": {
+        "tinyrs.tabular.statistics",
         "tinyrs._lazy",
         "tinyrs._tinyrs",
         "tinyrs.files.class_labels",
@@ -100,6 +105,7 @@ ALLOWED = {
     },
     "tinyrs.tabular.preprocessor_fit": {
         "tinyrs.tabular.column_notes",
+        "tinyrs.tabular.statistics",
         "tinyrs.tabular.max_abs_scaler",
         "tinyrs.tabular.preprocessor",
         "tinyrs.tabular.tables",
@@ -112,6 +118,7 @@ ALLOWED = {
         "tinyrs.tabular.type_checks",
     },
     "tinyrs.tabular.preprocessor": {
+        "tinyrs.tabular.statistics",
         "tinyrs._lazy",
         "tinyrs._tinyrs",
         "tinyrs.tabular.column_names",
@@ -130,6 +137,20 @@ ALLOWED = {
     "tinyrs.tabular.column_names": set(),
     "tinyrs.tabular.values": {"tinyrs.tabular.times", "tinyrs.tabular.type_checks"},
     "tinyrs.tabular.times": set(),
+    "tinyrs.tabular.statistics": set(),
+    "tinyrs.tabular.shift_report": {
+        "tinyrs.tabular.preprocessor",
+        "tinyrs.tabular.preprocessor_fit",
+        "tinyrs.tabular.shift",
+        "tinyrs.tabular.statistics",
+        "tinyrs.tabular.values",
+    },
+    "tinyrs.tabular.shift": {
+        "tinyrs._tinyrs",
+        "tinyrs.tabular.preprocessor",
+        "tinyrs.tabular.times",
+        "tinyrs.tabular.values",
+    },
     "tinyrs.tabular.type_checks": set(),
     "tinyrs.tabular": set(),
     "tinyrs.files": set(),
@@ -144,6 +165,7 @@ ALLOWED = {
         "tinyrs.predictor",
     },
     "tinyrs": {
+        "tinyrs.tabular.shift",
         "tinyrs._tinyrs",
         "tinyrs._threadpool",
         "tinyrs.network",

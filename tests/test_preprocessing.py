@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from decimal import Decimal
 from fractions import Fraction
@@ -141,7 +142,7 @@ def test_a_category_is_its_value_and_not_its_spelling(values: list[Any], kind: s
     assert sorted(codes) == list(range(len(values)))
     assert {column.code(value) for value in same} == {codes[0]}
     missing = {column.code(value) for value in (None, float("nan"), pd.NA, pd.NaT, "")}
-    assert missing == ({codes[2]} if len(values) == 3 else {-1})
+    assert missing == {codes[2]} if len(values) == 3 else all(math.isnan(code) for code in missing)
     assert [column.code(value) for value in ("other", 77, 7.5)] == [-1, -1, -1]
 
 

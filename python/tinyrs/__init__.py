@@ -33,10 +33,12 @@ if TYPE_CHECKING:
     from tinyrs.history import History as History
     from tinyrs.predictor import Predictor as Predictor
     from tinyrs.predictor import load as load
+    from tinyrs.tabular.shift import DataShiftWarning as DataShiftWarning
 
 __version__: str = build_info()["version"]
 
 __all__ = [
+    "DataShiftWarning",
     "History",
     "Network",
     "Optimizer",
@@ -56,6 +58,7 @@ __all__ = [
 
 # Names that are imported on first use, so that `import tinyrs` is quick; see `tinyrs._lazy`.
 _LAZY = {
+    "DataShiftWarning": "tinyrs.tabular.shift",
     "History": "tinyrs.history",
     "Predictor": "tinyrs.predictor",
     "TinyClassifier": "tinyrs.classifier",

@@ -9,6 +9,7 @@ from typing_extensions import Self
 from tinyrs.history import History, Record
 
 __all__ = [
+    "ColumnCheck",
     "FeatureEncoder",
     "Network",
     "Optimizer",
@@ -44,6 +45,17 @@ class _MachineLimits(TypedDict):
     fma_f64: float
 
 @final
+class ColumnCheck:
+    def __new__(
+        cls,
+        n_columns: int,
+        columns: Sequence[tuple[int, float, float, float, float, float]],
+        report: Callable[[list[tuple[int, int, int]], int], object],
+    ) -> Self: ...
+    def count(self, X: npt.ArrayLike) -> list[tuple[int, int]]: ...
+    def find(self, counts: Sequence[tuple[int, int]], rows: int) -> list[tuple[int, int, int]]: ...
+
+@final
 class FeatureEncoder:
     def __new__(
         cls,
@@ -61,8 +73,11 @@ class FeatureEncoder:
         *,
         out: _Floats | None = None,
         n_threads: SupportsIndex | None = None,
+        check: ColumnCheck | None = None,
     ) -> npt.NDArray[Any]: ...
-    def forward_one(self, network: Network, X: Iterable[float]) -> list[float]: ...
+    def forward_one(
+        self, network: Network, X: Iterable[float], check: ColumnCheck | None = None
+    ) -> list[float]: ...
 
 @final
 class Network:

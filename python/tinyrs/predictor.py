@@ -8,6 +8,7 @@ from tinyrs.files.class_labels import ClassLabels
 from tinyrs.files.model_file import refuse
 from tinyrs.files.predictor_file import PredictorState
 from tinyrs.tabular.column_names import check_columns, check_length
+from tinyrs.tabular.shift import shift_check
 from tinyrs.tabular.type_checks import is_frame, is_record, is_sparse
 from tinyrs.tabular.values import CellError, numbers_of
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from tinyrs.export.model import Model
     from tinyrs.files.model_file import Fields, Tensors
     from tinyrs.tabular.preprocessor import Preprocessor
+    from tinyrs.tabular.shift_report import ShiftReport
 else:
     from tinyrs._lazy import np
 
@@ -84,9 +86,11 @@ class Predictor:
         self.feature_names_in_ = None if feature_names is None else tuple(feature_names)
         self.training = dict(training or {})
         # Looked up once, for the speed of predictions.
-        encoder = Network if preprocessor is None else preprocessor.feature_encoder
-        self._forward, self._forward_one = encoder.forward, encoder.forward_one
+        self._encoder = None if preprocessor is None else preprocessor.feature_encoder
         self._numbers_only = preprocessor is None or preprocessor.numbers_only
+        self._check = None
+        if preprocessor is not None:
+            self._check = shift_check(preprocessor, self.feature_names_in_).columns
         self._self_test: tuple[Tensor, Tensor] | None = None
 
     @property
@@ -138,7 +142,11 @@ class Predictor:
         if not (self._numbers_only and type(X) is np.ndarray and X.dtype.kind == "f"):
             X = self._encode(X, extra_columns)
         try:
-            return np.asarray(self._forward(self._network, X, out=out, n_threads=n_threads))
+            if self._encoder is None:
+                return np.asarray(self._network.forward(X, out=out, n_threads=n_threads))
+            return np.asarray(
+                self._encoder.forward(self._network, X, out=out, n_threads=n_threads, check=self._check)
+            )
         except ValueError:
             self._refuse_infinite(X)
             raise
@@ -149,6 +157,36 @@ class Predictor:
         p = self.predict_proba(X, n_threads=n_threads, extra_columns=extra_columns)
         labels: npt.NDArray[Any] = p > 0.5 if self.multilabel else self.classes_[p.argmax(axis=-1)]
         return labels.astype(int) if self.multilabel else labels
+
+    def check(self, X: Any, *, extra_columns: str = "ignore") -> ShiftReport:
+        """How the columns of a table differ from those of the training set.
+
+        `predict` and the other methods give a `tinyrs.DataShiftWarning` for each column that has clearly
+        more unseen categories or missing values than in training, or more than a few numbers that lie farther
+        from the range of training than its width. The report has all figures.
+
+        Parameters
+        ----------
+        X, extra_columns
+            As in `predict_proba`.
+
+        Returns
+        -------
+        ShiftReport
+            Its `to_dict()` is a list of dicts, one for each column; its `warnings` are those of `predict`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `predict_proba`, and if the model has no preprocessing: it knows no training columns.
+        """
+        if self.preprocessor is None:
+            raise ValueError("check: expected a model with preprocessing, which knows its columns")
+        from tinyrs.tabular.shift_report import report_shift
+
+        encoded = np.asarray(np.atleast_2d(self._encode(X, extra_columns)), dtype=np.float64)
+        self._refuse_infinite(encoded)
+        return report_shift(self.preprocessor, self.feature_names_in_, encoded)
 
     def predict_proba_one(
         self, X: Mapping[str, Any] | Iterable[Any], *, extra_columns: str = "ignore"
@@ -192,10 +230,15 @@ class Predictor:
             assert self.preprocessor is not None
             row = self.preprocessor.encode_one(row, self.feature_names_in_)
         try:
-            return self._forward_one(self._network, row)
+            return self._outputs_one(row)
         except (TypeError, ValueError):  # a value is None, pandas.NA, text, not a number, or infinite
             pass
-        return self._forward_one(self._network, self._numbers_one(row))
+        return self._outputs_one(self._numbers_one(row))
+
+    def _outputs_one(self, encoded: list[Any]) -> list[float]:
+        if self._encoder is None:
+            return self._network.forward_one(encoded)
+        return self._encoder.forward_one(self._network, encoded, self._check)
 
     def _numbers_one(self, encoded: list[Any]) -> list[Any]:
         """An encoded row with its numbers read as those of a table are; raises ValueError and TypeError with
@@ -271,7 +314,9 @@ class Predictor:
         if self._self_test is None:
             return 0.0
         rows, outputs = map(np.asarray, self._self_test)
-        return float(np.abs(self._forward(self._network, rows) - outputs).max())
+        if self._encoder is None:
+            return float(np.abs(self._network.forward(rows) - outputs).max())
+        return float(np.abs(self._encoder.forward(self._network, rows) - outputs).max())
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Saves the predictor to a safetensors file, which `tinyrs.load` reads.

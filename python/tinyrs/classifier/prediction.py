@@ -18,6 +18,7 @@ from tinyrs.files import model_file
 from tinyrs.predictor import Predictor, loads
 from tinyrs.tabular.max_abs_scaler import MaxAbsScaler
 from tinyrs.tabular.preprocessor import Preprocessor
+from tinyrs.tabular.shift import shift_check
 from tinyrs.tabular.type_checks import is_frame
 
 
@@ -52,6 +53,14 @@ class FittedClassifier(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         )
         return self.preprocessor_.encode(X)
 
+    def _encode_checked(self, X: Any) -> npt.NDArray[Any]:
+        """`_encode`, with a DataShiftWarning for each column that is unlike that of the training rows."""
+        encoded = self._encode(X)
+        if isinstance(self.preprocessor_, Preprocessor):
+            names = getattr(self, "feature_names_in_", None)
+            shift_check(self.preprocessor_, None if names is None else tuple(names)).warn_of(encoded)
+        return encoded
+
     def _features(self, encoded: npt.NDArray[Any]) -> Floats:
         """Encoded rows (rows, columns) as the inputs of the network (rows, features)."""
         return self.preprocessor_.transform(encoded, self._precision)
@@ -68,12 +77,12 @@ class FittedClassifier(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         array of shape (rows, n_classes)
         """
         check_is_fitted(self, "network_")
-        return self.preprocessor_.forward(self.network_, self._encode(X), self.n_threads)
+        return self.preprocessor_.forward(self.network_, self._encode_checked(X), self.n_threads)
 
     def predict_log_proba(self, X: Any) -> Floats:
         """The logarithm of `predict_proba`, from the logits, so that small probabilities do not underflow."""
         check_is_fitted(self, "network_")
-        z = logits(self.network_, self._features(self._encode(X)), self.n_threads)
+        z = logits(self.network_, self._features(self._encode_checked(X)), self.n_threads)
         if self._multilabel:
             return np.asarray(-np.logaddexp(0, -z))
         z = z - z.max(axis=1, keepdims=True)
@@ -82,7 +91,7 @@ class FittedClassifier(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
     def decision_function(self, X: Any) -> Floats:
         """The logits, of shape (rows, n_classes); for two classes their difference, of shape (rows,)."""
         check_is_fitted(self, "network_")
-        z = logits(self.network_, self._features(self._encode(X)), self.n_threads)
+        z = logits(self.network_, self._features(self._encode_checked(X)), self.n_threads)
         return z[:, 1] - z[:, 0] if len(self.classes_) == 2 and not self._multilabel else z
 
     def predict(self, X: Any) -> npt.NDArray[Any]:

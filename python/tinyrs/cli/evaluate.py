@@ -43,8 +43,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     if "images" in predictor.training:
         rows = image_rows(predictor, options.data, options.threads)
         probabilities, y, unlabelled = predictor.predict_proba(rows.encoded), rows.y, 0
+        warnings = list[str]()
     else:
-        probabilities, y = _predict_table(predictor, options)
+        probabilities, y, warnings = _predict_table(predictor, options)
         labelled = y >= 0
         unlabelled = int((~labelled).sum())
         probabilities, y = probabilities[labelled], y[labelled]
@@ -55,22 +56,25 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         say(f"{unlabelled:,} rows without a label skipped", quiet=quiet)
     for block in (metrics.score_lines(), metrics.confusion_lines(), metrics.class_lines()):
         say("\n" + "\n".join(block), quiet=quiet)
-    return {"unlabelled": unlabelled, **metrics.as_json()}
+    return {"unlabelled": unlabelled, "warnings": warnings, **metrics.as_json()}
 
 
-def _predict_table(predictor: Predictor, options: argparse.Namespace) -> tuple[Floats, ClassIndices]:
-    """Probabilities (rows, classes) and classes (rows,) of a table; only these are kept of each chunk."""
+def _predict_table(
+    predictor: Predictor, options: argparse.Namespace
+) -> tuple[Floats, ClassIndices, list[str]]:
+    """Probabilities (rows, classes) and classes (rows,) of a table, and warnings about its columns."""
     target = options.target or predictor.training.get("target")
     if not isinstance(target, str):
         raise UsageError(
             "evaluate: expected --target COLUMN, because the model file does not name its target"
         )
     table_options = TableOptions(TextFormat.of(options, predictor.training), options.threads)
-    chunks = [
-        (table_predictor.predict_encoded(rows.encoded), rows.y)
-        for table_predictor, rows in table_chunks(predictor, options.data, target, table_options)
-    ]
+    # Only these are kept of each chunk.
+    chunks, warnings = list[tuple[Floats, ClassIndices]](), list[str]()
+    for table_predictor, rows in table_chunks(predictor, options.data, target, table_options):
+        chunks.append((table_predictor.predict_encoded(rows.encoded), rows.y))
+    warnings = table_predictor.warn_of_shift()
     y = np.concatenate([y for _, y in chunks])
     if (y < 0).all():
         raise no_labels(options.data, target)
-    return np.concatenate([probabilities for probabilities, _ in chunks]), y
+    return np.concatenate([probabilities for probabilities, _ in chunks]), y, warnings

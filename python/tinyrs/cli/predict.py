@@ -66,17 +66,20 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     check_files([options.model, options.data], [options.output])
     predictor = load_predictor(options.model)
     threads = options.threads or tinyrs.get_num_threads()
-    skipped: list[str] = []
+    skipped, warnings = list[str](), list[str]()
     if "images" in predictor.training:
         rows, skipped = _predict_images(predictor, options, threads)
     else:
         table = open_table(options.data, TextFormat.of(options, predictor.training))
-        job = _table_job(predictor, table, options)
+        # One thread a chunk: several chunks are predicted at the same time.
+        table_predictor = TablePredictor(predictor, table, n_threads=1)
+        job = _table_job(table_predictor, table, options)
         rows = write_table(
             _output(options, table.delimiter, table.format.header), table.numbered_chunks(), job, threads
         )
+        warnings = table_predictor.warn_of_shift()
     say(f"{rows:,} rows written to {options.output}", quiet=options.json or options.output == STREAM)
-    return {"rows": rows, "output": options.output, "skipped": skipped}
+    return {"rows": rows, "output": options.output, "skipped": skipped, "warnings": warnings}
 
 
 def _output(options: argparse.Namespace, delimiter: str, header: bool = True) -> TableOutput:
@@ -84,12 +87,10 @@ def _output(options: argparse.Namespace, delimiter: str, header: bool = True) ->
 
 
 def _table_job(
-    predictor: Predictor, table: TableReader, options: argparse.Namespace
+    table_predictor: TablePredictor, table: TableReader, options: argparse.Namespace
 ) -> Callable[[tuple[pa.RecordBatch, int]], pa.RecordBatch]:
     """The function that adds predictions to a chunk with its row number."""
-    # One thread a chunk: several chunks are predicted at the same time.
-    table_predictor = TablePredictor(predictor, table, n_threads=1)
-    predictions = _PredictionColumns(predictor, options)
+    predictions = _PredictionColumns(table_predictor.predictor, options)
     clash = [name for name in predictions.names if name in table.columns]
     if clash:
         raise CliError(

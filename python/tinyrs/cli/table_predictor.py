@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ import pyarrow as pa
 
 from tinyrs.cli.column_types import Column, ColumnLocation, Numbers, combined, to_cells, to_numbers
 from tinyrs.cli.errors import CliError, UsageError, suggestion
+from tinyrs.cli.output import warn
 from tinyrs.cli.table_reader import TableReader
 from tinyrs.predictor import Predictor, load
+from tinyrs.tabular.shift import DataShiftWarning, ShiftCounter, shift_check
 from tinyrs.tabular.tables import Column as Cells
 from tinyrs.tabular.tables import NumberCells, Table
 from tinyrs.tabular.values import CellError
@@ -23,6 +26,8 @@ Floats = npt.NDArray[np.floating[Any]]
 
 def load_predictor(path: Path) -> Predictor:
     """The classifier in a model file. CliError if the file holds a bare network or a multilabel model."""
+    # Commands compare the columns of all chunks of a table at its end. Images have no columns to speak of.
+    warnings.simplefilter("ignore", DataShiftWarning)
     try:
         model = load(path)
     except ValueError as error:
@@ -68,6 +73,9 @@ class TablePredictor:
         self._network = predictor.network
         self.columns = _find_columns(predictor, table, target)
         preprocessor = predictor.preprocessor
+        self._shift = None
+        if preprocessor is not None:
+            self._shift = ShiftCounter(shift_check(preprocessor, tuple(self.columns)))
         # The columns that pyarrow reads, which is faster.
         self._numbers = set(
             range(predictor.n_features_in_)
@@ -83,10 +91,23 @@ class TablePredictor:
         cells = [self._cells(i, rows[name], first_row) for i, name in enumerate(self.columns)]
         table, preprocessor = Table(cells, len(rows), self.columns), self.predictor.preprocessor
         try:
-            return table.number_matrix() if preprocessor is None else preprocessor.encode(table)
+            encoded = table.number_matrix() if preprocessor is None else preprocessor.encode(table)
         except CellError as error:
             assert error.column is not None
             raise self._location(error.column, first_row).cell_error(error) from None
+        if self._shift is not None:
+            self._shift.add(encoded)
+        return encoded
+
+    def warn_of_shift(self) -> list[str]:
+        """Warns of each column that, in all rows encoded so far, is unlike that of training.
+
+        Returns the warnings.
+        """
+        messages = [] if self._shift is None else self._shift.messages()
+        for message in messages:
+            warn(f"{self._file}: {message}")
+        return messages
 
     def _cells(self, column: int, values: Column, first_row: int) -> Cells:
         location = self._location(column, first_row)

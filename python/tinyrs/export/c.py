@@ -6,6 +6,7 @@ nothing: an infinite input is treated as a very large number, and an overflowing
 
 from __future__ import annotations
 
+import math
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -161,7 +162,7 @@ def _encoders(model: Model, fill: Fill) -> Iterator[str]:
             text.ENCODE_TEXT if is_text else text.ENCODE_NUMBER,
             column=category.column,
             n_known=len(items),
-            missing=category.code(None),
+            missing=-1 if math.isnan(category.code(None)) else category.code(None),
             otherwise=fill(_bucket(model, category)),
         )
 

@@ -7,6 +7,7 @@ from tinyrs.files import model_file
 from tinyrs.files.class_labels import ClassLabels
 from tinyrs.files.model_file import Fields, refuse, tensor
 from tinyrs.tabular.preprocessor import CategoryColumn, NumberColumn, Preprocessor
+from tinyrs.tabular.statistics import Quartiles, TrainingStatistics
 from tinyrs.tabular.times import PARTS
 from tinyrs.tabular.values import MISSING, READERS, category_name
 
@@ -23,6 +24,7 @@ else:
     from tinyrs._lazy import np
 
 SELF_TEST_ROWS = 8
+INFINITY = float("inf")
 
 
 class PredictorState:
@@ -76,7 +78,7 @@ def to_bytes(
     `estimator` is what `TinyClassifier.load` needs in addition, as a description and tensors.
     """
     network, tensors = model_file.describe_network(state.network)
-    categories, number_kinds, parts = None, [], []
+    categories, number_kinds, parts, training_rows = None, [], [], None
     if state.preprocessor is not None:
         numbers = state.preprocessor.numbers
         tensors |= {
@@ -87,6 +89,9 @@ def to_bytes(
         }
         number_kinds = [n.kind for n in numbers]
         parts = [{"column": column, "part": part} for column, part in state.preprocessor.parts]
+        if state.preprocessor.statistics is not None:
+            training_rows = state.preprocessor.statistics.n_rows
+            tensors |= _statistics_tensors(state.preprocessor.statistics)
         categories = [
             {
                 "column": c.column,
@@ -106,6 +111,7 @@ def to_bytes(
         "categories": categories,
         "number_kinds": number_kinds,
         "date_parts": parts,
+        "training_rows": training_rows,
         "feature_names": state.feature_names,
         "classes": state.classes.describe(),
         "multilabel": state.multilabel,
@@ -200,9 +206,52 @@ def _restore_preprocessor(model: Fields, tensors: Tensors, n_columns: int) -> Pr
     if any(n.column >= n_columns and n.kind != "number" for n in numbers):
         refuse("model.number_kinds", "numbers for the parts of dates", kinds)
     try:
-        return Preprocessor(n_columns, tuple(numbers), tuple(categories), parts)
+        statistics = _restore_statistics(model, tensors, n_columns, categories)
+        return Preprocessor(n_columns, tuple(numbers), tuple(categories), parts, statistics)
     except ValueError as error:
         raise ValueError(f"model file: model: {error}") from None
+
+
+# In `statistics.quartiles`, for a column that has none.
+_NO_QUARTILES = (float("nan"),) * 5
+
+
+def _statistics_tensors(statistics: TrainingStatistics) -> dict[str, npt.NDArray[Any]]:
+    counts = [count for of_column in statistics.counts for count in of_column]
+    return {
+        "statistics.missing": np.array(statistics.missing, dtype=np.int64),
+        "statistics.quartiles": np.array(
+            [q or _NO_QUARTILES for q in statistics.quartiles], dtype=np.float64
+        ),
+        "statistics.counts": np.array(counts, dtype=np.int64),
+    }
+
+
+def _restore_statistics(
+    model: Fields, tensors: Tensors, n_columns: int, categories: Sequence[CategoryColumn]
+) -> TrainingStatistics | None:
+    """What the training rows were like; None for a file of an older version."""
+    if model.values.get("training_rows") is None:
+        return None
+    n_rows, n_counts = model.whole("training_rows", least=1), sum(len(c.names) for c in categories)
+    missing = tensor(tensors, "statistics.missing", ["int64"], (n_columns,)).tolist()
+    counts = tensor(tensors, "statistics.counts", ["int64"], (n_counts,)).tolist()
+    of_categories = []
+    for category in categories:
+        of_categories.append(tuple(counts[: len(category.names)]))
+        del counts[: len(category.names)]
+    for count in (*missing, *map(sum, of_categories), *(min(c, default=0) for c in of_categories)):
+        if not 0 <= count <= n_rows:
+            refuse("statistics", f"counts from 0 to {n_rows}", count)
+    numbers = tensor(tensors, "statistics.quartiles", ["float64"], (n_columns, 5)).tolist()
+    quartiles: list[Quartiles | None] = []
+    for start in range(0, len(numbers), 5):
+        low, lower, median, upper, high = five = tuple(numbers[start : start + 5])
+        known = low == low
+        if known and not -INFINITY < low <= lower <= median <= upper <= high < INFINITY:
+            refuse("statistics.quartiles", "rising finite numbers", five)
+        quartiles.append(five if known else None)
+    return TrainingStatistics(n_rows, tuple(missing), tuple(quartiles), tuple(of_categories))
 
 
 def _restore_parts(model: Fields, dates: set[int]) -> tuple[tuple[int, str], ...]:

@@ -11,7 +11,7 @@ from tinyrs._tinyrs import FeatureEncoder, Network
 from tinyrs.tabular.column_names import check_length
 from tinyrs.tabular.times import calendar
 from tinyrs.tabular.type_checks import is_sparse
-from tinyrs.tabular.values import MISSING, CellError, category_name, number_of, numbers_of
+from tinyrs.tabular.values import MISSING, NAN, CellError, category_name, number_of, numbers_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     import numpy as np
     import numpy.typing as npt
+
+    from tinyrs.tabular.statistics import TrainingStatistics
 else:
     from tinyrs._lazy import np
 
@@ -79,7 +81,7 @@ class CategoryColumn(_ComparedByArguments):
         The category names (see `category_name`) that have a code of their own: their index.
     buckets : int
         The number of codes, after those of `names`, that all other categories share by their hash. If it is
-        0, other categories have the code -1.
+        0, other categories have the code -1, and missing values NaN.
     kind : str
         What its values are; see `values.py`.
     hash_prefix : str
@@ -105,14 +107,14 @@ class CategoryColumn(_ComparedByArguments):
     def n_codes(self) -> int:
         return len(self.names) + self.buckets
 
-    def code(self, value: Any) -> int:
+    def code(self, value: Any) -> float:
         """The code of one value. CellTypeError if no column can hold it."""
         name = category_name(value, self.kind)
         code = self._codes.get(name)
         if code is not None:
             return code
         if not self.buckets:
-            return -1
+            return NAN if name == MISSING else -1
         from zlib import crc32
 
         # Not hash(), which differs from process to process. A string may hold a lone surrogate.
@@ -143,6 +145,8 @@ class Preprocessor(_ComparedByArguments):
     parts : tuple of (int, str)
         Columns of dates, by their index, and the part of the date (see `times.PARTS`) that stands at index
         `n_columns`, `n_columns + 1` and so on of an encoded row. Each has a NumberColumn too.
+    statistics : TrainingStatistics or None
+        What the training rows were like; None for models of older files.
 
     Raises
     ------
@@ -156,8 +160,12 @@ class Preprocessor(_ComparedByArguments):
         numbers: tuple[NumberColumn, ...],
         categories: tuple[CategoryColumn, ...],
         parts: tuple[tuple[int, str], ...] = (),
+        statistics: TrainingStatistics | None = None,
     ) -> None:
         self.n_columns, self.numbers, self.categories, self.parts = n_columns, numbers, categories, parts
+        self.statistics = statistics
+        # What `tinyrs.tabular.shift` makes of this object, which does not change.
+        self.shift_checks: dict[tuple[str, ...] | None, Any] = {}
         # Without the parts of dates.
         self._read = tuple(n for n in numbers if n.column < n_columns)
         # In one row, `FeatureEncoder` reads plain numbers, but it takes any number for a boolean.
@@ -169,7 +177,7 @@ class Preprocessor(_ComparedByArguments):
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Preprocessor, (self.n_columns, self.numbers, self.categories, self.parts)
+        return Preprocessor, (self.n_columns, self.numbers, self.categories, self.parts, self.statistics)
 
     @property
     def n_encoded(self) -> int:

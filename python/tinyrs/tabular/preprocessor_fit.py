@@ -7,16 +7,17 @@ instead, raised the mean error on the KEEL sets of benchmarks/accuracy.py.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from tinyrs.tabular.column_notes import ColumnWarning, column_warnings
 from tinyrs.tabular.max_abs_scaler import MaxAbsScaler
 from tinyrs.tabular.preprocessor import CategoryColumn, NumberColumn, Preprocessor
+from tinyrs.tabular.statistics import Quartiles, TrainingStatistics
 from tinyrs.tabular.tables import Column, Numbers, SparseTable, Table
 from tinyrs.tabular.times import calendar
-from tinyrs.tabular.values import category_name
+from tinyrs.tabular.values import MISSING, category_name
 
 # The most frequent categories have a code of their own; rarer ones share the buckets by their hash.
 MAX_CATEGORIES = 256
@@ -57,51 +58,75 @@ def fit_table(table: Table, categorical: Sequence[int] = (), weights: Numbers | 
     categories = {i for i, column in enumerate(table.columns) if column.is_category} | set(categorical)
     fitted, parts = list[NumberColumn](), list[tuple[int, str]]()
     part_columns = list[NumberColumn]()
+    missing, summaries, counts = list[int](), list[Quartiles | None](), list[dict[str, int]]()
     for column, cells in enumerate(table.columns):
         if column in categories:
+            counts.append(category_counts(cells))
+            missing.append(counts[-1].get(MISSING, 0))
+            summaries.append(None)
             continue
         numbers = table.numbers(column, cells.kind)
-        fitted.append(fit_numbers(column, numbers, weights, cells.kind))
+        missing.append(int(np.isnan(numbers).sum()))
+        summaries.append(summarize(numbers, weights))
+        fitted.append(_number_column(column, summaries[-1], missing[-1] > 0, cells.kind))
         for part, values in calendar(numbers).items() if cells.kind == "date" else ():
             if len(np.unique(values[~np.isnan(values)])) > 1:
                 # The date itself says that it is missing.
-                like = fit_numbers(len(table.columns) + len(parts), values, weights)
-                part_columns.append(NumberColumn(like.column, like.centre, like.scale, False))
+                index = len(table.columns) + len(parts)
+                part_columns.append(_number_column(index, summarize(values, weights), False, "number"))
                 parts.append((column, part))
+    fitted_categories = tuple(
+        _category_column(column, of_column, table.columns[column].category_kind())
+        for column, of_column in zip(sorted(categories), counts, strict=True)
+    )
+    statistics = TrainingStatistics(
+        table.n_rows,
+        tuple(missing),
+        tuple(summaries),
+        tuple(
+            tuple(of_column[name] for name in category.names)
+            for category, of_column in zip(fitted_categories, counts, strict=True)
+        ),
+    )
     return Preprocessor(
-        len(table.columns),
-        (*fitted, *part_columns),
-        tuple(fit_categories(column, table.columns[column]) for column in sorted(categories)),
-        tuple(parts),
+        len(table.columns), (*fitted, *part_columns), fitted_categories, tuple(parts), statistics
     )
 
 
-def fit_numbers(column: int, numbers: Numbers, weights: Numbers | None, kind: str = "number") -> NumberColumn:
-    """Learns centre and scale of the column with index `column`, from its values (rows,).
+def _number_column(
+    column: int, summary: Quartiles | None, missing_indicator: bool, kind: str
+) -> NumberColumn:
+    """Learns centre and scale of the column with index `column`, from minimum, quartiles and maximum.
 
     The centre is the median. The scale is 1 / (interquartile range) or, if the quartiles are equal,
     2 / (maximum - minimum); it is 0 for a constant column and for a column of missing values only.
-    `missing_indicator` says whether missing values, if there are any, have an indicator.
     """
-    missing = np.isnan(numbers)
-    if missing.all():
-        return NumberColumn(column, 0.0, 0.0, True, kind)
-    low, q25, median, q75, high = quantiles(numbers, weights)
+    if summary is None:
+        return NumberColumn(column, 0.0, 0.0, missing_indicator, kind)
+    low, q25, median, q75, high = summary
     with np.errstate(divide="ignore", over="ignore"):
         # Halved before the subtraction: the range of finite numbers may overflow.
         half_iqr, half_range = q75 / 2 - q25 / 2, high / 2 - low / 2
         scale = 0.5 / half_iqr if half_iqr > 0 else 1 / half_range if half_range > 0 else 0.0
     scale = float(scale) if np.isfinite(scale) else 0.0
-    return NumberColumn(column, float(median), scale, bool(missing.any()), kind)
+    return NumberColumn(column, median, scale, missing_indicator, kind)
+
+
+def summarize(numbers: Numbers, weights: Numbers | None) -> Quartiles | None:
+    """The `quantiles` of a column (rows,); None if all its values are missing."""
+    return None if np.isnan(numbers).all() else tuple(quantiles(numbers, weights).tolist())
 
 
 def fit_categories(column: int, cells: Column) -> CategoryColumn:
     """Learns the categories of the column with index `column`, from its cells."""
-    counts = category_counts(cells)
+    return _category_column(column, category_counts(cells), cells.category_kind())
+
+
+def _category_column(column: int, counts: Mapping[str, int], kind: str) -> CategoryColumn:
     # By falling frequency, ties by name.
     names = sorted(counts, key=lambda name: (-counts[name], name))
     buckets = BUCKETS if len(names) > MAX_CATEGORIES else 0
-    return CategoryColumn(column, tuple(names[:MAX_CATEGORIES]), buckets, cells.category_kind())
+    return CategoryColumn(column, tuple(names[:MAX_CATEGORIES]), buckets, kind)
 
 
 def category_counts(cells: Column) -> dict[str, int]:

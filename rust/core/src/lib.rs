@@ -77,6 +77,7 @@ pub use network::plan::Plan;
 pub use network::sparse::Csr;
 pub use network::{Network, NetworkConfig};
 pub use parallel::{num_threads, process_generation, set_num_threads};
+pub use preprocess::column_check::{ColumnCheck, Finding, UsualColumn, ValueCounts};
 pub use preprocess::feature_encoder::{CategoryColumn, FeatureEncoder, NumberColumn};
 pub use probe::{DEFAULT_WORKING_SET, MachineLimits, machine_limits};
 pub use scalar::Scalar;

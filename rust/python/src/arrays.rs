@@ -117,6 +117,11 @@ pub fn as_bytes<E: Element>(numbers: &[E]) -> &[u8] {
     unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast(), size_of_val(numbers)) }
 }
 
+/// Whether X is an array of f32. Anything else is read as f64.
+pub fn is_f32(x: &Bound<PyAny>) -> bool {
+    x.cast::<PyArrayDyn<f32>>().is_ok()
+}
+
 /// The numbers in an iterable.
 ///
 /// # Errors

@@ -1,10 +1,14 @@
 //! The class `FeatureEncoder`: computes features from the rows of a table, and runs a network on them in the same pass.
 
-use numpy::{Element, PyArrayDyn};
+use std::sync::OnceLock;
+
+use numpy::Element;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
-use tinyrs_core::{CategoryColumn, Dispatch, Matrix, MatrixMut, NumberColumn, Scalar};
+use tinyrs_core::{CategoryColumn, Dispatch, Finding, Matrix, MatrixMut, NumberColumn, Scalar};
 
+use crate::arrays::is_f32;
+use crate::column_check::ColumnCheck;
 use crate::errors::to_python;
 use crate::network::Network;
 use crate::passes::{self, PassInfo, PassOptions, with_info};
@@ -97,6 +101,8 @@ impl FeatureEncoder {
     ///     Real numbers; NaN is a missing value.
     /// out, n_threads
     ///     As in `Network.forward`.
+    /// check : ColumnCheck, optional
+    ///     Reports columns of X that are unlike those of the training rows.
     ///
     /// Returns
     /// -------
@@ -106,8 +112,8 @@ impl FeatureEncoder {
     /// ------
     /// ValueError, TypeError
     ///     If a shape does not fit, X holds an infinity or values that are not real numbers, or `out` cannot be written
-    ///     to.
-    #[pyo3(signature = (network, X, *, out=None, n_threads=None))]
+    ///     to. Exceptions of the report are passed on.
+    #[pyo3(signature = (network, X, *, out=None, n_threads=None, check=None))]
     #[expect(non_snake_case, reason = "the name of the Python argument")]
     fn forward<'py>(
         &self,
@@ -115,14 +121,18 @@ impl FeatureEncoder {
         X: &Bound<'py, PyAny>,
         out: Option<&Bound<'py, PyAny>>,
         n_threads: Option<&Bound<'py, PyAny>>,
+        check: Option<&Bound<'py, ColumnCheck>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let options = PassOptions { out, n_threads };
-        match (&*network.get().current(), is_f32(X)) {
-            (AnyNetwork::F32(network), true) => self.forward_of::<f32, f32>(network, X, options),
-            (AnyNetwork::F32(network), false) => self.forward_of::<f64, f32>(network, X, options),
-            (AnyNetwork::F64(network), true) => self.forward_of::<f32, f64>(network, X, options),
-            (AnyNetwork::F64(network), false) => self.forward_of::<f64, f64>(network, X, options),
-        }
+        let checks = Checks::new(check);
+        let outputs = match (&*network.get().current(), is_f32(X)) {
+            (AnyNetwork::F32(network), true) => self.forward_of::<f32, f32>(network, X, options, &checks),
+            (AnyNetwork::F32(network), false) => self.forward_of::<f64, f32>(network, X, options, &checks),
+            (AnyNetwork::F64(network), true) => self.forward_of::<f32, f64>(network, X, options, &checks),
+            (AnyNetwork::F64(network), false) => self.forward_of::<f64, f64>(network, X, options, &checks),
+        }?;
+        checks.report(X.py())?;
+        Ok(outputs)
     }
 
     /// Compute the outputs of a network for one row given as Python numbers, without importing NumPy.
@@ -133,6 +143,8 @@ impl FeatureEncoder {
     ///     A network with n_features inputs.
     /// X : iterable of float
     ///     One number per column; NaN is a missing value.
+    /// check : ColumnCheck, optional
+    ///     As in `forward`.
     ///
     /// Returns
     /// -------
@@ -145,11 +157,51 @@ impl FeatureEncoder {
     ///     If the number of values is wrong, or a value is infinite.
     /// TypeError
     ///     If X is not iterable, or a value is not a real number.
+    #[pyo3(signature = (network, X, check=None))]
     #[expect(non_snake_case, reason = "the name of the Python argument")]
-    fn forward_one<'py>(&self, network: &Bound<'py, Network>, X: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
-        with_network!(&*network.get().current(), network => with_info(network, |info| {
-            passes::run_one(X, info, |x: Matrix<f64>, out, n_threads| self.0.forward(network, x, out, n_threads))
-        }))
+    fn forward_one<'py>(
+        &self,
+        network: &Bound<'py, Network>,
+        X: &Bound<'py, PyAny>,
+        check: Option<&Bound<'py, ColumnCheck>>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let checks = Checks::new(check);
+        let outputs = with_network!(&*network.get().current(), network => with_info(network, |info| {
+            passes::run_one(X, info, |x: Matrix<f64>, out, n_threads| {
+                self.0.forward(network, x, out, n_threads)?;
+                checks.run(x)
+            })
+        }))?;
+        checks.report(X.py())?;
+        Ok(outputs)
+    }
+}
+
+/// The check of the rows of a pass, and what it found.
+struct Checks<'a> {
+    check: Option<&'a ColumnCheck>,
+    found: OnceLock<(Vec<Finding>, usize)>,
+}
+
+impl<'a> Checks<'a> {
+    fn new(check: Option<&'a Bound<ColumnCheck>>) -> Self {
+        Checks { check: check.map(Bound::get), found: OnceLock::new() }
+    }
+
+    /// Checks the rows of `x`; needs no GIL.
+    fn run<S: Scalar>(&self, x: Matrix<S>) -> tinyrs_core::Result<()> {
+        if let Some(check) = self.check {
+            let findings = check.findings(x)?;
+            self.found.get_or_init(|| (findings, x.rows()));
+        }
+        Ok(())
+    }
+
+    fn report(&self, py: Python) -> PyResult<()> {
+        match (self.check, self.found.get()) {
+            (Some(check), Some((findings, rows))) => check.report(py, findings, *rows),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -168,13 +220,12 @@ impl FeatureEncoder {
         network: &tinyrs_core::Network<T>,
         x: &Bound<'py, PyAny>,
         options: PassOptions<'_, 'py>,
+        checks: &Checks,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let pass = |x: Matrix<S>, out: &mut MatrixMut<T>, n_threads| self.0.forward(network, x, out, n_threads);
+        let pass = |x: Matrix<S>, out: &mut MatrixMut<T>, n_threads| {
+            self.0.forward(network, x, out, n_threads)?;
+            checks.run(x)
+        };
         with_info(network, |info| passes::run(x, options, info, pass))
     }
-}
-
-/// Whether X is an array of f32. Anything else is read as f64.
-fn is_f32(x: &Bound<PyAny>) -> bool {
-    x.cast::<PyArrayDyn<f32>>().is_ok()
 }

@@ -7,6 +7,7 @@
 mod arguments;
 mod arrays;
 mod checkpoint;
+mod column_check;
 mod errors;
 mod feature_encoder;
 mod fit_arguments;
@@ -40,6 +41,8 @@ mod _tinyrs {
     use crate::arguments::{as_count, thread_count};
     use crate::errors::to_python;
 
+    #[pymodule_export]
+    use crate::column_check::ColumnCheck;
     #[pymodule_export]
     use crate::feature_encoder::FeatureEncoder;
     #[pymodule_export]

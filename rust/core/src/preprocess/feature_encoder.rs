@@ -56,6 +56,8 @@ pub struct FeatureEncoder {
 
 /// The largest |z|: beyond it the feature would no longer change, and its square must not overflow.
 const MAX_ABS_Z: f64 = 1e18;
+/// How many numbers are checked at a time.
+const CHECK_BLOCK: usize = 1024;
 
 impl FeatureEncoder {
     /// An encoder for rows of `n_columns` numbers. Constant columns are left out; if no feature remains, there is one
@@ -135,10 +137,13 @@ impl FeatureEncoder {
         if x.cols() != self.n_columns {
             return Err(Error::invalid("X", format!("{} columns", self.n_columns), x.cols()));
         }
-        match x.data().iter().position(|v| v.to_f64().abs() == f64::INFINITY) {
-            None => Ok(()),
-            Some(index) => Err(non_finite("X", x, index)),
-        }
+        let is_infinite = |v: &S| v.to_f64().abs() == f64::INFINITY;
+        // Whole blocks first: without an early exit, the loop is vectorised.
+        let any_infinite = |block: &[S]| block.iter().fold(false, |any, v| any | is_infinite(v));
+        let Some(block) = x.data().chunks(CHECK_BLOCK).position(any_infinite) else { return Ok(()) };
+        let start = block * CHECK_BLOCK;
+        let offset = x.data()[start..].iter().position(is_infinite).unwrap_or(0);
+        Err(non_finite("X", x, start + offset))
     }
 
     /// Encodes whole rows: `x` is (rows, columns), `out` (rows, features).
