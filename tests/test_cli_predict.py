@@ -192,7 +192,7 @@ def test_json_needs_an_output_file(tinyrs_cli: Run, flower_model: Path) -> None:
     done = tinyrs_cli("predict", flower_model, "-", "--json", stdin=csv_text(TABLE).encode())
     assert done.status == 2
     done = tinyrs_cli("predict", flower_model, "-", "--json", "-o", "out.csv", stdin=csv_text(TABLE).encode())
-    assert done.json == {"rows": 400, "output": "out.csv", "skipped": []}
+    assert done.json == {"rows": 400, "output": "out.csv", "skipped": [], "warnings": []}
 
 
 @pytest.mark.filterwarnings("ignore:.*consider dropping:UserWarning")
@@ -295,3 +295,36 @@ def test_a_closed_output_pipe_is_not_an_error(tmp_path: Path, flower_model: Path
         process.stdout.close()
         assert process.wait(60) == 0
         assert process.stderr.read() == b""
+
+
+def shifted_lines() -> tuple[list[str], str]:
+    """`TABLE` with the same new colour, whose name has an escape character, in each row; and the warning."""
+    header, *lines = csv_text(TABLE).splitlines()
+    column = header.split(",").index("colour")
+    changed = [header]
+    for row in csv.reader(lines):
+        row[column] = "n\x1b[31mew"
+        changed.append(",".join(row))
+    return changed, "column 'colour': 400 of 400 values were not seen in training"
+
+
+@pytest.mark.parametrize("block", [500, 1 << 20])
+def test_columns_unlike_those_of_training_are_named(
+    tinyrs_cli: Run, monkeypatch: pytest.MonkeyPatch, flower_model: Path, block: int
+) -> None:
+    """Once for all blocks of the file together."""
+    monkeypatch.setattr(csv_reader, "CSV_BLOCK", block)
+    lines, message = shifted_lines()
+    data = "\n".join(lines).encode()
+    done = tinyrs_cli("predict", flower_model, "-", "-o", "out.csv", stdin=data)
+    assert done.err.count(message) == done.err.count("\n") == 1
+    done = tinyrs_cli("predict", flower_model, "-", "-o", "out.csv", "--json", stdin=data)
+    assert done.json["warnings"] == [message]
+    done = tinyrs_cli("evaluate", flower_model, "-", stdin=data)
+    assert done.status == 0
+    assert done.err.count(message) == done.err.count("\n") == 1
+    done = tinyrs_cli("evaluate", flower_model, "-", "--json", stdin=data)
+    assert done.json["warnings"] == [message]
+    done = tinyrs_cli("evaluate", flower_model, "-", "--json", stdin=csv_text(TABLE).encode())
+    assert done.json["warnings"] == []
+    assert done.err == ""
