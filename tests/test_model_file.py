@@ -122,7 +122,8 @@ def test_a_saved_classifier_loads_again(tmp_path: Path, labels: Any, precision: 
     assert loaded.verify() == 0
     again = tmp_path / "again.safetensors"
     loaded.save(again)
-    assert again.read_bytes() == (tmp_path / "model.safetensors").read_bytes()
+    # A predictor saves itself without the parameters of the classifier.
+    assert again.read_bytes() == clf.predictor().to_bytes()
 
 
 def test_a_multilabel_predictor_loads_again() -> None:
