@@ -73,9 +73,9 @@ soak: dev $(VENV)/.test ## run changing work for SOAK_SECONDS=1800; memory, thre
 states: dev $(VENV)/.test ## test long sequences of calls of TinyClassifier (STATES=1000: this many)
 	TINYRS_STATES=$(or $(STATES),1000) $(PY) -m pytest tests/test_classifier_states.py
 
-fuzz: dev ## fuzz the loader of model files (FUZZ_SECONDS=100)
+fuzz: dev $(VENV)/.test ## fuzz all readers and the writers of C and HTML, FUZZ_SECONDS=900 together
 	$(PY) -m pip install --quiet atheris
-	$(PY) tests/fuzz_model_file.py -max_total_time=$(or $(FUZZ_SECONDS),100) -max_len=8192
+	$(PY) tests/fuzz/run.py --seconds $(or $(FUZZ_SECONDS),900) $(FUZZ_TARGETS)
 
 kill: dev $(VENV)/.test ## inject I/O faults into all writers, then kill writers at random moments (KILLS=1000)
 	$(PY) -m pytest -q -s tests/test_io_faults.py

@@ -127,7 +127,7 @@ def save_and_load(rng: np.random.Generator, folder: Path) -> None:
     network.save(path)
     loaded = tinyrs.load(path)
     assert isinstance(loaded, tinyrs.Network)
-    loaded.forward(rows(network, rng))
+    loaded.forward(rows(loaded, rng))  # another thread may have replaced the file
     pickle.loads(pickle.dumps(network))
     network.set_parameters(network.parameters())
 
