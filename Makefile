@@ -19,9 +19,12 @@ ifeq ($(shell uname -s),Linux)
 WHEEL_FLAGS ?= --zig --compatibility manylinux2014
 endif
 WHEEL_LIMIT := 3000000
+# The sanitizers need the name of this machine's target.
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+C_SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all -fanalyzer -g
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev bench bench-core peers company test test-rust test-python test-oldest test-exhaustive test-neon loom states report-browser processes soak fuzz kill interop lint format wheel smoke clean
+.PHONY: help venv dev bench bench-core peers company test test-rust test-python test-oldest test-exhaustive test-neon loom states asan tsan c-sanitizers stress report-browser processes soak fuzz kill interop lint format wheel sdist smoke-sdist deny smoke clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -60,6 +63,20 @@ test-neon: ## test the core on emulated ARM (installs compiler and emulator with
 
 loom: ## model-check the threads of a pass: every order of their operations, up to three preemptions (1 minute)
 	RUSTFLAGS='--cfg loom' LOOM_MAX_PREEMPTIONS=3 cargo test --release --target-dir target/loom -p tinyrs-core --lib loom_
+
+asan: ## run the core's tests with AddressSanitizer (nightly Rust; 10 minutes)
+	RUSTFLAGS=-Zsanitizer=address cargo +nightly test --target $(HOST) --target-dir target/asan -p tinyrs-core \
+		--lib --test forward --test network --test training --test gradients
+
+tsan: ## run the core's threads and training with ThreadSanitizer (nightly Rust with rust-src; 20 minutes)
+	RUSTFLAGS=-Zsanitizer=thread cargo +nightly test -Zbuild-std --target $(HOST) --target-dir target/tsan \
+		-p tinyrs-core --lib --test training --test gradients -- --skip exhaustive_ --skip ulp
+
+c-sanitizers: dev $(VENV)/.test ## compile generated C with the sanitizers and the static analyser of gcc, and run it
+	CC=gcc TINYRS_C_FLAGS='$(C_SANITIZERS)' $(PY) -m pytest tests/test_to_c.py
+
+stress: dev $(VENV)/.stress ## use one network, optimizer and predictor from eight threads (STRESS_SECONDS=60)
+	TINYRS_STRESS_SECONDS=$(or $(STRESS_SECONDS),60) $(PY) -m pytest --noconftest tests/test_stress.py
 
 report-browser: dev $(VENV)/.test ## test the page of `tinyrs train --report` in an installed browser
 	TINYRS_BROWSER=1 $(PY) -m pytest tests/test_cli_report.py tests/test_cli_report_browser.py
@@ -114,6 +131,17 @@ wheel: $(VENV)/.build $(VENV)/.wheel ## build the wheel for this machine into di
 	@ls -l dist
 	@test -z "$$(find dist -name '*.whl' -size +$(WHEEL_LIMIT)c)" || { echo 'a wheel is over $(WHEEL_LIMIT) bytes' >&2; exit 1; }
 
+sdist: $(VENV)/.build ## build the source distribution into dist/
+	$(PY) -m maturin sdist --out dist
+
+smoke-sdist: $(VENV)/.pip ## build a wheel from the source distribution of `make sdist` as pip does, and use it
+	$(PY) -m pip wheel --quiet --no-deps --wheel-dir dist dist/*.tar.gz
+	$(PYTHON) tests/wheel_smoke.py $(SMOKE_FLAGS) dist/*.whl
+
+deny: ## check advisories, licences and sources of the crates (installs cargo-deny)
+	cargo deny --version >/dev/null 2>&1 || cargo install --locked --quiet cargo-deny
+	cargo deny check
+
 smoke: ## install the wheel of `make wheel` into a new environment of every installed Python 3.10+, and use it
 	$(PYTHON) tests/wheel_smoke.py $(SMOKE_FLAGS) dist/*.whl
 
@@ -123,7 +151,7 @@ clean: ## remove all build results and environments
 	rm -f python/tinyrs/_tinyrs*.so python/tinyrs/_tinyrs*.pyd
 
 # One stamp file per dependency group: a target installs its group once, and again when pyproject.toml changes.
-$(VENV)/.build $(VENV)/.test $(VENV)/.lint $(VENV)/.wheel: $(VENV)/.%: $(VENV)/.pip pyproject.toml
+$(VENV)/.build $(VENV)/.test $(VENV)/.stress $(VENV)/.lint $(VENV)/.wheel: $(VENV)/.%: $(VENV)/.pip pyproject.toml
 	$(PY) -m pip install --quiet --group $*
 	@touch $@
 

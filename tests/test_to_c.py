@@ -21,6 +21,7 @@ from tinyrs.oracle import ACTIVATIONS
 pytestmark = pytest.mark.filterwarnings("ignore:.*consider dropping:UserWarning")
 
 FLAGS = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic"]
+FLAGS += os.environ.get("TINYRS_C_FLAGS", "").split()  # for `make c-sanitizers`
 FORMAT = {"U": "%s", "O": "%s", "i": "%lld", "u": "%llu", "b": "%lld", "f": "%.17g"}
 
 
