@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from test_cli_report import Page
+from report_pages import Page
 
 from fuzz.harness import FOLDER, Source, command
 
