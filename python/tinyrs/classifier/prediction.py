@@ -18,7 +18,7 @@ from tinyrs.files import model_file
 from tinyrs.predictor import Predictor, loads
 from tinyrs.tabular.max_abs_scaler import MaxAbsScaler
 from tinyrs.tabular.preprocessor import Preprocessor
-from tinyrs.tabular.shift import shift_check
+from tinyrs.tabular.shift import ShiftCheck, shift_check
 from tinyrs.tabular.type_checks import is_frame
 
 
@@ -53,13 +53,19 @@ class FittedClassifier(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         )
         return self.preprocessor_.encode(X)
 
-    def _encode_checked(self, X: Any) -> npt.NDArray[Any]:
-        """`_encode`, with a DataShiftWarning for each column that is unlike that of the training rows."""
-        encoded = self._encode(X)
-        if isinstance(self.preprocessor_, Preprocessor):
-            names = getattr(self, "feature_names_in_", None)
-            shift_check(self.preprocessor_, None if names is None else tuple(names)).warn_of(encoded)
-        return encoded
+    def _shift_check(self) -> ShiftCheck | None:
+        """What warns of columns unlike those of the training rows; None for a model of sparse matrices."""
+        if not isinstance(self.preprocessor_, Preprocessor):
+            return None
+        names = getattr(self, "feature_names_in_", None)
+        return shift_check(self.preprocessor_, None if names is None else tuple(names))
+
+    def _checked_features(self, X: Any) -> Floats:
+        """The inputs of the network for X, with a DataShiftWarning for each column unlike training."""
+        encoded, check = self._encode(X), self._shift_check()
+        if check is not None:
+            check.warn_of(encoded)
+        return self._features(encoded)
 
     def _features(self, encoded: npt.NDArray[Any]) -> Floats:
         """Encoded rows (rows, columns) as the inputs of the network (rows, features)."""
@@ -77,12 +83,15 @@ class FittedClassifier(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         array of shape (rows, n_classes)
         """
         check_is_fitted(self, "network_")
-        return self.preprocessor_.forward(self.network_, self._encode_checked(X), self.n_threads)
+        encoded, check = self._encode(X), self._shift_check()
+        if isinstance(self.preprocessor_, MaxAbsScaler) or check is None:
+            return self.preprocessor_.forward(self.network_, encoded, self.n_threads)
+        return self.preprocessor_.forward(self.network_, encoded, self.n_threads, check.columns)
 
     def predict_log_proba(self, X: Any) -> Floats:
         """The logarithm of `predict_proba`, from the logits, so that small probabilities do not underflow."""
         check_is_fitted(self, "network_")
-        z = logits(self.network_, self._features(self._encode_checked(X)), self.n_threads)
+        z = logits(self.network_, self._checked_features(X), self.n_threads)
         if self._multilabel:
             return np.asarray(-np.logaddexp(0, -z))
         z = z - z.max(axis=1, keepdims=True)
@@ -91,7 +100,7 @@ class FittedClassifier(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
     def decision_function(self, X: Any) -> Floats:
         """The logits, of shape (rows, n_classes); for two classes their difference, of shape (rows,)."""
         check_is_fitted(self, "network_")
-        z = logits(self.network_, self._features(self._encode_checked(X)), self.n_threads)
+        z = logits(self.network_, self._checked_features(X), self.n_threads)
         return z[:, 1] - z[:, 0] if len(self.classes_) == 2 and not self._multilabel else z
 
     def predict(self, X: Any) -> npt.NDArray[Any]:

@@ -7,7 +7,7 @@ category, or NaN for a missing number; after them come the parts of dates, such 
 
 from __future__ import annotations
 
-from tinyrs._tinyrs import FeatureEncoder, Network
+from tinyrs._tinyrs import ColumnCheck, FeatureEncoder, Network
 from tinyrs.tabular.column_names import check_length
 from tinyrs.tabular.times import calendar
 from tinyrs.tabular.type_checks import is_sparse
@@ -275,7 +275,14 @@ class Preprocessor(_ComparedByArguments):
         return self.feature_encoder.transform(encoded, precision=precision)
 
     def forward(
-        self, network: Network, encoded: npt.NDArray[Any], n_threads: int | None = None
+        self,
+        network: Network,
+        encoded: npt.NDArray[Any],
+        n_threads: int | None = None,
+        check: ColumnCheck | None = None,
     ) -> npt.NDArray[np.floating[Any]]:
-        """The outputs (rows, outputs) of `network` for encoded rows (rows, columns), in one pass."""
-        return self.feature_encoder.forward(network, encoded, n_threads=n_threads)
+        """The outputs (rows, outputs) of `network` for encoded rows (rows, columns), in one pass.
+
+        `check` reports columns unlike those of training.
+        """
+        return self.feature_encoder.forward(network, encoded, n_threads=n_threads, check=check)
