@@ -24,7 +24,7 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 C_SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all -fanalyzer -g
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev bench bench-core peers company test test-rust test-python test-oldest test-exhaustive test-neon loom states asan tsan c-sanitizers stress report-browser processes soak fuzz kill interop lint format wheel sdist smoke-sdist deny smoke clean
+.PHONY: help venv dev bench bench-core peers company test test-rust test-python test-oldest test-exhaustive test-neon loom miri states asan tsan c-sanitizers stress report-browser processes soak fuzz kill interop lint format wheel sdist smoke-sdist deny smoke clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -77,6 +77,12 @@ c-sanitizers: dev $(VENV)/.test ## compile generated C with the sanitizers and t
 
 stress: dev $(VENV)/.stress ## use one network, optimizer and predictor from eight threads (STRESS_SECONDS=60)
 	TINYRS_STRESS_SECONDS=$(or $(STRESS_SECONDS),60) $(PY) -m pytest --noconftest tests/test_stress.py
+
+miri: ## run small passes and trainings in an interpreter that finds undefined behaviour and data races (5 minutes)
+	@cargo +nightly miri --version >/dev/null 2>&1 || { \
+		echo 'make miri needs Miri: rustup toolchain install nightly --profile minimal -c miri,rust-src' >&2; exit 1; }
+	MIRIFLAGS='-Zmiri-tree-borrows -Zmiri-ignore-leaks -Zmiri-permissive-provenance -Zmiri-deterministic-floats -Zmiri-num-cpus=2' \
+		cargo +nightly miri test --target-dir target/miri -p tinyrs-core --lib memory_model_
 
 report-browser: dev $(VENV)/.test ## test the page of `tinyrs train --report` in an installed browser
 	TINYRS_BROWSER=1 $(PY) -m pytest tests/test_cli_report.py tests/test_cli_report_browser.py

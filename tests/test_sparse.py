@@ -84,6 +84,50 @@ def test_damaged_matrices_are_refused(part: str, value: float, message: str) -> 
         Network([41, 3]).forward(X)
 
 
+@pytest.mark.parametrize("index", [2**32, -(2**32), 2**31, -1])
+def test_indices_beyond_32_bits_are_refused(index: int) -> None:
+    X = matrix()
+    X.indices = X.indices.astype(np.int64)
+    X.indices[5] = index
+    with pytest.raises(ValueError, match=f"X: expected indices of at least 0 and below 41, got {index}$"):
+        Network([41, 3]).forward(X)
+
+
+@pytest.mark.parametrize("part", ["indices", "indptr"])
+def test_indices_that_are_not_integers_are_refused(part: str) -> None:
+    X = matrix()
+    setattr(X, part, getattr(X, part).astype(float))
+    with pytest.raises(TypeError, match="X: expected integer indices, got ndarray of dtype float64"):
+        Network([41, 3]).forward(X)
+
+
+@pytest.mark.parametrize("part", ["data", "indices", "indptr"])
+def test_unaligned_arrays_are_copied(part: str) -> None:
+    X = sp.csr_matrix(matrix(dtype=np.float32))
+    network = Network([41, 3], seed=1)
+    expected = network.forward(X)
+    dtype = np.dtype({"data": np.float32, "indices": np.int32, "indptr": np.int64}[part])
+    aligned = getattr(X, part).astype(dtype)
+    unaligned = np.zeros(aligned.nbytes + 1, np.uint8)[1:].view(dtype)
+    unaligned[:] = aligned
+    setattr(X, part, unaligned)
+    assert not getattr(X, part).flags.aligned
+    np.testing.assert_array_equal(network.forward(X), expected)
+
+
+@pytest.mark.parametrize("part", ["data", "indices", "indptr"])
+def test_out_must_not_overlap_the_matrix(part: str) -> None:
+    X = sp.csr_matrix(matrix(dtype=np.float32))
+    X.indptr = X.indptr.astype(np.int64)
+    network = Network([41, 1], seed=1)
+    before = [X.data.copy(), X.indices.copy(), X.indptr.copy()]
+    out = getattr(X, part).view(np.float32)[-300:].reshape(300, 1)
+    with pytest.raises(ValueError, match="out: it shares memory with X; pass another array"):
+        network.forward(X, out=out)
+    for array, copy in zip([X.data, X.indices, X.indptr], before, strict=True):
+        np.testing.assert_array_equal(array, copy)
+
+
 @pytest.fixture(scope="module")
 def words() -> tuple[Any, Any]:
     """Counts of 500 words in 600 texts of two classes."""

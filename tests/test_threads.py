@@ -7,8 +7,10 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.context import ForkProcess
+from typing import Any
 
 import numpy as np
 import pytest
@@ -114,6 +116,72 @@ def test_a_child_forked_during_fit_can_use_and_train_the_network() -> None:
     network.fit(X, y, epochs=1_000_000, callback=callback)
     forking.join()
     assert forked
+
+
+def test_a_child_forked_during_fit_can_use_the_optimizer() -> None:
+    network, optimizer = tinyrs.Network([1024, 8], seed=1), tinyrs.Optimizer()
+    targets = np.zeros((len(X), 8), dtype=np.float32)
+
+    def child() -> None:
+        network.fit(X, targets, epochs=1, optimizer=optimizer)
+        sys.exit(optimizer.steps != 1)
+
+    def callback(record: tinyrs.history.Record) -> None:
+        run_to_its_end(multiprocessing.get_context("fork").Process(target=child))
+
+    network.fit(X, targets, epochs=1, optimizer=optimizer, callback=callback)
+    assert optimizer.steps == 1
+
+
+def test_the_end_of_fit_does_not_wait_for_readers_of_the_optimizer() -> None:
+    network, optimizer = tinyrs.Network([1024, 8], seed=1), tinyrs.Optimizer()
+    targets = np.zeros((len(X), 8), dtype=np.float32)
+    network.fit(X, targets, epochs=1, optimizer=optimizer)
+    state = optimizer.__reduce__()[2]
+    reading, trained = threading.Event(), threading.Event()
+
+    def slowly(moments: list[Any]) -> Iterator[Any]:
+        reading.set()
+        trained.wait(60)
+        yield from moments
+
+    setting = threading.Thread(
+        target=optimizer.__setstate__, args=({**state, "first": slowly(state["first"])},)
+    )
+
+    def callback(record: tinyrs.history.Record) -> None:
+        setting.start()
+        reading.wait(60)
+
+    before = network.forward(X)
+    network.fit(X, targets, epochs=1, optimizer=optimizer, callback=callback)
+    assert optimizer.steps == 2
+    assert (network.forward(X) != before).any()
+    trained.set()
+    setting.join()
+    assert optimizer.steps == 1
+
+
+def test_set_parameters_does_not_change_a_network_that_a_fit_trains() -> None:
+    """Evaluating the parameters takes long enough for a `fit` to begin."""
+    network, targets = tinyrs.Network([1024, 8], seed=1), np.zeros((len(X), 8), dtype=np.float32)
+    begun, refused = threading.Event(), threading.Event()
+
+    def callback(record: tinyrs.history.Record) -> None:
+        begun.set()
+        assert refused.wait(60)
+
+    training = threading.Thread(target=lambda: network.fit(X, targets, epochs=1, callback=callback))
+
+    def parameters() -> Iterator[Any]:
+        training.start()
+        assert begun.wait(60)
+        yield from tinyrs.Network([1024, 8], seed=2).parameters()
+
+    with pytest.raises(RuntimeError, match="the network is being trained by another thread"):
+        network.set_parameters(parameters())
+    refused.set()
+    training.join()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has PID namespaces")

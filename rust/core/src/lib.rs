@@ -47,6 +47,8 @@
 //! ```
 
 mod activation;
+#[cfg(all(test, not(miri)))]
+mod allocation_fault_tests;
 mod error;
 mod hash;
 #[cfg(test)]
@@ -54,6 +56,8 @@ mod late_threads_tests;
 mod linalg;
 mod matrix;
 mod memory;
+#[cfg(test)]
+mod memory_model_tests;
 #[doc(hidden)]
 pub mod naive;
 mod network;
@@ -70,6 +74,7 @@ pub use activation::{Activation, OutputActivation};
 pub use error::{Error, Result};
 pub use linalg::peaks::ReadPattern;
 pub use matrix::{Matrix, MatrixMut};
+pub use memory::collect;
 pub use network::init::Init;
 pub use network::input::Input;
 pub use network::layer::Layer;

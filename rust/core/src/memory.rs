@@ -1,5 +1,5 @@
-//! Memory that is reused, so that only the first call allocates: one growing scratch buffer per thread for forward
-//! passes, and arenas for training.
+//! Allocation, which fails with an error, and memory that is reused, so that only the first call allocates: a growing
+//! scratch buffer per thread for forward passes, and arenas for training and for large scratch buffers.
 
 use std::cell::RefCell;
 use std::sync::Mutex;
@@ -22,38 +22,68 @@ const HUGE_PAGE: usize = 2 << 20;
 /// # Errors
 /// [`Error::OutOfMemory`] for `argument`.
 pub(crate) fn zeros<T: Copy + Default>(argument: &str, len: usize) -> Result<Aligned<T>> {
-    let huge = len.saturating_mul(size_of::<T>()) >= 2 * HUGE_PAGE;
-    let mut values = Aligned::new(if huge { HUGE_PAGE } else { CACHE_LINE });
-    grow(argument, &mut values, len, T::default())?;
+    let mut values = with_capacity(argument, len)?;
+    values.resize(len, T::default());
     Ok(values)
 }
 
-/// Extends `values` to at least `len` elements.
-fn grow<T: Copy>(argument: &str, values: &mut Aligned<T>, len: usize, fill: T) -> Result<()> {
-    if len > values.len() {
-        let bytes = len as u128 * size_of::<T>() as u128;
-        let out_of_memory = || Error::OutOfMemory { argument: argument.into(), bytes };
-        // An allocation is at most isize::MAX bytes, rounded up to the alignment. aligned-vec 0.6 does not check this.
-        if bytes > (isize::MAX as usize - values.alignment()) as u128 {
-            return Err(out_of_memory());
-        }
-        values.try_reserve_exact(len - values.len()).map_err(|_| out_of_memory())?;
-        if values.alignment() == HUGE_PAGE {
-            request_huge_pages(values.as_ptr().cast(), bytes as usize);
-        }
-        values.resize(len, fill);
+/// A copy of `values`.
+///
+/// # Errors
+/// [`Error::OutOfMemory`] for `argument`.
+pub(crate) fn copy_of<T: Copy>(argument: &str, values: &[T]) -> Result<Aligned<T>> {
+    let mut copy = with_capacity(argument, values.len())?;
+    copy.extend_from_slice(values);
+    Ok(copy)
+}
+
+/// All `items` in a vector, for arrays whose alignment does not matter.
+///
+/// # Errors
+/// [`Error::OutOfMemory`] for `argument`.
+pub fn collect<T>(argument: &str, items: impl ExactSizeIterator<Item = T>) -> Result<Vec<T>> {
+    let mut values = Vec::new();
+    values.try_reserve_exact(items.len()).map_err(|_| out_of_memory::<T>(argument, items.len()))?;
+    values.extend(items);
+    Ok(values)
+}
+
+/// An empty vector with room for `len` elements.
+fn with_capacity<T>(argument: &str, len: usize) -> Result<Aligned<T>> {
+    let huge = len.saturating_mul(size_of::<T>()) >= 2 * HUGE_PAGE;
+    let mut values = Aligned::new(if huge { HUGE_PAGE } else { CACHE_LINE });
+    reserve(argument, &mut values, len)?;
+    Ok(values)
+}
+
+/// Makes room for `len` elements in all. Every allocation that grows with the data or the network goes through this or
+/// [`collect`].
+fn reserve<T>(argument: &str, values: &mut Aligned<T>, len: usize) -> Result<()> {
+    // An allocation is at most isize::MAX bytes, rounded up to the alignment. aligned-vec 0.6 does not check this.
+    if len > (isize::MAX as usize - values.alignment()) / size_of::<T>() {
+        return Err(out_of_memory::<T>(argument, len));
+    }
+    let additional = len.saturating_sub(values.len());
+    values.try_reserve_exact(additional).map_err(|_| out_of_memory::<T>(argument, len))?;
+    if values.alignment() == HUGE_PAGE {
+        request_huge_pages(values.as_ptr().cast(), len * size_of::<T>());
     }
     Ok(())
 }
 
+/// The error for an allocation of `len` elements.
+pub(crate) fn out_of_memory<T>(argument: &str, len: usize) -> Error {
+    Error::OutOfMemory { argument: argument.into(), bytes: len as u128 * size_of::<T>() as u128 }
+}
+
 /// Asks the kernel for huge pages, before the memory is touched for the first time. The request may have no effect.
 fn request_huge_pages(start: *const u8, bytes: usize) {
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(miri)))]
     // SAFETY: the memory is allocated and starts on a page; the advice does not change its contents.
     unsafe {
         libc::madvise(start.cast_mut().cast(), bytes, libc::MADV_HUGEPAGE);
     }
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(not(all(target_os = "linux", not(miri))))]
     let _ = (start, bytes);
 }
 
@@ -75,7 +105,7 @@ impl Arena {
     /// [`Error::OutOfMemory`] for `argument`.
     pub(crate) fn new(argument: &str, bytes: usize) -> Result<Self> {
         let len = bytes.div_ceil(size_of::<u64>());
-        let kept = KEPT.try_lock().ok().and_then(|mut kept| {
+        let kept = KEPT.try_lock().ok().filter(|_| reuses_memory()).and_then(|mut kept| {
             // A block more than four times as large is left for a larger request.
             let fits = |memory: &Aligned<u64>| (len..=len.saturating_mul(4)).contains(&memory.len());
             let fitting = kept.iter().enumerate().filter(|(_, memory)| fits(memory));
@@ -105,6 +135,14 @@ impl Arena {
     }
 }
 
+/// Whether a block may come from the pool; not while tests make allocations fail.
+fn reuses_memory() -> bool {
+    #[cfg(all(test, not(miri)))]
+    return !crate::allocation_fault_tests::are_wanted();
+    #[cfg(not(all(test, not(miri))))]
+    true
+}
+
 impl Drop for Arena {
     fn drop(&mut self) {
         let bytes = |memory: &Aligned<u64>| memory.len() * size_of::<u64>();
@@ -119,7 +157,10 @@ impl Drop for Arena {
     }
 }
 
-/// Calls `f` with `len` elements of this thread's scratch buffer, whose values are arbitrary.
+/// The most scratch memory that a thread keeps. Larger buffers are rare, and threads share them: see [`Arena`].
+const KEPT_SCRATCH_BYTES: usize = 2 << 20;
+
+/// Calls `f` with `len` elements of scratch memory, whose values are arbitrary.
 ///
 /// # Errors
 /// [`Error::OutOfMemory`] for `argument`.
@@ -127,10 +168,18 @@ pub(crate) fn with_scratch<T: Scalar, R>(argument: &str, len: usize, f: impl FnO
     thread_local! {
         static SCRATCH: RefCell<Aligned<u64>> = RefCell::new(Aligned::new(CACHE_LINE));
     }
+    let bytes = len.saturating_mul(size_of::<T>());
+    if bytes > KEPT_SCRATCH_BYTES {
+        return Ok(f(&mut Arena::new(argument, bytes)?.as_mut_slice()[..len]));
+    }
     SCRATCH.with_borrow_mut(|buffer| {
-        grow(argument, buffer, (len * size_of::<T>()).div_ceil(size_of::<u64>()), 0)?;
-        // SAFETY: the buffer holds at least len * size_of::<T>() bytes at a sufficient alignment, every bit pattern is
-        // a valid f32 or f64, and the buffer stays borrowed for as long as the slice lives.
+        let words = bytes.div_ceil(size_of::<u64>());
+        if words > buffer.len() {
+            reserve(argument, buffer, words)?;
+            buffer.resize(words, 0);
+        }
+        // SAFETY: the buffer holds at least `bytes` bytes at a sufficient alignment, every bit pattern is a valid f32 or
+        // f64, and the buffer stays borrowed for as long as the slice lives.
         Ok(f(unsafe { std::slice::from_raw_parts_mut(buffer.as_mut_ptr().cast::<T>(), len) }))
     })
 }

@@ -1,11 +1,90 @@
 //! Conversion of NumPy arrays and other sequences to slices; every error names the argument.
 
-use numpy::{Element, PyArrayDescrMethods, PyArrayDyn, PyArrayMethods, PyUntypedArray, PyUntypedArrayMethods, dtype};
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use std::ffi::c_int;
+use std::ops::Range;
+use std::ptr::null_mut;
+
+use numpy::npyffi::{NpyTypes, PY_ARRAY_API, get_type_object, npy_intp};
+use numpy::{
+    Element, PyArrayDescrMethods, PyArrayDyn, PyArrayMethods, PyUntypedArray, PyUntypedArrayMethods, dtype,
+    get_array_module,
+};
+use pyo3::exceptions::{PyMemoryError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 use pyo3::{intern, sync::PyOnceLock};
-use tinyrs_core::Scalar;
+use tinyrs_core::{Scalar, collect};
+
+use crate::errors::to_python;
+
+/// Imports NumPy. Comes before anything else that touches an array: the crate `numpy` panics if NumPy is missing.
+///
+/// # Errors
+/// ImportError.
+pub fn require_numpy(py: Python) -> PyResult<()> {
+    static IMPORTED: PyOnceLock<()> = PyOnceLock::new();
+    IMPORTED.get_or_try_init(py, || get_array_module(py).map(drop)).copied()
+}
+
+/// The most axes that an array has which this crate makes.
+const MAX_AXES: usize = 2;
+
+/// A new array of this shape, row-major.
+///
+/// # Safety
+/// Its elements are written before they are read.
+///
+/// # Errors
+/// MemoryError; the constructors of the crate `numpy` panic instead.
+pub unsafe fn uninitialised<'py, T: Element>(py: Python<'py>, shape: &[usize]) -> PyResult<Bound<'py, PyArrayDyn<T>>> {
+    require_numpy(py)?;
+    let mut sizes: [npy_intp; MAX_AXES] = [0; MAX_AXES];
+    for (axis, size) in shape.iter().enumerate() {
+        sizes[axis] = *size as npy_intp;
+    }
+    let n_axes = shape.len() as c_int;
+    // SAFETY: NumPy takes over the reference to the dtype, and reads the shape during the call. With a null pointer for
+    // the data it allocates them; with one for the strides the array is row-major. The result is null after an error,
+    // or a new array of this dtype.
+    unsafe {
+        let class = get_type_object(py, NpyTypes::PyArray_Type);
+        let dtype = T::get_dtype(py).into_dtype_ptr();
+        let (sizes, strides, data, base) = (sizes.as_mut_ptr(), null_mut(), null_mut(), null_mut());
+        let array = PY_ARRAY_API.PyArray_NewFromDescr(py, class, dtype, n_axes, sizes, strides, data, 0, base);
+        Ok(Bound::from_owned_ptr_or_err(py, array)?.cast_into_unchecked())
+    }
+}
+
+/// A new array of this shape that holds a copy of `values`.
+///
+/// # Errors
+/// MemoryError.
+pub fn array_of<'py, T: Element + Copy>(
+    py: Python<'py>,
+    shape: &[usize],
+    values: &[T],
+) -> PyResult<Bound<'py, PyArrayDyn<T>>> {
+    assert_eq!(shape.iter().product::<usize>(), values.len());
+    // SAFETY: all elements are written here; the new array is contiguous and aligned.
+    unsafe {
+        let array = uninitialised(py, shape)?;
+        std::ptr::copy_nonoverlapping(values.as_ptr(), array.data(), values.len());
+        Ok(array)
+    }
+}
+
+/// A new array of zeros.
+///
+/// # Errors
+/// MemoryError.
+pub fn zeros<'py, T: Element + Scalar>(py: Python<'py>, shape: &[usize]) -> PyResult<Bound<'py, PyArrayDyn<T>>> {
+    // SAFETY: all elements are written here; the new array is contiguous and aligned, and zero bits are the number 0.
+    unsafe {
+        let array = uninitialised(py, shape)?;
+        std::ptr::write_bytes(array.data(), 0, array.len());
+        Ok(array)
+    }
+}
 
 /// `value` as a C-contiguous, aligned array of T: `value` itself if it is one, otherwise a converted copy.
 ///
@@ -15,10 +94,11 @@ pub fn as_array<'py, T: Element + Scalar>(
     argument: &str,
     value: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyArrayDyn<T>>> {
+    require_numpy(value.py())?;
     check_not_masked(argument, value)?;
     match value.cast::<PyArrayDyn<T>>() {
         Ok(array) if is_usable(array) => Ok(array.clone()),
-        _ => convert(argument, value),
+        _ => converted(argument, value, b"biuf", "an array of real numbers"),
     }
 }
 
@@ -36,17 +116,27 @@ fn check_not_masked(argument: &str, value: &Bound<PyAny>) -> PyResult<()> {
 }
 
 /// Whether [`as_slice`] can borrow the elements.
-fn is_usable<T: Element>(array: &Bound<PyArrayDyn<T>>) -> bool {
+pub fn is_usable<T: Element>(array: &Bound<PyArrayDyn<T>>) -> bool {
     array.is_c_contiguous() && array.data().is_aligned()
 }
 
+/// A C-contiguous, aligned copy of `value` as an array of T, if the kind of its dtype is one of `kinds` (b: bool, i and
+/// u: integers, f: floats).
+///
+/// # Errors
+/// TypeError if it is not.
 #[cold]
-fn convert<'py, T: Element + Scalar>(argument: &str, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArrayDyn<T>>> {
+pub fn converted<'py, T: Element>(
+    argument: &str,
+    value: &Bound<'py, PyAny>,
+    kinds: &[u8],
+    expected: &str,
+) -> PyResult<Bound<'py, PyArrayDyn<T>>> {
     let py = value.py();
     let array = as_numpy(argument, value)?;
-    // Booleans, signed and unsigned integers, floats.
-    if !b"biuf".contains(&array.dtype().kind()) {
-        return Err(not_numbers(argument, format!("{} of dtype {}", value.get_type().name()?, array.dtype())));
+    if !kinds.contains(&array.dtype().kind()) {
+        let got = format!("{} of dtype {}", value.get_type().name()?, array.dtype());
+        return Err(PyTypeError::new_err(format!("{argument}: expected {expected}, got {got}")));
     }
     let copy = array.call_method1(intern!(py, "astype"), (dtype::<T>(py), PyString::new(py, "C")))?;
     Ok(copy.cast_into()?)
@@ -56,25 +146,22 @@ fn convert<'py, T: Element + Scalar>(argument: &str, value: &Bound<'py, PyAny>) 
 fn as_numpy<'py>(argument: &str, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArray>> {
     static ASARRAY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let py = value.py();
-    let array = ASARRAY
-        .import(py, "numpy", "asarray")?
-        .call1((value,))
-        .map_err(|error| not_numbers(argument, error.value(py).to_string()))?;
+    let array = ASARRAY.import(py, "numpy", "asarray")?.call1((value,)).map_err(|error| {
+        let got = error.value(py);
+        PyTypeError::new_err(format!("{argument}: expected an array of real numbers, got {got}"))
+    })?;
     Ok(array.cast_into::<PyUntypedArray>()?)
-}
-
-fn not_numbers(argument: &str, got: String) -> PyErr {
-    PyTypeError::new_err(format!("{argument}: expected an array of real numbers, got {got}"))
 }
 
 /// The argument `out`, checked to be an array that a result of this shape can be written to.
 ///
-/// # Errors TypeError if it is not an array of T; ValueError if it has another shape, is not C-contiguous, aligned and
-/// writeable, or shares memory with `input`.
-pub fn as_output<'py, T: Element + Scalar, S: Scalar>(
+/// # Errors
+/// TypeError if it is not an array of T; ValueError if it has another shape, is not C-contiguous, aligned and
+/// writeable, or shares memory with one of the slices `read`, which the pass reads.
+pub fn as_output<'py, T: Element + Scalar>(
     value: &Bound<'py, PyAny>,
     shape: &[usize],
-    input: &[S],
+    read: &[&[u8]],
 ) -> PyResult<Bound<'py, PyArrayDyn<T>>> {
     let Ok(array) = value.cast::<PyArrayDyn<T>>() else {
         let got = match value.cast::<PyUntypedArray>() {
@@ -92,12 +179,9 @@ pub fn as_output<'py, T: Element + Scalar, S: Scalar>(
         let message = "out: expected a C-contiguous, aligned, writeable array, got one that is not";
         return Err(PyValueError::new_err(message));
     }
-    let range = |start: usize, bytes: usize| start..start + bytes;
-    let (read, written) = (
-        range(input.as_ptr() as usize, size_of_val(input)),
-        range(array.data() as usize, array.len() * size_of::<T>()),
-    );
-    if read.start < written.end && written.start < read.end {
+    let written = as_bytes(as_slice(array)).as_ptr_range();
+    let overlaps = |read: Range<*const u8>| read.start < written.end && written.start < read.end;
+    if read.iter().any(|read| overlaps(read.as_ptr_range())) {
         return Err(PyValueError::new_err("out: it shares memory with X; pass another array"));
     }
     Ok(array.clone())
@@ -118,8 +202,12 @@ pub fn as_bytes<E: Element>(numbers: &[E]) -> &[u8] {
 }
 
 /// Whether X is an array of f32. Anything else is read as f64.
-pub fn is_f32(x: &Bound<PyAny>) -> bool {
-    x.cast::<PyArrayDyn<f32>>().is_ok()
+///
+/// # Errors
+/// ImportError without NumPy.
+pub fn is_f32(x: &Bound<PyAny>) -> PyResult<bool> {
+    require_numpy(x.py())?;
+    Ok(x.cast::<PyArrayDyn<f32>>().is_ok())
 }
 
 /// The numbers in an iterable.
@@ -130,14 +218,16 @@ pub fn as_row<T: Scalar>(argument: &str, value: &Bound<PyAny>) -> PyResult<Vec<T
     let not_a_row =
         |got: String| PyTypeError::new_err(format!("{argument}: expected a row of real numbers, got {got}"));
     let items = value.try_iter().map_err(|_| not_a_row(value.get_type().to_string()))?;
-    let number = |(column, item): (usize, PyResult<Bound<PyAny>>)| {
+    let mut row = Vec::new();
+    for (column, item) in items.enumerate() {
         let item = item?;
-        match item.extract::<f64>() {
-            Ok(number) => Ok(T::from_f64(number)),
-            Err(_) => Err(not_a_row(format!("{} in column {column}", item.repr()?))),
-        }
-    };
-    items.enumerate().map(number).collect()
+        let Ok(number) = item.extract::<f64>() else {
+            return Err(not_a_row(format!("{} in column {column}", item.repr()?)));
+        };
+        row.try_reserve(1).map_err(|_| PyMemoryError::new_err(format!("{argument}: the row is too long")))?;
+        row.push(T::from_f64(number));
+    }
+    Ok(row)
 }
 
 /// The `repr` of a shape in Python.
@@ -165,16 +255,12 @@ pub fn as_labels(argument: &str, value: &Bound<PyAny>) -> PyResult<Option<Vec<u3
             return Err(PyValueError::new_err(message));
         }
     }
-    if !b"biu".contains(&array.dtype().kind()) {
-        let got = format!("{} of dtype {}", value.get_type().name()?, array.dtype());
-        return Err(PyTypeError::new_err(format!("{argument}: expected integer labels, got {got}")));
+    let array = converted::<i64>(argument, array.as_any(), b"biu", "integer labels")?;
+    let labels = as_slice(&array);
+    if let Some(row) = labels.iter().position(|label| u32::try_from(*label).is_err()) {
+        let got = labels[row];
+        let message = format!("{argument}: expected labels of at least 0, got {got} at row {row}");
+        return Err(PyValueError::new_err(message));
     }
-    let array = array.call_method1(intern!(value.py(), "astype"), (dtype::<i64>(value.py()), "C"))?;
-    let array = array.cast_into::<PyArrayDyn<i64>>().map_err(PyErr::from)?;
-    let label = |(row, label): (usize, &i64)| {
-        u32::try_from(*label).map_err(|_| {
-            PyValueError::new_err(format!("{argument}: expected labels of at least 0, got {label} at row {row}"))
-        })
-    };
-    as_slice(&array).iter().enumerate().map(label).collect::<PyResult<_>>().map(Some)
+    collect(argument, labels.iter().map(|label| *label as u32)).map_err(to_python).map(Some)
 }

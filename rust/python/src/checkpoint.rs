@@ -30,7 +30,7 @@ impl Saver {
         let state = PyDict::new(py);
         state.set_item("parameters", copies_of(py, &checkpoint.layers)?)?;
         state.set_item("best", checkpoint.best.map(|layers| copies_of(py, &layers)).transpose()?)?;
-        state.set_item("optimizer", Bound::new(py, Optimizer(T::any_optimizer(checkpoint.optimizer)))?)?;
+        state.set_item("optimizer", Bound::new(py, Optimizer::from(T::any_optimizer(checkpoint.optimizer)))?)?;
         let records = checkpoint.epochs.iter().map(|epoch| record_of(py, epoch)).collect::<PyResult<Vec<_>>>()?;
         state.set_item("records", records)?;
         state.set_item("settings", &self.settings)?;
@@ -87,10 +87,10 @@ pub fn read<T: Precision>(
         if parameters.is_none() {
             return Ok(None);
         }
-        Ok(Some(network_of::<T>(&parameters, network.config().clone())?.layers().to_vec()))
+        Ok(Some(network_of::<T>(&parameters, network.config().clone())?.into_layers()))
     };
     let optimizer = state.get_item("optimizer")?.cast_into::<Optimizer>()?;
-    let optimizer = T::optimizer_from(optimizer.borrow().0.clone()).map_err(|other| {
+    let optimizer = T::optimizer_from(optimizer.get().0.current().try_clone()?).map_err(|other| {
         let (network, checkpoint) = (T::NAME, other.precision());
         PyValueError::new_err(format!("resume: the network is {network}, but the checkpoint is {checkpoint}"))
     })?;

@@ -69,7 +69,7 @@ impl ColumnCheck {
     ///     If the shape does not fit, or X holds values that are not real numbers.
     #[expect(non_snake_case, reason = "the name of the Python argument")]
     fn count(&self, X: &Bound<PyAny>) -> PyResult<Vec<(u64, u64)>> {
-        if is_f32(X) { self.count_as::<f32>(X) } else { self.count_as::<f64>(X) }
+        if is_f32(X)? { self.count_as::<f32>(X) } else { self.count_as::<f64>(X) }
     }
 
     /// Find the columns with clearly more missing or unusual values than expected.

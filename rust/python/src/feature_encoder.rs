@@ -80,7 +80,7 @@ impl FeatureEncoder {
     #[pyo3(signature = (X, *, precision))]
     #[expect(non_snake_case, reason = "the name of the Python argument")]
     fn transform<'py>(&self, X: &Bound<'py, PyAny>, precision: &str) -> PyResult<Bound<'py, PyAny>> {
-        match (precision, is_f32(X)) {
+        match (precision, is_f32(X)?) {
             ("f32", true) => self.transform_as::<f32, f32>(X),
             ("f32", false) => self.transform_as::<f64, f32>(X),
             ("f64", true) => self.transform_as::<f32, f64>(X),
@@ -125,7 +125,7 @@ impl FeatureEncoder {
     ) -> PyResult<Bound<'py, PyAny>> {
         let options = PassOptions { out, n_threads };
         let checks = Checks::new(check);
-        let outputs = match (&*network.get().current(), is_f32(X)) {
+        let outputs = match (&*network.get().current(), is_f32(X)?) {
             (AnyNetwork::F32(network), true) => self.forward_of::<f32, f32>(network, X, options, &checks),
             (AnyNetwork::F32(network), false) => self.forward_of::<f64, f32>(network, X, options, &checks),
             (AnyNetwork::F64(network), true) => self.forward_of::<f32, f64>(network, X, options, &checks),

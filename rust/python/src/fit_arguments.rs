@@ -186,8 +186,7 @@ impl<'py> Argument<'py> {
     /// The configuration of the optimizer, and the caller's `Optimizer` unless the value is only a name.
     fn optimizer(&self) -> PyResult<(OptimizerConfig, Option<Bound<'py, Optimizer>>)> {
         if let Ok(optimizer) = self.value.cast::<Optimizer>() {
-            let config = *optimizer.borrow().config();
-            return Ok((config, Some(optimizer.clone())));
+            return Ok((optimizer.get().config(), Some(optimizer.clone())));
         }
         let name: PyBackedStr = self.extract("a name or an Optimizer")?;
         let algorithm = Algorithm::parse(self.name, &name).map_err(to_python)?;

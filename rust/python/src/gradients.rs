@@ -1,10 +1,11 @@
 //! `Network.backward` and `Network.loss_and_gradients`.
 
-use numpy::{Element, PyArray1, PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
+use numpy::{Element, PyArray1, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use tinyrs_core::{Dispatch, Gradients, MatrixMut, Network};
 
+use crate::arrays::zeros;
 use crate::errors::to_python;
 use crate::samples::{Data, OwnedSamples, as_matrix, loss_of, two_dimensional};
 
@@ -35,7 +36,7 @@ pub fn backward<'py, T: Dispatch + Element>(
     let py = x.py();
     let x = two_dimensional::<T>("X", x, "(batch, features)")?;
     let d_output = two_dimensional::<T>("d_output", d_output, "(batch, outputs)")?;
-    let dx = PyArrayDyn::<T>::zeros(py, x.shape(), false);
+    let dx = zeros(py, x.shape())?;
     // SAFETY: a new array is contiguous and aligned, and no other code has a reference to it yet.
     let values = unsafe { std::slice::from_raw_parts_mut(dx.data(), dx.len()) };
     let mut out = MatrixMut::new("dX", values, x.shape()[0], x.shape()[1]).map_err(to_python)?;

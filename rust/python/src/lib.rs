@@ -22,7 +22,7 @@ mod records;
 mod safetensors;
 mod samples;
 mod sha256;
-mod shared_network;
+mod shared;
 mod sparse;
 mod training;
 mod watcher;

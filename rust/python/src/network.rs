@@ -13,7 +13,7 @@ use crate::parameters::{copies_of, network_of, with_parameters};
 use crate::passes::{self, PassOptions};
 use crate::precision::{AnyNetwork, unknown_precision, with_network};
 use crate::samples::Data;
-use crate::shared_network::{Current, SharedNetwork};
+use crate::shared::{Current, Shared};
 use crate::training::{self, HistoryArguments};
 
 /// A multi-layer perceptron (fully connected feed-forward network).
@@ -61,7 +61,7 @@ use crate::training::{self, HistoryArguments};
 /// >>> network.forward([[0.1, 0.2, 0.3, 0.4]]).shape
 /// (1, 3)
 #[pyclass(module = "tinyrs", name = "Network", frozen)]
-pub struct Network(SharedNetwork);
+pub struct Network(Shared<AnyNetwork>);
 
 #[pymethods]
 impl Network {
@@ -341,13 +341,11 @@ impl Network {
     /// RuntimeError
     ///     If the network is being trained by another thread.
     fn set_parameters(&self, parameters: &Bound<PyAny>) -> PyResult<()> {
-        self.0.check_not_training()?;
         let changed = match &*self.current() {
             AnyNetwork::F32(network) => AnyNetwork::F32(with_parameters(network, parameters)?),
             AnyNetwork::F64(network) => AnyNetwork::F64(with_parameters(network, parameters)?),
         };
-        self.0.replace(changed);
-        Ok(())
+        if self.0.set(changed) { Ok(()) } else { Err(training::being_trained()) }
     }
 
     /// The number of inputs, the width of each hidden layer, and the number of outputs, as a tuple.
@@ -416,24 +414,24 @@ impl Network {
         Ok(text + ")")
     }
 
-    fn __copy__(&self) -> Self {
-        AnyNetwork::clone(&self.current()).into()
+    fn __copy__(&self) -> PyResult<Self> {
+        Ok(self.current().try_clone()?.into())
     }
 
-    fn __deepcopy__(&self, _memo: &Bound<PyAny>) -> Self {
+    fn __deepcopy__(&self, _memo: &Bound<PyAny>) -> PyResult<Self> {
         self.__copy__()
     }
 }
 
 impl From<AnyNetwork> for Network {
     fn from(network: AnyNetwork) -> Self {
-        Network(SharedNetwork::new(network))
+        Network(Shared::new(network))
     }
 }
 
 impl Network {
     /// The core network as it is now; training or `set_parameters` do not change it.
-    pub fn current(&self) -> Current {
+    pub fn current(&self) -> Current<AnyNetwork> {
         self.0.current()
     }
 

@@ -1,14 +1,15 @@
 //! The class `Optimizer`: an algorithm with its hyperparameters and, after its first use, its state.
 
-use numpy::{Element, PyArray1, PyArrayDyn, PyUntypedArrayMethods};
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use numpy::Element;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use tinyrs_core::{Algorithm, Dispatch, Moment, OptimizerConfig};
 
-use crate::arrays::{as_array, as_slice};
+use crate::arrays::{array_of, as_array, as_slice};
 use crate::errors::to_python;
 use crate::precision::AnyOptimizer;
+use crate::shared::Shared;
 
 /// An optimization algorithm with its hyperparameters and its state.
 ///
@@ -40,8 +41,8 @@ use crate::precision::AnyOptimizer;
 /// >>> optimizer = Optimizer("sgd", momentum=0.95, nesterov=True)
 /// >>> optimizer.steps
 /// 0
-#[pyclass(module = "tinyrs", name = "Optimizer")]
-pub struct Optimizer(pub AnyOptimizer);
+#[pyclass(module = "tinyrs", name = "Optimizer", frozen)]
+pub struct Optimizer(pub Shared<AnyOptimizer>);
 
 #[pymethods]
 impl Optimizer {
@@ -52,33 +53,33 @@ impl Optimizer {
         let config = OptimizerConfig { algorithm, momentum, nesterov, beta1, beta2, epsilon };
         // Only checks the numbers.
         tinyrs_core::Optimizer::<f32>::new(config).map_err(to_python)?;
-        Ok(Optimizer(AnyOptimizer::New(config)))
+        Ok(AnyOptimizer::New(config).into())
     }
 
     /// The number of steps taken so far.
     #[getter]
     fn steps(&self) -> u64 {
-        match &self.0 {
+        match &*self.0.current() {
             AnyOptimizer::F32(optimizer) => optimizer.steps(),
             AnyOptimizer::F64(optimizer) => optimizer.steps(),
-            AnyOptimizer::New(_) | AnyOptimizer::InUse(_) => 0,
+            AnyOptimizer::New(_) => 0,
         }
     }
 
     /// The call of the constructor, followed by the number of steps if there are any.
     fn __repr__(&self) -> String {
         match self.steps() {
-            0 => repr(self.config()),
-            steps => format!("{} after {steps} steps", repr(self.config())),
+            0 => repr(&self.config()),
+            steps => format!("{} after {steps} steps", repr(&self.config())),
         }
     }
 
-    fn __copy__(&self) -> Self {
-        Optimizer(self.0.clone())
+    fn __copy__(&self) -> PyResult<Self> {
+        Ok(self.0.current().try_clone()?.into())
     }
 
-    fn __deepcopy__(&self, _memo: &Bound<PyAny>) -> Self {
-        Optimizer(self.0.clone())
+    fn __deepcopy__(&self, _memo: &Bound<PyAny>) -> PyResult<Self> {
+        self.__copy__()
     }
 
     /// Pickle the optimizer as a call of the constructor and a state. The state is None before the first use, then a
@@ -94,36 +95,42 @@ impl Optimizer {
         keywords.set_item("epsilon", config.epsilon)?;
         let constructor = py.get_type::<Optimizer>();
         let call = py.import("functools")?.getattr("partial")?.call((constructor,), Some(&keywords))?;
-        let state = match &self.0 {
+        let state = match &*self.0.current() {
             AnyOptimizer::F32(optimizer) => Some(state_of(py, optimizer)?),
             AnyOptimizer::F64(optimizer) => Some(state_of(py, optimizer)?),
-            AnyOptimizer::New(_) | AnyOptimizer::InUse(_) => None,
+            AnyOptimizer::New(_) => None,
         };
         Ok((call, (), state))
     }
 
     /// Restore the state that `__reduce__` returned.
-    fn __setstate__(&mut self, state: &Bound<PyDict>) -> PyResult<()> {
+    fn __setstate__(&self, state: &Bound<PyDict>) -> PyResult<()> {
         let precision: String = item(state, "precision")?.extract()?;
-        self.0 = match &*precision {
-            "f32" => AnyOptimizer::F32(with_state(*self.config(), state)?),
-            "f64" => AnyOptimizer::F64(with_state(*self.config(), state)?),
+        let restored = match &*precision {
+            "f32" => AnyOptimizer::F32(with_state(self.config(), state)?),
+            "f64" => AnyOptimizer::F64(with_state(self.config(), state)?),
             _ => {
                 return Err(PyValueError::new_err(format!(
                     "state: expected precision \"f32\" or \"f64\", got {precision:?}"
                 )));
             }
         };
-        Ok(())
+        if self.0.set(restored) { Ok(()) } else { Err(in_use()) }
+    }
+}
+
+impl From<AnyOptimizer> for Optimizer {
+    fn from(optimizer: AnyOptimizer) -> Self {
+        Optimizer(Shared::new(optimizer))
     }
 }
 
 impl Optimizer {
-    pub fn config(&self) -> &OptimizerConfig {
-        match &self.0 {
-            AnyOptimizer::New(config) | AnyOptimizer::InUse(config) => config,
-            AnyOptimizer::F32(optimizer) => optimizer.config(),
-            AnyOptimizer::F64(optimizer) => optimizer.config(),
+    pub fn config(&self) -> OptimizerConfig {
+        match &*self.0.current() {
+            AnyOptimizer::New(config) => *config,
+            AnyOptimizer::F32(optimizer) => *optimizer.config(),
+            AnyOptimizer::F64(optimizer) => *optimizer.config(),
         }
     }
 }
@@ -143,15 +150,13 @@ fn state_of<'py, T: Dispatch + Element>(
     py: Python<'py>,
     optimizer: &tinyrs_core::Optimizer<T>,
 ) -> PyResult<Bound<'py, PyDict>> {
-    let list = |moments: &[Moment<T>]| {
-        let array = |values: &[T]| PyArray1::from_slice(py, values);
-        PyList::new(
-            py,
-            moments.iter().map(|moment| {
-                let (weight, bias) = moment.values();
-                (array(weight), array(bias))
-            }),
-        )
+    let list = |moments: &[Moment<T>]| -> PyResult<Bound<'py, PyList>> {
+        let list = PyList::empty(py);
+        for moment in moments {
+            let (weight, bias) = moment.values();
+            list.append((array_of(py, &[weight.len()], weight)?, array_of(py, &[bias.len()], bias)?))?;
+        }
+        Ok(list)
     };
     let (first, second) = optimizer.moments();
     let state = PyDict::new(py);
@@ -168,18 +173,20 @@ fn with_state<T: Dispatch + Element>(
     state: &Bound<PyDict>,
 ) -> PyResult<tinyrs_core::Optimizer<T>> {
     let moments = |name: &str| -> PyResult<Vec<Moment<T>>> {
-        let array = |value: &Bound<PyAny>| -> PyResult<Vec<T>> {
-            let array: Bound<PyArrayDyn<T>> = as_array(name, value)?;
-            Ok(if array.len() == 0 { Vec::new() } else { as_slice(&array).to_vec() })
-        };
         let pair = |item: PyResult<Bound<PyAny>>| -> PyResult<Moment<T>> {
             let (weight, bias): (Bound<PyAny>, Bound<PyAny>) = item?.extract()?;
-            Moment::new(&array(&weight)?, &array(&bias)?).map_err(to_python)
+            let (weight, bias) = (as_array(name, &weight)?, as_array(name, &bias)?);
+            Moment::new(as_slice(&weight), as_slice(&bias)).map_err(to_python)
         };
         item(state, name)?.try_iter()?.map(pair).collect()
     };
     let steps = item(state, "steps")?.extract()?;
     tinyrs_core::Optimizer::with_state(config, steps, moments("first")?, moments("second")?).map_err(to_python)
+}
+
+/// The error for an optimizer that a call of `fit` uses at present.
+pub fn in_use() -> PyErr {
+    PyRuntimeError::new_err("optimizer: it is in use by another call of fit; wait for that call to end")
 }
 
 fn item<'py>(state: &Bound<'py, PyDict>, name: &str) -> PyResult<Bound<'py, PyAny>> {

@@ -1,12 +1,12 @@
 //! The parameters of a network in Python: one pair (W, b) per layer.
 
-use numpy::{Element, PyArray1, PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
+use numpy::{Element, PyArrayDyn, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use tinyrs_core::{Dispatch, Layer, Matrix, Network, NetworkConfig};
 
-use crate::arrays::{as_array, as_slice, tuple};
+use crate::arrays::{array_of, as_array, as_slice, tuple};
 use crate::errors::to_python;
 use crate::safetensors::Tensor;
 
@@ -14,8 +14,8 @@ use crate::safetensors::Tensor;
 pub fn copies_of<'py, T: Dispatch + Element>(py: Python<'py>, layers: &[Layer<T>]) -> PyResult<Bound<'py, PyList>> {
     let list = PyList::empty(py);
     for layer in layers {
-        let weight = PyArray1::from_slice(py, layer.weight()).reshape([layer.outputs(), layer.inputs()])?;
-        list.append((weight, PyArray1::from_slice(py, layer.bias())))?;
+        let weight = array_of(py, &[layer.outputs(), layer.inputs()], layer.weight())?;
+        list.append((weight, array_of(py, &[layer.outputs()], layer.bias())?))?;
     }
     Ok(list)
 }

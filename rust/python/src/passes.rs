@@ -1,13 +1,13 @@
 //! Forward passes: rows from Python in, an array out.
 
-use numpy::{Element, PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
+use numpy::{Element, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
-use tinyrs_core::{Dispatch, Layer, Matrix, MatrixMut, Network, Scalar, num_threads};
+use tinyrs_core::{Dispatch, Layer, Matrix, MatrixMut, Network, Scalar, collect, num_threads};
 
 use crate::arguments::thread_count;
-use crate::arrays::{as_array, as_output, as_row, as_slice, tuple};
+use crate::arrays::{as_array, as_bytes, as_output, as_row, as_slice, tuple, uninitialised};
 use crate::errors::to_python;
 use crate::sparse::as_csr;
 
@@ -40,12 +40,12 @@ pub fn forward<'py, T: Dispatch + Element>(
     options: PassOptions<'_, 'py>,
 ) -> PyResult<Bound<'py, PyAny>> {
     with_info(network, |info| {
-        let Some(csr) = as_csr::<T>("X", x)? else {
+        let Some(matrix) = as_csr::<T>("X", x)? else {
             return run(x, options, info, |x, out, n_threads| network.forward(x, out, n_threads));
         };
-        let csr = csr.borrow("X")?;
+        let csr = matrix.borrow("X")?;
         let shape = [csr.rows(), info.outputs];
-        let output = Output { shape: &shape, rows: csr.rows(), input: &[] as &[T] };
+        let output = Output { shape: &shape, rows: csr.rows(), read: &matrix.bytes() };
         run_into(x.py(), options, info, output, |out, n_threads| network.forward_sparse(csr, out, n_threads))
     })
 }
@@ -65,7 +65,7 @@ pub fn run_one<'py, S: Scalar, T: Element + Scalar>(
     pass: impl Fn(Matrix<S>, &mut MatrixMut<T>, usize) -> tinyrs_core::Result<()> + Sync,
 ) -> PyResult<Bound<'py, PyList>> {
     let x_values: Vec<S> = as_row("X", x)?;
-    let mut y = vec![T::ZERO; info.outputs];
+    let mut y = collect("out", std::iter::repeat_n(T::ZERO, info.outputs)).map_err(to_python)?;
     let matrix = Matrix::new("X", &x_values, 1, x_values.len()).map_err(to_python)?;
     let mut out = MatrixMut::new("out", &mut y, 1, info.outputs).map_err(to_python)?;
     let n_threads = num_threads(None);
@@ -93,31 +93,31 @@ pub fn run<'py, S: Element + Scalar, T: Element + Scalar>(
         }
     };
     let matrix = Matrix::new("X", input, rows, columns).map_err(to_python)?;
-    let output = Output { shape, rows, input };
+    let output = Output { shape, rows, read: &[as_bytes(input)] };
     run_into(x.py(), options, info, output, |out, n_threads| pass(matrix, out, n_threads))
 }
 
 /// The array that a pass writes.
-struct Output<'a, S> {
+struct Output<'a> {
     shape: &'a [usize],
     rows: usize,
-    /// The values of the input, which the array must not overlap.
-    input: &'a [S],
+    /// What the pass reads, which the array must not overlap.
+    read: &'a [&'a [u8]],
 }
 
 /// Runs `pass(out, n_threads)` with a new array, or with the array of the caller.
-fn run_into<'py, S: Scalar, T: Element + Scalar>(
+fn run_into<'py, T: Element + Scalar>(
     py: Python<'py>,
     options: PassOptions<'_, 'py>,
     info: &PassInfo,
-    Output { shape, rows, input }: Output<S>,
+    Output { shape, rows, read }: Output,
     pass: impl Fn(&mut MatrixMut<T>, usize) -> tinyrs_core::Result<()> + Sync,
 ) -> PyResult<Bound<'py, PyAny>> {
     let n_threads = thread_count(options.n_threads)?;
     let result = match options.out {
-        Some(out) => as_output(out, shape, input)?,
+        Some(out) => as_output(out, shape, read)?,
         // SAFETY: a pass writes every element before it returns `Ok`; after an error the array is dropped unread.
-        None => unsafe { PyArrayDyn::<T>::new(py, shape, false) },
+        None => unsafe { uninitialised(py, shape)? },
     };
     // SAFETY: the array is contiguous and aligned: created so above, or checked by `as_output`. No other code has a
     // reference to a new array; NumPy too requires its callers not to write to an array in two threads at once.

@@ -1,12 +1,13 @@
 //! Networks and optimizers of either precision. A `#[pyclass]` cannot be generic, so each class holds an enum.
 
 use numpy::Element;
-use pyo3::PyErr;
 use pyo3::exceptions::PyValueError;
+use pyo3::{PyErr, PyResult};
 use tinyrs_core::{Dispatch, Network, Optimizer, OptimizerConfig};
 
+use crate::errors::to_python;
+
 /// A network of either precision.
-#[derive(Clone)]
 pub enum AnyNetwork {
     F32(Network<f32>),
     F64(Network<f64>),
@@ -24,23 +25,43 @@ macro_rules! with_network {
 pub(crate) use with_network;
 
 /// An optimizer. Its first use decides its precision.
-#[derive(Clone)]
 pub enum AnyOptimizer {
-    /// Not used yet.
+    /// Not used yet, or used by a call of `fit` that has taken the state and will put it back.
     New(OptimizerConfig),
     F32(Optimizer<f32>),
     F64(Optimizer<f64>),
-    /// A call of `fit` has taken the state and will put it back.
-    InUse(OptimizerConfig),
+}
+
+impl AnyNetwork {
+    /// # Errors
+    /// MemoryError.
+    pub fn try_clone(&self) -> PyResult<Self> {
+        match self {
+            AnyNetwork::F32(network) => network.try_clone().map(AnyNetwork::F32),
+            AnyNetwork::F64(network) => network.try_clone().map(AnyNetwork::F64),
+        }
+        .map_err(to_python)
+    }
 }
 
 impl AnyOptimizer {
+    /// # Errors
+    /// MemoryError.
+    pub fn try_clone(&self) -> PyResult<Self> {
+        match self {
+            AnyOptimizer::New(config) => Ok(AnyOptimizer::New(*config)),
+            AnyOptimizer::F32(optimizer) => optimizer.try_clone().map(AnyOptimizer::F32),
+            AnyOptimizer::F64(optimizer) => optimizer.try_clone().map(AnyOptimizer::F64),
+        }
+        .map_err(to_python)
+    }
+
     /// "f32" or "f64" if it has been used, "new" if not.
     pub fn precision(&self) -> &'static str {
         match self {
             AnyOptimizer::F32(_) => "f32",
             AnyOptimizer::F64(_) => "f64",
-            AnyOptimizer::New(_) | AnyOptimizer::InUse(_) => "new",
+            AnyOptimizer::New(_) => "new",
         }
     }
 }
@@ -62,6 +83,9 @@ macro_rules! precision {
                 if let AnyOptimizer::$variant(optimizer) = any { Ok(optimizer) } else { Err(any) }
             }
             fn any_optimizer(optimizer: Optimizer<Self>) -> AnyOptimizer {
+                if optimizer.is_new() {
+                    return AnyOptimizer::New(*optimizer.config());
+                }
                 AnyOptimizer::$variant(optimizer)
             }
             fn network_in(any: &AnyNetwork) -> Option<&Network<Self>> {

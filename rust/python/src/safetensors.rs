@@ -5,16 +5,17 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 use pyo3::IntoPyObjectExt;
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyMemoryError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 use safetensors::{Dtype, SafeTensors, View};
 use sha2::{Digest, Sha256};
-use tinyrs_core::Scalar;
+use tinyrs_core::{Scalar, collect};
 
 use crate::arrays::tuple;
+use crate::errors::to_python;
 use crate::json::{canonical, parse};
 use crate::sha256::hexadecimal;
 
@@ -157,13 +158,17 @@ impl Tensor {
     /// The elements.
     ///
     /// # Errors
-    /// TypeError, which names `argument`, if the dtype is not that of T.
+    /// TypeError, which names `argument`, if the dtype is not that of T; MemoryError.
     pub fn to_vec<T: Scalar>(&self, argument: &str) -> PyResult<Vec<T>> {
         let elements = self.bytes().chunks_exact(self.kind.size);
         match (self.kind.dtype, T::NAME) {
             // From f32 to f64 and back to f32 is exact.
-            (Dtype::F32, "f32") => Ok(elements.map(|e| T::from_f64(f32::from_le_bytes(fixed(e)).into())).collect()),
-            (Dtype::F64, "f64") => Ok(elements.map(|e| T::from_f64(f64::from_le_bytes(fixed(e)))).collect()),
+            (Dtype::F32, "f32") => {
+                collect(argument, elements.map(|e| T::from_f64(f32::from_le_bytes(fixed(e)).into()))).map_err(to_python)
+            }
+            (Dtype::F64, "f64") => {
+                collect(argument, elements.map(|e| T::from_f64(f64::from_le_bytes(fixed(e))))).map_err(to_python)
+            }
             _ => Err(PyTypeError::new_err(format!(
                 "{argument}: expected a tensor of {}, got one of {}",
                 T::NAME,
@@ -211,9 +216,18 @@ pub fn write_safetensors<'py>(
     tensors: Named<'py>,
     metadata: HashMap<String, String>,
 ) -> PyResult<Bound<'py, PyBytes>> {
+    // `serialize` aborts the process if it cannot allocate, so this tries it first.
+    let header: usize = metadata.values().map(|text| 2 * text.len()).sum::<usize>() + 256 * (tensors.len() + 1);
+    let size = tensors.values().map(|tensor| tensor.get().bytes().len()).sum::<usize>() + header;
+    Vec::<u8>::new()
+        .try_reserve_exact(size)
+        .map_err(|_| PyMemoryError::new_err("not enough memory to write the file"))?;
     let views = tensors.iter().map(|(name, tensor)| (name, tensor.get()));
     let bytes = safetensors::serialize(views, Some(metadata)).map_err(|error| refused(&error))?;
-    Ok(PyBytes::new(py, &bytes))
+    PyBytes::new_with(py, bytes.len(), |copy| {
+        copy.copy_from_slice(&bytes);
+        Ok(())
+    })
 }
 
 /// Parse the bytes of a safetensors file, and check all offsets, shapes and lengths.

@@ -4,28 +4,30 @@ use numpy::Element;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
-use tinyrs_core::{Dispatch, FitData, Network, Optimizer, TrainingReport};
+use tinyrs_core::{Dispatch, FitData, Network, Optimizer, OptimizerConfig, TrainingReport};
 
 use crate::arguments::random_seed;
 use crate::checkpoint::{self, Saver};
 use crate::errors::to_python;
 use crate::fit_arguments::FitArguments;
+use crate::optimizer::in_use;
 use crate::precision::{AnyNetwork, AnyOptimizer, Precision};
 use crate::records::record_of;
 use crate::samples::OwnedSamples;
-use crate::shared_network::SharedNetwork;
+use crate::shared::{Claim, Shared};
 use crate::watcher::Watcher;
 
 /// The records of the epochs, the best epoch and why training stopped: the arguments of a `History`.
 pub type HistoryArguments<'py> = (Bound<'py, PyList>, usize, &'static str);
 
 /// Trains a copy of `network`, then replaces `network` with it.
-pub fn fit<'py>(network: &SharedNetwork, arguments: &FitArguments<'py>) -> PyResult<HistoryArguments<'py>> {
+pub fn fit<'py>(network: &Shared<AnyNetwork>, arguments: &FitArguments<'py>) -> PyResult<HistoryArguments<'py>> {
     let py = arguments.x.py();
-    let _guard = network.start_training()?;
-    let report = match AnyNetwork::clone(&network.current()) {
-        AnyNetwork::F32(copy) => train(network, copy, arguments)?,
-        AnyNetwork::F64(copy) => train(network, copy, arguments)?,
+    let network = network.claim_for_fit().ok_or_else(being_trained)?;
+    let copy = network.current().try_clone()?;
+    let report = match copy {
+        AnyNetwork::F32(copy) => train(&network, copy, arguments)?,
+        AnyNetwork::F64(copy) => train(&network, copy, arguments)?,
     };
     let records = PyList::empty(py);
     for epoch in &report.epochs {
@@ -34,10 +36,15 @@ pub fn fit<'py>(network: &SharedNetwork, arguments: &FitArguments<'py>) -> PyRes
     Ok((records, report.best_epoch, report.stop.name()))
 }
 
-/// Trains `copy`, then puts it into `network` and the optimizer's state back, also after an error in training.
+/// The error for a network that a call of `fit` trains at present.
+pub fn being_trained() -> PyErr {
+    PyRuntimeError::new_err("the network is being trained by another thread; wait for its fit to end")
+}
+
+/// Trains `copy`, then puts it into `network` and the optimizer's state back, also after an error or a panic.
 fn train<T: Precision>(
-    network: &SharedNetwork,
-    mut copy: Network<T>,
+    network: &Claim<AnyNetwork>,
+    copy: Network<T>,
     arguments: &FitArguments,
 ) -> PyResult<TrainingReport> {
     let py = arguments.x.py();
@@ -58,15 +65,24 @@ fn train<T: Precision>(
     settings.set_item("seed", config.seed)?;
 
     let watcher = watcher(network, arguments, settings)?;
-    let mut optimizer = take_optimizer::<T>(arguments)?;
-    let result = py.detach(|| {
-        let (data, resume) = (FitData { train: &samples, validation: validation.as_ref() }, resume.as_ref());
-        watcher.watch(config.epochs, |hooks| tinyrs_core::fit(&mut copy, &mut optimizer, data, &config, resume, hooks))
+    let claim = arguments.optimizer.as_ref().map(|optimizer| optimizer.get().0.claim_for_fit().ok_or_else(in_use));
+    let claim = claim.transpose()?;
+    let optimizer = match &claim {
+        Some(claim) => take_state(claim, arguments.optimizer_config)?,
+        None => Optimizer::new(arguments.optimizer_config).map_err(to_python)?,
+    };
+    let mut trained = scopeguard::guard((copy, optimizer), |(copy, optimizer)| {
+        network.replace(T::any_network(copy));
+        if let Some(claim) = &claim {
+            claim.replace(T::any_optimizer(optimizer));
+        }
     });
-    if let Some(caller) = &arguments.optimizer {
-        caller.borrow_mut().0 = T::any_optimizer(optimizer);
-    }
-    network.replace(T::any_network(copy));
+    let result = py.detach(|| {
+        let (copy, optimizer) = &mut *trained;
+        let (data, resume) = (FitData { train: &samples, validation: validation.as_ref() }, resume.as_ref());
+        watcher.watch(config.epochs, |hooks| tinyrs_core::fit(copy, optimizer, data, &config, resume, hooks))
+    });
+    drop(trained);
     watcher.close(py)?;
     result
 }
@@ -88,7 +104,11 @@ fn data_digests<'py, T: Dispatch + Element>(
     Ok(digests)
 }
 
-fn watcher<'a>(network: &'a SharedNetwork, arguments: &FitArguments, settings: Bound<PyDict>) -> PyResult<Watcher<'a>> {
+fn watcher<'a>(
+    network: &'a Claim<'a, AnyNetwork>,
+    arguments: &FitArguments,
+    settings: Bound<PyDict>,
+) -> PyResult<Watcher<'a>> {
     let progress = arguments.progress.as_ref().map(|class| class.call1((arguments.config.epochs,))).transpose()?;
     let write = arguments.write_checkpoint.as_ref().map(|write| write.clone().unbind());
     let every = arguments.checkpoint_every;
@@ -100,20 +120,15 @@ fn watcher<'a>(network: &'a SharedNetwork, arguments: &FitArguments, settings: B
     })
 }
 
-/// The state of the caller's optimizer, which is marked as in use; a new optimizer if the caller gave only a name.
-fn take_optimizer<T: Precision>(arguments: &FitArguments) -> PyResult<Optimizer<T>> {
-    let config = arguments.optimizer_config;
-    let fresh = Optimizer::new(config).map_err(to_python)?;
-    let Some(optimizer) = &arguments.optimizer else { return Ok(fresh) };
-    let mut optimizer = optimizer.borrow_mut();
-    match std::mem::replace(&mut optimizer.0, AnyOptimizer::InUse(config)) {
-        AnyOptimizer::New(_) => Ok(fresh),
-        AnyOptimizer::InUse(_) => {
-            Err(PyRuntimeError::new_err("optimizer: it is in use by another call of fit; wait for that call to end"))
-        }
+/// The state of the caller's optimizer, which is a new one until it is put back.
+fn take_state<T: Precision>(optimizer: &Claim<AnyOptimizer>, config: OptimizerConfig) -> PyResult<Optimizer<T>> {
+    let state = optimizer.take(AnyOptimizer::New(config));
+    let state = state.map_or_else(|| optimizer.current().try_clone(), Ok)?;
+    match state {
+        AnyOptimizer::New(config) => Optimizer::new(config).map_err(to_python),
         used => T::optimizer_from(used).map_err(|used| {
             let (network, state) = (T::NAME, used.precision());
-            optimizer.0 = used;
+            optimizer.replace(used);
             let message = format!("optimizer: the network is {network}, but the optimizer was used with {state}");
             PyValueError::new_err(format!("{message}; pass a new Optimizer"))
         }),

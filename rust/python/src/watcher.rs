@@ -3,6 +3,7 @@
 //! Training runs on a thread of its own and never needs the GIL, so it does not wait for Python code of other threads.
 
 use std::panic::resume_unwind;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
@@ -13,16 +14,16 @@ use tinyrs_core::{Checkpoint, EpochRecord, Hooks, Layer, TrainingReport, Trainin
 
 use crate::checkpoint::Saver;
 use crate::errors::to_python;
-use crate::precision::Precision;
+use crate::precision::{AnyNetwork, Precision};
 use crate::records::record_of;
-use crate::shared_network::SharedNetwork;
+use crate::shared::Claim;
 
 /// The time between two looks for a signal.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
 
 pub struct Watcher<'a> {
     /// The network that a callback reads; it is replaced after each epoch.
-    pub network: &'a SharedNetwork,
+    pub network: &'a Claim<'a, AnyNetwork>,
     pub callback: Option<Py<PyAny>>,
     /// The progress bar.
     pub progress: Option<Py<PyAny>>,
@@ -37,7 +38,8 @@ struct Message<T> {
 }
 
 impl Watcher<'_> {
-    /// Runs `train` on another thread and handles its messages until it ends.
+    /// Runs `train` on another thread and handles its messages until it ends. If the system has no thread left, runs
+    /// it on this one, where Ctrl-C is noticed only after an epoch.
     ///
     /// # Errors
     /// The first error of Python code, which ends training after its epoch; KeyboardInterrupt after Ctrl-C, which ends
@@ -50,32 +52,46 @@ impl Watcher<'_> {
         let interrupt = AtomicBool::new(false);
         let (send_message, messages) = sync_channel::<tinyrs_core::Result<Message<T>>>(0);
         let (send_answer, answers) = sync_channel::<bool>(0);
+        // Survives a thread that cannot be started.
+        let train = Mutex::new(Some(train));
+        let train = |on_epoch: &mut dyn FnMut(&TrainingState<T>) -> bool| {
+            let train = train.lock().ok().and_then(|mut train| train.take());
+            train.expect("called once")(&mut Hooks { on_epoch, interrupt: &interrupt })
+        };
         let mut error = None;
+        let mut stop_after = |handled: PyResult<bool>| {
+            handled.unwrap_or_else(|failure| {
+                error.get_or_insert(failure);
+                true
+            })
+        };
         let result = thread::scope(|scope| {
-            let interrupt = &interrupt;
-            let worker = scope.spawn(move || {
-                let mut on_epoch = |state: &TrainingState<T>| match self.message(state, epochs) {
+            let worker = thread::Builder::new().name("tinyrs-fit".into()).spawn_scoped(scope, move || {
+                train(&mut |state| match self.message(state, epochs) {
                     None => false,
                     // Stop if the caller's thread says so or is gone.
                     Some(message) => send_message.send(message).is_err() || answers.recv() != Ok(false),
-                };
-                train(&mut Hooks { on_epoch: &mut on_epoch, interrupt })
+                })
             });
+            let Ok(worker) = worker else {
+                return train(&mut |state| {
+                    stop_after(match self.message(state, epochs) {
+                        None => Python::attach(|py| py.check_signals()).map(|()| false),
+                        Some(message) => message.map_err(to_python).and_then(|message| self.handle(message)),
+                    })
+                });
+            };
             loop {
                 match messages.recv_timeout(SIGNAL_INTERVAL) {
                     Ok(message) => {
-                        let stop = message.map_err(to_python).and_then(|message| self.handle(message));
-                        let stop = stop.unwrap_or_else(|failure| {
-                            error = Some(failure);
-                            true
-                        });
-                        if send_answer.send(stop).is_err() {
+                        let handled = message.map_err(to_python).and_then(|message| self.handle(message));
+                        if send_answer.send(stop_after(handled)).is_err() {
                             break;
                         }
                     }
                     Err(RecvTimeoutError::Timeout) => {
                         if let Err(signal) = Python::attach(|py| py.check_signals()) {
-                            error.get_or_insert(signal);
+                            stop_after(Err(signal));
                             interrupt.store(true, Ordering::Relaxed);
                         }
                     }
@@ -102,9 +118,12 @@ impl Watcher<'_> {
         if !is_shown && !is_due {
             return None;
         }
-        let epoch = is_shown.then(|| (state.epochs[finished - 1], state.layers.to_vec()));
-        let checkpoint = is_due.then(|| state.checkpoint()).transpose();
-        Some(checkpoint.map(|checkpoint| Message { epoch, checkpoint }))
+        let message = || {
+            let layers = || state.layers.iter().map(Layer::try_clone).collect::<tinyrs_core::Result<_>>();
+            let epoch = is_shown.then(|| Ok((state.epochs[finished - 1], layers()?))).transpose()?;
+            Ok(Message { epoch, checkpoint: is_due.then(|| state.checkpoint()).transpose()? })
+        };
+        Some(message())
     }
 
     /// Writes the checkpoint, then calls the progress bar and the callback. Returns whether to stop.

@@ -127,7 +127,7 @@ impl<T: Dispatch> Network<T> {
         if self.config().output_activation == OutputActivation::Softmax {
             team.for_each_range(rows.len(), 1, 1, |_, range| {
                 // SAFETY: ranges are disjoint rows of `out`, which no thread writes any more.
-                let out = unsafe { out.slice(range.start * outputs..range.end * outputs) };
+                let out = unsafe { out.slice_mut(range.start * outputs..range.end * outputs) };
                 out.chunks_exact_mut(outputs).for_each(|row| self.kernels().run(Softmax { z: row }));
             });
         }

@@ -6,6 +6,8 @@ use std::f64::consts::PI;
 use rand_pcg::Pcg64;
 use rand_pcg::rand_core::Rng;
 
+use crate::error::Result;
+use crate::memory::zeros;
 use crate::scalar::Scalar;
 use crate::string_enum::string_enum;
 
@@ -33,7 +35,10 @@ string_enum! {
 
 impl Init {
     /// Draws `weight` (outputs, inputs) for the layer with index `layer`.
-    pub(crate) fn fill<T: Scalar>(self, seed: u64, layer: usize, inputs: usize, weight: &mut [T]) {
+    ///
+    /// # Errors
+    /// [`crate::Error::OutOfMemory`].
+    pub(crate) fn fill<T: Scalar>(self, seed: u64, layer: usize, inputs: usize, weight: &mut [T]) -> Result<()> {
         let (fan_in, fan_out) = (inputs as f64, (weight.len() / inputs) as f64);
         let mut generator = Pcg64::new(seed.into(), layer as u128);
         match self {
@@ -43,9 +48,10 @@ impl Init {
             Init::HeNormal => normal(&mut generator, (2.0 / fan_in).sqrt(), weight),
             Init::LecunUniform => uniform(&mut generator, (3.0 / fan_in).sqrt(), weight),
             Init::LecunNormal => normal(&mut generator, (1.0 / fan_in).sqrt(), weight),
-            Init::Orthogonal => orthogonal(&mut generator, inputs, weight),
+            Init::Orthogonal => orthogonal(&mut generator, inputs, weight)?,
             Init::LogUniform => uniform(&mut generator, 0.5 / libm::log(1.0 + fan_in), weight),
         }
+        Ok(())
     }
 }
 
@@ -74,10 +80,10 @@ fn standard_normal(generator: &mut Pcg64) -> f64 {
 
 /// Random orthonormal directions, written as rows, or as columns if there are more rows than columns. Each direction is
 /// made orthogonal to the ones before it by two passes of Gram-Schmidt, which are enough (Giraud et al. 2005).
-fn orthogonal<T: Scalar>(generator: &mut Pcg64, inputs: usize, weight: &mut [T]) {
+fn orthogonal<T: Scalar>(generator: &mut Pcg64, inputs: usize, weight: &mut [T]) -> Result<()> {
     let outputs = weight.len() / inputs;
     let (count, length) = (outputs.min(inputs), outputs.max(inputs));
-    let mut directions = vec![0.0f64; count * length];
+    let mut directions = zeros::<f64>("layer_sizes", count * length)?;
     for i in 0..count {
         let (previous, rest) = directions.split_at_mut(i * length);
         let direction = &mut rest[..length];
@@ -96,6 +102,7 @@ fn orthogonal<T: Scalar>(generator: &mut Pcg64, inputs: usize, weight: &mut [T])
         let (direction, element) = if outputs <= inputs { (row, column) } else { (column, row) };
         *w = T::from_f64(directions[direction * length + element]);
     }
+    Ok(())
 }
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {
@@ -115,7 +122,7 @@ mod tests {
 
     fn drawn(init: Init, inputs: usize, outputs: usize) -> Vec<f64> {
         let mut weight = vec![0.0; inputs * outputs];
-        init.fill(11, 2, inputs, &mut weight);
+        init.fill(11, 2, inputs, &mut weight).expect("memory");
         weight
     }
 

@@ -7,13 +7,13 @@ use crate::error::{Error, Result};
 use crate::linalg::dense::{Dense, Kernel};
 use crate::linalg::view::{View, ViewMut};
 use crate::matrix::Matrix;
-use crate::memory::{Aligned, zeros};
+use crate::memory::{Aligned, copy_of, zeros};
 use crate::network::checks::check_finite;
 use crate::scalar::Scalar;
 use crate::simd::dispatch::{Dispatch, Kernels};
 
 /// The parameters of a dense layer: W (outputs, inputs), row-major, and b (outputs,).
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Layer<T> {
     weight: Aligned<T>,
     bias: Aligned<T>,
@@ -21,11 +21,14 @@ pub struct Layer<T> {
 }
 
 impl<T: Scalar> Layer<T> {
-    /// A layer whose parameters are zeros that `fill(weight, bias)` overwrites.
-    pub(crate) fn filled(inputs: usize, outputs: usize, fill: impl FnOnce(&mut [T], &mut [T])) -> Result<Self> {
+    /// A layer with weights of `fill(weight)` and biases of 0.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`], or the error of `fill`.
+    pub(crate) fn filled(inputs: usize, outputs: usize, fill: impl FnOnce(&mut [T]) -> Result<()>) -> Result<Self> {
         let size = outputs.saturating_mul(inputs);
         let mut layer = Layer { weight: zeros("layer_sizes", size)?, bias: zeros("layer_sizes", outputs)?, inputs };
-        fill(&mut layer.weight, &mut layer.bias);
+        fill(&mut layer.weight)?;
         Ok(layer)
     }
 
@@ -40,10 +43,19 @@ impl<T: Scalar> Layer<T> {
             return Err(Error::invalid(format!("{name}.W"), "at least one output and one input", got));
         }
         check_parameters(name, (weight.rows(), weight.cols()), weight, bias)?;
-        Layer::filled(weight.cols(), weight.rows(), |w, b| {
-            w.copy_from_slice(weight.data());
-            b.copy_from_slice(bias);
-        })
+        Layer::copied(weight.data(), bias, weight.cols())
+    }
+
+    fn copied(weight: &[T], bias: &[T], inputs: usize) -> Result<Self> {
+        Ok(Layer { weight: copy_of("layer_sizes", weight)?, bias: copy_of("layer_sizes", bias)?, inputs })
+    }
+
+    /// A copy of the layer. Not `Clone`, which could not report a failed allocation.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn try_clone(&self) -> Result<Self> {
+        Layer::copied(&self.weight, &self.bias, self.inputs)
     }
 
     /// The number of inputs.
@@ -66,9 +78,9 @@ impl<T: Scalar> Layer<T> {
         &self.bias
     }
 
-    /// W and b, mutable.
-    pub(crate) fn parameters_mut(&mut self) -> (&mut [T], &mut [T]) {
-        (&mut self.weight, &mut self.bias)
+    /// Pointers to W and b. Reading the parameters through the layer does not invalidate them.
+    pub(crate) fn as_mut_ptrs(&mut self) -> (*mut T, *mut T) {
+        (self.weight.as_mut_ptr(), self.bias.as_mut_ptr())
     }
 
     /// Overwrites the parameters with values that have the same shapes and have been checked.

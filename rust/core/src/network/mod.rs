@@ -45,14 +45,16 @@ pub struct Network<T: Scalar> {
     gates: [Gate; 16],
 }
 
-/// Does not copy the packed weights, because most copies are made to be changed.
-impl<T: Scalar> Clone for Network<T> {
-    fn clone(&self) -> Self {
-        self.with_layers(self.layers.clone())
-    }
-}
-
 impl<T: Scalar> Network<T> {
+    /// A copy of the network, without the packed weights, because most copies are made to be changed. Not `Clone`, which
+    /// could not report a failed allocation.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn try_clone(&self) -> Result<Self> {
+        Ok(self.with_layers(self.layers.iter().map(Layer::try_clone).collect::<Result<_>>()?))
+    }
+
     /// What layer `layer` does to its sums.
     pub(crate) fn epilogue(&self, layer: usize) -> &Epilogue<T> {
         &self.epilogues[layer]
@@ -82,6 +84,11 @@ impl<T: Scalar> Network<T> {
     /// The layers, first to last.
     pub fn layers(&self) -> &[Layer<T>] {
         &self.layers
+    }
+
+    /// The layers, first to last, without the network.
+    pub fn into_layers(self) -> Vec<Layer<T>> {
+        self.layers
     }
 
     pub(crate) fn layers_mut(&mut self) -> &mut [Layer<T>] {
@@ -114,7 +121,7 @@ impl<T: Dispatch> Network<T> {
         // Checks `config`, before gigabytes are filled with random numbers.
         let epilogues = config.epilogues(layer_sizes.len() - 1)?;
         let layer = |(index, sizes): (usize, &[usize])| {
-            Layer::filled(sizes[0], sizes[1], |weight, _| init.fill(seed, index, sizes[0], weight))
+            Layer::filled(sizes[0], sizes[1], |weight| init.fill(seed, index, sizes[0], weight))
         };
         let layers = layer_sizes.windows(2).enumerate().map(layer).collect::<Result<_>>()?;
         Network::assemble(layers, config, epilogues)

@@ -8,7 +8,6 @@ use crate::network::layer::Layer;
 use crate::simd::dispatch::{Dispatch, Kernels};
 
 /// The panels of each layer; empty for a layer that is not packed.
-#[derive(Clone)]
 pub(crate) struct PackedWeights<T>(Vec<Aligned<T>>);
 
 impl<T: Dispatch> PackedWeights<T> {

@@ -25,7 +25,7 @@ const PARALLEL_MIN_TRAINING: usize = 1 << 17;
 
 /// Threads split the rows of a batch if each gets at least this many, otherwise the outputs of each layer, so that each
 /// weight is read once. See rust/core/TUNING.md, "Splitting rows or outputs".
-const MIN_ROWS_PER_THREAD: usize = 16;
+const MIN_ROWS_PER_THREAD: usize = if cfg!(miri) { 4 } else { 16 };
 
 /// The share of a thread is two blocks if they have at least this many rows, so that the others can take over one of
 /// them from a thread that is late or shares its core. See rust/core/TUNING.md, "Splitting rows or outputs".
@@ -75,9 +75,10 @@ impl Shape {
         self.multiply_adds() < SHORT_MULTIPLY_ADDS
     }
 
-    /// Whether several threads are faster than one.
+    /// Whether several threads are faster than one. Under Miri always, so that small shapes test teams.
     fn is_parallel(&self) -> bool {
         match self.batch {
+            _ if cfg!(miri) => true,
             1 => self.nbytes >= PARALLEL_MIN_BYTES && !self.is_short(),
             _ => self.multiply_adds() >= PARALLEL_MIN_MULTIPLY_ADDS,
         }
@@ -166,7 +167,7 @@ impl Plan {
 
 /// The number of threads, at most `available`, for training steps of `batch` rows through `n_parameters` parameters.
 pub(crate) fn training_threads(n_parameters: usize, batch: usize, available: usize) -> usize {
-    if n_parameters.saturating_mul(batch) >= PARALLEL_MIN_TRAINING { available } else { 1 }
+    if cfg!(miri) || n_parameters.saturating_mul(batch) >= PARALLEL_MIN_TRAINING { available } else { 1 }
 }
 
 /// The number of rows that go through all layers together, where a row of the widest hidden layer has `row_bytes`

@@ -49,7 +49,7 @@ impl<T: Scalar> Rows<T> for Matrix<'_, T> {
         team.for_each_range(n, 1, 1, |_, range| {
             for i in range {
                 // SAFETY: the caller guarantees that the scratch is free; ranges are disjoint.
-                unsafe { scratch.slice(i * stride..i * stride + cols) }.copy_from_slice(self.row(rows.start + i));
+                unsafe { scratch.slice_mut(i * stride..i * stride + cols) }.copy_from_slice(self.row(rows.start + i));
             }
         });
         // SAFETY: as above; no thread writes any more.

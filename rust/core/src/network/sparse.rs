@@ -103,7 +103,8 @@ impl<T: Scalar> Rows<T> for Csr<'_, T> {
         team.for_each_range(rows.len(), 1, 1, |_, range| {
             for row in range {
                 // SAFETY: guaranteed by the caller; the ranges are disjoint.
-                self.copy_row(rows.start + row, unsafe { scratch.slice(row * self.n_cols..(row + 1) * self.n_cols) });
+                let out = unsafe { scratch.slice_mut(row * self.n_cols..(row + 1) * self.n_cols) };
+                self.copy_row(rows.start + row, out);
             }
         });
         // SAFETY: guaranteed by the caller; nothing writes any more.

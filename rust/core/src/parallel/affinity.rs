@@ -8,7 +8,7 @@
 //!
 //! Measured: rust/core/TUNING.md, "Affinity".
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(miri)))]
 mod linux {
     use std::mem::{size_of, zeroed};
     use std::os::unix::thread::JoinHandleExt;
@@ -58,7 +58,7 @@ mod linux {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(all(test, target_os = "linux", not(miri)))]
 mod tests {
     use std::sync::mpsc::channel;
 
@@ -92,15 +92,15 @@ mod tests {
     }
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(miri)))]
 pub(crate) use linux::ForbiddenCore;
 
-/// Elsewhere the scheduler is left to itself.
-#[cfg(not(target_os = "linux"))]
+/// Elsewhere, and under Miri, the scheduler is left to itself.
+#[cfg(not(all(target_os = "linux", not(miri))))]
 #[derive(Default)]
 pub(crate) struct ForbiddenCore;
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", not(miri))))]
 impl ForbiddenCore {
     pub(crate) fn update<'a>(&mut self, _workers: impl Iterator<Item = &'a std::thread::JoinHandle<()>>) {}
 }

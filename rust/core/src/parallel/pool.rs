@@ -59,7 +59,7 @@ pub(super) fn process() -> &'static Process {
 
 /// Registers, once in the life of a process and its children, the handler that runs in every forked child.
 fn count_forks() {
-    #[cfg(unix)]
+    #[cfg(all(unix, not(miri)))]
     {
         extern "C" fn in_child() {
             GENERATION.fetch_add(1, Ordering::Relaxed);

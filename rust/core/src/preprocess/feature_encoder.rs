@@ -202,7 +202,7 @@ impl<S: Scalar, T: Scalar> Rows<T> for EncodedRows<'_, S> {
         let x = &self.x.data()[rows.start * columns..rows.end * columns];
         team.for_each_range(rows.len(), 1, 1, |_, range| {
             // SAFETY: guaranteed by the caller; the ranges are disjoint.
-            let out = unsafe { scratch.slice(range.start * features..range.end * features) };
+            let out = unsafe { scratch.slice_mut(range.start * features..range.end * features) };
             self.encoder.transform_rows(&x[range.start * columns..range.end * columns], out);
         });
         // SAFETY: guaranteed by the caller; nothing writes any more.

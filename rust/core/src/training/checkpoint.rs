@@ -1,6 +1,7 @@
 //! The state of training between two epochs, and checkpoints: copies of it from which training can resume.
 
 use crate::error::{Error, Result};
+use crate::memory::collect;
 use crate::network::Network;
 use crate::network::layer::Layer;
 use crate::scalar::Scalar;
@@ -30,22 +31,23 @@ impl<T: Scalar> TrainingState<'_, T> {
     /// # Errors
     /// [`Error::OutOfMemory`].
     pub fn checkpoint(&self) -> Result<Checkpoint<T>> {
-        let best = self.best.map(|snapshot| {
-            let mut layers = self.layers.to_vec();
-            snapshot.restore_layers(&mut layers);
-            layers
-        });
+        let layers = || self.layers.iter().map(Layer::try_clone).collect::<Result<Vec<_>>>();
+        let mut best = self.best.map(|_| layers()).transpose()?;
+        if let (Some(snapshot), Some(best)) = (self.best, &mut best) {
+            snapshot.restore_layers(best);
+        }
         let moment = |pair: &[SharedArray<T>]| Moment::new(pair[0].as_slice(), pair[1].as_slice());
         let mut first = self.moments.chunks_exact(2).map(moment).collect::<Result<Vec<_>>>()?;
         let second = first.split_off(self.layers.len());
         let optimizer = Optimizer::with_state(self.optimizer, self.steps, first, second)?;
-        Ok(Checkpoint { epochs: self.epochs.to_vec(), layers: self.layers.to_vec(), best, optimizer })
+        let epochs = collect("epochs", self.epochs.iter().copied())?;
+        Ok(Checkpoint { epochs, layers: layers()?, best, optimizer })
     }
 }
 
 /// The state of training after an epoch. Training that resumes from it ends with the same bits as training that was
 /// never interrupted.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Checkpoint<T> {
     /// The records of the finished epochs.
     pub epochs: Vec<EpochRecord>,

@@ -7,6 +7,7 @@ use std::time::Instant;
 use crate::error::{Error, Result};
 use crate::hash::shuffle;
 use crate::linalg::elementwise::{AllFinite, Dropout};
+use crate::memory::{collect, out_of_memory, zeros};
 use crate::network::layer::Layer;
 use crate::parallel::{Gate, Shared, with_team};
 use crate::scalar::Scalar;
@@ -82,8 +83,8 @@ impl<T: Dispatch> EpochLoop<'_, T> {
         hooks: &mut Hooks<T>,
     ) -> Result<TrainingReport> {
         let config = self.config;
-        let mut order: Vec<u32> = (0..self.runner.x.rows() as u32).collect();
-        let mut shuffle_scratch = vec![0; if config.shuffle { order.len() } else { 0 }];
+        let mut order = collect("X", 0..self.runner.x.rows() as u32)?;
+        let mut shuffle_scratch = zeros("X", if config.shuffle { order.len() } else { 0 })?;
         let mut last_finished = Snapshot::new(self.arrays.all())?;
         let mut progress = Progress::new(self, validation.is_some(), resume)?;
         let gate = Gate::default();
@@ -99,11 +100,10 @@ impl<T: Dispatch> EpochLoop<'_, T> {
                 shuffle(config.seed, epoch as u32, &mut order, &mut shuffle_scratch);
             }
             let input = EpochInput { epoch, order: &order, steps_before: *steps, gate: &gate };
+            let rollback = Rollback { last_finished: &last_finished, arrays: &self.arrays };
             let outcome = self.epoch(&input, validation.as_mut(), hooks.interrupt);
-            if let Err(error) = self.check(epoch, &outcome) {
-                last_finished.restore(self.arrays.all());
-                return Err(error);
-            }
+            self.check(epoch, &outcome)?;
+            std::mem::forget(rollback);
             *steps += outcome.steps as u64;
             let (validation_loss, validation_score) = validation.as_ref().map(ValidationSet::loss_and_score).unzip();
             let seconds = start.elapsed().as_secs_f64();
@@ -116,7 +116,7 @@ impl<T: Dispatch> EpochLoop<'_, T> {
                 seconds,
                 samples_per_second: order.len() as f64 / seconds,
             };
-            progress.add(record, config.monitor, self.arrays.parameters());
+            progress.add(record, config.monitor, self.arrays.parameters())?;
             let state = TrainingState {
                 epochs: &progress.epochs,
                 layers: self.layers,
@@ -221,6 +221,19 @@ impl<T: Dispatch> EpochLoop<'_, T> {
     }
 }
 
+/// Restores what training changes to the last finished epoch when it is dropped: after an epoch that was interrupted,
+/// diverged or panicked.
+struct Rollback<'a, T: Scalar> {
+    last_finished: &'a Snapshot,
+    arrays: &'a TrainedArrays<T>,
+}
+
+impl<T: Scalar> Drop for Rollback<'_, T> {
+    fn drop(&mut self) {
+        self.last_finished.restore(self.arrays.all());
+    }
+}
+
 /// The place of a batch in training.
 struct BatchPosition {
     /// The index of the batch, from 0, over all epochs; schedules and dropout depend on it.
@@ -251,7 +264,7 @@ impl Progress {
         let best = BestEpoch { value: f64::INFINITY, epoch: 0, epochs_without_improvement: 0 };
         let mut progress = Progress { epochs: Vec::new(), best, best_parameters };
         if let Some(checkpoint) = resume {
-            progress.epochs.clone_from(&checkpoint.epochs);
+            progress.epochs = collect("epochs", checkpoint.epochs.iter().copied())?;
             for record in &progress.epochs {
                 progress.best.update(config.monitor, record);
             }
@@ -263,13 +276,19 @@ impl Progress {
     }
 
     /// Adds an epoch that ended with `parameters`.
-    fn add<T: Scalar>(&mut self, record: EpochRecord, monitor: Monitor, parameters: &[SharedArray<T>]) {
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    fn add<T: Scalar>(&mut self, record: EpochRecord, monitor: Monitor, parameters: &[SharedArray<T>]) -> Result<()> {
+        // Doubles the capacity now and then.
+        self.epochs.try_reserve(1).map_err(|_| out_of_memory::<EpochRecord>("epochs", 2 * self.epochs.len()))?;
         self.epochs.push(record);
         if self.best.update(monitor, &record)
             && let Some(snapshot) = &mut self.best_parameters
         {
             snapshot.save(parameters);
         }
+        Ok(())
     }
 }
 

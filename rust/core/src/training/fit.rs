@@ -1,6 +1,7 @@
 //! `fit`: checks the arguments, allocates the buffers of training, and runs the epochs.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::memory::zeros;
 use crate::network::Network;
 use crate::network::layer::Layer;
 use crate::network::plan;
@@ -35,10 +36,47 @@ pub struct FitData<'a, T> {
 /// The trained parameters have the same bits for any number of threads, because each sum has a fixed order.
 ///
 /// # Errors
-/// [`crate::Error::Invalid`], [`crate::Error::NonFinite`] or [`crate::Error::OutOfMemory`] before the first epoch;
-/// [`crate::Error::Diverged`] or [`crate::Error::Interrupted`] after `network` and `optimizer` were restored to their
-/// state after the last finished epoch.
+/// [`Error::Invalid`], [`Error::NonFinite`] or [`Error::OutOfMemory`] before the first epoch, with `network` and
+/// `optimizer` unchanged; [`Error::Diverged`] or [`Error::Interrupted`] with their state after the last finished epoch.
 pub fn fit<T: Dispatch>(
+    network: &mut Network<T>,
+    optimizer: &mut Optimizer<T>,
+    data: FitData<T>,
+    config: &TrainingConfig,
+    resume: Option<&Checkpoint<T>>,
+    hooks: &mut Hooks<T>,
+) -> Result<TrainingReport> {
+    let result = match resume {
+        None => train(network, optimizer, data, config, None, hooks),
+        Some(checkpoint) => resume_from(checkpoint, network, optimizer, data, config, hooks),
+    };
+    if result.is_err() {
+        optimizer.forget_unused_moments();
+    }
+    result
+}
+
+/// [`fit`] from a checkpoint. Trains copies, so that `network` and `optimizer` are unchanged if training cannot begin.
+fn resume_from<T: Dispatch>(
+    checkpoint: &Checkpoint<T>,
+    network: &mut Network<T>,
+    optimizer: &mut Optimizer<T>,
+    data: FitData<T>,
+    config: &TrainingConfig,
+    hooks: &mut Hooks<T>,
+) -> Result<TrainingReport> {
+    checkpoint.check(network, config, config.restore_best && data.validation.is_some())?;
+    let layers = checkpoint.layers.iter().map(Layer::try_clone).collect::<Result<_>>()?;
+    let (mut resumed_network, mut resumed_optimizer) = (network.with_layers(layers), checkpoint.optimizer.try_clone()?);
+    let result = train(&mut resumed_network, &mut resumed_optimizer, data, config, Some(checkpoint), hooks);
+    if matches!(result, Ok(_) | Err(Error::Diverged { .. } | Error::Interrupted)) {
+        (*network, *optimizer) = (resumed_network, resumed_optimizer);
+    }
+    result
+}
+
+/// [`fit`] from the current parameters; `resume` only provides the results of earlier epochs.
+fn train<T: Dispatch>(
     network: &mut Network<T>,
     optimizer: &mut Optimizer<T>,
     data: FitData<T>,
@@ -48,17 +86,11 @@ pub fn fit<T: Dispatch>(
 ) -> Result<TrainingReport> {
     let objectives = Objectives::checked(network, &data, config)?;
     let weights = data.train.scaled_weights()?;
-    if let Some(checkpoint) = resume {
-        let keeps_best = config.restore_best && data.validation.is_some();
-        checkpoint.check(network, config, keeps_best)?;
-        *optimizer = checkpoint.optimizer.clone();
-        *network = network.with_layers(checkpoint.layers.clone());
-    }
     optimizer.prepare(network.layers())?;
 
     let options = tape_options(network, &data, config);
     let n_outputs = network.layers().iter().map(Layer::outputs).sum();
-    let (mut losses, mut gradient_squares) = (vec![0.0; options.rows], vec![0.0; n_outputs]);
+    let (mut losses, mut gradient_squares) = (zeros("batch_size", options.rows)?, zeros("layer_sizes", n_outputs)?);
     let state = optimizer_state(network, optimizer, config, &mut gradient_squares);
     // SAFETY: the arrays have these lengths, and only the epochs use them.
     let arrays = unsafe { trained_arrays(&state, network.layers()) };
@@ -76,6 +108,7 @@ pub fn fit<T: Dispatch>(
     let validation = validation.map(|(samples, objective)| {
         ValidationSet::new(BatchRunner { x: samples.x, objective, weights: None, ..runner })
     });
+    let validation = validation.transpose()?;
     let epochs = EpochLoop {
         config,
         optimizer: *optimizer.config(),
@@ -139,16 +172,11 @@ fn optimizer_state<T: Dispatch>(
     config: &TrainingConfig,
     gradient_squares: &mut [f64],
 ) -> OptimizerState<T> {
-    let shared = |(weight, bias): (&mut [T], &mut [T])| Parameters {
-        weight: Shared(weight.as_mut_ptr()),
-        bias: Shared(bias.as_mut_ptr()),
-    };
-    let moments = |moments: &mut Vec<Moment<T>>| -> Vec<_> {
-        moments.iter_mut().map(|moment| shared((&mut moment.weight, &mut moment.bias))).collect()
-    };
+    let shared = |(weight, bias)| Parameters { weight: Shared(weight), bias: Shared(bias) };
+    let moments = |moments: &mut [Moment<T>]| moments.iter_mut().map(|moment| shared(moment.as_mut_ptrs())).collect();
     let n_layers = network.layers().len();
     OptimizerState {
-        parameters: network.layers_mut().iter_mut().map(|layer| shared(layer.parameters_mut())).collect(),
+        parameters: network.layers_mut().iter_mut().map(|layer| shared(layer.as_mut_ptrs())).collect(),
         first: moments(&mut optimizer.first),
         second: moments(&mut optimizer.second),
         learning_rate_factors: config.learning_rate_factors.clone().unwrap_or_else(|| vec![(1.0, 1.0); n_layers]),

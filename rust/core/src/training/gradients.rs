@@ -7,6 +7,7 @@ use crate::activation::OutputActivation;
 use crate::error::{Error, Result};
 use crate::linalg::epilogue::Softmax;
 use crate::matrix::{Matrix, MatrixMut};
+use crate::memory::{collect, zeros};
 use crate::network::Network;
 use crate::network::checks::check_finite_parallel;
 use crate::network::layer::Layer;
@@ -47,7 +48,7 @@ pub fn loss_and_gradients<T: Dispatch>(
         scratch_gradients: false,
     };
     let tape = Tape::new(network, &parameters_of(network), &options)?;
-    let mut losses = vec![0.0; options.rows];
+    let mut losses = zeros("X", options.rows)?;
     let runner = BatchRunner {
         kernels: network.kernels(),
         tape: &tape,
@@ -57,7 +58,7 @@ pub fn loss_and_gradients<T: Dispatch>(
         smoothed_losses: true,
         losses: Shared(losses.as_mut_ptr()),
     };
-    let order: Vec<u32> = (0..rows as u32).collect();
+    let order = collect("X", 0..rows as u32)?;
     let batch = Batch { rows: &order, dropout_mask: None, update: None, clip_norm: None };
     let total = with_team(n_threads, |team| {
         team.open();
@@ -68,7 +69,7 @@ pub fn loss_and_gradients<T: Dispatch>(
         }
     });
     let total = total.expect("nothing sets the interrupt flag");
-    Ok((total / rows as f64, gradients_of(network, &tape)))
+    Ok((total / rows as f64, gradients_of(network, &tape)?))
 }
 
 /// Backpropagates `d_output`, which is dLoss/dY (rows, outputs) for the outputs Y of `Network::forward` at the inputs
@@ -137,7 +138,7 @@ pub fn backward<T: Dispatch>(
             }
         }
     });
-    Ok(gradients_of(network, &tape))
+    gradients_of(network, &tape)
 }
 
 /// Checks the shapes of the arguments of [`backward`], and that they are finite.
@@ -173,13 +174,17 @@ fn parameters_of<T: Scalar>(network: &Network<T>) -> Vec<Parameters<T>> {
 }
 
 /// Copies of the gradients on the tape.
-fn gradients_of<T: Dispatch>(network: &Network<T>, tape: &Tape<T>) -> Gradients<T> {
+///
+/// # Errors
+/// [`Error::OutOfMemory`].
+fn gradients_of<T: Dispatch>(network: &Network<T>, tape: &Tape<T>) -> Result<Gradients<T>> {
     let layers = network.layers().iter().enumerate();
-    let copy = |(l, layer): (usize, &Layer<T>)| {
+    let copy = |(l, layer): (usize, &Layer<T>)| -> Result<(Vec<T>, Vec<T>)> {
         let gradient = tape.gradient(l);
         // SAFETY: the gradients have the sizes of the parameters, and nothing writes them now.
-        let copy = |values: Shared<T>, len: usize| unsafe { values.slice(0..len) }.to_vec();
-        (copy(gradient.weight, layer.weight().len()), copy(gradient.bias, layer.bias().len()))
+        let values = |values: Shared<T>, len: usize| unsafe { values.slice(0..len) }.iter().copied();
+        let weight = collect("layer_sizes", values(gradient.weight, layer.weight().len()))?;
+        Ok((weight, collect("layer_sizes", values(gradient.bias, layer.bias().len()))?))
     };
     layers.map(copy).collect()
 }

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::linalg::optimizer_update::{Rule, Update};
-use crate::memory::{Aligned, zeros};
+use crate::memory::{Aligned, copy_of, zeros};
 use crate::network::layer::{Layer, layer_sizes};
 use crate::scalar::Scalar;
 use crate::string_enum::string_enum;
@@ -85,12 +85,12 @@ impl OptimizerConfig {
 }
 
 /// A moment of one layer's gradient, or SGD's velocity: one number for each weight and each bias.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Moment<T> {
     /// (outputs, inputs), like the weights.
-    pub(crate) weight: Aligned<T>,
+    weight: Aligned<T>,
     /// (outputs,)
-    pub(crate) bias: Aligned<T>,
+    bias: Aligned<T>,
 }
 
 impl<T: Scalar> Moment<T> {
@@ -99,12 +99,12 @@ impl<T: Scalar> Moment<T> {
     /// # Errors
     /// [`Error::OutOfMemory`].
     pub fn new(weight: &[T], bias: &[T]) -> Result<Self> {
-        let copy = |values: &[T]| -> Result<Aligned<T>> {
-            let mut copy = zeros("optimizer", values.len())?;
-            copy.copy_from_slice(values);
-            Ok(copy)
-        };
-        Ok(Moment { weight: copy(weight)?, bias: copy(bias)? })
+        Ok(Moment { weight: copy_of("optimizer", weight)?, bias: copy_of("optimizer", bias)? })
+    }
+
+    /// Pointers to the moments of the weights and of the biases.
+    pub(crate) fn as_mut_ptrs(&mut self) -> (*mut T, *mut T) {
+        (self.weight.as_mut_ptr(), self.bias.as_mut_ptr())
     }
 
     /// The moments of the weights (outputs, inputs) and of the biases (outputs,).
@@ -114,7 +114,7 @@ impl<T: Scalar> Moment<T> {
 }
 
 /// An optimizer with its state, which the next call of `fit` continues.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Optimizer<T> {
     config: OptimizerConfig,
     /// The number of steps so far.
@@ -148,6 +148,18 @@ impl<T: Scalar> Optimizer<T> {
         Ok(Optimizer { steps, first, second, ..Optimizer::new(config)? })
     }
 
+    /// A copy of the optimizer. Not `Clone`, which could not report a failed allocation.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn try_clone(&self) -> Result<Self> {
+        let copies = |moments: &[Moment<T>]| -> Result<Vec<Moment<T>>> {
+            moments.iter().map(|moment| Moment::new(&moment.weight, &moment.bias)).collect()
+        };
+        let (first, second) = (copies(&self.first)?, copies(&self.second)?);
+        Ok(Optimizer { config: self.config, steps: self.steps, first, second })
+    }
+
     /// The update rule and its settings.
     pub fn config(&self) -> &OptimizerConfig {
         &self.config
@@ -162,6 +174,18 @@ impl<T: Scalar> Optimizer<T> {
     /// gradients), for each layer.
     pub fn moments(&self) -> (&[Moment<T>], &[Moment<T>]) {
         (&self.first, &self.second)
+    }
+
+    /// Whether it has made no steps and fits any network.
+    pub fn is_new(&self) -> bool {
+        self.steps == 0 && self.first.is_empty() && self.second.is_empty()
+    }
+
+    /// Frees the moments of an optimizer that has made no steps, so that it fits any network again.
+    pub(crate) fn forget_unused_moments(&mut self) {
+        if self.steps == 0 {
+            (self.first, self.second) = (Vec::new(), Vec::new());
+        }
     }
 
     /// Allocates moments for `layers`, or checks that the existing moments have the same shapes.

@@ -1,6 +1,7 @@
 //! A data set for training or validation: inputs, targets and sample weights.
 
 use crate::error::{Error, Result};
+use crate::memory::collect;
 use crate::network::Network;
 use crate::network::input::Input;
 use crate::simd::dispatch::Dispatch;
@@ -44,7 +45,7 @@ impl<T: Dispatch> Samples<'_, T> {
     /// The sample weights, scaled to a mean of 1.
     ///
     /// # Errors
-    /// [`Error::Invalid`].
+    /// [`Error::Invalid`] or [`Error::OutOfMemory`].
     pub(crate) fn scaled_weights(&self) -> Result<Option<Vec<f64>>> {
         let Some(weights) = self.weights else { return Ok(None) };
         if weights.len() != self.x.rows() {
@@ -61,6 +62,6 @@ impl<T: Dispatch> Samples<'_, T> {
             return Err(Error::invalid("sample_weight", "at least one weight above 0", "zeros"));
         }
         let mean = weights.iter().map(|w| w / largest).sum::<f64>() / weights.len() as f64;
-        Ok(Some(weights.iter().map(|w| w / largest / mean).collect()))
+        collect("sample_weight", weights.iter().map(|w| w / largest / mean)).map(Some)
     }
 }

@@ -32,7 +32,7 @@ impl<T> SharedArray<T> {
         T: Copy,
     {
         // SAFETY: the promise of `new`'s caller.
-        unsafe { self.start.slice(0..self.len) }.copy_from_slice(values);
+        unsafe { self.start.slice_mut(0..self.len) }.copy_from_slice(values);
     }
 }
 

@@ -125,7 +125,7 @@ impl<T: Dispatch> BatchRunner<'_, T> {
                 let factor = weight / batch.rows.len() as f64;
                 let loss = self.objective.row(self.kernels, index, out, factor, d);
                 let loss = if self.smoothed_losses { loss.smoothed } else { loss.exact };
-                self.losses.slice(row..row + 1)[0] = weight * loss;
+                self.losses.slice_mut(row..row + 1)[0] = weight * loss;
             }
             self.tape.backward(share, None);
         }
@@ -166,7 +166,7 @@ impl<T: Dispatch> BatchRunner<'_, T> {
                     for output in stripe {
                         let (dw, db) = self.tape.gradient_of_output(l, output);
                         let squares = self.kernels.run(SumOfSquares { values: dw }) + db.to_f64() * db.to_f64();
-                        state.gradient_squares.slice(before + output..before + output + 1)[0] = squares;
+                        state.gradient_squares.slice_mut(before + output..before + output + 1)[0] = squares;
                     }
                 }
                 _ => {}
@@ -214,10 +214,10 @@ impl<T: Dispatch> BatchRunner<'_, T> {
         unsafe {
             let arrays =
                 |range: Range<usize>, gradient: Shared<T>, of: fn(&Parameters<T>) -> Shared<T>| ParameterArrays {
-                    parameters: of(&state.parameters[l]).slice(range.clone()),
+                    parameters: of(&state.parameters[l]).slice_mut(range.clone()),
                     gradient: gradient.slice(0..range.len()),
-                    first_moment: of(&state.first[l]).slice(range.clone()),
-                    second_moment: state.second.get(l).map_or(&mut [], |second| of(second).slice(range)),
+                    first_moment: of(&state.first[l]).slice_mut(range.clone()),
+                    second_moment: state.second.get(l).map_or(&mut [], |second| of(second).slice_mut(range)),
                 };
             let bias_gradient = gradient.bias.at(outputs.start);
             self.kernels.run(OptimizerUpdate {
@@ -268,8 +268,10 @@ impl<T: Dispatch> BatchRunner<'_, T> {
                     for row in range {
                         let (out, d) = self.tape.output_row(row);
                         let index = start + row;
-                        correct.slice(index..index + 1)[0] = f64::from(u8::from(self.objective.is_correct(index, out)));
-                        losses.slice(index..index + 1)[0] = self.objective.row(self.kernels, index, out, 1.0, d).exact;
+                        correct.slice_mut(index..index + 1)[0] =
+                            f64::from(u8::from(self.objective.is_correct(index, out)));
+                        losses.slice_mut(index..index + 1)[0] =
+                            self.objective.row(self.kernels, index, out, 1.0, d).exact;
                     }
                 }
             });

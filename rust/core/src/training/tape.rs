@@ -269,7 +269,7 @@ impl<T: Dispatch> Tape<T> {
         // SAFETY: the caller's promise; the rows of x have room for whole panels, and those of `copy` for whole
         // registers.
         unsafe {
-            let db = layer.gradient.bias.slice(outputs.clone());
+            let db = layer.gradient.bias.slice_mut(outputs.clone());
             self.kernels.run_unchecked(CopyAndSumColumns { d: deltas, copy, accumulate, sums: db });
             let dw = ViewMut::new(dw.0, outputs.len(), layer.inputs, layer.inputs);
             self.kernels.run_unchecked(PackedGemm {

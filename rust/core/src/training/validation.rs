@@ -1,5 +1,7 @@
 //! The validation set, and its loss and score after each epoch.
 
+use crate::error::Result;
+use crate::memory::{Aligned, zeros};
 use crate::scalar::Scalar;
 use crate::simd::dispatch::Dispatch;
 use crate::training::loss::{Loss, Targets};
@@ -9,15 +11,17 @@ use crate::training::step::BatchRunner;
 pub(crate) struct ValidationSet<'a, T: Scalar> {
     pub runner: BatchRunner<'a, T>,
     /// The loss of each row.
-    pub losses: Vec<f64>,
+    pub losses: Aligned<f64>,
     /// 1 for each row that is predicted correctly, otherwise 0.
-    pub correct: Vec<f64>,
+    pub correct: Aligned<f64>,
     /// For the squared error: the mean loss of predicting the mean target of each output.
     baseline_loss: f64,
 }
 
 impl<'a, T: Dispatch> ValidationSet<'a, T> {
-    pub(crate) fn new(runner: BatchRunner<'a, T>) -> Self {
+    /// # Errors
+    /// [`crate::Error::OutOfMemory`].
+    pub(crate) fn new(runner: BatchRunner<'a, T>) -> Result<Self> {
         let rows = runner.x.rows();
         let mut baseline_loss = 0.0;
         if let (Loss::SquaredError, Targets::Values(values)) = (runner.objective.loss, runner.objective.targets) {
@@ -27,7 +31,8 @@ impl<'a, T: Dispatch> ValidationSet<'a, T> {
                 baseline_loss += column().map(|v| (v - mean).powi(2)).sum::<f64>() / (rows * values.cols()) as f64;
             }
         }
-        ValidationSet { runner, losses: vec![0.0; rows], correct: vec![0.0; rows], baseline_loss }
+        let results = || zeros("validation X", rows);
+        Ok(ValidationSet { runner, losses: results()?, correct: results()?, baseline_loss })
     }
 
     /// The mean loss, and the score: the accuracy, or R^2 for the squared error.
