@@ -101,7 +101,14 @@ def test_a_signal_leaves_no_file(
     tmp_path: Path, flower_model: Path, number: signal.Signals, status: int, message: bytes
 ) -> None:
     command = [sys.executable, "-m", "tinyrs", "predict", str(flower_model), "-", "-o", "out.csv"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path) as process:
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        # nohup, for one, starts its children with SIGHUP ignored.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
+    ) as process:
         assert process.stdin is not None
         assert process.stderr is not None
         process.stdin.write(csv_text(flowers(100_000)).encode())

@@ -21,6 +21,16 @@ use crate::shared::Claim;
 /// The time between two looks for a signal.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
 
+/// Calls `f` with the GIL. If the interpreter is ending, this thread, a daemon thread then, waits for the end of the
+/// process: going on would panic, and Python may not be called again.
+fn attached<R>(f: impl FnOnce(Python) -> R) -> R {
+    Python::try_attach(f).unwrap_or_else(|| {
+        loop {
+            thread::park();
+        }
+    })
+}
+
 pub struct Watcher<'a> {
     /// The network that a callback reads; it is replaced after each epoch.
     pub network: &'a Claim<'a, AnyNetwork>,
@@ -76,7 +86,7 @@ impl Watcher<'_> {
             let Ok(worker) = worker else {
                 return train(&mut |state| {
                     stop_after(match self.message(state, epochs) {
-                        None => Python::attach(|py| py.check_signals()).map(|()| false),
+                        None => attached(|py| py.check_signals()).map(|()| false),
                         Some(message) => message.map_err(to_python).and_then(|message| self.handle(message)),
                     })
                 });
@@ -90,7 +100,7 @@ impl Watcher<'_> {
                         }
                     }
                     Err(RecvTimeoutError::Timeout) => {
-                        if let Err(signal) = Python::attach(|py| py.check_signals()) {
+                        if let Err(signal) = attached(|py| py.check_signals()) {
                             stop_after(Err(signal));
                             interrupt.store(true, Ordering::Relaxed);
                         }
@@ -128,7 +138,7 @@ impl Watcher<'_> {
 
     /// Writes the checkpoint, then calls the progress bar and the callback. Returns whether to stop.
     fn handle<T: Precision>(&self, message: Message<T>) -> PyResult<bool> {
-        Python::attach(|py| {
+        attached(|py| {
             if let (Some(saver), Some(checkpoint)) = (&self.saver, message.checkpoint) {
                 saver.save(py, checkpoint)?;
             }
