@@ -21,8 +21,7 @@ ROUNDS = os.environ.get("TINYRS_PROCESS_ROUNDS", "1")
 @pytest.mark.parametrize(
     "case",
     [
-        # About one exit in six ends with SIGABRT instead: a known defect.
-        pytest.param(case, marks=pytest.mark.xfail(strict=False))
+        pytest.param(case, marks=pytest.mark.xfail(reason="a known defect: some exits end with SIGABRT"))
         if case == "exit_while_daemon_threads_work"
         else case
         for case in process_cases.CASES
