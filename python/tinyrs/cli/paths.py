@@ -17,7 +17,7 @@ Name: TypeAlias = str | os.PathLike[str]
 
 
 def check_files(reads: Sequence[Name | None], writes: Sequence[Name | None]) -> None:
-    """Raises an error if a command that reads and writes these files would lose one; None is no file.
+    """Refuses outputs that would overwrite an input or each other; None stands for a file not given.
 
     Commands call it before they do anything. `-` is standard input or output.
 

@@ -143,7 +143,7 @@ def _say_classes(title: str, classes: npt.NDArray[Any], y: npt.NDArray[np.int64]
 
 
 def fold_of_rows(y: npt.NDArray[np.int64], folds: int, seed: int) -> Indices:
-    """The fold of each row (rows,), from 0; -1 for the only row of its class, which is always trained on.
+    """The index of each row's fold, (rows,). The only row of a class has -1: it is in every training set.
 
     Rows of a class are spread evenly over the folds.
     """

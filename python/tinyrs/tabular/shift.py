@@ -156,7 +156,7 @@ def _usual_categories(index: int, preprocessor: Preprocessor) -> Usual:
 
 
 def unseen_count(category: CategoryColumn, counts: Sequence[int], n_rows: int) -> int:
-    """How many of `n_rows` fresh rows have a category without a code of its own, as the training rows tell.
+    """The expected number of `n_rows` new rows whose category has no code, estimated from the training rows.
 
     Those of training had one, and about as many have an unseen category as were alone in training with theirs
     (Good and Turing).

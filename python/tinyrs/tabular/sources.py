@@ -116,7 +116,8 @@ def fill_masked(X: Any) -> Any:
 def as_array(X: Sequence[Any], n_columns: int | None = None, names: Sequence[str] | None = None) -> Any:
     """A list of values or of rows as an array: of numbers if all values are numbers, else of objects.
 
-    Every row has `n_columns` values; by default, as many as the first row. Raises as `read_rows` does.
+    Every row must have `n_columns` values, by default the number of the first row. Raises the same errors
+    as `read_rows`.
     """
     try:
         numbers = np.asarray(X)

@@ -68,7 +68,7 @@ def read_metrics(eval_metric: Metric | Sequence[Metric]) -> list[EpochMetric]:
     Raises
     ------
     ValueError
-        If there is no metric, no metric of that name, or two of the same name.
+        If the list is empty, a name is unknown, or two metrics have the same name.
     """
     given = [eval_metric] if isinstance(eval_metric, str) or callable(eval_metric) else list(eval_metric)
     metrics = [_read_metric(metric) for metric in given]
