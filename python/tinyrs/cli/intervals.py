@@ -55,8 +55,7 @@ def area_under_roc(area: float, positives: int, negatives: int) -> Interval:
 
     The limits are the areas whose distance from `area` is Z of their own standard errors. The standard error
     is that of Hanley and McNeil (1982), with both numbers of rows in its second-order terms replaced by their
-    mean. In a simulation with normal scores, 5 to 100 positives and areas of 0.7, 0.9 and 0.98, the interval
-    contained the true area in 94 to 98 % of the samples.
+    mean.
     """
     from scipy.optimize import brentq
 
