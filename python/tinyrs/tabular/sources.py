@@ -26,7 +26,7 @@ def read_frame(X: Any, names: Sequence[str] | None = None, extra_columns: str = 
     ValueError
         If the names do not fit; see `check_columns`.
     TypeError
-        If X is no such table.
+        If X is not such a table.
     ImportError
         If narwhals is not installed, or pyarrow for an object that only has Arrow's method.
     """

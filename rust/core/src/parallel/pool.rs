@@ -136,7 +136,7 @@ const WORKERS_SPINS: u32 = 250;
 const LINGER_ROUNDS: u32 = 260;
 
 impl Pool {
-    /// As many of `n_threads` - 1 workers as the system has threads for.
+    /// A pool of `n_threads` - 1 workers, or fewer if the system cannot start more threads.
     fn new(n_threads: usize) -> Self {
         let control = Arc::new(Control { phase: Phase::new(n_threads), is_open: AtomicBool::new(false) });
         let worker = |index: usize| {

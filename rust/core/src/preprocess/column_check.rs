@@ -50,9 +50,9 @@ pub struct ColumnCheck {
     missing_code: Vec<f64>,
 }
 
-/// A count is clearly more than expected from this number of standard deviations on. Seven, because the expected
-/// shares are estimates: fresh rows of 11 distributions, some of them with heavy tails, were reported in less than one
-/// of 500 calls (see tests/test_predictor_check.py).
+/// A count is clearly more than expected if it is at least this number of standard deviations above the expected one.
+/// Seven, because the expected shares are estimates: tests/test_predictor_check.py requires that at most one column in
+/// 200 is reported for new rows of the same distributions, some of which have heavy tails.
 const MIN_DEVIATIONS: f64 = 7.0;
 /// A share is clearly more than expected if it is larger than this factor times the expected one, plus `MIN_EXCESS`.
 const MIN_FACTOR: f64 = 1.5;
