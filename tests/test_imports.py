@@ -30,8 +30,9 @@ ALLOWED = {
         "tinyrs.predictor",
         "tinyrs.history",
     },
-    "tinyrs.bench": {"tinyrs", "tinyrs.oracle"},
+    "tinyrs.bench": {"tinyrs", "tinyrs.oracle", "tinyrs.oracle_quantized"},
     "tinyrs.oracle": set(),
+    "tinyrs.oracle_quantized": {"tinyrs.oracle"},
     "tinyrs.classifier": {
         "tinyrs.tabular.shift",
         "tinyrs._tinyrs",
