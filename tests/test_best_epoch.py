@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss
 from tinyrs import TinyClassifier
-from tinyrs.tuning.epoch_selection import BestEpoch, SelectionRule, candidate_epochs, half_a_standard_error
+from tinyrs.tuning.epoch_selection import BestEpoch, candidate_epochs, row_losses
 
 
 class Counter:
@@ -24,16 +24,17 @@ class Counter:
         self.value = value
 
 
-def kept(scores: list[float], epochs: Any, tolerance: float = 0.0) -> int:
+def kept(losses: list[Any], epochs: Any) -> int:
+    """The epoch that is kept, given the losses of the validation rows after each epoch."""
     network = Counter()
     checkpoint = BestEpoch(
         network,  # type: ignore[arg-type]
         epochs,
-        SelectionRule(score=lambda record: record["validation_score"], tolerance=lambda _: tolerance),
+        lambda: np.atleast_1d(np.asarray(losses[network.value], dtype=float)),
     )
-    for epoch, score in enumerate(scores):
+    for epoch in range(len(losses)):
         network.value = epoch
-        assert checkpoint({"epoch": epoch, "validation_score": score}) is False  # type: ignore[typeddict-item]
+        assert checkpoint({"epoch": epoch}) is False  # type: ignore[typeddict-item]
     epoch = checkpoint.restore()
     assert network.value == epoch == checkpoint.epoch
     return epoch
@@ -47,19 +48,39 @@ def test_the_candidates_of_a_cyclic_schedule_are_the_ends_of_its_cycles() -> Non
 
 
 def test_the_best_epoch_is_kept_and_the_last_of_equal_ones() -> None:
-    assert kept([0.1, 0.3, 0.2], range(3)) == 1
-    assert kept([0.3, 0.1, 0.3], range(3)) == 2
-    assert kept([0.1, 0.9, 0.2, 0.8], {0, 2}) == 3  # the last epoch is a candidate too
-    assert kept([0.1, 0.9, 0.2, 0.1], {0, 2}) == 2
+    assert kept([0.9, 0.7, 0.8], range(3)) == 1
+    assert kept([0.7, 0.9, 0.7], range(3)) == 2
+    assert kept([0.9, 0.1, 0.8, 0.2], {0, 2}) == 3  # the last epoch is a candidate too
+    assert kept([0.9, 0.1, 0.8, 0.9], {0, 2}) == 2
 
 
-def test_a_later_epoch_need_not_be_quite_as_good() -> None:
-    assert kept([0.50, 0.48, 0.40], range(3), tolerance=0.05) == 1
+def test_a_later_epoch_may_be_half_a_standard_error_worse() -> None:
+    lowest = np.zeros(100)
+    # Differences with mean m and standard deviation 1: half a standard error of their mean is 0.05.
+    noise = np.where(np.arange(100) % 2, 1.0, -1.0)
+    assert kept([lowest, noise + 0.049, noise + 0.051], range(3)) == 1
     # Tolerances do not add up: each epoch is compared with the best one.
-    assert kept([0.50, 0.47, 0.44, 0.41], range(4), tolerance=0.05) == 1
-    assert kept([0.50, 0.48, 0.60, 0.54], range(4), tolerance=0.05) == 2
-    assert half_a_standard_error(100)(0.9) == pytest.approx(0.015)
-    assert half_a_standard_error(100)(1.0) == 0
+    assert kept([lowest, noise + 0.04, noise + 0.08], range(3)) == 1
+    assert kept([lowest, noise + 0.04, lowest - 1, noise - 0.96], range(4)) == 3
+    # The same worse loss in every row is no noise.
+    assert kept([lowest, lowest + 1e-9], range(2)) == 0
+
+
+def test_the_losses_of_validation_rows() -> None:
+    z = np.array([[3.0, 0.0, 0.0], [0.0, 1.0, 2.0], [1.0, 0.0, 0.0]])
+    targets, weights = np.array([0, 1, 0]), np.array([1.0, 2.0, 3.0])
+    plain = -np.log((np.exp(z) / np.exp(z).sum(axis=1, keepdims=True))[range(3), targets])
+    np.testing.assert_allclose(row_losses(z, targets, calibrate=False), plain)
+    np.testing.assert_allclose(row_losses(z, targets, weights, calibrate=False), plain * weights / 2)
+    # After calibration, how certain the network is does not count.
+    np.testing.assert_allclose(row_losses(5 * z, targets), row_losses(z, targets), rtol=1e-6)
+    np.testing.assert_array_equal(row_losses(z, targets, by_accuracy=True), [0, 1, 0])
+    labels = np.array([[1, 0], [1, 1]])
+    np.testing.assert_array_equal(row_losses(z[:2, :2] - 0.5, labels, by_accuracy=True), [0, 1])
+
+
+def test_a_metric_that_is_nan_after_every_epoch_keeps_the_last_one() -> None:
+    assert kept([np.inf, np.inf], range(2)) == 0
 
 
 def small(**options: Any) -> TinyClassifier:

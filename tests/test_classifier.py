@@ -20,7 +20,8 @@ from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import make_multilabel_classification
 from sklearn.exceptions import NotFittedError
-from sklearn.metrics import log_loss
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -319,3 +320,16 @@ def test_without_scikit_learn_the_import_says_what_to_install() -> None:
 def test_the_defaults_are_accurate_on_wine() -> None:
     X, y = datasets.load_wine(return_X_y=True)
     assert cross_val_score(TinyClassifier(random_state=0), X, y, cv=5).mean() > 0.96
+
+
+@pytest.mark.parametrize("class_weight", [None, "balanced"])
+def test_a_rare_class_is_ranked_as_logistic_regression_does(class_weight: str | None) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(4000, 10))
+    score = X @ rng.normal(size=10) + rng.logistic(size=4000)
+    y = score > np.quantile(score, 0.98)
+    train, test = slice(0, 3000), slice(3000, None)
+    model = TinyClassifier(random_state=0, class_weight=class_weight).fit(X[train], y[train])
+    area = roc_auc_score(y[test], model.predict_proba(X[test])[:, 1])
+    reference = LogisticRegression().fit(X[train], y[train]).predict_proba(X[test])[:, 1]
+    assert area > roc_auc_score(y[test], reference) - 0.03

@@ -82,7 +82,8 @@ def test_forms_of_eval_set() -> None:
     forms: list[Any] = [(X[200:], Y[200:]), [(X[200:], Y[200:])], [[X[200:], Y[200:]]]]
     models = [small().fit(X[:200], Y[:200], eval_set=sets) for sets in forms]
     for model in models:
-        assert model.evals_result_ == {"valid_0": {"accuracy": models[0].validation_scores_}}
+        assert model.evals_result_ == models[0].evals_result_
+        assert list(model.evals_result_["valid_0"]) == ["log_loss"]
     refused: list[Any] = [[X[200:], Y[200:]], [], {"X": X, "y": Y}, (X, Y, X)]
     for sets in refused:
         with pytest.raises(ValueError, match=r"eval_set: expected \(X, y\) or a list of such tuples, got"):

@@ -53,7 +53,7 @@ ALLOWED = {
     },
     "tinyrs.tuning.sklearn_callbacks": {"tinyrs.history"},
     "tinyrs.tuning.metrics": set(),
-    "tinyrs.tuning.epoch_selection": {"tinyrs._tinyrs", "tinyrs.history"},
+    "tinyrs.tuning.epoch_selection": {"tinyrs._tinyrs", "tinyrs.history", "tinyrs.tuning.calibration"},
     "tinyrs.tuning.calibration": {"tinyrs._tinyrs"},
     "tinyrs.files.checkpoint": {"tinyrs._tinyrs", "tinyrs.files.model_file"},
     # Where models come from elsewhere.

@@ -74,6 +74,9 @@ def test_gradients_match_central_differences(loss: str, output: str, activation:
     everything: dict[str, Any] = {
         "sample_weight": np.random.default_rng(4).uniform(0.2, 3, BATCH),
         "label_smoothing": smoothing,
+        "smoothing_prior": None
+        if loss == "squared_error"
+        else [0.5] + [0.5 / (SIZES[-1] - 1)] * (SIZES[-1] - 1),
         "masks": random_masks(),
     }
     for options in (plain, everything):
@@ -163,6 +166,10 @@ def test_losses_match_their_formulas() -> None:
     assert small_loss(z, [2, 0], loss="cross_entropy") == pytest.approx(labels, rel=1e-14)
     assert small_loss(z, [[0, 0, 1], [1, 0, 0]], loss="cross_entropy") == pytest.approx(labels, rel=1e-14)
     smoothed = 0.7 * labels + 0.3 * -sum(map(sum, logs)) / 6
+    mixed = [[0.05, 0.2, 0.75], [0.75, 0.2, 0.05]]
+    assert small_loss(
+        z, [2, 0], loss="cross_entropy", label_smoothing=0.3, smoothing_prior=[1 / 6, 2 / 3, 1 / 6]
+    ) == pytest.approx(small_loss(z, mixed, loss="cross_entropy"), rel=1e-14)
     assert small_loss(z, [2, 0], loss="cross_entropy", label_smoothing=0.3) == pytest.approx(
         smoothed, rel=1e-14
     )

@@ -151,6 +151,7 @@ def test_fifty_steps_equal_those_of_the_oracle(optimizer: str, schedule: str, di
         "dropout": 0.25,
         "dropout_schedule": "flat_cosine",
         "label_smoothing": 0.1,
+        "smoothing_prior": [0.55] + [0.05] * 9,
         "clip_norm": 0.7,
         "sample_weight": np.linspace(0.5, 2, 140),
         "learning_rate_factors": [(1.0, 0.1), (3.0, 0.5)],

@@ -141,6 +141,7 @@ class Network:
         dropout: float = 0.0,
         dropout_schedule: str = "constant",
         label_smoothing: float = 0.0,
+        smoothing_prior: Sequence[float] | None = None,
         clip_norm: float | None = None,
         sample_weight: npt.ArrayLike | None = None,
         validation: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,

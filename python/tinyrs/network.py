@@ -39,6 +39,7 @@ def fit(
     dropout: float = 0.0,
     dropout_schedule: str = "constant",
     label_smoothing: float = 0.0,
+    smoothing_prior: Sequence[float] | None = None,
     clip_norm: float | None = None,
     sample_weight: npt.ArrayLike | None = None,
     validation: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
@@ -99,7 +100,10 @@ def fit(
     dropout_schedule : str
         Factor of `dropout` over the steps, as for `schedule`.
     label_smoothing : float
-        Share of each target that is distributed over all classes (Szegedy et al. 2016).
+        Share of each target that `smoothing_prior` replaces (Szegedy et al. 2016).
+    smoothing_prior : sequence of float, optional
+        Probability of each output that label smoothing mixes into the targets, (outputs,), for example the
+        frequency of each class. By default the same for all classes, or 1/2 for each label.
     clip_norm : float, optional
         Largest 2-norm of the gradient over all parameters; a larger gradient is scaled down to it.
     sample_weight : array of shape (rows,), optional
@@ -179,6 +183,7 @@ def fit(
             dropout,
             dropout_schedule,
             label_smoothing,
+            smoothing_prior,
             clip_norm,
             patience,
             monitor,

@@ -424,16 +424,20 @@ def targets_like(z: Array, y: npt.ArrayLike) -> Array:
     return t
 
 
-def cross_entropy(z: Array, y: npt.ArrayLike, label_smoothing: float = 0.0) -> tuple[Array, Array]:
+def cross_entropy(
+    z: Array, y: npt.ArrayLike, label_smoothing: float = 0.0, smoothing_prior: Sequence[float] | None = None
+) -> tuple[Array, Array]:
     """L = -sum_k t_k ln(p_k) and dL/dz = p - t, with p = softmax(z).
 
     y holds a class index, 0 to K-1, for each sample, (batch,), or a distribution over the K classes, (batch,
-    K). Label smoothing by e makes it t = (1 - e) y + e / K (Szegedy et al., "Rethinking the Inception
-    architecture ...", 2016). Computed as L = sum_k t_k (logsumexp(z) - z_k), because p_k may underflow to 0.
+    K). Label smoothing by e makes it t = (1 - e) y + e q, with the prior q = 1 / K by default (Szegedy et
+    al., "Rethinking the Inception architecture ...", 2016). Computed as L = sum_k t_k (logsumexp(z) - z_k),
+    because p_k may underflow to 0.
     """
     y = np.asarray(y)
     t = np.eye(z.shape[1], dtype=z.dtype)[y] if y.ndim == 1 else targets_like(z, y)
-    t = (1 - label_smoothing) * t + label_smoothing / z.shape[1]
+    prior = 1 / z.shape[1] if smoothing_prior is None else np.asarray(smoothing_prior, z.dtype)
+    t = (1 - label_smoothing) * t + label_smoothing * prior
     # Shifted as in softmax, and clipped because t may be 0, and 0 * infinity is NaN.
     shifted = saturate(z - z.max(axis=1, keepdims=True), z.dtype)
     e = np.exp(shifted)
@@ -443,14 +447,20 @@ def cross_entropy(z: Array, y: npt.ArrayLike, label_smoothing: float = 0.0) -> t
 
 
 def binary_cross_entropy(
-    z: Array, y: npt.ArrayLike, label_smoothing: float = 0.0, epsilon_exp: float = 4e-6
+    z: Array,
+    y: npt.ArrayLike,
+    label_smoothing: float = 0.0,
+    epsilon_exp: float = 4e-6,
+    smoothing_prior: Sequence[float] | None = None,
 ) -> tuple[Array, Array]:
     """L = mean_k[-t_k ln(p_k) - (1 - t_k) ln(1 - p_k)] and dL/dz = (p - t) / K, with p = sigmoid(z).
 
-    y holds numbers from 0 to 1, (batch, K). Label smoothing by e makes it t = (1 - e) y + e / 2. Computed as
-    max(z, 0) - z t + ln(1 + exp(-|z|)), in which nothing overflows and no precision is lost.
+    y holds numbers from 0 to 1, (batch, K). Label smoothing by e makes it t = (1 - e) y + e q, with the prior
+    q = 1/2 by default. Computed as max(z, 0) - z t + ln(1 + exp(-|z|)), in which nothing overflows and no
+    precision is lost.
     """
-    t = (1 - label_smoothing) * targets_like(z, y) + label_smoothing / 2
+    prior = 0.5 if smoothing_prior is None else np.asarray(smoothing_prior, z.dtype)
+    t = (1 - label_smoothing) * targets_like(z, y) + label_smoothing * prior
     losses = (np.maximum(z, 0) - z * t + np.log1p(np.exp(-np.abs(z)))).mean(axis=1)
     return saturate(losses, z.dtype), (sigmoid(z, epsilon_exp) - t) / z.shape[1]
 
@@ -484,6 +494,7 @@ def loss_and_gradients(
     epsilon_exp: float = 4e-6,
     epsilon_square: float = 4e-6,
     label_smoothing: float = 0.0,
+    smoothing_prior: Sequence[float] | None = None,
     sample_weight: npt.ArrayLike | None = None,
     weights_are_scaled: bool = False,
     masks: Masks = None,
@@ -508,9 +519,9 @@ def loss_and_gradients(
         saved = list(layers_forward(x, layers, activation, activation_scale, epsilon_exp, masks))
         _, z = saved[-1]
         if loss == "cross_entropy":
-            losses, dz = cross_entropy(z, y, label_smoothing)
+            losses, dz = cross_entropy(z, y, label_smoothing, smoothing_prior)
         elif loss == "binary_cross_entropy":
-            losses, dz = binary_cross_entropy(z, y, label_smoothing, epsilon_exp)
+            losses, dz = binary_cross_entropy(z, y, label_smoothing, epsilon_exp, smoothing_prior)
         else:
             output = output_activate(z, output_activation, last, activation_scale, epsilon_exp)
             losses, d = squared_error(output, y, epsilon_square)
@@ -731,6 +742,7 @@ def fit(
     dropout: float = 0.0,
     dropout_schedule: str = "constant",
     label_smoothing: float = 0.0,
+    smoothing_prior: Sequence[float] | None = None,
     clip_norm: float | None = None,
     sample_weight: npt.ArrayLike | None = None,
     shuffle: bool = True,
@@ -775,7 +787,7 @@ def fit(
                 weights_are_scaled=True,
                 masks=masks,
             )
-            batch_loss, gradients = of_batch(label_smoothing=label_smoothing)
+            batch_loss, gradients = of_batch(label_smoothing=label_smoothing, smoothing_prior=smoothing_prior)
             if label_smoothing != 0:
                 batch_loss, _ = of_batch(label_smoothing=0.0)
             optimizer.update(

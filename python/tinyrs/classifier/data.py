@@ -110,6 +110,22 @@ def class_indices(y: npt.NDArray[Any], classes: npt.NDArray[Any]) -> Indices:
     return np.asarray(indices)
 
 
+def class_frequencies(
+    targets: npt.NDArray[Any], n_outputs: int, weights: npt.NDArray[np.float64] | None = None
+) -> npt.NDArray[np.float64]:
+    """The weighted share of rows in each class or with each label, (n_outputs,).
+
+    Parameters
+    ----------
+    targets : array of shape (rows,), class indices, or (rows, n_outputs), 0 or 1
+    weights : array of shape (rows,), optional
+    """
+    if targets.ndim == 2:
+        return np.average(targets.astype(np.float64), axis=0, weights=weights)
+    counts = np.bincount(targets, weights=weights, minlength=n_outputs)
+    return np.asarray(counts / counts.sum())
+
+
 def row_weights(
     y: npt.NDArray[Any],
     classes: npt.NDArray[Any],

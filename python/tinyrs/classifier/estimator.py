@@ -55,11 +55,12 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
     dropout : float
         The probability that a hidden value is dropped in a step.
     label_smoothing : float
-        The part of each target that is spread evenly over all classes.
+        The part of each target that the frequencies of the classes in the training rows replace. An even
+        spread over the classes would hide what separates a rare class from the others.
     early_stopping : bool
-        Split off validation rows, and keep the latest epoch whose validation accuracy is at most half a
-        standard error below the best. With the schedule "coslog4" only the ends of its four cycles and the
-        last epoch are candidates. An `eval_set` has the same effect.
+        Split off validation rows, and keep the latest epoch whose log loss on them, after calibration, is at
+        most half a standard error above the lowest. With the schedule "coslog4" only the ends of its four
+        cycles and the last epoch are candidates. An `eval_set` has the same effect.
     validation_fraction : float
         The part of the rows to validate on. Tables of fewer than 50 rows are not split.
     refit : bool
@@ -185,7 +186,7 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
         sample_weight: npt.ArrayLike | None = None,
         *,
         eval_set: tuple[Any, Any] | list[tuple[Any, Any]] | None = None,
-        eval_metric: Metric | Sequence[Metric] = "accuracy",
+        eval_metric: Metric | Sequence[Metric] = "log_loss",
     ) -> TinyClassifier:
         """Fits the preprocessing and the network.
 
@@ -201,7 +202,8 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
             to keep and the temperature; the others are only measured.
         eval_metric : str, callable, or list of them
             What is measured on each set after each epoch, and kept in `evals_result_`. The first one chooses
-            the epoch to keep. Expected are
+            the epoch to keep; "log_loss" and "accuracy" count each row by its weight for this, and prefer a
+            later epoch within half a standard error of the best. Expected are
 
             - "accuracy"; "log_loss" (or "loss"), where lower is better;
             - "auc", "average_precision": the mean over the classes, each against the others; of two classes,

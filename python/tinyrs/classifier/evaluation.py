@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from tinyrs._tinyrs import Network
 from tinyrs.classifier.data import Dataset
+from tinyrs.classifier.recipe import logits
 from tinyrs.history import Record
-from tinyrs.tuning.epoch_selection import SelectionRule, half_a_standard_error
+from tinyrs.tuning.epoch_selection import Losses, row_losses
 from tinyrs.tuning.metrics import EpochMetric, TrueLabels
 
 
@@ -57,6 +60,8 @@ class Evaluation:
     patience : int or None
         The number of epochs without an improvement after which the callback ends the training.
     n_threads : int or None
+    calibrate : bool
+        Whether epochs are compared by the log loss after calibration; see `row_losses`.
 
     Attributes
     ----------
@@ -73,9 +78,11 @@ class Evaluation:
         metrics: Sequence[EpochMetric],
         patience: int | None,
         n_threads: int | None,
+        *,
+        calibrate: bool = True,
     ) -> None:
         self._network, self._sets, self._metrics = network, sets, metrics
-        self._patience, self._n_threads = patience, n_threads
+        self._patience, self._n_threads, self._calibrate = patience, n_threads, calibrate
         self.curves: dict[str, dict[str, list[float]]] = {
             f"valid_{i}": {metric.name: [] for metric in metrics} for i in range(len(sets))
         }
@@ -109,10 +116,18 @@ class Evaluation:
             values[metric.name] = metric.value(evaluation_set.true, p)
         return values
 
-    def selection_rule(self) -> SelectionRule:
-        """How epochs are compared: by `score`; an accuracy may be half a standard error below the best."""
-        by_accuracy = self._metrics[0].name == "accuracy"
-        return SelectionRule(
-            lambda _: self.score,
-            half_a_standard_error(len(self._sets[-1].true.targets)) if by_accuracy else lambda _: 0.0,
+    def losses(self) -> Losses:
+        """The loss of each row of the last set by the first metric, (rows,); see `BestEpoch`.
+
+        A metric that is not a mean over the rows gives a single loss, (1,).
+        """
+        first, data = self._metrics[0], self._sets[-1].data
+        if first.record_field is None:
+            return np.array([-self.score])
+        return row_losses(
+            logits(self._network, data.features, self._n_threads),
+            data.targets,
+            data.weights,
+            by_accuracy=first.record_field == "validation_score",
+            calibrate=self._calibrate,
         )

@@ -64,6 +64,7 @@ class TrainingOptions:
     weight_decay: float
     dropout: float
     label_smoothing: float
+    smoothing_prior: Sequence[float]
     seed: int
     progress: bool
     n_threads: int | None
@@ -100,6 +101,7 @@ def train(
         dropout=options.dropout,
         dropout_schedule="flat_cosine",
         label_smoothing=options.label_smoothing,
+        smoothing_prior=options.smoothing_prior,
         sample_weight=data.weights,
         validation=None if validation is None else (validation.features, validation.targets),
         patience=options.patience,

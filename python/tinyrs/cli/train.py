@@ -101,8 +101,8 @@ def _add_training_options(parser: Parser) -> None:
     parser.add_argument(
         "--metric",
         choices=METRICS,
-        default="accuracy",
-        help="the score that chooses the best epoch (default: accuracy)",
+        default="log_loss",
+        help="the metric that chooses the best epoch (default: log_loss)",
     )
     parser.add_argument(
         "--keep",

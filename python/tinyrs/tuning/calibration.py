@@ -16,14 +16,36 @@ Floats = npt.NDArray[np.floating[Any]]
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 
 
-def fit_temperature(logits: Floats, targets: npt.NDArray[Any]) -> float:
-    """The temperature in [0.05, 20] that minimises the log loss of logits / temperature.
+def log_losses(logits: Floats, targets: npt.NDArray[Any], smoothing: float = 0.0) -> npt.NDArray[np.float64]:
+    """The log loss of each row, (rows,); in multilabel models its mean over the labels.
 
     Parameters
     ----------
     logits : array of shape (rows, outputs)
     targets : array of shape (rows,) or (rows, outputs)
         Class indices, for softmax; or an indicator matrix of 0 and 1, for sigmoid.
+    smoothing : float
+        The share of each target that is spread evenly over the classes, or over both values of a label.
+    """
+    z = np.asarray(logits, dtype=np.float64)
+    if targets.ndim == 2:
+        smoothed = targets * (1 - smoothing) + 0.5 * smoothing
+        return np.asarray(np.mean(np.logaddexp(0, z) - z * smoothed, axis=1))
+    z = z - z.max(axis=1, keepdims=True)
+    expected = (1 - smoothing) * z[np.arange(len(z)), targets] + smoothing * z.mean(axis=1)
+    return np.asarray(np.log(np.exp(z).sum(axis=1)) - expected)
+
+
+def fit_temperature(
+    logits: Floats, targets: npt.NDArray[Any], weights: npt.NDArray[np.float64] | None = None
+) -> float:
+    """The temperature in [0.05, 20] that minimises the log loss of logits / temperature.
+
+    Parameters
+    ----------
+    logits, targets
+        As for `log_losses`.
+    weights : array of shape (rows,), optional
 
     Notes
     -----
@@ -34,13 +56,8 @@ def fit_temperature(logits: Floats, targets: npt.NDArray[Any]) -> float:
     smoothing = 1 / (len(z) + 1)
 
     def log_loss(log_temperature: float) -> float:
-        scaled = z / math.exp(log_temperature)
-        if targets.ndim == 2:
-            smoothed = targets * (1 - smoothing) + 0.5 * smoothing
-            return float(np.mean(np.logaddexp(0, scaled) - scaled * smoothed))
-        scaled -= scaled.max(axis=1, keepdims=True)
-        expected = (1 - smoothing) * scaled[np.arange(len(z)), targets] + smoothing * scaled.mean(axis=1)
-        return float(np.mean(np.log(np.exp(scaled).sum(axis=1)) - expected))
+        losses = log_losses(z / math.exp(log_temperature), targets, smoothing)
+        return float(np.average(losses, weights=weights))
 
     # The loss is convex in 1 / temperature, so it has one minimum.
     bounds = (math.log(MIN_TEMPERATURE), math.log(MAX_TEMPERATURE))

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from tinyrs._tinyrs import Network
 from tinyrs.history import Record
+from tinyrs.tuning.calibration import fit_temperature, log_losses
+
+Losses = npt.NDArray[np.float64]
 
 
 def candidate_epochs(schedule: str, epochs: int) -> frozenset[int]:
@@ -23,36 +29,46 @@ def candidate_epochs(schedule: str, epochs: int) -> frozenset[int]:
     return frozenset(max(round(epochs * part / 15), 1) - 1 for part in (1, 3, 7, 15))
 
 
-@dataclass(frozen=True)
-class SelectionRule:
-    """How epochs are compared.
+def row_losses(
+    logits: npt.NDArray[np.floating[Any]],
+    targets: npt.NDArray[Any],
+    weights: npt.NDArray[np.float64] | None = None,
+    *,
+    by_accuracy: bool = False,
+    calibrate: bool = True,
+) -> Losses:
+    """What epochs are compared by: the loss of each validation row, (rows,).
 
-    Attributes
+    Parameters
     ----------
-    score : callable
-        The score of an epoch, from its record; higher is better.
-    tolerance : callable
-        How far below the best score an epoch may be and still be kept, from the best score.
+    logits : array of shape (rows, outputs)
+    targets : array of shape (rows,), class indices, or (rows, outputs), 0 or 1
+    weights : array of shape (rows,), optional
+        The losses are multiplied by the weights, scaled to mean 1.
+    by_accuracy : bool
+        The loss is 1 for a wrong row and 0 for a right one, instead of the log loss.
+    calibrate : bool
+        Divide the logits by the temperature that minimises the mean log loss first: then the losses tell how
+        well the network ranks the classes, not how certain it is.
     """
-
-    score: Callable[[Record], float]
-    tolerance: Callable[[float], float]
-
-
-def half_a_standard_error(rows: int) -> Callable[[float], float]:
-    """Half the standard error of an accuracy that was measured on `rows` rows, as a function of the accuracy.
-
-    Mean errors on 14 sets of benchmarks/accuracy.py (38 folds) for 0, 0.5, 1 and 1.5 standard errors: 0.1132,
-    0.1121, 0.1114, 0.1116; mean log losses 0.295, 0.294, 0.297, 0.303.
-    """
-    return lambda accuracy: 0.5 * math.sqrt(accuracy * (1 - accuracy) / rows)
+    if by_accuracy:
+        right = (
+            logits.argmax(axis=1) == targets
+            if targets.ndim == 1
+            else ((logits > 0) == (targets > 0.5)).all(axis=1)
+        )
+        losses = 1.0 - right
+    else:
+        temperature = fit_temperature(logits, targets, weights) if calibrate else 1.0
+        losses = log_losses(logits / temperature, targets)
+    return losses if weights is None else np.asarray(losses * (weights / weights.mean()))
 
 
 class BestEpoch:
     """A callback of `Network.fit` that keeps a copy of the parameters after the best epoch.
 
-    The latest epoch within the rule's tolerance of the best counts as the best: more training is better
-    unless the validation rows contradict it.
+    The best epoch is the latest one whose mean loss on the validation rows is at most half a standard error
+    above the lowest. The standard error is that of the mean difference between the losses of the same rows.
 
     Parameters
     ----------
@@ -60,19 +76,20 @@ class BestEpoch:
         The network that is trained.
     candidates : collection of int
         The epochs to choose from.
-    rule : SelectionRule
+    losses : callable
+        Returns the present loss of each validation row, (rows,), or a single loss, (1,).
     """
 
-    def __init__(self, network: Network, candidates: Collection[int], rule: SelectionRule) -> None:
-        self._network, self._candidates, self._rule = network, candidates, rule
-        self._best_score = -math.inf
-        self._last_record: Record | None = None
+    def __init__(self, network: Network, candidates: Collection[int], losses: Callable[[], Losses]) -> None:
+        self._network, self._candidates, self._losses = network, candidates, losses
+        self._lowest: Losses | None = None
+        self._last_epoch: int | None = None
         self.epoch = -1
 
     def __call__(self, record: Record) -> bool:
-        self._last_record = record
-        if record["epoch"] in self._candidates:
-            self._compare(record)
+        self._last_epoch = record["epoch"]
+        if self._last_epoch in self._candidates:
+            self._compare(self._last_epoch)
         return False
 
     def restore(self) -> int:
@@ -80,15 +97,19 @@ class BestEpoch:
 
         If training stopped early, its last epoch is a candidate too.
         """
-        if self._last_record is not None and self._last_record["epoch"] not in self._candidates:
-            self._compare(self._last_record)
+        if self._last_epoch is not None and self._last_epoch not in self._candidates:
+            self._compare(self._last_epoch)
         self._network.set_parameters(self._parameters)
         return self.epoch
 
-    def _compare(self, record: Record) -> None:
-        score = self._rule.score(record)
-        self._best_score = max(self._best_score, score)
-        # One copy is enough: an epoch with a new best score replaces it, and later epochs are compared with
-        # that score.
-        if self.epoch < 0 or score >= self._best_score - self._rule.tolerance(self._best_score):
-            self.epoch, self._parameters = record["epoch"], self._network.parameters()
+    def _compare(self, epoch: int) -> None:
+        losses = self._losses()
+        if self._lowest is None or losses.mean() < self._lowest.mean():
+            self._lowest = losses
+        with np.errstate(invalid="ignore"):  # a metric that is NaN has an infinite loss
+            difference = losses - self._lowest
+            near = difference.mean() <= 0.5 * difference.std() / math.sqrt(len(difference))
+        # One copy is enough: an epoch with a new lowest loss replaces it, and later epochs are compared with
+        # that loss.
+        if near or self.epoch < 0:
+            self.epoch, self._parameters = epoch, self._network.parameters()

@@ -313,6 +313,21 @@ fn invalid_arguments_are_errors_that_change_nothing() {
         ),
         (data.samples(), TrainingConfig { dropout: 1.0, ..valid() }, "dropout: expected 0 <= dropout < 1, got 1"),
         (data.samples(), TrainingConfig { label_smoothing: 1.0, ..valid() }, "label_smoothing: expected 0 <="),
+        (
+            data.samples(),
+            TrainingConfig { smoothing_prior: Some(vec![0.5; 2]), ..valid() },
+            "smoothing_prior: expected 3 probabilities, one per output, got 2",
+        ),
+        (
+            data.samples(),
+            TrainingConfig { smoothing_prior: Some(vec![0.5; 3]), ..valid() },
+            "smoothing_prior: expected probabilities that sum to 1, got 1.5",
+        ),
+        (
+            data.samples(),
+            TrainingConfig { smoothing_prior: Some(vec![-0.5, 0.5, 1.0]), ..valid() },
+            "smoothing_prior: expected probabilities from 0 to 1, got -0.5",
+        ),
         (data.samples(), TrainingConfig { monitor: Monitor::Score, ..valid() }, "monitor: expected \"loss\""),
         (
             data.samples(),

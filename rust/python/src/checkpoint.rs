@@ -64,6 +64,7 @@ pub fn settings<'py, T: Precision>(
     settings.set_item("dropout", config.dropout)?;
     settings.set_item("dropout_schedule", config.dropout_schedule.name())?;
     settings.set_item("label_smoothing", config.label_smoothing)?;
+    settings.set_item("smoothing_prior", config.smoothing_prior.as_ref())?;
     settings.set_item("clip_norm", config.clip_norm)?;
     settings.set_item("patience", config.patience)?;
     settings.set_item("monitor", config.monitor.name())?;

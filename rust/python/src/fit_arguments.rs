@@ -52,7 +52,7 @@ macro_rules! argument {
 /// X, y, sample_weight and validation.
 pub type DataTuple<'py> = [Bound<'py, PyAny>; 4];
 /// The settings of training, from loss to n_threads.
-pub type SettingsTuple<'py> = [Bound<'py, PyAny>; 17];
+pub type SettingsTuple<'py> = [Bound<'py, PyAny>; 18];
 /// The optimizer, the seed, and what to do after each epoch.
 pub type ControlTuple<'py> = [Bound<'py, PyAny>; 7];
 
@@ -112,6 +112,7 @@ fn training_config(settings: SettingsTuple, output: OutputActivation) -> PyResul
         dropout,
         dropout_schedule,
         label_smoothing,
+        smoothing_prior,
         clip_norm,
         patience,
         monitor,
@@ -133,6 +134,7 @@ fn training_config(settings: SettingsTuple, output: OutputActivation) -> PyResul
         dropout: argument!(dropout).number()?,
         dropout_schedule: argument!(dropout_schedule).schedule()?,
         label_smoothing: argument!(label_smoothing).number()?,
+        smoothing_prior: argument!(smoothing_prior).optional(|prior| prior.extract("a sequence of numbers"))?,
         clip_norm: argument!(clip_norm).optional(Argument::number)?,
         patience: argument!(patience).optional(Argument::count)?,
         monitor: Monitor::parse("monitor", &argument!(monitor).text()?).map_err(to_python)?,

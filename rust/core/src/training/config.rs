@@ -39,8 +39,11 @@ pub struct TrainingConfig {
     pub dropout: f64,
     /// The factor of `dropout` over time.
     pub dropout_schedule: Schedule,
-    /// The fraction of each target that is spread over all classes, in [0, 1).
+    /// The fraction of each target that label smoothing replaces, in [0, 1).
     pub label_smoothing: f64,
+    /// What label smoothing mixes into each target: a probability for each output, (outputs,). `None`: the same for all
+    /// classes, or 1/2 for each label.
+    pub smoothing_prior: Option<Vec<f64>>,
     /// The largest 2-norm of the gradient over all parameters; a longer gradient is scaled down to it.
     pub clip_norm: Option<f64>,
     /// Training stops after this number of epochs without improvement.
@@ -72,6 +75,7 @@ impl TrainingConfig {
             dropout: 0.0,
             dropout_schedule: Schedule::Constant,
             label_smoothing: 0.0,
+            smoothing_prior: None,
             clip_norm: None,
             patience: None,
             monitor: Monitor::Loss,

@@ -10,7 +10,7 @@ use crate::simd::dispatch::Dispatch;
 use crate::training::checkpoint::Checkpoint;
 use crate::training::config::TrainingConfig;
 use crate::training::epochs::{EpochLoop, Hooks};
-use crate::training::loss::Objective;
+use crate::training::loss::{LabelSmoothing, Objective};
 use crate::training::optimizer::{Moment, Optimizer};
 use crate::training::report::TrainingReport;
 use crate::training::samples::Samples;
@@ -130,13 +130,14 @@ struct Objectives<'a, T> {
 
 impl<'a, T: Dispatch> Objectives<'a, T> {
     /// Checks the configuration and both sets.
-    fn checked(network: &Network<T>, data: &FitData<'a, T>, config: &TrainingConfig) -> Result<Self> {
+    fn checked(network: &Network<T>, data: &FitData<'a, T>, config: &'a TrainingConfig) -> Result<Self> {
         config.check::<T>(network.layers().len(), data.validation.is_some())?;
-        let train = Objective::new(network, data.train.targets, config.loss, config.label_smoothing);
+        let smoothing = LabelSmoothing { share: config.label_smoothing, prior: config.smoothing_prior.as_deref() };
+        let train = Objective::new(network, data.train.targets, config.loss, smoothing);
         data.train.check(network, &train, ["X", "y"], config.n_threads)?;
         let validation = match data.validation {
             Some(samples) => {
-                let objective = Objective::new(network, samples.targets, config.loss, 0.0);
+                let objective = Objective::new(network, samples.targets, config.loss, LabelSmoothing::default());
                 samples.check(network, &objective, ["validation X", "validation y"], config.n_threads)?;
                 Some(objective)
             }

@@ -15,7 +15,7 @@ use crate::network::plan;
 use crate::parallel::{Shared, with_team};
 use crate::scalar::Scalar;
 use crate::simd::dispatch::Dispatch;
-use crate::training::loss::{Loss, Objective, softmax_backward};
+use crate::training::loss::{LabelSmoothing, Loss, Objective, softmax_backward};
 use crate::training::samples::Samples;
 use crate::training::step::{BLOCK_ROWS, Batch, BatchRunner};
 use crate::training::tape::{Head, Parameters, STRIPE, Stripe, Tape, TapeOptions};
@@ -34,7 +34,8 @@ pub fn loss_and_gradients<T: Dispatch>(
     label_smoothing: f64,
     n_threads: usize,
 ) -> Result<(f64, Gradients<T>)> {
-    let objective = Objective::new(network, samples.targets, loss, label_smoothing);
+    let objective =
+        Objective::new(network, samples.targets, loss, LabelSmoothing { share: label_smoothing, prior: None });
     samples.check(network, &objective, ["X", "y"], n_threads)?;
     let weights = samples.scaled_weights()?;
     let rows = samples.x.rows();

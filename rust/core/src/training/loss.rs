@@ -58,6 +58,9 @@ impl Loss {
     }
 }
 
+/// By how much probabilities that should sum to 1 may miss it.
+const MAX_SUM_ERROR: f64 = 1e-3;
+
 /// The targets of training.
 #[derive(Debug, Clone, Copy)]
 pub enum Targets<'a, T> {
@@ -86,23 +89,37 @@ pub(crate) struct RowLoss {
     pub exact: f64,
 }
 
+/// Label smoothing (Szegedy et al. 2016): a target t becomes (1 - share) t + share * prior.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct LabelSmoothing<'a> {
+    /// In [0, 1).
+    pub share: f64,
+    /// A probability for each output, (outputs,); `None` means the same for all classes, or 1/2 for each label.
+    pub prior: Option<&'a [f64]>,
+}
+
 /// A loss with its targets: everything that the loss of a row depends on except the outputs.
 #[derive(Clone, Copy)]
 pub(crate) struct Objective<'a, T> {
     pub loss: Loss,
     pub output: OutputActivation,
-    pub label_smoothing: f64,
+    pub smoothing: LabelSmoothing<'a>,
     pub targets: Targets<'a, T>,
     pub square_bound: T,
 }
 
 impl<'a, T: Dispatch> Objective<'a, T> {
     /// The objective of training `network` towards `targets`.
-    pub(crate) fn new(network: &Network<T>, targets: Targets<'a, T>, loss: Loss, label_smoothing: f64) -> Self {
+    pub(crate) fn new(
+        network: &Network<T>,
+        targets: Targets<'a, T>,
+        loss: Loss,
+        smoothing: LabelSmoothing<'a>,
+    ) -> Self {
         Objective {
             loss,
             output: network.config().output_activation,
-            label_smoothing,
+            smoothing,
             targets,
             square_bound: network.epilogue(0).stabilizer.square_bound(),
         }
@@ -117,12 +134,7 @@ impl<T: Dispatch> Objective<'_, T> {
     /// [`Error::Invalid`] or [`Error::NonFinite`].
     pub(crate) fn check(&self, argument: &str, rows: usize, outputs: usize) -> Result<()> {
         self.loss.check_output(self.output)?;
-        if !(0.0..1.0).contains(&self.label_smoothing) {
-            return Err(Error::invalid("label_smoothing", "0 <= label_smoothing < 1", self.label_smoothing));
-        }
-        if self.loss == Loss::SquaredError && self.label_smoothing != 0.0 {
-            return Err(Error::invalid("label_smoothing", "0 with squared_error", self.label_smoothing));
-        }
+        self.check_smoothing(outputs)?;
         if self.targets.rows() != rows {
             let expected = format!("{rows} rows, one per row of X");
             return Err(Error::invalid(argument, expected, self.targets.rows()));
@@ -151,6 +163,29 @@ impl<T: Dispatch> Objective<'_, T> {
         }
     }
 
+    fn check_smoothing(&self, outputs: usize) -> Result<()> {
+        let LabelSmoothing { share, prior } = self.smoothing;
+        if !(0.0..1.0).contains(&share) {
+            return Err(Error::invalid("label_smoothing", "0 <= label_smoothing < 1", share));
+        }
+        if self.loss == Loss::SquaredError && share != 0.0 {
+            return Err(Error::invalid("label_smoothing", "0 with squared_error", share));
+        }
+        let Some(prior) = prior else { return Ok(()) };
+        if prior.len() != outputs {
+            let expected = format!("{outputs} probabilities, one per output");
+            return Err(Error::invalid("smoothing_prior", expected, prior.len()));
+        }
+        if let Some(bad) = prior.iter().find(|p| !(0.0..=1.0).contains(*p)) {
+            return Err(Error::invalid("smoothing_prior", "probabilities from 0 to 1", bad));
+        }
+        let sum: f64 = prior.iter().sum();
+        if self.loss == Loss::CrossEntropy && (sum - 1.0).abs() > MAX_SUM_ERROR {
+            return Err(Error::invalid("smoothing_prior", "probabilities that sum to 1", sum));
+        }
+        Ok(())
+    }
+
     /// The cross-entropies need targets in [0, 1]; those of classes must sum to 1.
     fn check_probabilities(&self, argument: &str, values: Matrix<T>) -> Result<()> {
         if self.loss == Loss::SquaredError {
@@ -165,7 +200,7 @@ impl<T: Dispatch> Objective<'_, T> {
         if self.loss == Loss::CrossEntropy {
             for (row, t) in values.data().chunks(values.cols()).enumerate() {
                 let sum: f64 = t.iter().map(|t| t.to_f64()).sum();
-                if (sum - 1.0).abs() > 1e-3 {
+                if (sum - 1.0).abs() > MAX_SUM_ERROR {
                     return Err(Error::invalid(argument, "rows that sum to 1", format!("{sum} at row {row}")));
                 }
             }
@@ -204,10 +239,15 @@ impl<T: Dispatch> Objective<'_, T> {
         }
     }
 
-    /// A target after label smoothing (Szegedy et al. 2016).
-    fn smoothed(&self, target: f64, outputs: usize) -> f64 {
-        let uniform = if self.loss == Loss::CrossEntropy { 1.0 / outputs as f64 } else { 0.5 };
-        (1.0 - self.label_smoothing) * target + self.label_smoothing * uniform
+    /// A target of output `k` after label smoothing.
+    fn smoothed(&self, target: f64, k: usize, outputs: usize) -> f64 {
+        let LabelSmoothing { share, prior } = self.smoothing;
+        let prior = match prior {
+            Some(prior) => prior[k],
+            None if self.loss == Loss::CrossEntropy => 1.0 / outputs as f64,
+            None => 0.5,
+        };
+        (1.0 - share) * target + share * prior
     }
 
     fn cross_entropy(&self, kernels: &Kernels<T>, index: usize, z: &[T], factor: f64, d: &mut [T]) -> RowLoss {
@@ -218,7 +258,7 @@ impl<T: Dispatch> Objective<'_, T> {
         kernels.run(Exp { z: d });
         let sum: f64 = d.iter().map(|e| e.to_f64()).sum();
         let (log_sum, inverse) = (sum.ln(), 1.0 / sum);
-        if let (Targets::Labels(labels), 0.0) = (self.targets, self.label_smoothing) {
+        if let (Targets::Labels(labels), 0.0) = (self.targets, self.smoothing.share) {
             // A shorter formula for hard labels.
             let label = labels[index] as usize;
             let of_label = factor * (d[label].to_f64() * inverse - 1.0);
@@ -230,7 +270,7 @@ impl<T: Dispatch> Objective<'_, T> {
         let mut loss = RowLoss { smoothed: 0.0, exact: 0.0 };
         for (k, (d, z)) in d.iter_mut().zip(z).enumerate() {
             let exact = self.target(index, k);
-            let t = self.smoothed(exact, outputs);
+            let t = self.smoothed(exact, k, outputs);
             // A target of 0 costs nothing, even where the probability is 0.
             if t != 0.0 {
                 let surprise = log_sum - (z.to_f64() - largest.to_f64());
@@ -249,7 +289,7 @@ impl<T: Dispatch> Objective<'_, T> {
         let mut loss = RowLoss { smoothed: 0.0, exact: 0.0 };
         for (k, (d, z)) in d.iter_mut().zip(z).enumerate() {
             let (exact, z, e) = (self.target(index, k), z.to_f64(), d.to_f64());
-            let t = self.smoothed(exact, outputs);
+            let t = self.smoothed(exact, k, outputs);
             loss.smoothed += z.max(0.0) - z * t + e.ln_1p();
             loss.exact += z.max(0.0) - z * exact + e.ln_1p();
             let p = if z >= 0.0 { 1.0 / (1.0 + e) } else { e / (1.0 + e) };
