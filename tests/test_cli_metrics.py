@@ -7,8 +7,8 @@ import numpy.typing as npt
 import pytest
 from scipy.stats import binom, norm
 from sklearn import metrics as sklearn_metrics
-from tinyrs.cli import intervals
-from tinyrs.cli.metrics import Metrics, predicted_classes
+from tinyrs.tuning import intervals
+from tinyrs.tuning.scores import Metrics, predicted_classes
 
 
 def scored(rows: int, classes: int, seed: int = 0) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
@@ -27,7 +27,7 @@ def test_the_metrics_of_two_classes_agree_with_scikit_learn() -> None:
     assert found.balanced_accuracy == sklearn_metrics.balanced_accuracy_score(y, p.argmax(axis=1))
     lines = "\n".join(found.score_lines())
     assert f"average precision  {found.average_precision:>7.4f}" in lines
-    assert f"of yes; random order: {y.mean():.4f}" in lines
+    assert f"of 'yes'; random order: {y.mean():.4f}" in lines
 
 
 def test_the_metrics_of_several_classes_are_means_over_the_classes() -> None:

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from conftest import Run, csv_text, flowers
 from report_pages import TABLES, Page
-from tinyrs.cli import intervals
-from tinyrs.cli.metrics import Metrics, Reliability
+from tinyrs.cli.metrics_text import confusion_lines
 from tinyrs.cli.report import charts, names
 from tinyrs.cli.report.axes import Axis, Unit
 from tinyrs.cli.report.charts import Series
 from tinyrs.cli.report.markup import Markup, tag
+from tinyrs.tuning import intervals
+from tinyrs.tuning.scores import Metrics, Reliability
 
 EVIL = ['<script>alert("1")</script>', "<img src=x onerror=alert(2)>", "]]> & &amp; \x01 ' \" </style></svg>"]
 
@@ -65,6 +66,48 @@ def test_the_page_has_all_sections_and_charts(page: str) -> None:
     assert "looks like a row number: consider --drop id" in found.text
     # The least confident rows have their row numbers.
     assert re.search(r"<td>\d{1,3}</td>", page)
+
+
+@pytest.mark.parametrize(
+    ("metric", "title"),
+    [
+        ("auc", "Validation AUC"),
+        ("balanced_accuracy", "Validation balanced accuracy"),
+        # Its curve is the validation loss beside the training loss.
+        ("log_loss", "Validation accuracy"),
+    ],
+)
+def test_the_second_chart_shows_the_metric_asked_for(tinyrs_cli: Run, metric: str, title: str) -> None:
+    page = report(tinyrs_cli, "long names", "--metric", metric)
+    card = re.search(rf"<section[^>]*><h2>{title}</h2>.*?</section>", page, re.DOTALL)
+    assert card
+    chooses = "The validation rows chose the best epoch."
+    assert page.count(chooses) == 1
+    assert (chooses in card[0]) == (metric != "log_loss")
+    label = re.search(r'aria-label="Line chart over the epochs: ([^"]*)"', card[0])
+    assert label
+    start, end = re.findall(r"(?:from|to) ([\d.]+%?)", label[1])
+    assert start.endswith("%") == ("accuracy" in title)
+    assert f"{title[0].lower()}{title[1:]} from {start} to {end}; best" in label[1]
+
+
+def test_a_table_with_dates_has_a_report(tinyrs_cli: Run) -> None:
+    rng = np.random.default_rng(0)
+    days = rng.integers(0, 1000, 400)
+    table = {
+        "when": [str(np.datetime64("2020-01-01") + day) for day in days.tolist()],
+        "noise": rng.normal(size=400).tolist(),
+        "kind": np.where(days % 7 < 3, "yes", "no").tolist(),
+    }
+    Path("data.csv").write_text(csv_text(table))
+    args = ["--target", "kind", "-o", "m", "--hidden", "32", "--epochs", "30", "--report", "r.html"]
+    assert tinyrs_cli("train", "data.csv", *args).status == 0
+    page = Path("r.html").read_text()
+    # One row a column, with the parts of the date, such as the day of the week, counted to it.
+    found = re.findall(r'<th scope="row">(\w+)</th><td[^>]*>.*?<span>(-?[\d.]+)</span>', page)
+    importance = {name: float(value) for name, value in found}
+    assert list(importance) == ["when", "noise"]
+    assert importance["when"] > 0.1 > importance["noise"]
 
 
 def test_the_page_executes_and_loads_nothing(page: str) -> None:
@@ -308,7 +351,7 @@ def test_with_many_classes_the_most_frequent_errors_replace_the_matrix() -> None
     p = rng.dirichlet(np.ones(30), 500)
     codes = rng.integers(0, 30, 500)
     metrics = Metrics.of(p, codes, np.arange(30))
-    lines = metrics.confusion_lines()
+    lines = confusion_lines(metrics)
     assert lines[0] == "most frequent errors (true class -> predicted class):"
     counts = [int(re.findall(r"\d+", line)[0]) for line in lines[1:]]
     assert counts == sorted(counts, reverse=True)

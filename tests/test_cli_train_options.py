@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -168,7 +169,7 @@ def test_the_metric_chooses_the_epoch(train: Run, monkeypatch: pytest.MonkeyPatc
 
 def test_a_threshold_is_kept_in_the_model(tinyrs_cli: Run, train: Run) -> None:
     done = train("--threshold", "0.2")
-    assert "\nyes is predicted from a probability of 0.2000 (--threshold)\n" in done.out
+    assert "\nyes is predicted from a probability of 0.2000\n" in done.out
 
     def predictions(*args: str) -> list[dict[str, str]]:
         done = tinyrs_cli("predict", "m", "data.csv", "--proba", *args)
@@ -183,6 +184,16 @@ def test_a_threshold_is_kept_in_the_model(tinyrs_cli: Run, train: Run) -> None:
             assert row["probability"] == row[f"probability_{row['label']}"]
         confusion = tinyrs_cli("evaluate", "m", "data.csv", "--json", *args).json["confusion"]
         assert sum(row[1] for row in confusion) == sum(row["label"] == "yes" for row in rows)
+
+
+def test_a_chosen_threshold_is_said_to_be_optimistic(train: Run) -> None:
+    done = train("--threshold", "f1", "--report", "r.html")
+    said = re.search(
+        r"\nyes is predicted from a probability of 0\.\d{4}, which gives the best f1 .*", done.out
+    )
+    assert said
+    assert said[0].endswith("this score is slightly optimistic")
+    assert said[0].strip() in Path("r.html").read_text()
 
 
 @pytest.mark.parametrize("score", ["f1", "balanced_accuracy"])

@@ -10,11 +10,12 @@ import numpy as np
 from tinyrs.cli.arguments import Parser
 from tinyrs.cli.errors import UsageError
 from tinyrs.cli.labelled_rows import TableOptions, image_rows, no_labels, table_chunks
-from tinyrs.cli.metrics import ClassIndices, Floats, Metrics
+from tinyrs.cli.metrics_text import class_lines, confusion_lines
 from tinyrs.cli.output import say
 from tinyrs.cli.table_predictor import load_predictor, threshold_of
 from tinyrs.cli.text_format import TextFormat, add_text_options
 from tinyrs.predictor import Predictor
+from tinyrs.tuning.scores import ClassIndices, Floats, Metrics
 
 
 def parser() -> Parser:
@@ -54,7 +55,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     say(f"{metrics.rows:,} rows of {options.data}", quiet=quiet)
     if unlabelled:
         say(f"{unlabelled:,} rows without a label skipped", quiet=quiet)
-    for block in (metrics.score_lines(), metrics.confusion_lines(), metrics.class_lines()):
+    for block in (metrics.score_lines(), confusion_lines(metrics), class_lines(metrics)):
         say("\n" + "\n".join(block), quiet=quiet)
     return {"unlabelled": unlabelled, "warnings": warnings, **metrics.as_json()}
 

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -28,6 +28,7 @@ class FittedModel:
 
     model: TinyClassifier
     history: list[Record]  # one record an epoch
+    metric_curve: Sequence[float]  # the metric of --metric on validation rows after each epoch, if any
     seconds: float
     interrupted: bool  # whether Ctrl-C ended the training early
 
@@ -117,4 +118,5 @@ def fit(
             model.set_params(max_iter=int(np.clip(remaining / max(both, 1e-9), 1, epochs)), refit=True)
             history.clear()
         model.set_params(verbose=int(sys.stderr.isatty())).fit(X, y, eval_metric=options.metric)
-        return FittedModel(model, history, time.perf_counter() - start, interrupt.seen)
+        curve = model.evals_result_["valid_0"][options.metric] if model.evals_result_ else []
+        return FittedModel(model, history, curve, time.perf_counter() - start, interrupt.seen)

@@ -17,7 +17,6 @@ import pyarrow as pa
 import tinyrs
 from tinyrs.cli.arguments import Parser
 from tinyrs.cli.errors import CliError, UsageError
-from tinyrs.cli.metrics import predicted_classes
 from tinyrs.cli.output import STREAM, say
 from tinyrs.cli.paths import check_files
 from tinyrs.cli.table_predictor import Floats, TablePredictor, load_predictor, threshold_of
@@ -25,6 +24,7 @@ from tinyrs.cli.table_reader import TableReader, open_table
 from tinyrs.cli.table_writer import TableOutput, write_table
 from tinyrs.cli.text_format import TextFormat, add_text_options
 from tinyrs.predictor import Predictor
+from tinyrs.tuning.scores import predicted_classes
 
 
 def parser() -> Parser:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from tinyrs.cli.arguments import Parser, class_weights, integer_at_least, positi
 from tinyrs.cli.errors import CliError, Interrupted, UsageError, suggestion
 from tinyrs.cli.fitting import FittedModel, asked_to_keep, can_keep, fit
 from tinyrs.cli.labelled_rows import LabelledRows, TableOptions, image_rows, table_rows
-from tinyrs.cli.metrics import Floats, best_threshold
+from tinyrs.cli.metrics_text import confusion_lines
 from tinyrs.cli.output import printable, say, warn
 from tinyrs.cli.paths import check_files
 from tinyrs.cli.text_format import add_text_options
@@ -30,9 +31,11 @@ from tinyrs.cli.training_data import (
 )
 from tinyrs.cli.training_results import TrainingResults, predict_encoded
 from tinyrs.predictor import Predictor
+from tinyrs.tuning.scores import Floats, best_threshold
 
 # The values of `eval_metric` of TinyClassifier that are offered.
-METRICS = ("accuracy", "log_loss", "auc", "average_precision", "balanced_accuracy", "f1")
+DEFAULT_METRIC = inspect.signature(TinyClassifier.fit).parameters["eval_metric"].default
+METRICS = ("log_loss", "accuracy", "auc", "average_precision", "balanced_accuracy", "f1")
 
 
 def parser() -> Parser:
@@ -222,6 +225,8 @@ def _measure(
     return fitted, TrainingResults(
         predictor=predictor,
         history=fitted.history,
+        metric=options.metric,
+        metric_curve=fitted.metric_curve,
         seconds=fitted.seconds,
         rows=rows,
         probabilities=predict_encoded(predictor, rows.encoded),
@@ -247,6 +252,8 @@ def _cross_validate(data: TrainingData, options: argparse.Namespace) -> tuple[Fi
     return fitted, TrainingResults(
         predictor=predictor,
         history=fitted.history,
+        metric=options.metric,
+        metric_curve=fitted.metric_curve,
         seconds=fitted.seconds,
         rows=LabelledRows.concatenated(parts),
         probabilities=np.concatenate(probabilities),
@@ -295,10 +302,11 @@ def _fit(
 
 def _with_threshold(results: TrainingResults, options: argparse.Namespace) -> TrainingResults:
     """The results with the number of --threshold, or the best one for its score."""
-    threshold = options.threshold
-    if isinstance(threshold, str):
-        threshold = best_threshold(threshold, results.probabilities, results.rows.y)
-    return replace(results, threshold=threshold)
+    score = options.threshold
+    if not isinstance(score, str):
+        return replace(results, threshold=score)
+    threshold = best_threshold(score, results.probabilities, results.rows.y)
+    return replace(results, threshold=threshold, threshold_score=score)
 
 
 def _save(
@@ -349,13 +357,12 @@ def _say_results(results: TrainingResults, quiet: bool) -> None:
     say(f"{epochs}; the best was epoch {results.best_epoch + 1}", quiet=quiet)
     metrics = results.metrics
     say(f"\non {metrics.rows:,} rows that were not used for training ({results.rows_origin}):", quiet=quiet)
-    lines = [*metrics.score_lines(), "", *metrics.confusion_lines()]
+    lines = [*metrics.score_lines(), "", *confusion_lines(metrics)]
     if results.fold_accuracies:
         shares = ", ".join(f"{accuracy:.2%}" for accuracy in results.fold_accuracies)
         lines.insert(0, f"  accuracy of each fold: {shares}")
     if results.threshold is not None:
-        positive = printable(metrics.classes[1])
-        lines += ["", f"{positive} is predicted from a probability of {results.threshold:.4f} (--threshold)"]
+        lines += ["", results.threshold_text(printable(metrics.classes[1]))]
     say("\n".join(lines), quiet=quiet)
 
 

@@ -11,12 +11,11 @@ import numpy.typing as npt
 
 from tinyrs.cli.column_types import ColumnSummary
 from tinyrs.cli.labelled_rows import LabelledRows
-from tinyrs.cli.metrics import ClassIndices, Floats, Metrics, log_loss
 from tinyrs.history import Record
 from tinyrs.predictor import Predictor
-
-# Permutation importance: the number of rows used at most, and of permutations a column.
-IMPORTANCE_ROWS, IMPORTANCE_REPEATS = 5000, 5
+from tinyrs.tuning.importance import permutation_importance
+from tinyrs.tuning.metrics import log_loss
+from tinyrs.tuning.scores import Floats, Metrics
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,8 @@ class TrainingResults:
 
     predictor: Predictor  # the model that was measured
     history: Sequence[Record]  # one an epoch
+    metric: str  # the option --metric
+    metric_curve: Sequence[float]  # on validation rows after each epoch; empty if there are none
     seconds: float
     rows: LabelledRows
     probabilities: Floats  # (rows, classes), predicted for `rows`
@@ -36,6 +37,7 @@ class TrainingResults:
     unseen: LabelledRows  # the rows that `predictor` was not trained on: `rows`, or the last fold
     columns: Sequence[ColumnSummary]  # empty for images
     threshold: float | None = None  # see `predicted_classes`
+    threshold_score: str | None = None  # the score for which `threshold` is the best on `rows`, if any
     fold_accuracies: tuple[float, ...] = ()  # with --cv
 
     @cached_property
@@ -58,32 +60,32 @@ class TrainingResults:
         """The epoch whose weights were kept, from 0."""
         return int(self.predictor.training["best_iteration"])
 
+    def threshold_text(self, positive: str) -> str:
+        """What `threshold` means and where it comes from; `positive` is the name of the second class."""
+        text = f"{positive} is predicted from a probability of {self.threshold:.4f}"
+        if self.threshold_score is None:
+            return text
+        return (
+            f"{text}, which gives the best {self.threshold_score} on these rows; as it was chosen on them, "
+            "this score is slightly optimistic"
+        )
+
     def curve(self, name: str) -> npt.NDArray[np.float64]:
         """One entry of the history, such as "loss", for each epoch (epochs,)."""
         return np.array([record[name] for record in self.history])  # type: ignore[literal-required]
 
     def permutation_importance(self) -> npt.NDArray[np.float64]:
-        """The increase of the log loss when a column is shuffled (columns,) (Breiman 2001).
+        """The increase of the log loss when a column is shuffled (columns,).
 
-        Log loss rather than accuracy, because it also changes when only the probabilities get worse. By hand
-        because scikit-learn's function needs an estimator, and these rows are encoded already.
+        Log loss rather than accuracy, because it also changes when only the probabilities get worse.
         """
-        rng = np.random.default_rng(0)
-        chosen = rng.permutation(len(self.unseen.y))[:IMPORTANCE_ROWS]
-        encoded, y = self.unseen.encoded[chosen], self.unseen.y[chosen]
-        baseline = self._log_loss(encoded, y)
-        importance = np.empty(encoded.shape[1])
-        for column in range(len(importance)):
-            shuffled = encoded.copy()
-            losses = []
-            for _ in range(IMPORTANCE_REPEATS):
-                shuffled[:, column] = rng.permutation(encoded[:, column])
-                losses.append(self._log_loss(shuffled, y))
-            importance[column] = np.mean(losses) - baseline
-        return importance
-
-    def _log_loss(self, encoded: Floats, y: ClassIndices) -> float:
-        return log_loss(predict_encoded(self.predictor, encoded), y)
+        preprocessor, y = self.predictor.preprocessor, self.unseen.y
+        assert preprocessor is not None, "every predictor of a TinyClassifier has one"
+        return permutation_importance(
+            self.unseen.encoded,
+            preprocessor.encoded_columns,
+            lambda encoded, rows: log_loss(y[rows], predict_encoded(self.predictor, encoded)),
+        )
 
     def least_confident(self, n: int) -> npt.NDArray[np.intp]:
         """Indices of the `n` rows whose prediction would change most easily.

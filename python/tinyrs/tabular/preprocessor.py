@@ -185,6 +185,14 @@ class Preprocessor(_ComparedByArguments):
         return self.n_columns + len(self.parts)
 
     @property
+    def encoded_columns(self) -> list[list[int]]:
+        """For each column of the table, the indices of its values in an encoded row."""
+        indices = [[column] for column in range(self.n_columns)]
+        for i, (column, _) in enumerate(self.parts, self.n_columns):
+            indices[column].append(i)
+        return indices
+
+    @property
     def numbers_only(self) -> bool:
         """Whether the encoded rows of an array of numbers are its rows."""
         return not (self.categories or self._read_always)

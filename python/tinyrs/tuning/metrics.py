@@ -1,8 +1,8 @@
-"""The metrics of `eval_metric`: what an epoch is judged by, from the probabilities of the validation rows."""
+"""What each metric is, from targets and probabilities, and the metrics that `eval_metric` names."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,69 +96,85 @@ def _read_metric(metric: Metric) -> EpochMetric:
     )
 
 
-def predicted(true: TrueLabels, p: Floats) -> Array:
+# The functions below take `targets`, class indices (rows,) or an indicator matrix (rows, labels), and `p`,
+# probabilities (rows, classes).
+
+
+def predicted(targets: Array, p: Floats) -> Array:
     """The most probable class of each row as its index; the indicator matrix in multilabel models."""
-    return (p > 0.5).astype(int) if true.multilabel else p.argmax(axis=1)
+    return (p > 0.5).astype(int) if targets.ndim == 2 else p.argmax(axis=1)
 
 
-def accuracy(true: TrueLabels, p: Floats) -> float:
+def accuracy(targets: Array, p: Floats) -> float:
     """The share of rows that are right, in multilabel models in every label."""
-    right = predicted(true, p) == true.targets
-    return float((right.all(axis=1) if true.multilabel else right).mean())
+    right = predicted(targets, p) == targets
+    return float((right.all(axis=1) if targets.ndim == 2 else right).mean())
 
 
-def log_loss(true: TrueLabels, p: Floats) -> float:
+def log_loss(targets: Array, p: Floats) -> float:
     """The mean of -log p(true class), in multilabel models over the labels too.
 
-    Not scikit-learn's, which raises float64 probabilities to 2.2e-16 only.
+    Probabilities are raised to float32's smallest normal number first. Not scikit-learn's log_loss, which
+    raises float64 probabilities to 2.2e-16 only.
     """
-    of_truth = (
-        np.where(true.targets > 0.5, p, 1 - p) if true.multilabel else p[np.arange(len(p)), true.targets]
-    )
+    of_truth = np.where(targets > 0.5, p, 1 - p) if targets.ndim == 2 else p[np.arange(len(p)), targets]
     return float(-np.log(np.maximum(of_truth, np.finfo(np.float32).tiny), dtype=np.float64).mean())
 
 
-def balanced_accuracy(true: TrueLabels, p: Floats) -> float:
+def balanced_accuracy(targets: Array, p: Floats) -> float:
     """The mean recall of the classes that have rows."""
-    if true.multilabel:
+    if targets.ndim == 2:
         raise ValueError("eval_metric: 'balanced_accuracy' is not defined for a multilabel y")
-    rows = np.bincount(true.targets, minlength=p.shape[1])
-    right = np.bincount(true.targets, predicted(true, p) == true.targets, minlength=p.shape[1])
+    rows = np.bincount(targets, minlength=p.shape[1])
+    right = np.bincount(targets, predicted(targets, p) == targets, minlength=p.shape[1])
     return float((right[rows > 0] / rows[rows > 0]).mean())
 
 
-def f1(true: TrueLabels, p: Floats) -> float:
+def f1(targets: Array, p: Floats) -> float:
     """The F1 score of the second of two classes, else the mean of all classes."""
-    average = "binary" if p.shape[1] == 2 and not true.multilabel else "macro"
-    return float(f1_score(true.targets.astype(int), predicted(true, p), average=average, zero_division=0))
+    average = "binary" if p.shape[1] == 2 and targets.ndim == 1 else "macro"
+    return float(f1_score(targets.astype(int), predicted(targets, p), average=average, zero_division=0))
+
+
+def one_against_rest(targets: Array, p: Floats) -> Iterator[tuple[npt.NDArray[np.bool_], Floats]]:
+    """For each class or label, which rows have it (rows,) and its probabilities (rows,).
+
+    Of two classes, only the second. A class that all rows or none have is left out: rows cannot be ranked.
+    """
+    for index in range(1 if p.shape[1] == 2 and targets.ndim == 1 else 0, p.shape[1]):
+        positive = targets[:, index] > 0.5 if targets.ndim == 2 else targets == index
+        if positive.any() and not positive.all():
+            yield positive, p[:, index]
 
 
 def _mean_over_classes(name: str, score: Callable[[Array, Floats], float]) -> EpochMetric:
-    """The mean of `score` of each class against the others; of two classes, only of the second."""
+    """The mean of `score` over the pairs of `one_against_rest`."""
 
-    def value(true: TrueLabels, p: Floats) -> float:
-        scores = []
-        for index in range(1 if p.shape[1] == 2 and not true.multilabel else 0, p.shape[1]):
-            positive = true.targets[:, index] > 0.5 if true.multilabel else true.targets == index
-            if positive.any() and not positive.all():
-                scores.append(score(positive, p[:, index]))
+    def value(targets: Array, p: Floats) -> float:
+        scores = [score(*pair) for pair in one_against_rest(targets, p)]
         if not scores:
             raise ValueError(f"eval_metric: {name!r} needs validation rows of two classes, got one class")
         return float(np.mean(scores))
 
-    return EpochMetric(name, value)
+    return EpochMetric(name, _of_targets(value))
+
+
+def _of_targets(value: Callable[[Array, Floats], float]) -> Callable[[TrueLabels, Floats], float]:
+    return lambda true, p: value(true.targets, p)
 
 
 _METRICS = {
-    "accuracy": EpochMetric("accuracy", accuracy, record_field="validation_score"),
+    "accuracy": EpochMetric("accuracy", _of_targets(accuracy), record_field="validation_score"),
     **{
-        name: EpochMetric(name, log_loss, greater_is_better=False, record_field="validation_loss")
+        name: EpochMetric(
+            name, _of_targets(log_loss), greater_is_better=False, record_field="validation_loss"
+        )
         for name in ("log_loss", "loss")
     },
     "auc": _mean_over_classes("auc", roc_auc_score),
     "average_precision": _mean_over_classes("average_precision", average_precision_score),
-    "balanced_accuracy": EpochMetric("balanced_accuracy", balanced_accuracy),
-    "f1": EpochMetric("f1", f1),
+    "balanced_accuracy": EpochMetric("balanced_accuracy", _of_targets(balanced_accuracy)),
+    "f1": EpochMetric("f1", _of_targets(f1)),
 }
 
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tinyrs.cli import intervals
-from tinyrs.cli.metrics import Reliability
 from tinyrs.cli.report.axes import BOTTOM, HEIGHT, TOP, Axes, Axis, Unit
 from tinyrs.cli.report.markup import Markup, tag
 from tinyrs.cli.report.names import compact
+from tinyrs.tuning import intervals
+from tinyrs.tuning.scores import Reliability
 
 Floats = npt.NDArray[np.float64]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tinyrs.cli.metrics import Metrics
 from tinyrs.cli.report.elements import card, cell, head, row, row_head, table, unfoldable
 from tinyrs.cli.report.markup import Markup, tag
 from tinyrs.cli.report.names import abbreviated, elided_names, percent, with_interval
+from tinyrs.cli.training_results import TrainingResults
+from tinyrs.tuning.scores import Metrics
 
 # With more classes, the most frequent errors replace the confusion matrix.
 MAX_MATRIX = 20
@@ -23,8 +24,8 @@ NAME = 24
 Shares = npt.NDArray[np.float64]
 
 
-def classes(metrics: Metrics, threshold: float | None) -> Markup:
-    """`threshold` is that of `predicted_classes`."""
+def classes(results: TrainingResults) -> Markup:
+    metrics = results.metrics
     if len(metrics.classes) > MAX_MATRIX:
         title, main = "Most frequent errors", _most_frequent_errors(metrics)
         text = (
@@ -37,8 +38,8 @@ def classes(metrics: Metrics, threshold: float | None) -> Markup:
             "Held-out rows by their actual and their predicted class. The stronger the colour of a cell, the "
             "larger its share of the actual class."
         )
-    if threshold is not None:
-        text += f" {metrics.classes[1]} is predicted from a probability of {threshold:.4g}."
+    if results.threshold is not None:
+        text += f" {results.threshold_text(metrics.classes[1])}."
     return card(title, text, tag("div", main, _class_list(metrics), class_="beside"))
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tinyrs.cli.intervals import Interval
 from tinyrs.cli.report.markup import Markup, tag
+from tinyrs.tuning.intervals import Interval
 
 ELLIPSIS = "\u2026"
 # An en dash between word joiners.

@@ -7,7 +7,6 @@ from importlib.resources import files
 import numpy as np
 
 import tinyrs
-from tinyrs.cli.metrics import CALIBRATION_ERROR
 from tinyrs.cli.output import open_output
 from tinyrs.cli.report import charts
 from tinyrs.cli.report.classes import classes
@@ -18,9 +17,19 @@ from tinyrs.cli.report.names import percent
 from tinyrs.cli.report.provenance import FileDigest, Provenance
 from tinyrs.cli.report.rows import least_confident
 from tinyrs.cli.training_results import TrainingResults
+from tinyrs.tuning.scores import CALIBRATION_ERROR
 
 # The digits of a digest that are shown; the tooltip has all.
 DIGEST = 12
+# How the charts call the metrics of --metric.
+SHORT_NAMES = {
+    "accuracy": "accuracy",
+    "auc": "AUC",
+    "average_precision": "average precision",
+    "balanced_accuracy": "balanced accuracy",
+    "f1": "F1",
+}
+CHOOSES = "The validation rows chose the best epoch."
 
 
 def write(path: str, results: TrainingResults, provenance: Provenance) -> None:
@@ -38,9 +47,9 @@ def page(results: TrainingResults, provenance: Provenance) -> Markup:
         _metrics(results),
         warnings(results),
         _loss(results),
-        _validation_accuracy(results),
+        _validation_metric(results),
         _calibration(results),
-        classes(results.metrics, results.threshold),
+        classes(results),
         *_table_sections(results),
         _provenance(results, provenance),
     ]
@@ -129,6 +138,8 @@ def _loss(results: TrainingResults) -> Markup:
     if "validation_loss" in results.history[0]:
         series.append(charts.Series("validation loss", "two", results.curve("validation_loss")))
     text = "Mean log loss of each epoch, without label smoothing. Lower is better."
+    if results.metric == "log_loss" and results.metric_curve:
+        text += f" {CHOOSES}"
     if results.fold_accuracies:
         text += " Of the last fold."
     best = ("best", f"best epoch: {results.best_epoch + 1}")
@@ -136,14 +147,20 @@ def _loss(results: TrainingResults) -> Markup:
     return card("Loss", text, marks, charts.epoch_lines(series, "loss", results.best_epoch), class_="third")
 
 
-def _validation_accuracy(results: TrainingResults) -> Markup | None:
-    if "validation_score" not in results.history[0]:
+def _validation_metric(results: TrainingResults) -> Markup | None:
+    """The curve of --metric; of the accuracy if that is the log loss, which is beside the training loss."""
+    if not results.metric_curve:
         return None
-    series = [charts.Series("validation accuracy", "two", results.curve("validation_score"))]
-    text = "On rows that were set aside during training and chose the best epoch."
+    text = "On rows that were set aside during training."
+    if results.metric == "log_loss":
+        name, values = "accuracy", results.curve("validation_score")
+    else:
+        name, values = results.metric, np.array(results.metric_curve)
+        text += f" {CHOOSES}"
+    series = [charts.Series(f"validation {SHORT_NAMES[name]}", "two", values)]
     marks = legend(("best", f"best epoch: {results.best_epoch + 1}"))
-    chart = charts.epoch_lines(series, "accuracy", results.best_epoch, percent=True)
-    return card("Validation accuracy", text, marks, chart, class_="third")
+    chart = charts.epoch_lines(series, SHORT_NAMES[name], results.best_epoch, percent="accuracy" in name)
+    return card(f"Validation {SHORT_NAMES[name]}", text, marks, chart, class_="third")
 
 
 def _calibration(results: TrainingResults) -> Markup:

@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 
 from tinyrs.cli.column_types import ColumnSummary
-from tinyrs.cli.metrics import predicted_classes
 from tinyrs.cli.report.elements import card, cell, head, row, table
 from tinyrs.cli.report.markup import Markup, tag
 from tinyrs.cli.report.names import abbreviated, elided, elided_names
 from tinyrs.cli.training_results import TrainingResults
+from tinyrs.tuning.scores import predicted_classes
 
 LISTED = 12
 # How many columns of the table are shown.

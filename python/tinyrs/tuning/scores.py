@@ -1,4 +1,4 @@
-"""Metrics of predicted probabilities with confidence intervals, and their text form."""
+"""Metrics of predicted probabilities on rows with known labels, with 95 % confidence intervals."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tinyrs.cli import intervals
-from tinyrs.cli.intervals import Interval
-from tinyrs.cli.output import printable
+from tinyrs.tuning import intervals
+from tinyrs.tuning.intervals import Interval
 
 ClassIndices = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating[Any]]
 
 N_BINS = 10
-# With more classes than this, the most frequent errors are printed instead of the confusion matrix.
-MAX_MATRIX = 12
+# The longest name of a class in `score_lines`, in characters.
 MAX_NAME = 14
 CALIBRATION_ERROR = "mean gap between probability and accuracy"
 
@@ -29,6 +27,18 @@ class Reliability:
     confidence: npt.NDArray[np.float64]  # mean probability of the predicted class
     accuracy: npt.NDArray[np.float64]
     rows: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, confidence: npt.NDArray[np.float64], correct: npt.NDArray[np.bool_]) -> Reliability:
+        """The diagram of predictions of these probabilities (rows,), and whether each is right (rows,)."""
+        bins = np.minimum((confidence * N_BINS).astype(int), N_BINS - 1)
+        rows = np.bincount(bins, minlength=N_BINS)
+        divisor = np.maximum(rows, 1)
+        return cls(
+            np.bincount(bins, confidence, N_BINS) / divisor,
+            np.bincount(bins, correct, N_BINS) / divisor,
+            rows,
+        )
 
 
 @dataclass(frozen=True)
@@ -72,8 +82,10 @@ class Metrics:
 
         `threshold` is that of `predicted_classes`.
         """
-        # Imported here: it takes a second, which `--help` does not need.
+        # Imported here: it takes a second, which `tinyrs predict` does not need.
         from sklearn.metrics import accuracy_score, confusion_matrix
+
+        from tinyrs.tuning.metrics import log_loss
 
         p, rows = np.asarray(probabilities, dtype=np.float64), len(y)
         predicted = predicted_classes(p, threshold)
@@ -82,9 +94,9 @@ class Metrics:
         precision, precision_intervals = _shares(np.diag(confusion), confusion.sum(axis=0))
         recall, recall_intervals = _shares(np.diag(confusion), confusion.sum(axis=1))
         balanced, balanced_interval = _mean_recall(recall, recall_intervals)
-        auc, auc_interval, average_precision, average_precision_interval = _areas(p, y)
+        auc, auc_interval, average_precision, average_precision_interval = areas(y, p)
         # The confidence is that of the predicted class, which with a threshold may be below 1/2.
-        reliability = _reliability(p[np.arange(rows), predicted], predicted == y)
+        reliability = Reliability.of(p[np.arange(rows), predicted], predicted == y)
         # The expected calibration error. scikit-learn has none, and its calibration_curve returns no counts.
         gaps = np.abs(reliability.confidence - reliability.accuracy) * reliability.rows
         return cls(
@@ -98,7 +110,7 @@ class Metrics:
             auc_interval=auc_interval,
             average_precision=average_precision,
             average_precision_interval=average_precision_interval,
-            log_loss=log_loss(p, y),
+            log_loss=log_loss(y, p),
             calibration_error=float(gaps.sum() / rows),
             baseline=float(np.bincount(y).max() / rows),
             confusion=confusion,
@@ -170,7 +182,7 @@ class Metrics:
                 _four_digits(self.average_precision),
                 "mean over the classes"
                 if share is None
-                else f"of {_shortened(self.classes[1])}; random order: {share:.4f}",
+                else f"of {_quoted(self.classes[1])}; random order: {share:.4f}",
                 self.average_precision_interval.text(percent=False),
             ),
             ("log loss", f"{self.log_loss:.4f}", f"uniform probabilities: {np.log(n_classes):.4f}", ""),
@@ -178,68 +190,12 @@ class Metrics:
         ]
         return [f"  {name:17}  {value:>7}  {interval:16}  ({note})" for name, value, note, interval in scores]
 
-    def confusion_lines(self) -> list[str]:
-        """The confusion matrix, or for many classes the most frequent errors."""
-        if len(self.classes) > MAX_MATRIX:
-            return ["most frequent errors (true class -> predicted class):"] + [
-                f"  {count:>7,} {printable(self.classes[true])} -> {printable(self.classes[predicted])}"
-                for count, true, predicted in self.most_frequent_errors(10)
-            ]
-        names = list(map(_shortened, self.classes))
-        widths = [
-            max(len(name), len(f"{column.max():,}"))
-            for name, column in zip(names, self.confusion.T, strict=True)
-        ]
-        corner = "true / predicted"
-        left = max(map(len, [*names, corner]))
-        head = f"  {corner:{left}}  " + "  ".join(f"{n:>{w}}" for n, w in zip(names, widths, strict=True))
-        return [head] + [
-            f"  {name:{left}}  " + "  ".join(f"{count:>{w},}" for count, w in zip(row, widths, strict=True))
-            for name, row in zip(names, self.confusion.tolist(), strict=True)
-        ]
-
-    def class_lines(self) -> list[str]:
-        """Precision and recall of each class with their intervals, and its number of rows."""
-        names = list(map(printable, self.classes))
-        width = max(len("class"), *map(len, names))
-        rows = zip(
-            names,
-            self.precision,
-            self.precision_intervals,
-            self.recall,
-            self.recall_intervals,
-            self.confusion.sum(axis=1),
-            strict=True,
-        )
-        return [f"  {'class':{width}}  {'precision':>26}  {'recall':>26}  {'rows':>9}"] + [
-            f"  {name:{width}}  {_percent(p, p_interval):>26}  {_percent(r, r_interval):>26}  {n:>9,}"
-            for name, p, p_interval, r, r_interval, n in rows
-        ]
-
     def most_frequent_errors(self, n: int) -> list[tuple[int, int, int]]:
         """At most `n` pairs of classes that were confused: (rows, true class, predicted class)."""
         errors = self.confusion - np.diag(np.diag(self.confusion))
         order = np.argsort(-errors, axis=None, kind="stable")[:n]
         pairs = [(int(errors.flat[k]), *divmod(int(k), len(self.classes))) for k in order]
         return [pair for pair in pairs if pair[0] > 0]
-
-
-def log_loss(probabilities: Floats, y: ClassIndices) -> float:
-    """Mean of -log p(true class). Probabilities are raised to float32's smallest normal number first.
-
-    By hand because scikit-learn's log_loss raises float64 probabilities only to 2.2e-16.
-    """
-    p = np.asarray(probabilities[np.arange(len(y)), y], dtype=np.float64)
-    return float(-np.log(np.maximum(p, np.finfo(np.float32).tiny)).mean())
-
-
-def _reliability(confidence: npt.NDArray[np.float64], correct: npt.NDArray[np.bool_]) -> Reliability:
-    bins = np.minimum((confidence * N_BINS).astype(int), N_BINS - 1)
-    rows = np.bincount(bins, minlength=N_BINS)
-    divisor = np.maximum(rows, 1)
-    return Reliability(
-        np.bincount(bins, confidence, N_BINS) / divisor, np.bincount(bins, correct, N_BINS) / divisor, rows
-    )
 
 
 def predicted_classes(probabilities: Floats, threshold: float | None = None) -> ClassIndices:
@@ -282,24 +238,29 @@ def _mean_recall(recall: npt.NDArray[np.float64], recall_intervals: list[Interva
     return float(recall[present].mean()), interval
 
 
-def _areas(p: npt.NDArray[np.float64], y: ClassIndices) -> tuple[float, Interval, float, Interval]:
+def areas(targets: npt.NDArray[Any], p: Floats) -> tuple[float, Interval, float, Interval]:
     """The mean AUC and average precision of the classes against the others, each with its interval.
 
     The interval of an average precision is Wilson's with the number of positive rows (Boyd, Eng and Page 2013
     compare intervals of this number of rows). The classes are measured on the same rows; as if they were
     perfectly correlated, limits are averaged like values, which is on the safe side.
+
+    Parameters
+    ----------
+    targets, p
+        As for `one_against_rest`.
     """
     from sklearn.metrics import average_precision_score, roc_auc_score
 
+    from tinyrs.tuning.metrics import one_against_rest
+
     aucs, auc_intervals, averages, average_intervals = [], [], [], []
-    for index in range(1 if p.shape[1] == 2 else 0, p.shape[1]):
-        actual = y == index
+    for actual, probabilities in one_against_rest(targets, p):
         positives = int(actual.sum())
-        if 0 < positives < len(y):
-            aucs.append(roc_auc_score(actual, p[:, index]))
-            auc_intervals.append(intervals.area_under_roc(aucs[-1], positives, len(y) - positives))
-            averages.append(average_precision_score(actual, p[:, index]))
-            average_intervals.append(intervals.proportion(averages[-1], positives))
+        aucs.append(roc_auc_score(actual, probabilities))
+        auc_intervals.append(intervals.area_under_roc(aucs[-1], positives, len(actual) - positives))
+        averages.append(average_precision_score(actual, probabilities))
+        average_intervals.append(intervals.proportion(averages[-1], positives))
     if not aucs:
         unknown = Interval(np.nan, np.nan)
         return np.nan, unknown, np.nan, unknown
@@ -311,13 +272,9 @@ def _areas(p: npt.NDArray[np.float64], y: ClassIndices) -> tuple[float, Interval
     )
 
 
-def _shortened(name: str) -> str:
-    name = printable(name)
-    return name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "~"
-
-
-def _percent(share: float, interval: Interval) -> str:
-    return "-" if np.isnan(share) else f"{share:.2%} ({interval.text()})"
+def _quoted(name: str) -> str:
+    name = repr(name)
+    return name if len(name) <= MAX_NAME + 2 else name[: MAX_NAME + 1] + "~"
 
 
 def _four_digits(value: float) -> str:
