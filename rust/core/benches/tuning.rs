@@ -14,9 +14,9 @@ use divan::{Bencher, black_box};
 use rand_pcg::Pcg64;
 use rand_pcg::rand_core::Rng;
 use tinyrs_core::{
-    Activation, Algorithm, Csr, Dispatch, FitData, Hooks, Init, Loss, Matrix, MatrixMut, Network, NetworkConfig,
-    Optimizer, OptimizerConfig, OutputActivation, Samples, Targets, TrainingConfig, fit, loss_and_gradients,
-    num_threads,
+    Activation, Algorithm, Csr, Dispatch, FitData, Forward, Hooks, Init, Loss, Matrix, MatrixMut, Network,
+    NetworkConfig, Optimizer, OptimizerConfig, OutputActivation, Samples, Targets, TrainingConfig, fit,
+    loss_and_gradients, num_threads,
 };
 
 fn main() {

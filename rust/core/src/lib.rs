@@ -1,6 +1,6 @@
 //! A small, fast neural-network classifier for CPUs: inference and training in f32 and f64, without Python.
 //!
-//! A [`Network`] is a multi-layer perceptron. [`Network::forward`] predicts, for one row or a batch; [`fit`] trains it
+//! A [`Network`] is a multi-layer perceptron. [`Forward::forward`] predicts, for one row or a batch; [`fit`] trains it
 //! with an [`Optimizer`]; a [`FeatureEncoder`] turns the columns of a table into features in the same pass.
 //!
 //! # The maths
@@ -37,7 +37,7 @@
 //! # Example
 //!
 //! ```
-//! use tinyrs_core::{NetworkConfig, Init, Matrix, MatrixMut, Network};
+//! use tinyrs_core::{Forward, NetworkConfig, Init, Matrix, MatrixMut, Network};
 //!
 //! let network = Network::<f32>::new(&[4, 16, 3], NetworkConfig::default(), Init::GlorotUniform, 7)?;
 //! let (x, mut y) = ([0.1, 0.2, 0.3, 0.4], [0.0; 3]);
@@ -75,6 +75,7 @@ pub use error::{Error, Result};
 pub use linalg::peaks::ReadPattern;
 pub use matrix::{Matrix, MatrixMut};
 pub use memory::collect;
+pub use network::forward::Forward;
 pub use network::init::Init;
 pub use network::input::Input;
 pub use network::layer::Layer;

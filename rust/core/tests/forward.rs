@@ -5,7 +5,7 @@ mod common;
 
 use common::{available, expected, first_wrong, forward, network, uniform};
 use tinyrs_core::{
-    Activation, Dispatch, Error, Init, Isa, Layer, Matrix, MatrixMut, Network, NetworkConfig, OutputActivation,
+    Activation, Dispatch, Error, Forward, Init, Isa, Layer, Matrix, MatrixMut, Network, NetworkConfig, OutputActivation,
 };
 
 /// Layer sizes around the widths of registers, tiles and cache lines, and some primes.

@@ -12,8 +12,8 @@ use std::sync::atomic::AtomicBool;
 use common::{available, forward, network, uniform};
 use guard_pages::{End, Guard, GuardPages, in_guarded_child};
 use tinyrs_core::{
-    Activation, Algorithm, CategoryColumn, Csr, Dispatch, FeatureEncoder, FitData, Hooks, Isa, Loss, Matrix, MatrixMut,
-    Network, NetworkConfig, NumberColumn, Optimizer, OptimizerConfig, OutputActivation, Samples, Targets,
+    Activation, Algorithm, CategoryColumn, Csr, Dispatch, FeatureEncoder, FitData, Forward, Hooks, Isa, Loss, Matrix,
+    MatrixMut, Network, NetworkConfig, NumberColumn, Optimizer, OptimizerConfig, OutputActivation, Samples, Targets,
     TrainingConfig, backward, fit, loss_and_gradients,
 };
 

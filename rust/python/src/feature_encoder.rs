@@ -5,14 +5,14 @@ use std::sync::OnceLock;
 use numpy::Element;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
-use tinyrs_core::{CategoryColumn, Dispatch, Finding, Matrix, MatrixMut, NumberColumn, Scalar};
+use tinyrs_core::{CategoryColumn, Finding, Forward, Matrix, MatrixMut, NumberColumn, Scalar};
 
 use crate::arrays::is_f32;
 use crate::column_check::ColumnCheck;
 use crate::errors::to_python;
 use crate::network::Network;
 use crate::passes::{self, PassInfo, PassOptions, with_info};
-use crate::precision::{AnyNetwork, unknown_precision, with_network};
+use crate::precision::{unknown_precision, with_network};
 
 /// A pass that computes fewer features than this takes less than about 20 us and keeps the GIL.
 const SHORT_FEATURES: usize = 5_000;
@@ -125,12 +125,12 @@ impl FeatureEncoder {
     ) -> PyResult<Bound<'py, PyAny>> {
         let options = PassOptions { out, n_threads };
         let checks = Checks::new(check);
-        let outputs = match (&*network.get().current(), is_f32(X)?) {
-            (AnyNetwork::F32(network), true) => self.forward_of::<f32, f32>(network, X, options, &checks),
-            (AnyNetwork::F32(network), false) => self.forward_of::<f64, f32>(network, X, options, &checks),
-            (AnyNetwork::F64(network), true) => self.forward_of::<f32, f64>(network, X, options, &checks),
-            (AnyNetwork::F64(network), false) => self.forward_of::<f64, f64>(network, X, options, &checks),
-        }?;
+        let is_f32 = is_f32(X)?;
+        let outputs = with_network!(&*network.get().current(), network => if is_f32 {
+            self.forward_of::<f32, _>(network, X, options, &checks)
+        } else {
+            self.forward_of::<f64, _>(network, X, options, &checks)
+        })?;
         checks.report(X.py())?;
         Ok(outputs)
     }
@@ -215,14 +215,14 @@ impl FeatureEncoder {
         passes::run::<S, T>(x, PassOptions { out: None, n_threads: None }, &info, |x, out, _| self.0.transform(x, out))
     }
 
-    fn forward_of<'py, S: Element + Scalar, T: Element + Dispatch>(
+    fn forward_of<'py, S: Element + Scalar, N: Forward<Value: Element>>(
         &self,
-        network: &tinyrs_core::Network<T>,
+        network: &N,
         x: &Bound<'py, PyAny>,
         options: PassOptions<'_, 'py>,
         checks: &Checks,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let pass = |x: Matrix<S>, out: &mut MatrixMut<T>, n_threads| {
+        let pass = |x: Matrix<S>, out: &mut MatrixMut<N::Value>, n_threads| {
             self.0.forward(network, x, out, n_threads)?;
             checks.run(x)
         };

@@ -3,7 +3,7 @@
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple, PyType};
-use tinyrs_core::{Activation, Init, NetworkConfig};
+use tinyrs_core::{Activation, Forward, Init, NetworkConfig};
 
 use crate::arguments::{NetworkOptions, as_count, as_seed, as_sizes, random_seed, thread_count};
 use crate::errors::to_python;
@@ -397,9 +397,10 @@ impl Network {
 
     /// The call of the constructor that builds such a network, with other weights.
     fn __repr__(&self, py: Python) -> PyResult<String> {
-        let sizes = with_network!(&*self.current(), network => network.layer_sizes());
-        let sizes = match sizes[..] {
-            [first, .., last] if sizes.len() > 4 && sizes.iter().all(|size| *size == first) => {
+        let current = self.current();
+        let sizes = with_network!(&*current, network => network.layer_sizes());
+        let sizes = match sizes {
+            [first, .., last] if sizes.len() > 4 && sizes.iter().all(|size| size == first) => {
                 format!("[{last}] * {}", sizes.len())
             }
             _ => format!("{sizes:?}"),

@@ -4,7 +4,7 @@ use numpy::{Element, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
-use tinyrs_core::{Dispatch, Layer, Matrix, MatrixMut, Network, Scalar, collect, num_threads};
+use tinyrs_core::{Forward, Matrix, MatrixMut, Scalar, collect, num_threads};
 
 use crate::arguments::thread_count;
 use crate::arrays::{as_array, as_bytes, as_output, as_row, as_slice, tuple, uninitialised};
@@ -28,19 +28,19 @@ pub struct PassInfo<'a> {
 }
 
 /// Calls `f` with the properties of a pass through `network`.
-pub fn with_info<T: Dispatch, R>(network: &Network<T>, f: impl FnOnce(&PassInfo) -> R) -> R {
-    let outputs = network.layers().last().map_or(0, Layer::outputs);
+pub fn with_info<N: Forward, R>(network: &N, f: impl FnOnce(&PassInfo) -> R) -> R {
+    let outputs = network.outputs();
     f(&PassInfo { outputs, is_short: &|rows, n_threads| network.plan(rows, n_threads).is_short() })
 }
 
 /// The outputs of `network` for `x`: one row, an array of rows, or a CSR matrix.
-pub fn forward<'py, T: Dispatch + Element>(
-    network: &Network<T>,
+pub fn forward<'py, N: Forward<Value: Element>>(
+    network: &N,
     x: &Bound<'py, PyAny>,
     options: PassOptions<'_, 'py>,
 ) -> PyResult<Bound<'py, PyAny>> {
     with_info(network, |info| {
-        let Some(matrix) = as_csr::<T>("X", x)? else {
+        let Some(matrix) = as_csr::<N::Value>("X", x)? else {
             return run(x, options, info, |x, out, n_threads| network.forward(x, out, n_threads));
         };
         let csr = matrix.borrow("X")?;
@@ -51,8 +51,8 @@ pub fn forward<'py, T: Dispatch + Element>(
 }
 
 /// The outputs of `network` for one row of Python numbers; does not use NumPy.
-pub fn forward_one<'py, T: Dispatch + Element>(
-    network: &Network<T>,
+pub fn forward_one<'py, N: Forward<Value: Element>>(
+    network: &N,
     x: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyList>> {
     with_info(network, |info| run_one(x, info, |x, out, n_threads| network.forward(x, out, n_threads)))

@@ -1,14 +1,13 @@
 //! One dense layer: its parameters and its forward pass.
 
-use std::ops::Range;
-
 use crate::activation::Epilogue;
 use crate::error::{Error, Result};
 use crate::linalg::dense::{Dense, Kernel};
-use crate::linalg::view::{View, ViewMut};
+use crate::linalg::view::View;
 use crate::matrix::Matrix;
 use crate::memory::{Aligned, copy_of, zeros};
 use crate::network::checks::check_finite;
+use crate::network::forward::LayerPart;
 use crate::scalar::Scalar;
 use crate::simd::dispatch::{Dispatch, Kernels};
 
@@ -129,18 +128,17 @@ pub(crate) struct LayerForward<'a, T> {
 }
 
 impl<T: Dispatch> LayerForward<'_, T> {
-    /// Computes `activation(X W^T + b) * scale` for the outputs in `range`. x is (batch, inputs); `out` is the columns
-    /// `range` of a row-major (batch, outputs) matrix.
+    /// Computes `activation(X W^T + b) * scale` for some of the outputs.
     ///
     /// # Safety
-    /// `out` has the rows of x and one column for each output in `range`, and nothing else uses these elements.
+    /// `part.out` has the rows of x and one column for each of the outputs, and nothing else uses these elements.
     #[inline]
-    pub(crate) unsafe fn run(&self, kernels: &Kernels<T>, range: Range<usize>, x: View<T>, out: ViewMut<T>) {
-        let LayerForward { layer, panels, epilogue, kernel } = *self;
-        let weight = &layer.weight[range.start * layer.inputs..range.end * layer.inputs];
-        let weight = View::contiguous(weight, range.len(), layer.inputs);
-        let panels = if kernel == Kernel::PackedGemm { &panels[range.start * layer.inputs..] } else { &[] };
+    pub(crate) unsafe fn run(self, kernels: &Kernels<T>, part: LayerPart<T>) {
+        let (LayerForward { layer, panels, epilogue, kernel }, LayerPart { outputs, x, out }) = (self, part);
+        let weight = &layer.weight[outputs.start * layer.inputs..outputs.end * layer.inputs];
+        let weight = View::contiguous(weight, outputs.len(), layer.inputs);
+        let panels = if kernel == Kernel::PackedGemm { &panels[outputs.start * layer.inputs..] } else { &[] };
         // SAFETY: guaranteed by the caller.
-        unsafe { kernels.run_unchecked(Dense { weight, bias: &layer.bias[range], panels, x, epilogue, kernel, out }) }
+        unsafe { kernels.run_unchecked(Dense { weight, bias: &layer.bias[outputs], panels, x, epilogue, kernel, out }) }
     }
 }

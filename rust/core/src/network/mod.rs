@@ -5,9 +5,10 @@
 //! alone). `layer`, `config`, `init` and `packed_weights` are the parts of a network; `rows`, `sparse` and `input` are
 //! its inputs.
 
+pub(crate) mod architecture;
 pub(crate) mod checks;
 mod config;
-mod forward;
+pub(crate) mod forward;
 pub(crate) mod init;
 pub(crate) mod input;
 pub(crate) mod layer;
@@ -22,27 +23,24 @@ use std::sync::OnceLock;
 use crate::activation::Epilogue;
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
+use crate::network::architecture::Architecture;
 pub use crate::network::config::NetworkConfig;
+use crate::network::forward::{LayerPart, Layers};
 use crate::network::init::Init;
-use crate::network::layer::{Layer, check_parameters, layer_sizes};
+use crate::network::layer::{Layer, LayerForward, check_parameters, layer_sizes};
 use crate::network::packed_weights::PackedWeights;
-use crate::parallel::Gate;
+use crate::network::plan::Plan;
 use crate::scalar::Scalar;
 use crate::simd::Isa;
-use crate::simd::dispatch::{Dispatch, Kernels, kernels};
+use crate::simd::dispatch::{Dispatch, Kernels};
 
 /// A multi-layer perceptron: each hidden layer computes `activation(W x + b) * activation_scale`, the last layer the
 /// output.
 pub struct Network<T: Scalar> {
     layers: Vec<Layer<T>>,
-    config: NetworkConfig,
-    /// One for each layer.
-    epilogues: Vec<Epilogue<T>>,
-    kernels: &'static Kernels<T>,
-    /// Packed by the first pass after `layers` or `kernels` have changed.
+    architecture: Architecture<T>,
+    /// Packed by the first pass after the layers or the instruction set have changed.
     packed: OnceLock<PackedWeights<T>>,
-    /// Decide whether workers help with a pass: one for each power of two of the number of rows.
-    gates: [Gate; 16],
 }
 
 impl<T: Scalar> Network<T> {
@@ -57,11 +55,11 @@ impl<T: Scalar> Network<T> {
 
     /// What layer `layer` does to its sums.
     pub(crate) fn epilogue(&self, layer: usize) -> &Epilogue<T> {
-        &self.epilogues[layer]
+        self.architecture.epilogue(layer)
     }
 
     pub(crate) fn kernels(&self) -> &'static Kernels<T> {
-        self.kernels
+        self.architecture.kernels()
     }
 
     /// A network with the same configuration and other layers of the same sizes.
@@ -71,14 +69,7 @@ impl<T: Scalar> Network<T> {
     pub fn with_layers(&self, layers: Vec<Layer<T>>) -> Self {
         let sizes = |layers: &[Layer<T>]| layers.iter().map(|l| (l.inputs(), l.outputs())).collect::<Vec<_>>();
         assert_eq!(sizes(&self.layers), sizes(&layers));
-        Network {
-            layers,
-            config: self.config.clone(),
-            epilogues: self.epilogues.clone(),
-            kernels: self.kernels,
-            packed: OnceLock::new(),
-            gates: Default::default(),
-        }
+        Network { layers, architecture: self.architecture.clone(), packed: OnceLock::new() }
     }
 
     /// The layers, first to last.
@@ -96,14 +87,9 @@ impl<T: Scalar> Network<T> {
         &mut self.layers
     }
 
-    /// Decides whether workers help with passes over about `batch` rows.
-    pub(crate) fn gate(&self, batch: usize) -> &Gate {
-        &self.gates[(batch.max(1).ilog2() as usize).min(self.gates.len() - 1)]
-    }
-
     /// The sizes (inputs, hidden..., outputs).
-    pub fn layer_sizes(&self) -> Vec<usize> {
-        layer_sizes(&self.layers)
+    pub fn layer_sizes(&self) -> &[usize] {
+        self.architecture.sizes()
     }
 }
 
@@ -119,12 +105,12 @@ impl<T: Dispatch> Network<T> {
             return Err(Error::invalid("layer_sizes", "at least two sizes (inputs, outputs), each at least 1", got));
         }
         // Checks `config`, before gigabytes are filled with random numbers.
-        let epilogues = config.epilogues(layer_sizes.len() - 1)?;
+        let architecture = Architecture::new(layer_sizes.to_vec(), config)?;
         let layer = |(index, sizes): (usize, &[usize])| {
             Layer::filled(sizes[0], sizes[1], |weight| init.fill(seed, index, sizes[0], weight))
         };
         let layers = layer_sizes.windows(2).enumerate().map(layer).collect::<Result<_>>()?;
-        Network::assemble(layers, config, epilogues)
+        Ok(Network { layers, architecture, packed: OnceLock::new() })
     }
 
     /// A network with these layers. Each must have the number of inputs that the layer before it has outputs.
@@ -145,29 +131,17 @@ impl<T: Dispatch> Network<T> {
                 ));
             }
         }
-        let epilogues = config.epilogues(layers.len())?;
-        Network::assemble(layers, config, epilogues)
-    }
-
-    fn assemble(layers: Vec<Layer<T>>, config: NetworkConfig, epilogues: Vec<Epilogue<T>>) -> Result<Self> {
-        Ok(Network {
-            layers,
-            config,
-            epilogues,
-            kernels: kernels(Isa::active()?)?,
-            packed: OnceLock::new(),
-            gates: Default::default(),
-        })
+        let architecture = Architecture::new(layer_sizes(&layers), config)?;
+        Ok(Network { layers, architecture, packed: OnceLock::new() })
     }
 
     /// The same network on the instruction set `isa` instead of the one chosen at start-up.
     ///
     /// # Errors
     /// [`Error::Invalid`] if this CPU lacks it.
-    pub fn with_isa(mut self, isa: Isa) -> Result<Self> {
-        self.kernels = kernels(isa)?;
-        self.packed.take();
-        Ok(self)
+    pub fn with_isa(self, isa: Isa) -> Result<Self> {
+        let architecture = self.architecture.with_isa(isa)?;
+        Ok(Network { layers: self.layers, architecture, packed: OnceLock::new() })
     }
 
     /// A network with the same configuration and copies of these parameters: one (W, b) for each layer, in the shapes
@@ -189,33 +163,51 @@ impl<T: Dispatch> Network<T> {
         Ok(self.with_layers(layers))
     }
 
-    /// The weights of each layer for which `is_packed` is true, packed at the first call. `is_packed` must be the same
-    /// function in every call.
-    pub(crate) fn packed(&self, is_packed: impl Fn(&Layer<T>) -> bool) -> Result<&PackedWeights<T>> {
-        if let Some(packed) = self.packed.get() {
-            return Ok(packed);
-        }
-        let packed = PackedWeights::new(&self.layers, self.kernels, is_packed)?;
-        Ok(self.packed.get_or_init(|| packed))
-    }
-
     /// What the network computes besides its parameters.
     pub fn config(&self) -> &NetworkConfig {
-        &self.config
+        self.architecture.config()
     }
 
     /// The instruction set that the network runs on.
     pub fn isa(&self) -> Isa {
-        self.kernels.isa()
+        self.kernels().isa()
     }
 
     /// The number of weights and biases.
     pub fn n_parameters(&self) -> usize {
-        self.layers.iter().map(Layer::n_parameters).sum()
+        self.architecture.n_parameters()
     }
 
     /// The size of weights and biases in bytes.
     pub fn nbytes(&self) -> usize {
         self.n_parameters() * size_of::<T>()
+    }
+}
+
+impl<T: Dispatch> Layers for Network<T> {
+    type Value = T;
+    type Packed = PackedWeights<T>;
+
+    fn architecture(&self) -> &Architecture<T> {
+        &self.architecture
+    }
+
+    fn stored_bytes(&self) -> usize {
+        self.nbytes()
+    }
+
+    fn packed(&self, plan: &Plan) -> Result<&PackedWeights<T>> {
+        if let Some(packed) = self.packed.get() {
+            return Ok(packed);
+        }
+        let packed = PackedWeights::new(&self.layers, self.kernels(), |layer| plan.is_packed(layer.outputs()))?;
+        Ok(self.packed.get_or_init(|| packed))
+    }
+
+    unsafe fn forward_layer(&self, layer: usize, (plan, packed): (&Plan, &PackedWeights<T>), part: LayerPart<T>) {
+        let kernel = plan.kernel(part.x.rows(), self.layers[layer].outputs());
+        let (panels, epilogue) = (packed.panels(layer), self.epilogue(layer));
+        // SAFETY: guaranteed by the caller.
+        unsafe { LayerForward { layer: &self.layers[layer], panels, epilogue, kernel }.run(self.kernels(), part) }
     }
 }

@@ -8,7 +8,7 @@ use crate::network::layer::Layer;
 use crate::simd::dispatch::{Dispatch, Kernels};
 
 /// The panels of each layer; empty for a layer that is not packed.
-pub(crate) struct PackedWeights<T>(Vec<Aligned<T>>);
+pub struct PackedWeights<T>(Vec<Aligned<T>>);
 
 impl<T: Dispatch> PackedWeights<T> {
     /// Packs the weights of each layer for which `is_packed` is true.

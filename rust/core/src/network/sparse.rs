@@ -116,6 +116,7 @@ impl<T: Scalar> Rows<T> for Csr<'_, T> {
 mod tests {
     use super::*;
     use crate::matrix::{Matrix, MatrixMut};
+    use crate::network::forward::Forward;
     use crate::network::init::Init;
     use crate::network::{Network, NetworkConfig};
     use crate::training::loss::{Loss, Targets};

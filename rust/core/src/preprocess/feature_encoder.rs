@@ -13,12 +13,11 @@ use std::ops::Range;
 use crate::error::{Error, Result};
 use crate::linalg::view::View;
 use crate::matrix::{Matrix, MatrixMut};
-use crate::network::Network;
 use crate::network::checks::non_finite;
+use crate::network::forward::{Forward, forward_rows};
 use crate::network::rows::Rows;
 use crate::parallel::{Shared, Team};
 use crate::scalar::Scalar;
-use crate::simd::dispatch::Dispatch;
 
 /// How a numeric column is encoded.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -116,20 +115,20 @@ impl FeatureEncoder {
     }
 
     /// The outputs of `network` for the encoded rows of `x` (rows, columns), with the bits of
-    /// [`FeatureEncoder::transform`] and [`Network::forward`]. One block of rows is encoded at a time, just before it
+    /// [`FeatureEncoder::transform`] and [`Forward::forward`]. One block of rows is encoded at a time, just before it
     /// goes through the layers, so that its features stay in the cache.
     ///
     /// # Errors
-    /// As [`Network::forward`], except that NaN is a missing value.
-    pub fn forward<S: Scalar, T: Dispatch>(
+    /// As [`Forward::forward`], except that NaN is a missing value.
+    pub fn forward<S: Scalar, N: Forward>(
         &self,
-        network: &Network<T>,
+        network: &N,
         x: Matrix<S>,
-        out: &mut MatrixMut<T>,
+        out: &mut MatrixMut<N::Value>,
         n_threads: usize,
     ) -> Result<()> {
         self.check(x)?;
-        network.forward_rows(&EncodedRows { encoder: self, x }, out, n_threads)
+        forward_rows(network, &EncodedRows { encoder: self, x }, out, n_threads)
     }
 
     /// Checks that `x` has the right columns and no infinity.

@@ -4,7 +4,7 @@
 use rand_pcg::Pcg64;
 use rand_pcg::rand_core::Rng;
 use tinyrs_core::{
-    Activation, Dispatch, Isa, Layer, Matrix, MatrixMut, Network, NetworkConfig, OutputActivation, naive,
+    Activation, Dispatch, Forward, Isa, Layer, Matrix, MatrixMut, Network, NetworkConfig, OutputActivation, naive,
 };
 
 /// The instruction sets that this machine supports.

@@ -1,0 +1,112 @@
+//! What every kind of network has besides its parameters.
+
+use crate::activation::Epilogue;
+use crate::error::Result;
+use crate::linalg::pack::row_stride;
+use crate::network::config::NetworkConfig;
+use crate::parallel::Gate;
+use crate::scalar::Scalar;
+use crate::simd::Isa;
+use crate::simd::dispatch::{Dispatch, Kernels, kernels};
+
+/// The sizes of a network's layers, what they compute besides their products, and on which instruction set.
+pub struct Architecture<T: Scalar> {
+    /// (inputs, hidden..., outputs)
+    sizes: Vec<usize>,
+    config: NetworkConfig,
+    /// One for each layer.
+    epilogues: Vec<Epilogue<T>>,
+    kernels: &'static Kernels<T>,
+    /// Decide whether workers help with a pass: one for each power of two of the number of rows.
+    gates: [Gate; 16],
+}
+
+impl<T: Dispatch> Architecture<T> {
+    /// Layers of the sizes `sizes` (inputs, hidden..., outputs), at least two, on the instruction set that was chosen at
+    /// start-up.
+    ///
+    /// # Errors
+    /// [`crate::Error::Invalid`] if `config` is invalid.
+    pub(crate) fn new(sizes: Vec<usize>, config: NetworkConfig) -> Result<Self> {
+        let epilogues = config.epilogues(sizes.len() - 1)?;
+        Ok(Architecture { sizes, config, epilogues, kernels: kernels(Isa::active()?)?, gates: Default::default() })
+    }
+
+    /// The same on the instruction set `isa`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Invalid`] if this CPU lacks it.
+    pub(crate) fn with_isa(self, isa: Isa) -> Result<Self> {
+        Ok(Architecture { kernels: kernels(isa)?, ..self })
+    }
+}
+
+/// The copy has not learnt yet whether workers help.
+impl<T: Scalar> Clone for Architecture<T> {
+    fn clone(&self) -> Self {
+        Architecture {
+            sizes: self.sizes.clone(),
+            config: self.config.clone(),
+            epilogues: self.epilogues.clone(),
+            kernels: self.kernels,
+            gates: Default::default(),
+        }
+    }
+}
+
+impl<T: Scalar> Architecture<T> {
+    /// The sizes (inputs, hidden..., outputs).
+    pub(crate) fn sizes(&self) -> &[usize] {
+        &self.sizes
+    }
+
+    pub(crate) fn inputs(&self) -> usize {
+        self.sizes[0]
+    }
+
+    pub(crate) fn outputs(&self) -> usize {
+        self.sizes[self.n_layers()]
+    }
+
+    pub(crate) fn n_layers(&self) -> usize {
+        self.sizes.len() - 1
+    }
+
+    /// The number of outputs of each layer.
+    pub(crate) fn widths(&self) -> &[usize] {
+        &self.sizes[1..]
+    }
+
+    /// The number of outputs of the widest hidden layer; 0 if there is none.
+    pub(crate) fn hidden_width(&self) -> usize {
+        self.sizes[1..self.n_layers()].iter().copied().max().unwrap_or(0)
+    }
+
+    /// The number of weights and biases.
+    pub(crate) fn n_parameters(&self) -> usize {
+        self.sizes.windows(2).map(|pair| (pair[0] + 1) * pair[1]).sum()
+    }
+
+    pub(crate) fn config(&self) -> &NetworkConfig {
+        &self.config
+    }
+
+    /// What layer `layer` does to its sums.
+    pub(crate) fn epilogue(&self, layer: usize) -> &Epilogue<T> {
+        &self.epilogues[layer]
+    }
+
+    pub(crate) fn kernels(&self) -> &'static Kernels<T> {
+        self.kernels
+    }
+
+    /// Decides whether workers help with passes over about `batch` rows.
+    pub(crate) fn gate(&self, batch: usize) -> &Gate {
+        &self.gates[(batch.max(1).ilog2() as usize).min(self.gates.len() - 1)]
+    }
+
+    /// The row stride of `width` hidden values, in elements.
+    pub(crate) fn stride(&self, width: usize) -> usize {
+        row_stride::<T>(width, self.kernels.nr())
+    }
+}
