@@ -1,0 +1,119 @@
+"""The classifiers, each with its defaults and the table as its makers recommend it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import LabelEncoder, OneHotEncoder, StandardScaler
+from tinyrs import TinyClassifier
+
+# The most categories that HistGradientBoostingClassifier takes in a column.
+_MAX_CATEGORIES = 255
+
+
+def _scaled(model: Any) -> Any:
+    """A pipeline that imputes missing values, scales numbers and one-hot encodes categories, then `model`."""
+    numbers = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
+    categories = OneHotEncoder(handle_unknown="ignore")
+    columns = make_column_transformer(
+        (numbers, make_column_selector(dtype_include="number")),
+        (categories, make_column_selector(dtype_exclude="number")),
+    )
+    return make_pipeline(columns, model)
+
+
+class _Adapted(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A classifier that gets its own form of the table and integer labels."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+
+    def fit(self, X: pd.DataFrame, y: npt.NDArray[Any]) -> _Adapted:
+        self.labels_ = LabelEncoder().fit(y)
+        self.classes_ = self.labels_.classes_
+        self.model_ = self.new_model(X).fit(self.table(X), self.labels_.transform(y))
+        return self
+
+    def predict_proba(self, X: pd.DataFrame) -> npt.NDArray[np.float64]:
+        return np.asarray(self.model_.predict_proba(self.table(X)), dtype=np.float64)
+
+    def new_model(self, X: pd.DataFrame) -> Any:
+        raise NotImplementedError
+
+    def table(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X
+
+
+class _HistGradientBoosting(_Adapted):
+    """Columns with more categories than it takes are given as codes."""
+
+    def new_model(self, X: pd.DataFrame) -> Any:
+        return HistGradientBoostingClassifier(categorical_features="from_dtype", random_state=self.seed)
+
+    def table(self, X: pd.DataFrame) -> pd.DataFrame:
+        many = [c for c in _categories(X) if len(X[c].cat.categories) > _MAX_CATEGORIES]
+        return X.assign(**{column: X[column].cat.codes for column in many})
+
+
+class _XGBoost(_Adapted):
+    def new_model(self, X: pd.DataFrame) -> Any:
+        from xgboost import XGBClassifier
+
+        return XGBClassifier(enable_categorical=True, random_state=self.seed)
+
+
+class _CatBoost(_Adapted):
+    """Missing categories are a category of their own, because it takes only strings and integers."""
+
+    def new_model(self, X: pd.DataFrame) -> Any:
+        from catboost import CatBoostClassifier
+
+        return CatBoostClassifier(
+            cat_features=_categories(X), random_seed=self.seed, verbose=0, allow_writing_files=False
+        )
+
+    def table(self, X: pd.DataFrame) -> pd.DataFrame:
+        texts = {c: X[c].astype(object).where(X[c].notna(), "missing").astype(str) for c in _categories(X)}
+        return X.assign(**texts)
+
+
+def _categories(X: pd.DataFrame) -> list[str]:
+    return list(X.select_dtypes("category").columns)
+
+
+def models() -> dict[str, Any]:
+    """The classifiers by name.
+
+    MLPClassifier comes twice: the larger one, with early stopping, is better on large data sets.
+    """
+    found: dict[str, Any] = {
+        "TinyClassifier": TinyClassifier(random_state=0),
+        "MLPClassifier": _scaled(MLPClassifier(random_state=0)),
+        "MLPClassifier 256-256": _scaled(MLPClassifier((256, 256), early_stopping=True, random_state=0)),
+        "LogisticRegression balanced": _scaled(LogisticRegression(class_weight="balanced", max_iter=1000)),
+        "HistGradientBoosting": _HistGradientBoosting(),
+    }
+    try:
+        from lightgbm import LGBMClassifier
+
+        found["LightGBM"] = LGBMClassifier(random_state=0, verbose=-1)
+    except ImportError:
+        print("not installed: lightgbm", file=sys.stderr)
+    for name, module, model in (("XGBoost", "xgboost", _XGBoost()), ("CatBoost", "catboost", _CatBoost())):
+        try:
+            __import__(module)
+            found[name] = model
+        except ImportError:
+            print(f"not installed: {module}", file=sys.stderr)
+    return found

@@ -1,0 +1,123 @@
+"""What is measured of a model on one fold, and the file that keeps it."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import clone
+from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
+
+from classifiers.data_sets import DataSet
+
+Probabilities = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Row:
+    """The result of one model on one fold.
+
+    Attributes
+    ----------
+    auc, average_precision : float
+        The mean over the classes, each against the others; of two classes, those of the rarer one.
+    ece : float
+        Expected calibration error, 15 bins.
+    """
+
+    set: str
+    imbalanced: bool
+    fold: int
+    model: str
+    error: float
+    log_loss: float
+    auc: float
+    average_precision: float
+    ece: float
+    fit_seconds: float
+    predict_seconds: float
+
+
+def measure(name: str, data: DataSet, fold: int, label: str, model: Any) -> Row:
+    """Fits a clone of `model` on the training rows of a fold and scores it on the test rows."""
+    train, test = list(data.folds())[fold]
+    model = clone(model)
+    start = time.perf_counter()
+    model.fit(data.X.iloc[train], data.y[train])
+    fitted = time.perf_counter()
+    p = np.asarray(model.predict_proba(data.X.iloc[test]), dtype=np.float64)
+    predicted = time.perf_counter()
+    p /= p.sum(axis=1, keepdims=True)
+    y, classes = data.y[test], np.asarray(model.classes_)
+    right = classes[p.argmax(axis=1)] == y
+    auc, precision = _ranking(y, p, classes)
+    return Row(
+        set=name,
+        imbalanced=data.imbalanced,
+        fold=fold,
+        model=label,
+        error=float(1 - right.mean()),
+        log_loss=float(log_loss(y, p, labels=classes)),
+        auc=auc,
+        average_precision=precision,
+        ece=calibration_error(p, right),
+        fit_seconds=fitted - start,
+        predict_seconds=predicted - fitted,
+    )
+
+
+def _ranking(y: npt.NDArray[Any], p: Probabilities, classes: npt.NDArray[Any]) -> tuple[float, float]:
+    """The area under the ROC curve and the average precision."""
+    counts = np.array([(y == label).sum() for label in classes])
+    chosen = [int(counts.argmin())] if len(classes) == 2 else np.flatnonzero(counts).tolist()
+    pairs = [(y == classes[k], p[:, k]) for k in chosen]
+    return (
+        float(np.mean([roc_auc_score(*pair) for pair in pairs])),
+        float(np.mean([average_precision_score(*pair) for pair in pairs])),
+    )
+
+
+def calibration_error(p: Probabilities, right: npt.NDArray[np.bool_], bins: int = 15) -> float:
+    """The expected calibration error (Naeini et al. 2015).
+
+    The mean of |accuracy - confidence| over bins of equal width, weighted by the number of rows in a bin.
+    """
+    confidence = p.max(axis=1)
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = [
+        abs(right[place == b].mean() - confidence[place == b].mean()) * (place == b).mean()
+        for b in range(bins)
+        if (place == b).any()
+    ]
+    return float(sum(gaps))
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a file of `append_row`."""
+    parse: dict[str, Any] = {"str": str, "int": int, "float": float, "bool": "True".__eq__}
+    with path.open(newline="") as file:
+        return [
+            Row(**{column.name: parse[str(column.type)](line[column.name]) for column in fields(Row)})
+            for line in csv.DictReader(file)
+        ]
+
+
+def append_row(path: Path, row: Row) -> None:
+    """Adds a line to a CSV file, which starts with the names of the columns."""
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, [column.name for column in fields(Row)], lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerow(asdict(row))
+
+
+def done(rows: Iterable[Row]) -> set[tuple[str, int, str]]:
+    """What `rows` have results of: set, fold and model."""
+    return {(row.set, row.fold, row.model) for row in rows}

