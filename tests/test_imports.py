@@ -217,12 +217,13 @@ RUST_ONLY_IN = {
 
 # The files and folders of rust/core/src, and what each may use. `lib.rs` exports what is public.
 _WORDS = {"error", "hash", "scalar", "string_enum"}
-_NUMBERS = _WORDS | {"activation", "matrix", "memory", "simd", "stabilizer"}
+_NUMBERS = _WORDS | {"activation", "matrix", "memory", "simd", "stabilizer", "weight_format"}
 RUST_ALLOWED = {
     "error": set(),
     "hash": set(),
     "scalar": set(),
     "string_enum": {"error"},
+    "weight_format": {"string_enum"},
     "matrix": {"error"},
     "stabilizer": {"error", "scalar"},
     "simd": {"error", "scalar"},

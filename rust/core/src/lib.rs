@@ -29,7 +29,7 @@
 //! - `linalg`: products, element-wise kernels and optimizer updates, generic over the instruction set. Uses `simd`.
 //! - `simd`: one lane type for each instruction set; the only user of `core::arch`.
 //! - `parallel`: workers and how many threads are allowed; the only user of rayon.
-//! - `memory`, `scalar`, `matrix`, `error`, `hash`, `string_enum`: used by all of them.
+//! - `memory`, `scalar`, `matrix`, `error`, `hash`, `string_enum`, `weight_format`: used by all of them.
 //!
 //! `naive` is a slow reference for tests, `probe` measures the limits of the machine, and `TUNING.md` has the
 //! measurements behind the constants.
@@ -69,9 +69,11 @@ mod simd;
 mod stabilizer;
 mod string_enum;
 mod training;
+mod weight_format;
 
 pub use activation::{Activation, OutputActivation};
 pub use error::{Error, Result};
+pub use linalg::low_precision::{MAX_INT8_INPUTS, StoredWeights};
 pub use linalg::peaks::ReadPattern;
 pub use matrix::{Matrix, MatrixMut};
 pub use memory::collect;
@@ -87,8 +89,8 @@ pub use preprocess::column_check::{ColumnCheck, Finding, UsualColumn, ValueCount
 pub use preprocess::feature_encoder::{CategoryColumn, FeatureEncoder, NumberColumn};
 pub use probe::{DEFAULT_WORKING_SET, MachineLimits, machine_limits};
 pub use scalar::Scalar;
-pub use simd::Isa;
 pub use simd::dispatch::Dispatch;
+pub use simd::{Isa, LowPrecisionIsa};
 pub use stabilizer::Stabilizer;
 pub use training::checkpoint::{Checkpoint, TrainingState};
 pub use training::config::{Monitor, TrainingConfig};
@@ -100,3 +102,4 @@ pub use training::optimizer::{Algorithm, Moment, Optimizer, OptimizerConfig};
 pub use training::report::{EpochRecord, StopReason, TrainingReport};
 pub use training::samples::Samples;
 pub use training::schedule::Schedule;
+pub use weight_format::WeightFormat;

@@ -1,6 +1,6 @@
 //! A dense layer's forward pass for one row or for a batch: the product, then the epilogue.
 
-use super::epilogue::apply_epilogue;
+use super::epilogue::{apply_epilogue, saturating_dot};
 use super::gemm::gemm;
 use super::gemv::{WeightSource, gemv};
 use super::packed_gemm::{PackedGemm, nr};
@@ -66,7 +66,8 @@ impl<T: ExpConstants> Operation<T> for Dense<'_, T> {
                 }
             }
             for i in 0..x.rows() {
-                apply_epilogue(s, weight, bias, epilogue, x.row(i), out.row(i));
+                let repair = |j: usize, _| saturating_dot(|k| weight.row(j)[k], x.row(i), bias[j]);
+                apply_epilogue(s, bias, epilogue, repair, out.row(i));
             }
         }
     }

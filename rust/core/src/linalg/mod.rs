@@ -2,7 +2,8 @@
 //!
 //! Start with `dense`, a layer's forward pass: it chooses between `gemv` (one row), `gemm` (a batch) and `packed_gemm`
 //! (weights in the panels that `pack` makes), and applies the `epilogue` (bias and activation) while the sums are in
-//! cache. Training also uses `elementwise` and `optimizer_update`. `view` has the operands of all of them. A kernel is
+//! cache. `low_precision` is the same for weights
+//! of f16, bf16 and int8. Training also uses `elementwise` and `optimizer_update`. `view` has the operands of all of them. A kernel is
 //! a struct that implements `simd::dispatch::Operation`. Everything here runs on the calling thread.
 
 pub(crate) mod dense;
@@ -11,6 +12,8 @@ pub(crate) mod elementwise;
 pub(crate) mod epilogue;
 pub(crate) mod gemm;
 pub(crate) mod gemv;
+#[allow(dead_code, reason = "used by the next change: networks with low-precision weights")]
+pub(crate) mod low_precision;
 pub(crate) mod optimizer_update;
 pub(crate) mod pack;
 pub(crate) mod packed_gemm;

@@ -8,7 +8,6 @@ use astro_float::{BigFloat, Consts, RoundingMode};
 
 use super::elementwise::Exp;
 use super::epilogue::apply_epilogue;
-use super::view::View;
 use crate::activation::{Activation, Epilogue};
 use crate::scalar::Scalar;
 use crate::simd::dispatch::{Dispatch, Kernels, Operation, SafeOperation, kernels};
@@ -18,9 +17,8 @@ use crate::stabilizer::Stabilizer;
 const MAX_ULP: f64 = 2.0;
 const EPSILON: f64 = 4e-6;
 
-/// The epilogue of a layer with one input, which is 1.
+/// The epilogue of a layer.
 struct AfterProduct<'a, T> {
-    weight: View<'a, T>,
     bias: &'a [T],
     epilogue: &'a Epilogue<T>,
     z: &'a mut [T],
@@ -31,7 +29,7 @@ impl<T: Dispatch> Operation<T> for AfterProduct<'_, T> {
 
     #[inline(always)]
     unsafe fn run<S: Lanes<T>>(self, s: S) {
-        apply_epilogue(s, self.weight, self.bias, self.epilogue, &[T::ONE], self.z);
+        apply_epilogue(s, self.bias, self.epilogue, |_, sum| sum, self.z);
     }
 }
 
@@ -48,7 +46,7 @@ enum Function {
 impl Function {
     const ALL: [Function; 3] = [Function::Exp, Function::Tanh, Function::Sigmoid];
 
-    /// Applies the function to `x` in place: tanh and sigmoid as the epilogue of a layer whose weights are 0.
+    /// Applies the function to `x` in place: tanh and sigmoid as the epilogue of a layer.
     fn apply<T: Dispatch>(self, kernels: &Kernels<T>, x: &mut [T]) {
         let activation = match self {
             Function::Exp => return kernels.run(Exp { z: x }),
@@ -57,13 +55,8 @@ impl Function {
         };
         let stabilizer = Stabilizer::new(EPSILON, EPSILON).unwrap();
         let epilogue = Epilogue { activation, scale: T::ONE, stabilizer };
-        let (bias, weight) = (vec![T::ZERO; x.len()], vec![T::ZERO; x.len()]);
-        kernels.run(AfterProduct {
-            weight: View::contiguous(&weight, x.len(), 1),
-            bias: &bias,
-            epilogue: &epilogue,
-            z: x,
-        });
+        let bias = vec![T::ZERO; x.len()];
+        kernels.run(AfterProduct { bias: &bias, epilogue: &epilogue, z: x });
     }
 
     /// `x` clipped as the function clips it: sigmoid to the bounds of the stabilizer.

@@ -4,10 +4,6 @@
 //! instruction set. Start with [`Lanes`] below and `portable`, the same in plain Rust; `math` has exp and tanh. Only
 //! this folder uses `core::arch`; it depends on `scalar` and `error`.
 
-use std::sync::OnceLock;
-
-use crate::error::{Error, Result};
-
 /// The methods of [`Lanes`] that are a single intrinsic on every instruction set.
 macro_rules! one_intrinsic_each {
     ($t:ident, $v:ident, $splat:ident $load:ident $store:ident $add:ident $sub:ident $mul:ident $div:ident $min:ident
@@ -72,10 +68,15 @@ pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
 pub(crate) mod dispatch;
+mod isa;
+#[allow(dead_code, reason = "used by the next change: networks with low-precision weights")]
+pub(crate) mod low_precision;
 pub(crate) mod math;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
 pub(crate) mod portable;
+
+pub use self::isa::{Isa, LowPrecisionIsa};
 
 /// Bytes in a cache line, the unit of a prefetch. Buffers of different threads should not share one.
 pub(crate) const CACHE_LINE: usize = 64;
@@ -165,95 +166,4 @@ pub trait Lanes<T>: Copy {
     fn interleave(self, a: Self::V, b: Self::V) -> (Self::V, Self::V);
     /// Prefetches the cache line at `p`, which may be any address.
     fn prefetch(self, p: *const T);
-}
-
-/// An instruction set with its own kernels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Isa {
-    /// Plain Rust, compiled for the baseline of the target.
-    Scalar,
-    /// x86-64 with AVX2 and FMA.
-    Avx2,
-    /// x86-64 with AVX-512 F, DQ, BW and VL.
-    Avx512,
-    /// 64-bit ARM.
-    Neon,
-}
-
-impl Isa {
-    /// All instruction sets, from the narrowest to the widest.
-    pub const ALL: [Isa; 4] = [Isa::Scalar, Isa::Neon, Isa::Avx2, Isa::Avx512];
-
-    /// Its name in `TINYRS_ISA`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Isa::Scalar => "scalar",
-            Isa::Avx2 => "avx2",
-            Isa::Avx512 => "avx512",
-            Isa::Neon => "neon",
-        }
-    }
-
-    /// Whether this CPU has the instruction set.
-    pub fn is_available(self) -> bool {
-        match self {
-            Isa::Scalar => true,
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => {
-                Isa::Avx2.is_available()
-                    && is_x86_feature_detected!("avx512f")
-                    && is_x86_feature_detected!("avx512dq")
-                    && is_x86_feature_detected!("avx512bw")
-                    && is_x86_feature_detected!("avx512vl")
-            }
-            // Every 64-bit ARM CPU has NEON.
-            #[cfg(target_arch = "aarch64")]
-            Isa::Neon => true,
-            #[allow(unreachable_patterns, reason = "which arms exist depends on the architecture")]
-            _ => false,
-        }
-    }
-
-    /// The instruction set in use: the one that the environment variable `TINYRS_ISA` names, which is read once, or
-    /// else the widest that this CPU has.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] if `TINYRS_ISA` is not the name of an instruction set that this CPU has.
-    pub fn active() -> Result<Isa> {
-        static ACTIVE: OnceLock<Result<Isa>> = OnceLock::new();
-        ACTIVE.get_or_init(|| choose(std::env::var("TINYRS_ISA").ok().as_deref())).clone()
-    }
-}
-
-fn choose(wanted: Option<&str>) -> Result<Isa> {
-    let available = || Isa::ALL.into_iter().filter(|isa| isa.is_available());
-    match wanted {
-        None | Some("") => Ok(available().next_back().unwrap_or(Isa::Scalar)),
-        Some(name) => available().find(|isa| isa.name() == name).ok_or_else(|| {
-            let names: Vec<_> = available().map(Isa::name).collect();
-            Error::invalid("TINYRS_ISA", format!("an instruction set of this CPU ({})", names.join(", ")), name)
-        }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_widest_is_the_default_and_a_name_selects_one() {
-        assert_eq!(choose(None).unwrap(), Isa::ALL.into_iter().rfind(|isa| isa.is_available()).unwrap());
-        assert_eq!(choose(Some("scalar")).unwrap(), Isa::Scalar);
-        for isa in Isa::ALL {
-            assert_eq!(choose(Some(isa.name())).is_ok(), isa.is_available(), "{isa:?}");
-        }
-    }
-
-    #[test]
-    fn an_unknown_name_is_an_error_that_lists_the_available_ones() {
-        let message = choose(Some("mmx")).unwrap_err().to_string();
-        assert!(message.contains("TINYRS_ISA") && message.contains("scalar") && message.contains("mmx"), "{message}");
-    }
 }

@@ -1,0 +1,278 @@
+//! The product of packed weights with prepared inputs, in tiles of rows and panels, with the epilogue.
+//!
+//! Each sum runs along k in order, in one lane, so its bits depend neither on the tile it falls into nor on the number of
+//! threads.
+
+use std::ops::Range;
+
+use super::inputs::{Inputs, prepare};
+use super::layout::PANEL_REGISTERS;
+use super::matrix::LowPrecisionMatrix;
+use crate::activation::Epilogue;
+use crate::linalg::epilogue::{apply_epilogue, saturating_dot};
+use crate::linalg::view::{View, ViewMut};
+use crate::simd::Lanes;
+use crate::simd::low_precision::dispatch::{self, LowPrecisionOperation};
+use crate::simd::low_precision::{InputForm, LowPrecision, Multiply};
+use crate::weight_format::WeightFormat;
+
+impl LowPrecisionMatrix {
+    /// The layer's forward pass for some of its outputs: `out[r][j] = activation(W[j] . x[r] + bias[j]) * scale`.
+    ///
+    /// x is (rows, inputs); `out` is the columns `outputs` of a (rows, outputs) matrix; `bias` has all outputs. The bits of a result
+    /// depend neither on the other rows nor on how the outputs are split.
+    ///
+    /// # Safety
+    /// - `outputs` are some of the outputs, and start at a multiple of [`LowPrecisionMatrix::unit`].
+    /// - `out` has the rows of x and one column for each of `outputs`; `scratch` has [`LowPrecisionMatrix::scratch_len`]
+    ///   elements for this number of rows.
+    /// - All elements of `out` and `scratch` are writable, and nothing else accesses them meanwhile.
+    pub(crate) unsafe fn multiply(
+        &self,
+        outputs: Range<usize>,
+        (bias, epilogue): (&[f32], &Epilogue<f32>),
+        x: View<f32>,
+        out: ViewMut<f32>,
+        scratch: *mut f32,
+    ) {
+        assert!(outputs.start.is_multiple_of(self.unit()) && outputs.end <= self.outputs());
+        assert!(x.cols() == self.inputs() && bias.len() == self.outputs());
+        assert!(out.rows() == x.rows() && out.cols() == outputs.len());
+        // SAFETY: the caller's promise, and the matrix was packed only after a check that the CPU has the instruction set.
+        unsafe { dispatch::run(self.isa, Product { matrix: self, outputs, bias, epilogue, x, out, scratch }) }
+    }
+}
+
+/// [`LowPrecisionMatrix::multiply`].
+///
+/// # Safety
+/// As there.
+pub(super) struct Product<'a> {
+    pub matrix: &'a LowPrecisionMatrix,
+    pub outputs: Range<usize>,
+    /// Of all outputs.
+    pub bias: &'a [f32],
+    pub epilogue: &'a Epilogue<f32>,
+    pub x: View<'a, f32>,
+    pub out: ViewMut<f32>,
+    pub scratch: *mut f32,
+}
+
+impl LowPrecisionOperation for Product<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: LowPrecision>(self, s: S) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match self.matrix.format() {
+                WeightFormat::F16 => self.run_format(s.f16()),
+                WeightFormat::Bf16 => self.run_format(s.bf16()),
+                WeightFormat::Int8 => self.run_format(s.int8()),
+                WeightFormat::Int8Weights => self.run_format(s.int8_weights()),
+            }
+        }
+    }
+}
+
+impl Product<'_> {
+    /// All panels, in each of them all rows: the product, then the epilogue while the sums are in the cache.
+    ///
+    /// # Safety
+    /// As for [`Product`].
+    #[inline(always)]
+    unsafe fn run_format<M: Multiply>(&self, m: M) {
+        let (matrix, first) = (self.matrix, self.outputs.start);
+        // SAFETY: the caller's promise.
+        let inputs = unsafe { prepare(m, &matrix.layout, self.x, self.scratch) };
+        let mut column = 0;
+        while column < self.out.cols() {
+            let rest = self.out.col_range(column..self.out.cols());
+            // SAFETY: the caller's promise; column is a multiple of nr, so that the outputs from it on begin a panel.
+            let columns = unsafe {
+                let part = Part::new(matrix, first + column, inputs, rest);
+                let columns = match (part.rows, rest.cols().div_ceil(M::Lanes::N)) {
+                    (1..4, 3..) => panels::<M, { 2 * PANEL_REGISTERS }>(m, part),
+                    (_, 2..) => panels::<M, PANEL_REGISTERS>(m, part),
+                    _ => panels::<M, 1>(m, part),
+                };
+                self.finish(m, column..column + columns);
+                columns
+            };
+            column += columns;
+        }
+    }
+
+    /// Applies the epilogue to some columns of `out`.
+    ///
+    /// # Safety
+    /// As for [`Product`].
+    #[inline(always)]
+    unsafe fn finish<M: Multiply>(&self, m: M, columns: Range<usize>) {
+        let first = self.outputs.start + columns.start;
+        let bias = &self.bias[first..first + columns.len()];
+        for r in 0..self.x.rows() {
+            let repair = |j, z| self.repair(r, first + j, z);
+            // SAFETY: the caller's promise; only one row is borrowed at a time.
+            let row = unsafe { self.out.col_range(columns.clone()).row(r) };
+            apply_epilogue(m.lanes(), bias, self.epilogue, repair, row);
+        }
+    }
+
+    /// What replaces `z`, the sum of output `o` for row `r` with its bias, which is not finite.
+    fn repair(&self, r: usize, o: usize, z: f32) -> f32 {
+        match self.matrix.format() {
+            // The integer part of the sum is exact, so its product with the scales has overflowed.
+            WeightFormat::Int8 => z.clamp(-f32::MAX, f32::MAX),
+            _ => saturating_dot(|i| self.matrix.weight(o, i), self.x.row(r), self.bias[o]),
+        }
+    }
+}
+
+/// The part of a product that is still to be computed: its sizes, and the addresses where its operands begin.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    rows: usize,
+    cols: usize,
+    /// Steps along k.
+    steps: usize,
+    weights: *const u8,
+    /// Bytes from one panel to the next.
+    panel_bytes: usize,
+    inputs: Inputs<'a>,
+    /// The scales of these outputs; only read if the format has scales.
+    scales: *const f32,
+    /// Only read if inputs are quantized.
+    corrections: *const i32,
+    out: ViewMut<f32>,
+}
+
+impl<'a> Part<'a> {
+    /// The outputs from `o` on, which begin a panel.
+    #[inline(always)]
+    fn new(matrix: &LowPrecisionMatrix, o: usize, inputs: Inputs<'a>, out: ViewMut<f32>) -> Self {
+        let (layout, k) = (&matrix.layout, matrix.inputs());
+        let panel_bytes = layout.panel_len(k) * matrix.format().weight_bytes();
+        Part {
+            rows: out.rows(),
+            cols: out.cols(),
+            steps: layout.groups(k),
+            weights: matrix.panels().as_ptr().wrapping_add(o / layout.nr * panel_bytes),
+            panel_bytes,
+            inputs,
+            scales: matrix.scales.as_ptr().wrapping_add(o),
+            corrections: matrix.corrections.as_ptr().wrapping_add(o),
+            out,
+        }
+    }
+
+    /// The rows from `row` on.
+    #[inline(always)]
+    fn rows_from(self, row: usize) -> Self {
+        let inputs = Inputs {
+            first: self.inputs.first.wrapping_add(row * self.inputs.stride),
+            scales: self.inputs.scales.wrapping_add(row),
+            ..self.inputs
+        };
+        Part { rows: self.rows - row, inputs, out: self.out.row_range(row..self.rows), ..self }
+    }
+}
+
+/// All rows of the first W registers of columns, in tiles; returns the number of these columns that exist.
+#[inline(always)]
+unsafe fn panels<M: Multiply, const W: usize>(m: M, part: Part) -> usize {
+    let mut row = 0;
+    while row < part.rows {
+        let rest = part.rows_from(row);
+        // SAFETY: the caller's promise, for the rows from `row` on, of which there are at least as many as in the tile.
+        row += unsafe {
+            match rest.rows {
+                12.. if W <= PANEL_REGISTERS && M::TILE_ROWS >= 12 => tile::<M, 12, W>(m, rest),
+                8.. if W <= PANEL_REGISTERS && M::TILE_ROWS >= 12 => tile::<M, 8, W>(m, rest),
+                6.. if W <= PANEL_REGISTERS && M::TILE_ROWS >= 6 => tile::<M, 6, W>(m, rest),
+                4.. if W <= PANEL_REGISTERS => tile::<M, 4, W>(m, rest),
+                2.. => tile::<M, 2, W>(m, rest),
+                _ => tile::<M, 1, W>(m, rest),
+            }
+        };
+    }
+    part.cols.min(W.next_multiple_of(PANEL_REGISTERS) * <M::Lanes as Lanes<f32>>::N)
+}
+
+/// Computes and stores the first R rows and W registers of columns; returns R.
+#[inline(always)]
+unsafe fn tile<M: Multiply, const R: usize, const W: usize>(m: M, part: Part) -> usize {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let sums = micro_kernel::<M, R, W>(m, &part);
+        for (i, sums) in sums.into_iter().enumerate() {
+            store_row::<M, W>(m, sums, i, &part);
+        }
+    }
+    R
+}
+
+/// The sums of one tile.
+///
+/// ```text
+///                 weights[step][0..N]  [N..2N]       W registers, loaded for every step
+/// inputs[0][step]      sum[0][0]      sum[0][1]      R x W sums; each inputs[i][step] is one group of inputs in all
+/// ...                                                lanes
+/// inputs[R-1][step]   sum[R-1][0]    sum[R-1][1]
+/// ```
+#[inline(always)]
+unsafe fn micro_kernel<M: Multiply, const R: usize, const W: usize>(m: M, part: &Part) -> [[M::Sums; W]; R] {
+    let register_bytes = <M::Lanes as Lanes<f32>>::N * M::GROUP * M::WEIGHT_BYTES;
+    let stride = part.inputs.stride;
+    let mut sums = [[m.zero(); W]; R];
+    // One pointer for three rows: base, base + stride and base + 2 stride are addressing modes of x86.
+    let mut rows: [*const u8; 4] = std::array::from_fn(|group| part.inputs.first.wrapping_add(3 * group * stride));
+    let mut weights = part.weights;
+    for _ in 0..part.steps {
+        // SAFETY: the caller's promise: there are whole panels, and as many groups of inputs as steps.
+        unsafe {
+            let mut registers = [m.load_weights(weights); W];
+            for (w, register) in registers.iter_mut().enumerate().skip(1) {
+                let offset = w / PANEL_REGISTERS * part.panel_bytes + w % PANEL_REGISTERS * register_bytes;
+                *register = m.load_weights(weights.wrapping_add(offset));
+            }
+            for (i, sums) in sums.iter_mut().enumerate() {
+                let inputs = m.splat_inputs(rows[i / 3].wrapping_add(i % 3 * stride));
+                for (sum, weights) in sums.iter_mut().zip(&registers) {
+                    *sum = m.multiply_add(*weights, inputs, *sum);
+                }
+            }
+        }
+        for row in &mut rows {
+            *row = row.wrapping_add(M::GROUP * M::INPUT_BYTES);
+        }
+        weights = weights.wrapping_add(PANEL_REGISTERS * register_bytes);
+    }
+    sums
+}
+
+/// Stores the sums of row `i` of the tile, multiplied with the scales, in the columns that exist.
+#[inline(always)]
+unsafe fn store_row<M: Multiply, const W: usize>(m: M, sums: [M::Sums; W], i: usize, part: &Part) {
+    let (s, n) = (m.lanes(), <M::Lanes as Lanes<f32>>::N);
+    for (w, sums) in sums.into_iter().enumerate() {
+        let columns = part.cols.saturating_sub(w * n);
+        if columns == 0 {
+            return;
+        }
+        // SAFETY: the caller's promise: corrections and scales exist for whole panels, `columns` elements of the row.
+        unsafe {
+            let mut v = m.to_f32(sums, part.corrections.wrapping_add(w * n));
+            if M::SCALED {
+                let mut scale = s.load(part.scales.wrapping_add(w * n));
+                if matches!(M::FORM, InputForm::Int8 { .. }) {
+                    // The product of two scales may overflow, and infinity times a sum of 0 would be NaN.
+                    let product = s.mul(s.splat(*part.inputs.scales.wrapping_add(i)), scale);
+                    scale = s.min(s.splat(f32::MAX), product);
+                }
+                v = s.mul(v, scale);
+            }
+            s.store_up_to(part.out.at(i, w * n), v, columns.min(n));
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Products of f16, bf16 and int8 numbers: one trait for what a format multiplies on an instruction set, and the choice
+//! between the instruction sets.
+//!
+//! Start with [`Multiply`], of which a micro-kernel is made, and `portable`, the same in plain Rust. `widened` has the
+//! formats that are multiplied in f32, for all instruction sets. [`LowPrecision`] collects what an instruction set does
+//! for each format; `dispatch` runs operations on it.
+
+pub(crate) mod dispatch;
+mod portable;
+mod widened;
+
+use super::Lanes;
+
+/// How inputs are prepared for a product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum InputForm {
+    /// They are read as they are, in f32.
+    F32,
+    /// They are rounded to bfloat16.
+    Bf16,
+    /// They are quantized to integers from -127 to 127, to which `offset` is added.
+    Int8 { offset: i32 },
+}
+
+/// The conversions between f32 lanes and narrow numbers in memory, of any alignment.
+pub(crate) trait NarrowLanes: Lanes<f32> {
+    /// The N f16 numbers at `p`.
+    ///
+    /// # Safety
+    /// `p` is valid for reading N elements.
+    unsafe fn load_f16(self, p: *const u16) -> Self::V;
+    /// The N integers at `p`.
+    ///
+    /// # Safety
+    /// `p` is valid for reading N elements.
+    unsafe fn load_i8(self, p: *const i8) -> Self::V;
+    /// The N pairs of bf16 numbers at `p`: the first ones and the second ones.
+    ///
+    /// # Safety
+    /// `p` is valid for reading 2 N elements.
+    unsafe fn load_bf16_pairs(self, p: *const u16) -> [Self::V; 2];
+    /// Rounds finite numbers of at most the largest bf16 number to bf16, to nearest even.
+    fn round_to_bf16(self, v: Self::V) -> Self::V;
+}
+
+/// How the weights and the inputs of one format are multiplied on one instruction set.
+///
+/// A step along k multiplies a group of [`Multiply::GROUP`] inputs of one row with as many weights of each of N outputs,
+/// and adds the products to N sums. Memory holds the weights of such a step one output after the other:
+/// `weights[output][ORDER[i]]` is the weight of input i.
+///
+/// The implementing token is zero-sized; holding one proves that the CPU has the instruction set.
+pub(crate) trait Multiply: Copy {
+    type Lanes: NarrowLanes;
+    /// A register of N sums.
+    type Sums: Copy;
+    /// The weights of a step.
+    type Weights: Copy;
+    /// The inputs of a step, in all lanes.
+    type Inputs: Copy;
+
+    /// Inputs in a group.
+    const GROUP: usize;
+    /// The place of each weight in its group.
+    const ORDER: &'static [usize];
+    /// The size of a packed weight in bytes.
+    const WEIGHT_BYTES: usize;
+    /// The size of a prepared input in bytes.
+    const INPUT_BYTES: usize;
+    /// How inputs are prepared.
+    const FORM: InputForm;
+    /// Whether each sum has to be multiplied with the scales of its output and of its row.
+    const SCALED: bool;
+    /// Rows of the largest tile of the micro-kernel: its sums fill the register file.
+    const TILE_ROWS: usize;
+
+    fn lanes(self) -> Self::Lanes;
+    fn zero(self) -> Self::Sums;
+    /// The weights of a step for N outputs.
+    ///
+    /// # Safety
+    /// `p` is valid for reading N groups.
+    unsafe fn load_weights(self, p: *const u8) -> Self::Weights;
+    /// The group of inputs at `p`.
+    ///
+    /// # Safety
+    /// `p` is valid for reading one group of prepared inputs.
+    unsafe fn splat_inputs(self, p: *const u8) -> Self::Inputs;
+    /// `sums` plus the products of one step.
+    fn multiply_add(self, weights: Self::Weights, inputs: Self::Inputs, sums: Self::Sums) -> Self::Sums;
+    /// The sums in f32. Those of integers have `corrections` subtracted, the products of the offset of the inputs.
+    ///
+    /// # Safety
+    /// `corrections` is valid for reading N elements if [`Multiply::FORM`] has integers.
+    unsafe fn to_f32(self, sums: Self::Sums, corrections: *const i32) -> <Self::Lanes as Lanes<f32>>::V;
+    /// Stores N prepared inputs at `p`. An integer is in the low bits of its lane, as [`QUANTIZE`] leaves it.
+    ///
+    /// # Safety
+    /// `p` is valid for writing N prepared inputs.
+    unsafe fn store_inputs(self, p: *mut u8, v: <Self::Lanes as Lanes<f32>>::V);
+}
+
+/// 1.5 * 2^23. Adding it to a number of magnitude below 2^22 rounds that to an integer, to nearest even, in the low bits
+/// of the sum: the low byte of the sum is the low byte of the integer.
+pub(crate) const QUANTIZE: f32 = 12_582_912.0;
+
+/// What an instruction set has for each format.
+pub(crate) trait LowPrecision: Copy {
+    type F16: Multiply;
+    type Bf16: Multiply;
+    type Int8: Multiply;
+    type Int8Weights: Multiply;
+
+    fn f16(self) -> Self::F16;
+    fn bf16(self) -> Self::Bf16;
+    fn int8(self) -> Self::Int8;
+    fn int8_weights(self) -> Self::Int8Weights;
+}
