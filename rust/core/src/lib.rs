@@ -82,6 +82,8 @@ pub use network::init::Init;
 pub use network::input::Input;
 pub use network::layer::Layer;
 pub use network::plan::Plan;
+pub use network::quantized::QuantizedNetwork;
+pub use network::quantized_layer::{LowPrecisionLayer, QuantizedLayer};
 pub use network::sparse::Csr;
 pub use network::{Network, NetworkConfig};
 pub use parallel::{num_threads, process_generation, set_num_threads};

@@ -10,7 +10,7 @@ use crate::matrix::{Matrix, MatrixMut};
 use crate::memory::with_scratch;
 use crate::network::architecture::Architecture;
 use crate::network::checks::check_finite_parallel;
-use crate::network::plan::{Plan, Shape, Split};
+use crate::network::plan::{Plan, Shape, Split, Weights};
 use crate::network::rows::Rows;
 use crate::network::sparse::Csr;
 use crate::parallel::{Shared, Team, with_team};
@@ -26,8 +26,8 @@ pub trait Layers: Sync {
 
     fn architecture(&self) -> &Architecture<Self::Value>;
 
-    /// The size of the stored parameters in bytes.
-    fn stored_bytes(&self) -> usize;
+    /// What the plan of a pass depends on.
+    fn weights(&self) -> Weights;
 
     /// What the layers read besides the parameters. The first call makes it, for any plan of this network.
     ///
@@ -35,10 +35,16 @@ pub trait Layers: Sync {
     /// [`Error::OutOfMemory`].
     fn packed(&self, plan: &Plan) -> Result<&Self::Packed>;
 
+    /// Threads split the outputs of layer `layer` at multiples of this.
+    fn unit(&self, layer: usize) -> usize;
+
+    /// The number of scratch elements that a thread needs for its part of any layer, with a block of `rows` rows.
+    fn scratch_len(&self, rows: usize) -> usize;
+
     /// Computes one thread's part of layer `layer`.
     ///
     /// # Safety
-    /// The columns `part.out` exist, and nothing else uses them.
+    /// The columns `part.out` and [`Layers::scratch_len`] elements of `part.scratch` exist, and nothing else uses them.
     unsafe fn forward_layer(&self, layer: usize, pass: (&Plan, &Self::Packed), part: LayerPart<Self::Value>);
 }
 
@@ -49,9 +55,10 @@ pub struct LayerPart<'a, T> {
     pub(crate) x: View<'a, T>,
     /// (rows, outputs), the columns of `outputs`.
     pub(crate) out: ViewMut<T>,
+    pub(crate) scratch: *mut T,
 }
 
-/// The forward pass of a network: a [`Network`](crate::Network).
+/// The forward pass of a [`Network`](crate::Network) or a [`QuantizedNetwork`](crate::QuantizedNetwork).
 pub trait Forward: Layers {
     /// Computes the outputs `out` (batch, outputs) of the rows `x` (batch, inputs) on at most `n_threads` threads,
     /// fewer if more would not pay. The result of a row has the same bits for any number of threads and in any batch.
@@ -120,7 +127,7 @@ fn plan_with<N: Layers + ?Sized>(network: &N, batch: usize, features: usize, n_t
     let shape = Shape {
         batch,
         n_parameters: architecture.n_parameters(),
-        nbytes: network.stored_bytes(),
+        weights: network.weights(),
         row_bytes: architecture.hidden_width().max(features) * size_of::<N::Value>(),
         widest: widths.iter().copied().max().unwrap_or(0),
         narrowest: widths.iter().copied().min().unwrap_or(0),
@@ -142,15 +149,23 @@ fn forward_blocks<N: Layers + ?Sized>(
     let plan = plan_with(network, batch, x.scratch_len(1), n_threads);
     let pass = Pass { network, plan: &plan, packed: network.packed(&plan)? };
     let block = plan.block();
-    let hidden = block * architecture.stride(architecture.hidden_width());
-    let size = (2 * hidden + x.scratch_len(block)).next_multiple_of(unit);
+    let hidden = (block * architecture.stride(architecture.hidden_width())).next_multiple_of(unit);
+    let input = x.scratch_len(block).next_multiple_of(unit);
+    let product = network.scratch_len(block).next_multiple_of(unit);
     // Threads that share outputs work on one block together; threads that share rows have one each.
-    let n_blocks_at_once = if plan.split() == Split::Rows { plan.n_threads() } else { 1 };
+    let (n_blocks_at_once, team_size) =
+        if plan.split() == Split::Rows { (plan.n_threads(), 1) } else { (1, plan.n_threads()) };
+    let size = 2 * hidden + input + team_size * product;
     with_scratch("X", n_blocks_at_once * size, |scratch: &mut [N::Value]| {
         let (scratch, out) = (Shared(scratch.as_mut_ptr()), Shared(out.as_mut_ptr()));
         let block_pass = |team: &Team, index: usize, slot: usize| {
             let scratch = scratch.at(slot * size);
-            let buffers = Buffers { hidden: [scratch, scratch.at(hidden)], input: scratch.at(2 * hidden) };
+            let buffers = Buffers {
+                hidden: [scratch, scratch.at(hidden)],
+                input: scratch.at(2 * hidden),
+                products: scratch.at(2 * hidden + input),
+                product_len: product,
+            };
             let rows = index * block..((index + 1) * block).min(batch);
             pass.rows(team, (x, rows), &buffers, &out);
         };
@@ -185,7 +200,7 @@ impl<N: Layers + ?Sized> Pass<'_, N> {
         let out = out.at(rows.start * outputs);
         // SAFETY: `input` has as many elements as `scratch_len` asked for, and nothing else uses it.
         let x = unsafe { x.read(team, rows.clone(), &buffers.input) };
-        self.layers(team, x, &buffers.hidden, &out);
+        self.layers(team, x, buffers, &out);
         if architecture.config().output_activation == OutputActivation::Softmax {
             team.for_each_range(rows.len(), 1, 1, |_, range| {
                 // SAFETY: ranges are disjoint rows of `out`, which no thread writes any more.
@@ -197,17 +212,19 @@ impl<N: Layers + ?Sized> Pass<'_, N> {
 
     /// Sends a block through all layers. Layer l reads `hidden[(l - 1) % 2]`, which layer l - 1 wrote, and writes
     /// `hidden[l % 2]`; the last layer writes `out`.
-    fn layers(&self, team: &Team, mut x: View<N::Value>, hidden: &[Shared<N::Value>; 2], out: &Shared<N::Value>) {
+    fn layers(&self, team: &Team, mut x: View<N::Value>, buffers: &Buffers<N::Value>, out: &Shared<N::Value>) {
         let architecture = self.network.architecture();
         let last = architecture.n_layers() - 1;
         for (l, &outputs) in architecture.widths().iter().enumerate() {
             let (target, stride) =
-                if l == last { (out, outputs) } else { (&hidden[l % 2], architecture.stride(outputs)) };
-            team.for_each_range(outputs, architecture.kernels().nr(), 1, |_, range| {
+                if l == last { (out, outputs) } else { (&buffers.hidden[l % 2], architecture.stride(outputs)) };
+            team.for_each_range(outputs, self.network.unit(l), 1, |thread, range| {
                 let columns = ViewMut::new(target.at(range.start).0, x.rows(), range.len(), stride);
-                let part = LayerPart { outputs: range, x, out: columns };
+                let scratch = buffers.products.at(thread * buffers.product_len).0;
+                let part = LayerPart { outputs: range, x, out: columns, scratch };
                 // SAFETY: each buffer holds a block of the widest hidden layer, `out` one of the last. A layer's input
-                // is only read while its output is written, and ranges are disjoint columns of the output.
+                // is only read while its output is written, and ranges are disjoint columns of the output. Each thread
+                // of the team has its own part of `products`.
                 unsafe { self.network.forward_layer(l, (self.plan, self.packed), part) };
             });
             if l < last {
@@ -224,4 +241,7 @@ struct Buffers<T> {
     hidden: [Shared<T>; 2],
     /// Scratch for [`Rows::read`].
     input: Shared<T>,
+    /// Scratch for [`Layers::forward_layer`]: `product_len` elements for each thread of the team.
+    products: Shared<T>,
+    product_len: usize,
 }

@@ -99,6 +99,26 @@ pub(crate) fn layer_sizes<T: Scalar>(layers: &[Layer<T>]) -> Vec<usize> {
     std::iter::once(layers[0].inputs()).chain(layers.iter().map(Layer::outputs)).collect()
 }
 
+/// The sizes (inputs, hidden..., outputs) of a network whose layers have these numbers of (inputs, outputs).
+///
+/// # Errors
+/// [`Error::Invalid`] if there is no layer, or a layer does not have the inputs that the one before has outputs.
+pub(crate) fn check_chain(layers: impl Iterator<Item = (usize, usize)>) -> Result<Vec<usize>> {
+    let mut sizes = Vec::new();
+    for (index, (inputs, outputs)) in layers.enumerate() {
+        match sizes.last() {
+            None => sizes.push(inputs),
+            Some(&before) if before != inputs => {
+                let expected = format!("{before} columns, the number of outputs of the layer before");
+                return Err(Error::invalid(format!("parameters[{index}].W"), expected, inputs));
+            }
+            Some(_) => {}
+        }
+        sizes.push(outputs);
+    }
+    if sizes.is_empty() { Err(Error::invalid("parameters", "at least one layer", "none")) } else { Ok(sizes) }
+}
+
 /// Checks that `weight` has the shape (outputs, inputs) and `bias` the shape (outputs,), and that both are finite;
 /// `name` names the layer in the message.
 pub(crate) fn check_parameters<T: Scalar>(
@@ -134,7 +154,8 @@ impl<T: Dispatch> LayerForward<'_, T> {
     /// `part.out` has the rows of x and one column for each of the outputs, and nothing else uses these elements.
     #[inline]
     pub(crate) unsafe fn run(self, kernels: &Kernels<T>, part: LayerPart<T>) {
-        let (LayerForward { layer, panels, epilogue, kernel }, LayerPart { outputs, x, out }) = (self, part);
+        let LayerForward { layer, panels, epilogue, kernel } = self;
+        let LayerPart { outputs, x, out, scratch: _ } = part;
         let weight = &layer.weight[outputs.start * layer.inputs..outputs.end * layer.inputs];
         let weight = View::contiguous(weight, outputs.len(), layer.inputs);
         let panels = if kernel == Kernel::PackedGemm { &panels[outputs.start * layer.inputs..] } else { &[] };

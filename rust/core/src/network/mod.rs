@@ -15,6 +15,8 @@ pub(crate) mod layer;
 pub(crate) mod packed_weights;
 pub(crate) mod plan;
 mod plan_text;
+pub(crate) mod quantized;
+pub(crate) mod quantized_layer;
 pub(crate) mod rows;
 pub(crate) mod sparse;
 
@@ -27,9 +29,9 @@ use crate::network::architecture::Architecture;
 pub use crate::network::config::NetworkConfig;
 use crate::network::forward::{LayerPart, Layers};
 use crate::network::init::Init;
-use crate::network::layer::{Layer, LayerForward, check_parameters, layer_sizes};
+use crate::network::layer::{Layer, LayerForward, check_chain, check_parameters};
 use crate::network::packed_weights::PackedWeights;
-use crate::network::plan::Plan;
+use crate::network::plan::{Plan, Weights};
 use crate::scalar::Scalar;
 use crate::simd::Isa;
 use crate::simd::dispatch::{Dispatch, Kernels};
@@ -118,20 +120,8 @@ impl<T: Dispatch> Network<T> {
     /// # Errors
     /// [`Error::Invalid`] if `layers` is empty, two layers do not fit together, or `config` is invalid.
     pub fn from_layers(layers: Vec<Layer<T>>, config: NetworkConfig) -> Result<Self> {
-        if layers.is_empty() {
-            return Err(Error::invalid("parameters", "at least one layer", "none"));
-        }
-        for (index, pair) in layers.windows(2).enumerate() {
-            let (outputs, inputs) = (pair[0].outputs(), pair[1].inputs());
-            if outputs != inputs {
-                return Err(Error::invalid(
-                    format!("parameters[{}].W", index + 1),
-                    format!("{outputs} columns, the number of outputs of the layer before"),
-                    inputs,
-                ));
-            }
-        }
-        let architecture = Architecture::new(layer_sizes(&layers), config)?;
+        let sizes = check_chain(layers.iter().map(|layer| (layer.inputs(), layer.outputs())))?;
+        let architecture = Architecture::new(sizes, config)?;
         Ok(Network { layers, architecture, packed: OnceLock::new() })
     }
 
@@ -192,16 +182,24 @@ impl<T: Dispatch> Layers for Network<T> {
         &self.architecture
     }
 
-    fn stored_bytes(&self) -> usize {
-        self.nbytes()
+    fn weights(&self) -> Weights {
+        Weights { nbytes: self.nbytes(), row_work: self.n_parameters(), low_precision: None }
     }
 
     fn packed(&self, plan: &Plan) -> Result<&PackedWeights<T>> {
         if let Some(packed) = self.packed.get() {
             return Ok(packed);
         }
-        let packed = PackedWeights::new(&self.layers, self.kernels(), |layer| plan.is_packed(layer.outputs()))?;
+        let packed = PackedWeights::new(self.layers.iter().map(Some), self.kernels(), plan)?;
         Ok(self.packed.get_or_init(|| packed))
+    }
+
+    fn unit(&self, _layer: usize) -> usize {
+        self.kernels().nr()
+    }
+
+    fn scratch_len(&self, _rows: usize) -> usize {
+        0
     }
 
     unsafe fn forward_layer(&self, layer: usize, (plan, packed): (&Plan, &PackedWeights<T>), part: LayerPart<T>) {

@@ -5,25 +5,26 @@ use crate::linalg::pack::{PackTransposed, panels_len};
 use crate::linalg::view::View;
 use crate::memory::{Aligned, zeros};
 use crate::network::layer::Layer;
+use crate::network::plan::Plan;
 use crate::simd::dispatch::{Dispatch, Kernels};
 
 /// The panels of each layer; empty for a layer that is not packed.
 pub struct PackedWeights<T>(Vec<Aligned<T>>);
 
 impl<T: Dispatch> PackedWeights<T> {
-    /// Packs the weights of each layer for which `is_packed` is true.
+    /// Packs the weights of each layer for which `plan` says so. `None` stands for a layer with weights of another kind.
     ///
     /// # Errors
     /// [`crate::Error::OutOfMemory`].
-    pub(crate) fn new(
-        layers: &[Layer<T>],
+    pub(crate) fn new<'a>(
+        layers: impl Iterator<Item = Option<&'a Layer<T>>>,
         kernels: &Kernels<T>,
-        is_packed: impl Fn(&Layer<T>) -> bool,
+        plan: &Plan,
     ) -> Result<Self> {
-        let pack = |layer: &Layer<T>| {
-            if !is_packed(layer) {
+        let pack = |layer: Option<&Layer<T>>| {
+            let Some(layer) = layer.filter(|layer| plan.is_packed(layer.outputs())) else {
                 return zeros("network", 0);
-            }
+            };
             let (inputs, outputs) = (layer.inputs(), layer.outputs());
             let mut panels = zeros("network", panels_len(inputs, outputs, kernels.nr()))?;
             let weight = View::contiguous(layer.weight(), outputs, inputs);
@@ -34,7 +35,7 @@ impl<T: Dispatch> PackedWeights<T> {
             }
             Ok(panels)
         };
-        layers.iter().map(pack).collect::<Result<_>>().map(PackedWeights)
+        layers.map(pack).collect::<Result<_>>().map(PackedWeights)
     }
 
     /// The panels of layer `l`.

@@ -7,7 +7,8 @@ use crate::linalg::dense::Kernel;
 use crate::linalg::gemm::TILE_BATCH_ROWS;
 use crate::linalg::gemv::WeightSource;
 use crate::linalg::packed_gemm::ROW_UNIT;
-use crate::simd::Isa;
+use crate::simd::{Isa, LowPrecisionIsa};
+use crate::weight_format::WeightFormat;
 
 /// A pass with fewer multiply-adds is short: one core finishes it in about 20 us, before a second thread is awake, and
 /// releasing the GIL would cost more than it gains. See rust/core/TUNING.md, "When threads pay".
@@ -31,6 +32,9 @@ const MIN_ROWS_PER_THREAD: usize = if cfg!(miri) { 4 } else { 16 };
 /// them from a thread that is late or shares its core. See rust/core/TUNING.md, "Splitting rows or outputs".
 const MIN_HALF_BLOCK: usize = 48;
 
+/// Threads split the rows of a low-precision batch in multiples of this: the rows of the largest tile.
+const LOW_PRECISION_ROW_UNIT: usize = 16;
+
 /// Networks with at most this many bytes of weights keep a packed copy of them, except for layers with too few outputs
 /// to fill one register of a panel. See rust/core/TUNING.md, "Packed weights".
 pub(super) const MAX_PACKED_BYTES: usize = 96 << 20;
@@ -46,8 +50,7 @@ pub(crate) struct Shape {
     /// The number of input rows.
     pub batch: usize,
     pub n_parameters: usize,
-    /// The size of all parameters in bytes.
-    pub nbytes: usize,
+    pub weights: Weights,
     /// The size in bytes of one row of the widest hidden layer.
     pub row_bytes: usize,
     /// The number of outputs of the widest layer.
@@ -61,26 +64,52 @@ pub(crate) struct Shape {
     pub nr: usize,
 }
 
+/// What the plan of a forward pass depends on besides the sizes of the layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Weights {
+    /// The size of all parameters in bytes.
+    pub(crate) nbytes: usize,
+    /// The multiply-adds of one row, each counted as the fraction of one in f32 that it takes as long as.
+    pub(crate) row_work: usize,
+    /// Set if the weights of a layer are not f32 or f64.
+    pub(crate) low_precision: Option<LowPrecision>,
+}
+
+/// Low-precision weights in words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LowPrecision {
+    pub isa: LowPrecisionIsa,
+    /// That of the widest layer that has one.
+    pub format: WeightFormat,
+    /// Whether there are layers with other weights.
+    pub is_mixed: bool,
+}
+
 impl Shape {
     pub(super) fn multiply_adds(&self) -> usize {
         self.n_parameters.saturating_mul(self.batch)
     }
 
+    /// The multiply-adds in f32 that take as long.
+    pub(super) fn work(&self) -> usize {
+        self.weights.row_work.saturating_mul(self.batch)
+    }
+
     /// Whether the weights are packed, except those of layers with few outputs.
     fn is_packed(&self) -> bool {
-        self.nbytes <= MAX_PACKED_BYTES
+        self.weights.nbytes <= MAX_PACKED_BYTES
     }
 
     fn is_short(&self) -> bool {
-        self.multiply_adds() < SHORT_MULTIPLY_ADDS
+        self.work() < SHORT_MULTIPLY_ADDS
     }
 
     /// Whether several threads are faster than one. Under Miri always, so that small shapes test teams.
     fn is_parallel(&self) -> bool {
         match self.batch {
             _ if cfg!(miri) => true,
-            1 => self.nbytes >= PARALLEL_MIN_BYTES && !self.is_short(),
-            _ => self.multiply_adds() >= PARALLEL_MIN_MULTIPLY_ADDS,
+            1 => self.weights.nbytes >= PARALLEL_MIN_BYTES && !self.is_short(),
+            _ => self.work() >= PARALLEL_MIN_MULTIPLY_ADDS,
         }
     }
 }
@@ -116,7 +145,11 @@ impl Plan {
             return Plan { shape, available, n_threads, split: Split::Outputs, block, workers_paused: false };
         }
         // At least one block for each thread, in whole tiles.
-        let unit = if shape.is_packed() { ROW_UNIT } else { TILE_BATCH_ROWS };
+        let unit = match shape.weights.low_precision {
+            Some(_) => LOW_PRECISION_ROW_UNIT,
+            None if shape.is_packed() => ROW_UNIT,
+            None => TILE_BATCH_ROWS,
+        };
         let rows_per_thread = shape.batch.div_ceil(n_threads).next_multiple_of(unit);
         let half = (rows_per_thread / 2).next_multiple_of(unit);
         let block = block.min(if half >= MIN_HALF_BLOCK { half } else { rows_per_thread });
@@ -186,7 +219,7 @@ pub(super) mod tests {
         let shape = Shape {
             batch,
             n_parameters,
-            nbytes: 4 * n_parameters,
+            weights: Weights { nbytes: 4 * n_parameters, row_work: n_parameters, low_precision: None },
             row_bytes: 4 * width,
             widest: width,
             narrowest: width.min(10),

@@ -7,8 +7,10 @@ use crate::linalg::gemm::{TILE_BATCH_ROWS, tile_weight_rows};
 use crate::linalg::gemv::{GROUP_ROWS, STREAMS, WeightSource};
 use crate::linalg::packed_gemm::mr;
 use crate::network::plan::{
-    BLOCK_BYTES, MAX_PACKED_BYTES, PARALLEL_MIN_BYTES, PARALLEL_MIN_MULTIPLY_ADDS, Plan, SHORT_MULTIPLY_ADDS, Split,
+    BLOCK_BYTES, LowPrecision, MAX_PACKED_BYTES, PARALLEL_MIN_BYTES, PARALLEL_MIN_MULTIPLY_ADDS, Plan,
+    SHORT_MULTIPLY_ADDS, Split,
 };
+use crate::weight_format::WeightFormat;
 
 /// Three lines: the kernel, the blocks and the threads of a pass, each with its reason.
 impl fmt::Display for Plan {
@@ -20,6 +22,9 @@ impl fmt::Display for Plan {
 impl Plan {
     /// The kernel of the widest layer, and that of the narrowest if it is another.
     fn kernels_text(&self) -> String {
+        if let Some(low_precision) = self.shape.weights.low_precision {
+            return low_precision_text(low_precision);
+        }
         let [widest, narrowest] =
             [self.shape.widest, self.shape.narrowest].map(|outputs| self.kernel(self.block(), outputs));
         let text = self.kernel_text(widest);
@@ -32,7 +37,7 @@ impl Plan {
 
     fn kernel_text(&self, kernel: Kernel) -> String {
         let (isa, registers, nr) = (self.shape.isa.name(), self.shape.registers, self.shape.nr);
-        let nbytes = bytes(self.shape.nbytes);
+        let nbytes = bytes(self.shape.weights.nbytes);
         match kernel {
             Kernel::PackedGemm => {
                 let tile = match self.block() {
@@ -86,14 +91,21 @@ impl Plan {
         format!("{} of {}, because {}{split}{paused}", self.n_threads(), self.available, self.threads_reason())
     }
 
+    /// The number of multiply-adds, and that in f32 which takes as long if it is another.
+    fn multiply_adds_text(&self) -> String {
+        let (multiply_adds, work) = (self.shape.multiply_adds(), self.shape.work());
+        let text = format!("{} multiply-adds", grouped(multiply_adds));
+        if work == multiply_adds { text } else { format!("{text}, about as fast as {} in f32", grouped(work)) }
+    }
+
     fn threads_reason(&self) -> String {
-        let multiply_adds = grouped(self.shape.multiply_adds());
-        let nbytes = bytes(self.shape.nbytes);
+        let multiply_adds = self.multiply_adds_text();
+        let nbytes = bytes(self.shape.weights.nbytes);
         match (self.n_threads(), self.shape.batch) {
             _ if self.available == 1 => "no more are allowed".into(),
             _ if self.is_short() => {
                 let limit = grouped(SHORT_MULTIPLY_ADDS);
-                format!("{multiply_adds} multiply-adds (fewer than {limit}) are done before a second thread wakes")
+                format!("{multiply_adds} (fewer than {limit}) are done before a second thread wakes")
             }
             (1, 1) => {
                 let limit = bytes(PARALLEL_MIN_BYTES);
@@ -101,7 +113,7 @@ impl Plan {
             }
             (1, _) => {
                 let limit = grouped(PARALLEL_MIN_MULTIPLY_ADDS);
-                format!("{multiply_adds} multiply-adds (fewer than {limit}) are too few to share")
+                format!("{multiply_adds} (fewer than {limit}) are too few to share")
             }
             (_, 1) => {
                 let limit = bytes(PARALLEL_MIN_BYTES);
@@ -109,10 +121,22 @@ impl Plan {
             }
             _ => {
                 let limit = grouped(PARALLEL_MIN_MULTIPLY_ADDS);
-                format!("{multiply_adds} multiply-adds (at least {limit}) are enough work for several")
+                format!("{multiply_adds} (at least {limit}) are enough work for several")
             }
         }
     }
+}
+
+/// The kernel of the widest layer with low-precision weights.
+fn low_precision_text(LowPrecision { isa, format, is_mixed }: LowPrecision) -> String {
+    let arithmetic = match format {
+        WeightFormat::F16 => "weights are converted to f32 in registers; inputs and sums are f32",
+        WeightFormat::Bf16 => "weights and inputs are bfloat16; sums are f32",
+        WeightFormat::Int8 => "weights and inputs are 8-bit integers; sums are exact",
+        WeightFormat::Int8Weights => "weights are 8-bit integers, converted to f32 in registers; inputs and sums are f32",
+    };
+    let others = if is_mixed { "; some layers have weights of other formats" } else { "" };
+    format!("packed {format} product on {}: {arithmetic}{others}", isa.name())
 }
 
 /// A number of bytes in a suitable unit.

@@ -1,0 +1,196 @@
+//! Networks whose weights take fewer bytes than f32: f16, bf16 or int8.
+
+use std::sync::{Arc, OnceLock};
+
+use crate::error::{Error, Result};
+use crate::network::architecture::Architecture;
+use crate::network::forward::{LayerPart, Layers};
+use crate::network::layer::{Layer, LayerForward, check_chain};
+use crate::network::packed_weights::PackedWeights;
+use crate::network::plan::{LowPrecision, Plan, Weights};
+use crate::network::quantized_layer::QuantizedLayer;
+use crate::network::{Network, NetworkConfig};
+use crate::simd::LowPrecisionIsa;
+use crate::simd::dispatch::Dispatch;
+use crate::weight_format::WeightFormat;
+
+/// A [`Network`] for predictions only, whose layers have low-precision weights. Inputs, biases, activations and outputs
+/// are f32. A clone shares the parameters, which never change.
+pub struct QuantizedNetwork {
+    layers: Arc<[QuantizedLayer]>,
+    architecture: Architecture<f32>,
+    isa: LowPrecisionIsa,
+    weights: Weights,
+    /// The weights of f32 layers, packed by the first pass.
+    packed: OnceLock<PackedWeights<f32>>,
+}
+
+impl Clone for QuantizedNetwork {
+    fn clone(&self) -> Self {
+        let (layers, architecture) = (self.layers.clone(), self.architecture.clone());
+        QuantizedNetwork { layers, architecture, packed: OnceLock::new(), ..*self }
+    }
+}
+
+impl QuantizedNetwork {
+    /// `network` with the weights of each layer rounded to its format, of which `formats` has one for each layer; `None`
+    /// keeps a layer in f32.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if `formats` has another length or only `None`; else as for [`QuantizedLayer::quantize`].
+    pub fn quantize<T: Dispatch>(network: &Network<T>, formats: &[Option<WeightFormat>]) -> Result<Self> {
+        let n_layers = network.layers().len();
+        if formats.len() != n_layers {
+            return Err(Error::invalid("kind", format!("{n_layers} formats, one for each layer"), formats.len()));
+        }
+        let layers = network.layers().iter().zip(formats).enumerate();
+        let layers = layers.map(|(l, (layer, format))| {
+            QuantizedLayer::quantize(&format!("parameters[{l}]"), layer, *format)
+        });
+        QuantizedNetwork::from_layers(layers.collect::<Result<_>>()?, network.config().clone())
+    }
+
+    /// A network with these layers. Each must have the number of inputs that the layer before it has outputs.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if no layer has a low-precision format, two layers do not fit together, or `config` is
+    /// invalid.
+    pub fn from_layers(layers: Vec<QuantizedLayer>, config: NetworkConfig) -> Result<Self> {
+        if layers.iter().all(|layer| layer.format().is_none()) {
+            let got = if layers.is_empty() { "no layer" } else { "only f32" };
+            return Err(Error::invalid("kind", "a low-precision format for at least one layer", got));
+        }
+        let sizes = check_chain(layers.iter().map(|layer| (layer.inputs(), layer.outputs())))?;
+        let (architecture, isa) = (Architecture::new(sizes, config)?, LowPrecisionIsa::active()?);
+        Ok(QuantizedNetwork {
+            weights: weights_of(&layers, isa),
+            layers: layers.into(),
+            architecture,
+            isa,
+            packed: OnceLock::new(),
+        })
+    }
+
+    /// The same network on the instruction set `isa` instead of the one chosen at start-up.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if this CPU lacks it; [`Error::OutOfMemory`].
+    pub fn with_isa(self, isa: LowPrecisionIsa) -> Result<Self> {
+        let layers = self.layers.iter().map(|layer| layer.with_isa(isa)).collect::<Result<Vec<_>>>()?;
+        Ok(QuantizedNetwork {
+            weights: weights_of(&layers, isa),
+            layers: layers.into(),
+            architecture: self.architecture.with_isa(isa.lanes())?,
+            isa,
+            packed: OnceLock::new(),
+        })
+    }
+
+    /// The layers, first to last.
+    pub fn layers(&self) -> &[QuantizedLayer] {
+        &self.layers
+    }
+
+    /// The sizes (inputs, hidden..., outputs).
+    pub fn layer_sizes(&self) -> &[usize] {
+        self.architecture.sizes()
+    }
+
+    /// What the network computes besides its parameters.
+    pub fn config(&self) -> &NetworkConfig {
+        self.architecture.config()
+    }
+
+    /// The instruction set that the network runs on.
+    pub fn isa(&self) -> LowPrecisionIsa {
+        self.isa
+    }
+
+    /// The number of weights and biases.
+    pub fn n_parameters(&self) -> usize {
+        self.architecture.n_parameters()
+    }
+
+    /// The size of the stored parameters in bytes: weights, scales and biases.
+    pub fn nbytes(&self) -> usize {
+        self.weights.nbytes
+    }
+}
+
+/// What a plan depends on.
+fn weights_of(layers: &[QuantizedLayer], isa: LowPrecisionIsa) -> Weights {
+    let work = |layer: &QuantizedLayer| {
+        let multiply_adds = (layer.inputs() + 1) * layer.outputs();
+        match layer.format() {
+            Some(WeightFormat::Int8) => multiply_adds / 4,
+            Some(WeightFormat::Bf16) => multiply_adds / 2,
+            // The arithmetic is that of f32.
+            Some(WeightFormat::F16 | WeightFormat::Int8Weights) | None => multiply_adds,
+        }
+    };
+    let widest = layers.iter().filter_map(|layer| Some((layer.outputs(), layer.format()?))).max_by_key(|(n, _)| *n);
+    Weights {
+        nbytes: layers.iter().map(QuantizedLayer::nbytes).sum(),
+        row_work: layers.iter().map(work).sum(),
+        low_precision: widest.map(|(_, format)| LowPrecision {
+            isa,
+            format,
+            is_mixed: layers.iter().any(|layer| layer.format() != Some(format)),
+        }),
+    }
+}
+
+impl Layers for QuantizedNetwork {
+    type Value = f32;
+    type Packed = PackedWeights<f32>;
+
+    fn architecture(&self) -> &Architecture<f32> {
+        &self.architecture
+    }
+
+    fn weights(&self) -> Weights {
+        self.weights
+    }
+
+    fn packed(&self, plan: &Plan) -> Result<&PackedWeights<f32>> {
+        if let Some(packed) = self.packed.get() {
+            return Ok(packed);
+        }
+        let f32_layer = |layer| match layer {
+            &QuantizedLayer::F32(ref layer) => Some(layer),
+            QuantizedLayer::LowPrecision(_) => None,
+        };
+        let packed = PackedWeights::new(self.layers.iter().map(f32_layer), self.architecture.kernels(), plan)?;
+        Ok(self.packed.get_or_init(|| packed))
+    }
+
+    fn unit(&self, layer: usize) -> usize {
+        match &self.layers[layer] {
+            QuantizedLayer::F32(_) => self.architecture.kernels().nr(),
+            QuantizedLayer::LowPrecision(layer) => layer.unit(),
+        }
+    }
+
+    fn scratch_len(&self, rows: usize) -> usize {
+        let scratch_len = |layer: &QuantizedLayer| match layer {
+            QuantizedLayer::F32(_) => 0,
+            QuantizedLayer::LowPrecision(layer) => layer.scratch_len(rows),
+        };
+        self.layers.iter().map(scratch_len).max().unwrap_or(0)
+    }
+
+    unsafe fn forward_layer(&self, l: usize, (plan, packed): (&Plan, &PackedWeights<f32>), part: LayerPart<f32>) {
+        let epilogue = self.architecture.epilogue(l);
+        // SAFETY: guaranteed by the caller.
+        unsafe {
+            match &self.layers[l] {
+                QuantizedLayer::LowPrecision(layer) => layer.forward(epilogue, part),
+                QuantizedLayer::F32(layer) => {
+                    let kernel = plan.kernel(part.x.rows(), layer.outputs());
+                    let forward = LayerForward { layer, panels: packed.panels(l), epilogue, kernel };
+                    forward.run(self.architecture.kernels(), part);
+                }
+            }
+        }
+    }
+}
