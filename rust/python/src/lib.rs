@@ -18,6 +18,7 @@ mod optimizer;
 mod parameters;
 mod passes;
 mod precision;
+mod quantized;
 mod records;
 mod safetensors;
 mod samples;

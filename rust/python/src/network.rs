@@ -1,6 +1,7 @@
 //! The class `Network`. Its methods `fit`, `save` and `__reduce__` are in `tinyrs/network.py`.
 
 use pyo3::IntoPyObjectExt;
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple, PyType};
 use tinyrs_core::{Activation, Forward, Init, NetworkConfig};
@@ -11,7 +12,8 @@ use crate::fit_arguments::{ControlTuple, DataTuple, FitArguments, SettingsTuple}
 use crate::gradients;
 use crate::parameters::{copies_of, network_of, with_parameters};
 use crate::passes::{self, PassOptions};
-use crate::precision::{AnyNetwork, unknown_precision, with_network};
+use crate::precision::{AnyNetwork, not_trainable, unknown_precision, with_network, with_trainable};
+use crate::quantized;
 use crate::samples::Data;
 use crate::shared::{Current, Shared};
 use crate::training::{self, HistoryArguments};
@@ -202,6 +204,66 @@ impl Network {
         with_network!(&*self.current(), network => passes::forward_one(network, X))
     }
 
+    /// Return a copy whose weights take fewer bytes, for faster predictions.
+    ///
+    /// Biases, activations and outputs stay float32. The copy cannot be trained. A row still gives the same bits in any
+    /// batch and for any number of threads.
+    ///
+    /// Parameters
+    /// ----------
+    /// kind : str or sequence of str
+    ///     The format of the weights, one for all layers or a sequence with one per layer:
+    ///
+    ///     - "f16": half-precision numbers, at most 65504; half the memory. Inputs and sums of the products are float32.
+    ///     - "bf16": weights and the inputs of each product are rounded to bfloat16, which has three significant digits;
+    ///       half the memory. Faster for batches on processors with instructions for bfloat16.
+    ///     - "int8": integers from -127 to 127 with a scale for each output; a quarter of the memory. Each row of inputs
+    ///       is rounded to such integers too, with a scale of its own. The sums of their products are exact. The fastest.
+    ///     - "int8_weights": the same weights; inputs and sums are float32.
+    ///     - "f32": float32, only in a sequence: the layer is not quantized.
+    ///
+    /// Returns
+    /// -------
+    /// Network
+    ///
+    /// Raises
+    /// ------
+    /// ValueError
+    ///     If a weight is too large for its format, a layer has more than 133,144 inputs for "int8", `kind` does not fit
+    ///     the layers, or the network is quantized already.
+    fn quantize(&self, py: Python, kind: &Bound<PyAny>) -> PyResult<Self> {
+        Ok(AnyNetwork::Quantized(quantized::quantize(py, &self.current(), kind)?).into())
+    }
+
+    /// Return the parameters as a model file holds them: a list with a dict per layer of "format", the tensors "W" and
+    /// "b" and, for integers, "scale".
+    fn _stored<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        quantized::stored(py, &self.current())
+    }
+
+    /// Build a quantized network from what `_stored` returned. The keyword arguments are those of `from_parameters`.
+    #[classmethod]
+    #[pyo3(signature = (layers, *, activation=None, output_activation=None, precision="f32",
+                        activation_scale=None, epsilon_exp=None, epsilon_square=None))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments of the Python signature")]
+    fn _from_stored(
+        _class: &Bound<PyType>,
+        layers: &Bound<PyAny>,
+        activation: Option<&Bound<PyAny>>,
+        output_activation: Option<&str>,
+        precision: &str,
+        activation_scale: Option<f64>,
+        epsilon_exp: Option<f64>,
+        epsilon_square: Option<f64>,
+    ) -> PyResult<Self> {
+        if precision != "f32" {
+            let message = format!("precision: expected \"f32\" for a quantized network, got {precision:?}");
+            return Err(PyValueError::new_err(message));
+        }
+        let options = NetworkOptions { activation, output_activation, activation_scale, epsilon_exp, epsilon_square };
+        Ok(AnyNetwork::Quantized(quantized::from_stored(layers, options.config()?)?).into())
+    }
+
     /// Explain how `forward` computes a batch: the kernel, the blocks, the threads and the GIL, and the reason for
     /// each.
     ///
@@ -258,7 +320,7 @@ impl Network {
         n_threads: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyList>)> {
         let n_threads = thread_count(n_threads)?;
-        with_network!(&*self.current(), network => gradients::backward(network, X, d_output, n_threads))
+        with_trainable!(&*self.current(), network => gradients::backward(network, X, d_output, n_threads))
     }
 
     /// Compute the loss of a set of rows and its gradients with respect to the parameters.
@@ -302,7 +364,7 @@ impl Network {
         n_threads: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<(f64, Bound<'py, PyList>)> {
         let (data, n_threads) = (Data { x: X, y, sample_weight }, thread_count(n_threads)?);
-        with_network!(&*self.current(), network => gradients::loss_and_gradients(
+        with_trainable!(&*self.current(), network => gradients::loss_and_gradients(
             network, &data, loss, label_smoothing, n_threads))
     }
 
@@ -319,12 +381,18 @@ impl Network {
 
     /// Return copies of the weights and biases.
     ///
+    /// Those of a quantized network are the float32 numbers that its weights stand for.
+    ///
     /// Returns
     /// -------
     /// list of (W, b)
     ///     One pair per layer: W of shape (outputs, inputs) and b of shape (outputs,).
     fn parameters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        with_network!(&*self.current(), network => copies_of(py, network.layers()))
+        match &*self.current() {
+            AnyNetwork::F32(network) => copies_of(py, network.layers()),
+            AnyNetwork::F64(network) => copies_of(py, network.layers()),
+            AnyNetwork::Quantized(network) => quantized::dequantized(py, network.layers()),
+        }
     }
 
     /// Replace all weights and biases.
@@ -344,6 +412,7 @@ impl Network {
         let changed = match &*self.current() {
             AnyNetwork::F32(network) => AnyNetwork::F32(with_parameters(network, parameters)?),
             AnyNetwork::F64(network) => AnyNetwork::F64(with_parameters(network, parameters)?),
+            AnyNetwork::Quantized(network) => return Err(not_trainable(network)),
         };
         if self.0.set(changed) { Ok(()) } else { Err(training::being_trained()) }
     }
@@ -354,13 +423,26 @@ impl Network {
         with_network!(&*self.current(), network => PyTuple::new(py, network.layer_sizes()))
     }
 
-    /// "f32" or "f64"
+    /// The type of inputs, outputs and biases: "f32" or "f64". It is "f32" for quantized networks.
     #[getter]
     fn precision(&self) -> &'static str {
         match *self.current() {
-            AnyNetwork::F32(_) => "f32",
+            AnyNetwork::F32(_) | AnyNetwork::Quantized(_) => "f32",
             AnyNetwork::F64(_) => "f64",
         }
+    }
+
+    /// The format of the weights: "f32", "f64", "f16", "bf16", "int8" or "int8_weights", or "mixed" if that of a layer
+    /// differs.
+    #[getter]
+    fn weights(&self) -> &'static str {
+        self.current().weights()
+    }
+
+    /// The format of the weights of each layer, as a tuple.
+    #[getter]
+    fn layer_weights<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, quantized::layer_weights(&self.current()))
     }
 
     /// The activation of all hidden layers, or a list with one activation per hidden layer.
@@ -377,7 +459,8 @@ impl Network {
 
     /// The keyword arguments of `from_parameters` as a dict.
     ///
-    /// ``Network.from_parameters(network.parameters(), **network.options)`` is a copy of the network.
+    /// ``Network.from_parameters(network.parameters(), **network.options)`` is a copy of the network, with float32
+    /// weights if it is quantized.
     #[getter]
     fn options<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         options_of(py, self.precision(), &self.config())
@@ -389,13 +472,13 @@ impl Network {
         with_network!(&*self.current(), network => network.n_parameters())
     }
 
-    /// The size of the weights and biases in bytes.
+    /// The size of the weights and biases in bytes, with the scales of a quantized network.
     #[getter]
     fn nbytes(&self) -> usize {
         with_network!(&*self.current(), network => network.nbytes())
     }
 
-    /// The call of the constructor that builds such a network, with other weights.
+    /// The calls that build such a network, with other weights.
     fn __repr__(&self, py: Python) -> PyResult<String> {
         let current = self.current();
         let sizes = with_network!(&*current, network => network.layer_sizes());
@@ -412,7 +495,15 @@ impl Network {
                 text += &format!(", {name}={}", value.repr()?);
             }
         }
-        Ok(text + ")")
+        text += ")";
+        if matches!(*current, AnyNetwork::Quantized(_)) {
+            let kind = match current.weights() {
+                "mixed" => quantized::layer_weights(&current).into_bound_py_any(py)?,
+                kind => kind.into_bound_py_any(py)?,
+            };
+            text += &format!(".quantize({})", kind.repr()?);
+        }
+        Ok(text)
     }
 
     fn __copy__(&self) -> PyResult<Self> {

@@ -3,26 +3,40 @@
 use numpy::Element;
 use pyo3::exceptions::PyValueError;
 use pyo3::{PyErr, PyResult};
-use tinyrs_core::{Dispatch, Network, Optimizer, OptimizerConfig};
+use tinyrs_core::{Dispatch, Network, Optimizer, OptimizerConfig, QuantizedLayer, QuantizedNetwork, WeightFormat};
 
 use crate::errors::to_python;
 
-/// A network of either precision.
+/// A network of any kind.
 pub enum AnyNetwork {
     F32(Network<f32>),
     F64(Network<f64>),
+    Quantized(QuantizedNetwork),
 }
 
-/// Evaluates `$body` with `$network` bound to the network of either precision.
+/// Evaluates `$body` with `$network` bound to the network of any kind.
 macro_rules! with_network {
     ($any:expr, $network:ident => $body:expr) => {
         match $any {
             $crate::precision::AnyNetwork::F32($network) => $body,
             $crate::precision::AnyNetwork::F64($network) => $body,
+            $crate::precision::AnyNetwork::Quantized($network) => $body,
         }
     };
 }
 pub(crate) use with_network;
+
+/// Evaluates `$body` with `$network` bound to the network of either precision; an error for a quantized one.
+macro_rules! with_trainable {
+    ($any:expr, $network:ident => $body:expr) => {
+        match $any {
+            $crate::precision::AnyNetwork::F32($network) => $body,
+            $crate::precision::AnyNetwork::F64($network) => $body,
+            $crate::precision::AnyNetwork::Quantized($network) => Err($crate::precision::not_trainable($network)),
+        }
+    };
+}
+pub(crate) use with_trainable;
 
 /// An optimizer. Its first use decides its precision.
 pub enum AnyOptimizer {
@@ -33,12 +47,22 @@ pub enum AnyOptimizer {
 }
 
 impl AnyNetwork {
+    /// The name of the format of the weights, or "mixed" if that of a layer differs.
+    pub fn weights(&self) -> &'static str {
+        match self {
+            AnyNetwork::F32(_) => "f32",
+            AnyNetwork::F64(_) => "f64",
+            AnyNetwork::Quantized(network) => weights_of(network),
+        }
+    }
+
     /// # Errors
     /// MemoryError.
     pub fn try_clone(&self) -> PyResult<Self> {
         match self {
             AnyNetwork::F32(network) => network.try_clone().map(AnyNetwork::F32),
             AnyNetwork::F64(network) => network.try_clone().map(AnyNetwork::F64),
+            AnyNetwork::Quantized(network) => Ok(AnyNetwork::Quantized(network.clone())),
         }
         .map_err(to_python)
     }
@@ -99,6 +123,25 @@ macro_rules! precision {
 }
 precision!(f32, F32);
 precision!(f64, F64);
+
+/// The name of the format of a quantized layer's weights.
+pub fn format_name(layer: &QuantizedLayer) -> &'static str {
+    layer.format().map_or("f32", WeightFormat::name)
+}
+
+/// The name of the format of all layers, or "mixed".
+fn weights_of(network: &QuantizedNetwork) -> &'static str {
+    let first = format_name(&network.layers()[0]);
+    if network.layers().iter().all(|layer| format_name(layer) == first) { first } else { "mixed" }
+}
+
+/// The error for training a quantized network.
+pub fn not_trainable(network: &QuantizedNetwork) -> PyErr {
+    let weights = weights_of(network);
+    PyValueError::new_err(format!(
+        "a network with {weights} weights cannot be trained; train the f32 network and quantize it again"
+    ))
+}
 
 /// The error for a `precision` that is neither "f32" nor "f64".
 pub fn unknown_precision(got: &str) -> PyErr {

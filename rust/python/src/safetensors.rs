@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
+use half::{bf16, f16};
+use numpy::Element;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyMemoryError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -14,7 +16,7 @@ use safetensors::{Dtype, SafeTensors, View};
 use sha2::{Digest, Sha256};
 use tinyrs_core::{Scalar, collect};
 
-use crate::arrays::tuple;
+use crate::arrays::{as_bytes, tuple};
 use crate::errors::to_python;
 use crate::json::{canonical, parse};
 use crate::sha256::hexadecimal;
@@ -22,25 +24,30 @@ use crate::sha256::hexadecimal;
 /// A dtype that a model file can hold.
 struct Kind {
     dtype: Dtype,
-    /// NumPy's `dtype.name`.
+    /// NumPy's `dtype.name`, if it has the dtype.
     name: &'static str,
-    /// NumPy's `dtype.str`; files are little-endian.
+    /// NumPy's `dtype.str`, if it has the dtype; files are little-endian.
     code: &'static str,
     size: usize,
 }
 
-const KINDS: [Kind; 4] = [
+const KINDS: [Kind; 7] = [
     Kind { dtype: Dtype::F32, name: "float32", code: "<f4", size: 4 },
     Kind { dtype: Dtype::F64, name: "float64", code: "<f8", size: 8 },
     Kind { dtype: Dtype::I64, name: "int64", code: "<i8", size: 8 },
     Kind { dtype: Dtype::BOOL, name: "bool", code: "|b1", size: 1 },
+    Kind { dtype: Dtype::F16, name: "float16", code: "<f2", size: 2 },
+    // NumPy has no such dtype.
+    Kind { dtype: Dtype::BF16, name: "bfloat16", code: "bfloat16", size: 2 },
+    Kind { dtype: Dtype::I8, name: "int8", code: "|i1", size: 1 },
 ];
 
-/// An array in a model file, which is read without NumPy. `numpy.asarray` returns an array that shares its memory.
+/// An array in a model file, which is read without NumPy. `numpy.asarray` returns an array that shares its memory, or an
+/// array of float32 for bfloat16, which NumPy does not have.
 ///
 /// Parameters
 /// ----------
-/// dtype : {"<f4", "<f8", "<i8", "|b1"}
+/// dtype : {"<f4", "<f8", "<i8", "|b1", "<f2", "bfloat16", "|i1"}
 /// shape : sequence of int
 /// data : bytes
 ///     The elements in row-major order, little-endian.
@@ -63,9 +70,10 @@ pub struct Tensor {
 impl Tensor {
     #[new]
     fn new(dtype: &str, shape: Vec<usize>, data: PyBackedBytes) -> PyResult<Self> {
-        let kind = KINDS.iter().find(|kind| kind.code == dtype);
-        let kind =
-            kind.ok_or_else(|| PyValueError::new_err(format!("dtype: expected <f4, <f8, <i8 or |b1, got {dtype}")))?;
+        let kind = KINDS.iter().find(|kind| kind.code == dtype).ok_or_else(|| {
+            let codes = KINDS.map(|kind| kind.code).join(", ");
+            PyValueError::new_err(format!("dtype: expected one of {codes}, got {dtype}"))
+        })?;
         let bytes = shape.iter().try_fold(kind.size, |product, n| product.checked_mul(*n));
         if bytes != Some(data.len()) {
             let message = format!("data: got {} bytes, which do not fit shape {}", data.len(), tuple(&shape));
@@ -94,7 +102,10 @@ impl Tensor {
             match self.kind.dtype {
                 Dtype::F32 => list.append(f32::from_le_bytes(fixed(element))),
                 Dtype::F64 => list.append(f64::from_le_bytes(fixed(element))),
+                Dtype::F16 => list.append(f16::from_le_bytes(fixed(element)).to_f32()),
+                Dtype::BF16 => list.append(bf16::from_le_bytes(fixed(element)).to_f32()),
                 Dtype::I64 => list.append(i64::from_le_bytes(fixed(element))),
+                Dtype::I8 => list.append(i8::from_le_bytes(fixed(element))),
                 _ => list.append(element[0] != 0),
             }?;
         }
@@ -113,6 +124,8 @@ impl Tensor {
         py.detach(|| match self.kind.dtype {
             Dtype::F32 => self.bytes().chunks_exact(4).all(|e| is_valid(f32::from_le_bytes(fixed(e)).into())),
             Dtype::F64 => self.bytes().chunks_exact(8).all(|e| is_valid(f64::from_le_bytes(fixed(e)))),
+            Dtype::F16 => self.bytes().chunks_exact(2).all(|e| is_valid(f16::from_le_bytes(fixed(e)).into())),
+            Dtype::BF16 => self.bytes().chunks_exact(2).all(|e| is_valid(bf16::from_le_bytes(fixed(e)).into())),
             _ => true,
         })
     }
@@ -123,7 +136,7 @@ impl Tensor {
         Tensor { kind: self.kind, shape: self.shape.clone(), file, range: 0..self.range.len() }
     }
 
-    /// The protocol of `numpy.asarray`. ValueError if `dtype` needs a copy, but `copy` is False.
+    /// The protocol of `numpy.asarray`. ValueError if `dtype` or bfloat16 needs a copy, but `copy` is False.
     #[pyo3(signature = (dtype=None, copy=None))]
     fn __array__<'py>(
         &self,
@@ -132,6 +145,13 @@ impl Tensor {
         copy: Option<bool>,
     ) -> PyResult<Bound<'py, PyAny>> {
         static NDARRAY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        if self.kind.dtype == Dtype::BF16 {
+            let message = "copy: a conversion from bfloat16 needs a copy, got False";
+            return match copy {
+                Some(false) => Err(PyValueError::new_err(message)),
+                _ => self.widened(py)?.__array__(py, dtype, copy),
+            };
+        }
         let ndarray = NDARRAY.import(py, "numpy", "ndarray")?;
         let array = ndarray.call1((self.shape(py)?, self.kind.code, &self.file, self.range.start))?;
         let array = match dtype {
@@ -153,6 +173,56 @@ impl Tensor {
     /// The shape.
     pub fn dims(&self) -> &[usize] {
         &self.shape
+    }
+
+    /// A tensor of the shape `shape` that holds a copy of `values`, which are of the dtype `dtype`.
+    ///
+    /// # Errors
+    /// MemoryError.
+    pub fn of<E: Element>(py: Python, dtype: Dtype, shape: &[usize], values: &[E]) -> PyResult<Self> {
+        let kind = KINDS.iter().find(|kind| kind.dtype == dtype).expect("a dtype of model files");
+        let bytes = as_bytes(values);
+        let fits = kind.size == size_of::<E>() && shape.iter().product::<usize>() == values.len();
+        assert!(fits, "values of the dtype and the shape");
+        let file = PyBytes::new_with(py, bytes.len(), |copy| {
+            copy.copy_from_slice(bytes);
+            Ok(())
+        })?;
+        Ok(Tensor { kind, shape: shape.to_vec(), file: file.into(), range: 0..bytes.len() })
+    }
+
+    /// A copy of a tensor of bfloat16 as f32.
+    fn widened(&self, py: Python) -> PyResult<Self> {
+        let values = self.bytes().chunks_exact(2).map(|e| bf16::from_le_bytes(fixed(e)).to_f32());
+        let values = collect("tensor", values).map_err(to_python)?;
+        Tensor::of(py, Dtype::F32, &self.shape, &values)
+    }
+
+    /// The bits of the elements of a tensor of the 16-bit dtype `dtype`.
+    ///
+    /// # Errors
+    /// TypeError, which names `argument`, for another dtype; MemoryError.
+    pub fn halves(&self, argument: &str, dtype: Dtype) -> PyResult<Vec<u16>> {
+        self.check_dtype(argument, dtype)?;
+        let bits = self.bytes().chunks_exact(2).map(|e| u16::from_le_bytes(fixed(e)));
+        collect(argument, bits).map_err(to_python)
+    }
+
+    /// The elements of a tensor of 8-bit integers.
+    ///
+    /// # Errors
+    /// As for [`Tensor::halves`].
+    pub fn integers(&self, argument: &str) -> PyResult<Vec<i8>> {
+        self.check_dtype(argument, Dtype::I8)?;
+        collect(argument, self.bytes().iter().map(|byte| byte.cast_signed())).map_err(to_python)
+    }
+
+    fn check_dtype(&self, argument: &str, dtype: Dtype) -> PyResult<()> {
+        if self.kind.dtype == dtype {
+            return Ok(());
+        }
+        let got = self.kind.name;
+        Err(PyTypeError::new_err(format!("{argument}: expected a tensor of {dtype}, got one of {got}")))
     }
 
     /// The elements.
@@ -251,7 +321,8 @@ pub fn read_safetensors<'py>(data: &Bound<'py, PyBytes>) -> PyResult<(HashMap<St
     let tensors = PyDict::new(data.py());
     for (name, info) in metadata.tensors() {
         let Some(kind) = KINDS.iter().find(|kind| kind.dtype == info.dtype) else {
-            let message = format!("{name}: expected a dtype of F32, F64, I64 or BOOL, got {}", info.dtype);
+            let names = KINDS.map(|kind| kind.dtype.to_string()).join(", ");
+            let message = format!("{name}: expected one of the dtypes {names}, got {}", info.dtype);
             return Err(PyValueError::new_err(message));
         };
         let range = start + info.data_offsets.0..start + info.data_offsets.1;

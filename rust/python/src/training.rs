@@ -11,7 +11,7 @@ use crate::checkpoint::{self, Saver};
 use crate::errors::to_python;
 use crate::fit_arguments::FitArguments;
 use crate::optimizer::in_use;
-use crate::precision::{AnyNetwork, AnyOptimizer, Precision};
+use crate::precision::{AnyNetwork, AnyOptimizer, Precision, not_trainable};
 use crate::records::record_of;
 use crate::samples::OwnedSamples;
 use crate::shared::{Claim, Shared};
@@ -28,6 +28,7 @@ pub fn fit<'py>(network: &Shared<AnyNetwork>, arguments: &FitArguments<'py>) -> 
     let report = match copy {
         AnyNetwork::F32(copy) => train(&network, copy, arguments)?,
         AnyNetwork::F64(copy) => train(&network, copy, arguments)?,
+        AnyNetwork::Quantized(copy) => return Err(not_trainable(&copy)),
     };
     let records = PyList::empty(py);
     for epoch in &report.epochs {

@@ -133,7 +133,9 @@ fn low_precision_text(LowPrecision { isa, format, is_mixed }: LowPrecision) -> S
         WeightFormat::F16 => "weights are converted to f32 in registers; inputs and sums are f32",
         WeightFormat::Bf16 => "weights and inputs are bfloat16; sums are f32",
         WeightFormat::Int8 => "weights and inputs are 8-bit integers; sums are exact",
-        WeightFormat::Int8Weights => "weights are 8-bit integers, converted to f32 in registers; inputs and sums are f32",
+        WeightFormat::Int8Weights => {
+            "weights are 8-bit integers, converted to f32 in registers; inputs and sums are f32"
+        }
     };
     let others = if is_mixed { "; some layers have weights of other formats" } else { "" };
     format!("packed {format} product on {}: {arithmetic}{others}", isa.name())

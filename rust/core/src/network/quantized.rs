@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use crate::error::{Error, Result};
 use crate::network::architecture::Architecture;
 use crate::network::forward::{LayerPart, Layers};
-use crate::network::layer::{Layer, LayerForward, check_chain};
+use crate::network::layer::{LayerForward, check_chain};
 use crate::network::packed_weights::PackedWeights;
 use crate::network::plan::{LowPrecision, Plan, Weights};
 use crate::network::quantized_layer::QuantizedLayer;
@@ -44,9 +44,8 @@ impl QuantizedNetwork {
             return Err(Error::invalid("kind", format!("{n_layers} formats, one for each layer"), formats.len()));
         }
         let layers = network.layers().iter().zip(formats).enumerate();
-        let layers = layers.map(|(l, (layer, format))| {
-            QuantizedLayer::quantize(&format!("parameters[{l}]"), layer, *format)
-        });
+        let layers =
+            layers.map(|(l, (layer, format))| QuantizedLayer::quantize(&format!("parameters[{l}]"), layer, *format));
         QuantizedNetwork::from_layers(layers.collect::<Result<_>>()?, network.config().clone())
     }
 
