@@ -149,6 +149,35 @@ fn passes() {
     }
 }
 
+#[test]
+fn quantized_networks() {
+    let network = network(Init::HeNormal).expect("memory");
+    let x = values(ROWS * WIDTH);
+    let x: Vec<f32> = x.into_iter().map(|v| v as f32).collect();
+    let x = Matrix::new("X", &x, ROWS, WIDTH).expect("shape");
+    for format in WeightFormat::ALL.iter().copied().map(Some) {
+        let formats = [format, None];
+        let quantize = || QuantizedNetwork::quantize(&network, &formats);
+        assert!(fail_each_of(|| quantize().map(drop)) >= 4);
+        let quantized = quantize().expect("memory");
+        let layer = &quantized.layers()[0];
+        assert_eq!(fail_each_of(|| layer.dequantized().map(drop)), 1);
+        let QuantizedLayer::LowPrecision(low_precision) = layer else { panic!("a layer in f32") };
+        assert!(fail_each_of(|| low_precision.stored().map(drop)) >= 1);
+        let stored = low_precision.stored().expect("memory");
+        let from_stored = || QuantizedLayer::from_stored("layers[0]", (WIDTH, WIDTH), &stored, layer.bias());
+        assert!(fail_each_of(|| from_stored().map(drop)) >= 1);
+        for n_threads in [1, 2] {
+            let pass = |(network, out): &mut (QuantizedNetwork, Vec<f32>)| {
+                network.forward(x, &mut MatrixMut::new("out", out, ROWS, WIDTH)?, n_threads)
+            };
+            let state = || (quantized.clone(), vec![7.0; ROWS * WIDTH]);
+            // The packed weights of the f32 layer, and scratch.
+            assert_eq!(fail_each(state, |(_, out)| out.clone(), pass), 2, "{format:?} {n_threads}");
+        }
+    }
+}
+
 /// What a training changes.
 fn trained((network, optimizer): &(Network<f64>, Optimizer<f64>)) -> (Vec<Vec<f64>>, u64, bool) {
     (parameters(network), optimizer.steps(), optimizer.is_new())
