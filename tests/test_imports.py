@@ -20,6 +20,7 @@ ALLOWED = {
         "tinyrs",
         "tinyrs.bench",
         "tinyrs.classifier",
+        "tinyrs.tabular.column_descriptions",
         "tinyrs.tabular.column_notes",
         "tinyrs.tabular.preprocessor_fit",
         "tinyrs.tabular.tables",
@@ -46,6 +47,7 @@ ALLOWED = {
         "tinyrs.tuning.metrics",
         "tinyrs.tuning.scores",
         "tinyrs.tuning.calibration",
+        "tinyrs.tabular.column_descriptions",
         "tinyrs.tabular.preprocessor",
         "tinyrs.tabular.sources",
         "tinyrs.tabular.type_checks",
@@ -109,6 +111,7 @@ ALLOWED = {
     "tinyrs.files.class_labels": {"tinyrs._lazy", "tinyrs.files.model_file"},
     "tinyrs.files.model_file": {"tinyrs._tinyrs", "tinyrs.files.atomic"},
     "tinyrs.files.atomic": set(),
+    "tinyrs.tabular.column_descriptions": {"tinyrs.tabular.preprocessor", "tinyrs.tabular.values"},
     "tinyrs.tabular.column_notes": {
         "tinyrs.tabular.preprocessor",
         "tinyrs.tabular.tables",

@@ -69,7 +69,13 @@ class History:
 
 
 class ProgressBar:
-    """A progress bar on standard error that advances once per epoch.
+    """A labelled progress bar that advances once per epoch: on standard error, or in a notebook.
+
+    Parameters
+    ----------
+    epochs : int
+        The number of epochs.
+    label : str
 
     Raises
     ------
@@ -77,12 +83,12 @@ class ProgressBar:
         If tqdm is not installed.
     """
 
-    def __init__(self, epochs: int) -> None:
+    def __init__(self, epochs: int, label: str = "fit") -> None:
         try:
-            from tqdm import tqdm
+            from tqdm.auto import tqdm
         except ModuleNotFoundError:
             raise ImportError("progress: needs tqdm, which is not installed: pip install tqdm") from None
-        self._bar = tqdm(total=epochs, unit="epoch", leave=True)
+        self._bar = tqdm(total=epochs, desc=label, unit="epoch")
 
     def update(self, record: Record) -> None:
         """Advances by one epoch and shows its results."""
@@ -92,6 +98,11 @@ class ProgressBar:
         shown["samples/s"] = f"{record['samples_per_second']:,.0f}"
         self._bar.set_postfix(shown, refresh=False)
         self._bar.update()
+
+    def relabel(self, label: str, epochs: int) -> None:
+        """Changes the label; `epochs` is the number of epochs that are left."""
+        self._bar.total = self._bar.n + epochs
+        self._bar.set_description(label)
 
     def close(self) -> None:
         """Leaves the finished bar on the screen."""

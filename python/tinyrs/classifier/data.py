@@ -106,7 +106,7 @@ def class_indices(y: npt.NDArray[Any], classes: npt.NDArray[Any]) -> Indices:
     indices = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
     unknown = classes[indices] != y
     if unknown.any():
-        raise ValueError(f"y: expected only classes of the training set, got {y[unknown][0]!r}")
+        raise ValueError(f"y: expected only classes of the training set, got {y[unknown].tolist()[0]!r}")
     return np.asarray(indices)
 
 

@@ -83,12 +83,19 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
     warm_start : bool
         Continue from the present network, if the new data has the same numbers of features and classes.
     verbose : int
-        1 shows a progress bar (needs tqdm).
+        1 shows a progress bar for the training and the refit (needs tqdm).
     callbacks : list of callable, optional
         Each is called with the record of each epoch (see `tinyrs.Network.fit`). Training stops after an epoch
         for which one of them returns True.
+    importance : bool
+        Measure the columns during `fit`, for `feature_importances_`: takes five predictions of up to 5,000
+        validation rows a column. Not for sparse matrices.
     n_threads : int, optional
-        The largest number of threads to use. The results have the same bits for any number.
+        The largest number of threads to use; by default all that `tinyrs.get_num_threads` allows. The results
+        have the same bits for any number.
+    n_jobs : int, optional
+        An alias of `n_threads` with scikit-learn's meaning of negative numbers: -1 is all, -2 all but one.
+        None is not 1, but the default of `n_threads`.
     random_state : int, RandomState or None
         Determines the initial weights, the validation rows, the order of rows and the dropout masks.
 
@@ -113,6 +120,11 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
         rows.
     temperature_ : float
         What the logits were divided by.
+    feature_importances_ : array of shape (n_features_in_,)
+        How much worse the first `eval_metric` gets on the validation rows when the values of a column are
+        shuffled (permutation importance, mean of five shuffles), before the refit; 0 if it does not get
+        worse. The values do not sum to 1. Columns that carry the same information can all be near 0. Only
+        after `fit` with ``importance=True``.
     coefs_, intercepts_ : list of array
         The weights (inputs, outputs) and biases (outputs,) of each layer. Those of the last layer are already
         divided by the temperature.
@@ -149,7 +161,9 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
         warm_start: bool = False,
         verbose: int = 0,
         callbacks: Sequence[Callable[[Record], object]] | None = None,
+        importance: bool = False,
         n_threads: int | None = None,
+        n_jobs: int | None = None,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -174,7 +188,9 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
         self.warm_start = warm_start
         self.verbose = verbose
         self.callbacks = callbacks
+        self.importance = importance
         self.n_threads = n_threads
+        self.n_jobs = n_jobs
         self.random_state = random_state
 
     # Training.

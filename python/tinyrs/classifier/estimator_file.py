@@ -32,6 +32,8 @@ def to_bytes(estimator: Any) -> bytes:
         "precision": estimator._precision,
         "evals_result": _finite_or_none(estimator.evals_result_),
     }
+    if estimator._importances is not None:
+        description["importances"] = estimator._importances.tolist()
     scaler = estimator.preprocessor_
     tensors = {"estimator.scale": scaler.scale} if isinstance(scaler, MaxAbsScaler) else {}
     return predictor_file.to_bytes(estimator.predictor()._state(), (description, tensors))
@@ -76,6 +78,9 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
         if training.values.get("validation_scores") is None
         else _numbers(training, "validation_scores"),
         "evals_result_": _curves(fields.fields("evals_result")),
+        "_importances": _importances(fields, state.n_columns),
+        # The predictions for the validation rows are not kept.
+        "_held_out": None,
         "_multilabel": state.multilabel,
         "_precision": network.precision,
         # The moments are not kept: partial_fit starts with new ones.
@@ -133,6 +138,16 @@ def _numbers(fields: Fields, name: str) -> list[float]:
     if not all(type(value) in (int, float) for value in values):
         refuse(f"{fields.path}.{name}", "a list of numbers", values)
     return [float(value) for value in values]
+
+
+def _importances(fields: Fields, n_columns: int) -> Any:
+    """The importance of each column (columns,); None if it was not measured."""
+    if fields.values.get("importances") is None:
+        return None
+    importances = np.array(_numbers(fields, "importances"))
+    if importances.shape != (n_columns,) or not (np.isfinite(importances) & (importances >= 0)).all():
+        refuse(f"{fields.path}.importances", f"{n_columns} finite numbers of at least 0", "others")
+    return importances
 
 
 def _finite_or_none(curves: Mapping[str, Mapping[str, list[float]]]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tinyrs._tinyrs import Network
 from tinyrs.classifier.data import Dataset
@@ -19,10 +20,21 @@ from tinyrs.tuning.metrics import EpochMetric, TrueLabels
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """Rows that the network is evaluated on after each epoch, as features and as the user's labels."""
+    """Rows that the network is evaluated on after each epoch.
+
+    Attributes
+    ----------
+    data : Dataset
+        The rows as features.
+    true : TrueLabels
+        Their labels.
+    encoded : array of shape (rows, encoded columns) or None
+        The rows as `Preprocessor` encodes them, if the importance of the columns is asked for.
+    """
 
     data: Dataset
     true: TrueLabels
+    encoded: npt.NDArray[Any] | None = None
 
 
 def read_pairs(eval_set: Any) -> list[tuple[Any, Any]]:

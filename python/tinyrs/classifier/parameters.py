@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from tinyrs._tinyrs import get_num_threads
+
 DTYPES: dict[str, type[np.float32] | type[np.float64]] = {"f32": np.float32, "f64": np.float64}
 
 # In the format of scikit-learn's `_validate_params`.
@@ -34,7 +36,9 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "warm_start": ["boolean"],
     "verbose": ["verbose"],
     "callbacks": ["array-like", None],
+    "importance": ["boolean"],
     "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+    "n_jobs": [Integral, None],
     "random_state": ["random_state"],
 }
 
@@ -54,6 +58,26 @@ def hidden_sizes(hidden_layer_sizes: npt.ArrayLike, n_layers: int | None, width:
     if any(size < 1 for size in sizes):
         raise ValueError(f"hidden_layer_sizes: expected sizes of at least 1, got {hidden_layer_sizes!r}")
     return sizes
+
+
+def largest_threads(n_threads: int | None, n_jobs: int | None) -> int | None:
+    """The largest number of threads that `n_threads` and its alias `n_jobs` allow; None for the default.
+
+    Raises
+    ------
+    ValueError
+        If both are given and differ, or `n_jobs` is 0.
+    """
+    if n_jobs is None or n_jobs == n_threads:
+        return n_threads
+    if n_threads is not None:
+        raise ValueError(
+            f"n_jobs: expected None or the value of n_threads, of which it is an alias, got n_jobs={n_jobs} "
+            f"and n_threads={n_threads}"
+        )
+    if n_jobs == 0:
+        raise ValueError("n_jobs: expected a number of threads, -1 for all, or None, got 0")
+    return n_jobs if n_jobs > 0 else max(get_num_threads() + 1 + n_jobs, 1)
 
 
 def categorical_indices(

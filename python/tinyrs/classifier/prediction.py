@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator
+from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from tinyrs._tinyrs import Network
-from tinyrs.classifier import estimator_file
-from tinyrs.classifier.data import Floats, native_table
+from tinyrs.classifier import estimator_file, plots
+from tinyrs.classifier.data import Floats, class_indices, native_table
+from tinyrs.classifier.held_out import HeldOut, reliability
+from tinyrs.classifier.parameters import largest_threads
 from tinyrs.classifier.recipe import logits
+from tinyrs.classifier.summary import summary
 from tinyrs.files import model_file
 from tinyrs.predictor import Predictor, loads
 from tinyrs.tabular.max_abs_scaler import MaxAbsScaler
 from tinyrs.tabular.preprocessor import Preprocessor
 from tinyrs.tabular.shift import ShiftCheck, shift_check
 from tinyrs.tabular.type_checks import is_frame
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 class FittedClassifier(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -39,7 +46,15 @@ class FittedClassifier(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
     _multilabel: bool
     _precision: str
 
+    _held_out: HeldOut | None
+    _importances: npt.NDArray[np.float64] | None
+
     n_threads: int | None
+    n_jobs: int | None
+
+    @property
+    def _threads(self) -> int | None:
+        return largest_threads(self.n_threads, self.n_jobs)
 
     def _encode(self, X: Any) -> npt.NDArray[Any]:
         """Checks X and returns it as numbers (rows, columns), with categories as codes."""
@@ -85,13 +100,13 @@ class FittedClassifier(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         check_is_fitted(self, "network_")
         encoded, check = self._encode(X), self._shift_check()
         if isinstance(self.preprocessor_, MaxAbsScaler) or check is None:
-            return self.preprocessor_.forward(self.network_, encoded, self.n_threads)
-        return self.preprocessor_.forward(self.network_, encoded, self.n_threads, check.columns)
+            return self.preprocessor_.forward(self.network_, encoded, self._threads)
+        return self.preprocessor_.forward(self.network_, encoded, self._threads, check.columns)
 
     def predict_log_proba(self, X: Any) -> Floats:
         """The logarithm of `predict_proba`, from the logits, so that small probabilities do not underflow."""
         check_is_fitted(self, "network_")
-        z = logits(self.network_, self._checked_features(X), self.n_threads)
+        z = logits(self.network_, self._checked_features(X), self._threads)
         if self._multilabel:
             return np.asarray(-np.logaddexp(0, -z))
         z = z - z.max(axis=1, keepdims=True)
@@ -100,7 +115,7 @@ class FittedClassifier(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
     def decision_function(self, X: Any) -> Floats:
         """The logits, of shape (rows, n_classes); for two classes their difference, of shape (rows,)."""
         check_is_fitted(self, "network_")
-        z = logits(self.network_, self._checked_features(X), self.n_threads)
+        z = logits(self.network_, self._checked_features(X), self._threads)
         return z[:, 1] - z[:, 0] if len(self.classes_) == 2 and not self._multilabel else z
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
@@ -148,6 +163,97 @@ class FittedClassifier(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         check_is_fitted(self, "network_")
         model_file.write(path, estimator_file.to_bytes(self))
 
+    # What is known of the fitted model.
+
+    def summary(self) -> str:
+        """Columns and their kinds, layers, size, training, and metrics of held-out rows, as text.
+
+        The metrics are those of the validation rows, before the refit, with 95 % confidence intervals. The
+        same rows chose the epoch and the temperature, so they are slightly optimistic.
+        """
+        check_is_fitted(self, "network_")
+        return summary(self)
+
+    def plot_loss(self, *, ax: Axes | None = None) -> Axes:
+        """Plots the training loss, and the validation loss, over the epochs; needs matplotlib.
+
+        The validation loss of each evaluation set is there if "log_loss" is in the `eval_metric` of `fit`.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to plot; by default a new figure.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+        """
+        check_is_fitted(self, "network_")
+        validation = {
+            f"{name} {metric}": curve
+            for name, curves in self.evals_result_.items()
+            for metric, curve in curves.items()
+            if metric in ("log_loss", "loss")
+        }
+        return plots.loss(self.loss_curve_, validation, self.best_iteration_, ax)
+
+    def plot_importance(self, *, max_columns: int = 20, ax: Axes | None = None) -> Axes:
+        """Plots `feature_importances_` of the most important columns; needs matplotlib.
+
+        Parameters
+        ----------
+        max_columns : int
+        ax : matplotlib.axes.Axes, optional
+            Where to plot; by default a new figure.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+
+        Raises
+        ------
+        AttributeError
+            If `fit` was called without ``importance=True``.
+        """
+        importances = self.feature_importances_
+        names = getattr(self, "feature_names_in_", [f"x{i}" for i in range(len(importances))])
+        return plots.importance(names, importances, max_columns, ax)
+
+    def plot_calibration(self, X: Any = None, y: Any = None, *, ax: Axes | None = None) -> Axes:
+        """Plots how often predictions of each probability are right; needs matplotlib.
+
+        Parameters
+        ----------
+        X : array, data frame or CSR matrix of shape (rows, columns), optional
+        y : array of shape (rows,) or (rows, labels), optional
+            The rows to predict and their classes. By default those that `fit` held out, which `save` does not
+            keep.
+        ax : matplotlib.axes.Axes, optional
+            Where to plot; by default a new figure.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+
+        Raises
+        ------
+        ValueError
+            If there are no held-out rows, if only one of `X` and `y` is given, or if a label is not one of
+            `classes_`.
+        """
+        check_is_fitted(self, "network_")
+        if (X is None) != (y is None):
+            raise ValueError("plot_calibration: expected both X and y, or none of them")
+        if X is not None:
+            p, labels = self.predict_proba(X), np.asarray(y)
+            check_consistent_length(p, labels)
+            targets = labels if self._multilabel else class_indices(column_or_1d(labels), self.classes_)
+        elif self._held_out is not None:
+            p, targets = self._held_out.probabilities, self._held_out.targets
+        else:
+            raise ValueError("plot_calibration: the model has no held-out rows: pass X and y")
+        return plots.calibration(reliability(targets, p), ax)
+
     def to_onnx(self, path: str | os.PathLike[str], *, inputs: str = "auto") -> None:
         """Writes the predictor as an ONNX model; see `tinyrs.Predictor.to_onnx`."""
         self.predictor().to_onnx(path, inputs=inputs)
@@ -176,6 +282,15 @@ class FittedClassifier(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
             state["network_"] = predictor.network
             state.setdefault("preprocessor_", predictor.preprocessor)
         super().__setstate__(state)
+
+    @property
+    def feature_importances_(self) -> npt.NDArray[np.float64]:
+        check_is_fitted(self, "network_")
+        if self._importances is None:
+            raise AttributeError(
+                "feature_importances_: expected a classifier fitted with importance=True, got one without"
+            )
+        return self._importances
 
     @property
     def coefs_(self) -> list[Floats]:

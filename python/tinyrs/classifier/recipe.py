@@ -66,7 +66,6 @@ class TrainingOptions:
     label_smoothing: float
     smoothing_prior: Sequence[float]
     seed: int
-    progress: bool
     n_threads: int | None
     patience: int | None = None
 
@@ -108,7 +107,6 @@ def train(
         restore_best=False,
         seed=options.seed,
         callback=callback if callbacks else None,
-        progress=options.progress,
         n_threads=options.n_threads,
     )
 

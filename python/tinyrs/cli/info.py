@@ -9,7 +9,7 @@ import tinyrs
 from tinyrs.cli.arguments import Parser
 from tinyrs.cli.errors import CliError
 from tinyrs.cli.output import printable, say
-from tinyrs.tabular.values import MISSING
+from tinyrs.tabular.column_descriptions import describe_columns
 
 MAX_COLUMNS = 40
 
@@ -45,29 +45,13 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         description |= {
             "kind": "predictor",
             "classes": model.classes_.tolist(),
-            "columns": _columns(model),
+            "columns": describe_columns(model.preprocessor, model.feature_names_in_, model.n_features_in_),
             "training": model.training,
             "self_test_difference": model.verify(),
         }
     if not options.json:
         say("\n".join(_lines(description)))
     return description
-
-
-def _columns(model: tinyrs.Predictor) -> list[dict[str, Any]]:
-    """Name, kind and encoding of each input column."""
-    names = model.feature_names_in_ or [f"x{i}" for i in range(model.n_features_in_)]
-    if model.preprocessor is None:
-        return [{"name": name, "kind": "numbers"} for name in names]
-    columns: dict[int, dict[str, Any]] = {
-        c.column: {"kind": f"{c.kind}s", "centre": c.centre, "missing_in_training": c.missing_indicator}
-        for c in model.preprocessor.numbers
-    }
-    columns |= {
-        c.column: {"kind": "categories", "categories": [name for name in c.names if name != MISSING]}
-        for c in model.preprocessor.categories
-    }
-    return [{"name": name, **columns[i]} for i, name in enumerate(names)]
 
 
 def _lines(description: dict[str, Any]) -> list[str]:

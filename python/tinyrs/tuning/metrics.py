@@ -41,6 +41,10 @@ class TrueLabels:
     def multilabel(self) -> bool:
         return self.targets.ndim == 2
 
+    def rows(self, rows: npt.NDArray[np.intp]) -> TrueLabels:
+        """The labels of these rows."""
+        return TrueLabels(self.labels[rows], self.targets[rows], self.classes)
+
 
 @dataclass(frozen=True)
 class EpochMetric:
