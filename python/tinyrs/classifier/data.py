@@ -161,9 +161,9 @@ def row_weights(
 
 
 def _at_most_one(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """`weights` (rows,) divided by a power of two, which is exact, so that the largest is at most 1."""
-    exponent = np.frexp(weights.max(initial=0.0))[1]
-    return np.asarray(np.ldexp(weights, -exponent))
+    """`weights` (rows,) divided by the largest, so that equal weights are 1 exactly."""
+    largest = weights.max(initial=0.0)
+    return weights / largest if largest > 0 else weights
 
 
 def train_validation_split(
