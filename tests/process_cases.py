@@ -259,6 +259,68 @@ def exit_while_daemon_threads_work() -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 7
 
 
+class Slow:
+    """Sleeps in `__del__`, which runs while the interpreter shuts down."""
+
+    def __del__(self, sleep: Callable[[float], None] = time.sleep) -> None:
+        sleep(0.5)
+
+
+def exit_during(work: Callable[[Callable[[], None]], object]) -> None:
+    """The interpreter ends while a daemon thread is in Python code, or in NumPy, that `work` calls through Rust.
+
+    `work` gets the function to call there. It asks for the GIL again after the shutdown has begun.
+    """
+    reached = threading.Event()
+
+    def pause() -> None:
+        reached.set()
+        time.sleep(0.2)
+
+    sys.stdout.flush()
+    process = os.fork()
+    if process == 0:
+        signal.alarm(CHILD_SECONDS)
+        sys.modules["slow"] = Slow()  # type: ignore[assignment]
+        threading.Thread(target=work, args=(pause,), daemon=True).start()
+        assert reached.wait(CHILD_SECONDS)
+        sys.exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 7
+
+
+def exit_during_a_callback() -> None:
+    exit_during(lambda pause: train(network(), callback=lambda record: pause()))
+
+
+def exit_during_a_conversion() -> None:
+    """`__array__` stands for NumPy, which releases the GIL while it copies a large array."""
+
+    class Array:
+        def __init__(self, pause: Callable[[], None]) -> None:
+            self.pause = pause
+
+        def __array__(self, *_: object, **__: object) -> npt.NDArray[np.float32]:
+            self.pause()
+            return X
+
+    exit_during(lambda pause: network().forward(Array(pause)))  # type: ignore[arg-type]
+
+
+def exit_during_a_property() -> None:
+    """The attributes of SciPy's sparse matrices are properties."""
+
+    class Sparse:
+        def __init__(self, pause: Callable[[], None]) -> None:
+            self.tocsr, self.pause = None, pause
+
+        @property
+        def format(self) -> str:
+            self.pause()
+            return "csr"
+
+    exit_during(lambda pause: network().forward(Sparse(pause)))  # type: ignore[arg-type]
+
+
 def repeat(work: Callable[..., object], *args: object) -> None:
     while True:
         work(*args)
@@ -375,6 +437,9 @@ CASES = {
         start_with_loky,
         start_with_scikit_learn,
         exit_while_daemon_threads_work,
+        exit_during_a_callback,
+        exit_during_a_property,
+        exit_during_a_conversion,
         import_in_a_subinterpreter,
         obey_a_cgroup_quota,
     )

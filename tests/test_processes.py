@@ -18,15 +18,7 @@ ROUNDS = os.environ.get("TINYRS_PROCESS_ROUNDS", "1")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the cases fork")
-@pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param(case, marks=pytest.mark.xfail(strict=False, reason="known defect: some exits abort"))
-        if case == "exit_while_daemon_threads_work"
-        else case
-        for case in process_cases.CASES
-    ],
-)
+@pytest.mark.parametrize("case", process_cases.CASES)
 def test_a_process(case: str) -> None:
     result = subprocess.run(
         [sys.executable, Path(process_cases.__file__), case, ROUNDS],

@@ -11,10 +11,10 @@ use numpy::{
 };
 use pyo3::exceptions::{PyMemoryError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyString;
 use pyo3::{intern, sync::PyOnceLock};
 use tinyrs_core::{Scalar, collect};
 
+use crate::calls::{call, call_method};
 use crate::errors::to_python;
 
 /// Imports NumPy. Comes before anything else that touches an array: the crate `numpy` panics if NumPy is missing.
@@ -138,7 +138,7 @@ pub fn converted<'py, T: Element>(
         let got = format!("{} of dtype {}", value.get_type().name()?, array.dtype());
         return Err(PyTypeError::new_err(format!("{argument}: expected {expected}, got {got}")));
     }
-    let copy = array.call_method1(intern!(py, "astype"), (dtype::<T>(py), PyString::new(py, "C")))?;
+    let copy = call_method(array.as_any(), intern!(py, "astype"), (dtype::<T>(py), intern!(py, "C")))?;
     Ok(copy.cast_into()?)
 }
 
@@ -146,7 +146,7 @@ pub fn converted<'py, T: Element>(
 fn as_numpy<'py>(argument: &str, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArray>> {
     static ASARRAY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let py = value.py();
-    let array = ASARRAY.import(py, "numpy", "asarray")?.call1((value,)).map_err(|error| {
+    let array = call(ASARRAY.import(py, "numpy", "asarray")?, (value,)).map_err(|error| {
         let got = error.value(py);
         PyTypeError::new_err(format!("{argument}: expected an array of real numbers, got {got}"))
     })?;

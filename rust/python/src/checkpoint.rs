@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use tinyrs_core::{Checkpoint, Layer, Network, OptimizerConfig, TrainingConfig};
 
+use crate::calls::call;
 use crate::optimizer::{self, Optimizer};
 use crate::parameters::{copies_of, network_of};
 use crate::precision::Precision;
@@ -34,7 +35,7 @@ impl Saver {
         let records = checkpoint.epochs.iter().map(|epoch| record_of(py, epoch)).collect::<PyResult<Vec<_>>>()?;
         state.set_item("records", records)?;
         state.set_item("settings", &self.settings)?;
-        self.write.call1(py, (state,)).map(drop)
+        call(self.write.bind(py), (state,)).map(drop)
     }
 }
 
@@ -82,7 +83,7 @@ pub fn read<T: Precision>(
     settings: &Bound<PyDict>,
     network: &Network<T>,
 ) -> PyResult<(Checkpoint<T>, u64)> {
-    let state = read.call1((settings,))?;
+    let state = call(read, (settings,))?;
     let layers = |name: &str| -> PyResult<Option<Vec<Layer<T>>>> {
         let parameters = state.get_item(name)?;
         if parameters.is_none() {

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use tinyrs_core::{Finding, Matrix, Scalar, UsualColumn, ValueCounts};
 
 use crate::arrays::{as_array, as_slice, is_f32};
+use crate::calls::call;
 use crate::errors::to_python;
 
 /// A column with more missing or unusual values than expected: its index, and the two counts.
@@ -114,7 +115,7 @@ impl ColumnCheck {
     /// Calls `report`, if there are any findings.
     pub fn report(&self, py: Python, findings: &[Finding], rows: usize) -> PyResult<()> {
         if !findings.is_empty() {
-            self.report.call1(py, (tuples(findings), rows))?;
+            call(self.report.bind(py), (tuples(findings), rows))?;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 
 mod arguments;
 mod arrays;
+mod calls;
 mod checkpoint;
 mod column_check;
 mod errors;

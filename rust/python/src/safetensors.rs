@@ -8,6 +8,7 @@ use half::{bf16, f16};
 use numpy::Element;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyMemoryError, PyTypeError, PyValueError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::sync::PyOnceLock;
@@ -17,6 +18,7 @@ use sha2::{Digest, Sha256};
 use tinyrs_core::{Scalar, collect};
 
 use crate::arrays::{as_bytes, tuple};
+use crate::calls::{call, call_method};
 use crate::errors::to_python;
 use crate::json::{canonical, parse};
 use crate::sha256::hexadecimal;
@@ -153,15 +155,15 @@ impl Tensor {
             };
         }
         let ndarray = NDARRAY.import(py, "numpy", "ndarray")?;
-        let array = ndarray.call1((self.shape(py)?, self.kind.code, &self.file, self.range.start))?;
+        let array = call(ndarray, (self.shape(py)?, self.kind.code, &self.file, self.range.start))?;
         let array = match dtype {
             Some(dtype) if copy == Some(false) && !array.getattr("dtype")?.eq(dtype)? => {
                 return Err(PyValueError::new_err("copy: a conversion to another dtype needs a copy, got False"));
             }
-            Some(dtype) => array.call_method1("astype", (dtype, "K", "unsafe", true, false))?,
+            Some(dtype) => call_method(&array, intern!(py, "astype"), (dtype, "K", "unsafe", true, false))?,
             None => array,
         };
-        if copy == Some(true) { array.call_method0("copy") } else { Ok(array) }
+        if copy == Some(true) { call_method(&array, intern!(py, "copy"), ()) } else { Ok(array) }
     }
 }
 

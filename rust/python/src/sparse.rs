@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use tinyrs_core::{Csr, Scalar};
 
 use crate::arrays::{as_array, as_bytes, as_slice, converted, is_usable, require_numpy};
+use crate::calls::getattr;
 use crate::errors::to_python;
 
 /// A CSR matrix with its arrays converted to the types of the core; [`OwnedCsr::borrow`] gives the core's view.
@@ -48,22 +49,22 @@ pub fn as_csr<'py, T: Element + Scalar>(
     if value.cast::<PyUntypedArray>().is_ok() || !value.hasattr(intern!(py, "tocsr"))? {
         return Ok(None);
     }
-    let format: String = value.getattr(intern!(py, "format"))?.extract()?;
-    let (rows, cols): (usize, usize) = value.getattr(intern!(py, "shape"))?.extract()?;
+    let format: String = getattr(value, intern!(py, "format"))?.extract()?;
+    let (rows, cols): (usize, usize) = getattr(value, intern!(py, "shape"))?.extract()?;
     if format != "csr" {
         let message =
             format!("{argument}: expected an array or a CSR matrix, got a sparse matrix of format {format:?}");
         return Err(PyTypeError::new_err(format!("{message}; convert it with tocsr()")));
     }
-    let indptr = as_integers::<i64>(argument, &value.getattr(intern!(py, "indptr"))?)?;
+    let indptr = as_integers::<i64>(argument, &getattr(value, intern!(py, "indptr"))?)?;
     if indptr.len().checked_sub(1) != Some(rows) || cols > i32::MAX as usize {
         let message = format!("{argument}: expected an indptr of {rows} + 1 elements and at most 2^31 - 1 columns");
         return Err(PyValueError::new_err(format!("{message}, got {} elements and {cols} columns", indptr.len())));
     }
     Ok(Some(OwnedCsr {
         indptr,
-        indices: as_indices(argument, &value.getattr(intern!(py, "indices"))?, cols)?,
-        data: as_array(argument, &value.getattr(intern!(py, "data"))?)?,
+        indices: as_indices(argument, &getattr(value, intern!(py, "indices"))?, cols)?,
+        data: as_array(argument, &getattr(value, intern!(py, "data"))?)?,
         cols,
     }))
 }

@@ -7,6 +7,7 @@ use pyo3::types::{PyDict, PyList};
 use tinyrs_core::{Dispatch, FitData, Network, Optimizer, OptimizerConfig, TrainingReport};
 
 use crate::arguments::random_seed;
+use crate::calls::call;
 use crate::checkpoint::{self, Saver};
 use crate::errors::to_python;
 use crate::fit_arguments::FitArguments;
@@ -110,7 +111,7 @@ fn watcher<'a>(
     arguments: &FitArguments,
     settings: Bound<PyDict>,
 ) -> PyResult<Watcher<'a>> {
-    let progress = arguments.progress.as_ref().map(|class| class.call1((arguments.config.epochs,))).transpose()?;
+    let progress = arguments.progress.as_ref().map(|class| call(class, (arguments.config.epochs,))).transpose()?;
     let write = arguments.write_checkpoint.as_ref().map(|write| write.clone().unbind());
     let every = arguments.checkpoint_every;
     Ok(Watcher {

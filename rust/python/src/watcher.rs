@@ -9,9 +9,11 @@ use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
+use pyo3::intern;
 use pyo3::prelude::*;
 use tinyrs_core::{Checkpoint, EpochRecord, Hooks, Layer, TrainingReport, TrainingState};
 
+use crate::calls::{call, call_method, wait_for_exit};
 use crate::checkpoint::Saver;
 use crate::errors::to_python;
 use crate::precision::{AnyNetwork, Precision};
@@ -24,11 +26,7 @@ const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
 /// Calls `f` with the GIL. If the interpreter is ending, this thread, a daemon thread then, waits for the end of the
 /// process: going on would panic, and Python may not be called again.
 fn attached<R>(f: impl FnOnce(Python) -> R) -> R {
-    Python::try_attach(f).unwrap_or_else(|| {
-        loop {
-            thread::park();
-        }
-    })
+    Python::try_attach(f).unwrap_or_else(|| wait_for_exit())
 }
 
 pub struct Watcher<'a> {
@@ -148,10 +146,10 @@ impl Watcher<'_> {
             }
             let record = record_of(py, &epoch)?;
             if let Some(progress) = &self.progress {
-                progress.call_method1(py, "update", (&record,))?;
+                call_method(progress.bind(py), intern!(py, "update"), (&record,))?;
             }
             let stop = match &self.callback {
-                Some(callback) => callback.bind(py).call1((record,))?.is_truthy()?,
+                Some(callback) => call(callback.bind(py), (record,))?.is_truthy()?,
                 None => false,
             };
             py.check_signals()?;
@@ -162,7 +160,7 @@ impl Watcher<'_> {
     /// Closes the progress bar.
     pub fn close(&self, py: Python) -> PyResult<()> {
         match &self.progress {
-            Some(progress) => progress.call_method0(py, "close").map(drop),
+            Some(progress) => call_method(progress.bind(py), intern!(py, "close"), ()).map(drop),
             None => Ok(()),
         }
     }
