@@ -35,7 +35,7 @@ ALLOWED = {
         "tinyrs.tuning.metrics",
         "tinyrs.tuning.scores",
     },
-    "tinyrs.bench": {"tinyrs", "tinyrs.oracle", "tinyrs.oracle_quantized"},
+    "tinyrs.bench": {"tinyrs", "tinyrs.oracle", "tinyrs.oracle_quantized", "tinyrs.files.atomic"},
     "tinyrs.oracle": set(),
     "tinyrs.oracle_quantized": {"tinyrs.oracle"},
     "tinyrs.classifier": {

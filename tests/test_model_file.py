@@ -8,7 +8,6 @@ import json
 import os
 import pickle
 import pickletools
-import resource
 import stat
 import subprocess
 import sys
@@ -461,8 +460,10 @@ def test_any_field_may_hold_anything(data: st.DataObject, value: Any) -> None:
 EXAMPLE = classifier().predictor().to_bytes()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 def test_memory_while_loading_is_bounded_by_the_file() -> None:
     """Small files with huge sizes in their description load in a process limited to 1 GiB more memory."""
+    resource = pytest.importorskip("resource")
     claims = [
         put("model", "n_columns", 2**31 - 1),
         put("model", "network", "n_layers", 2**31 - 1),
@@ -551,6 +552,7 @@ def test_a_kill_leaves_the_old_file_or_the_new(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, predictor: Predictor) -> None:
     path = tmp_path / "model"
     path.write_bytes(b"old")
+    resource = pytest.importorskip("resource", reason="Windows has no limits")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # acts like a full disk
     try:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pickle
-import resource
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -38,14 +39,54 @@ def test_sparse_rows_give_the_results_of_dense_rows(precision: str, make: Any, i
     np.testing.assert_array_equal(out, full.forward(X.toarray()))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the unit of the memory depends on the system")
 def test_memory_depends_on_the_batch_only() -> None:
     """The dense matrix, 60,000 rows of 50,000 columns, would need 12 GB."""
+    resource = pytest.importorskip("resource")
     X = sp.csr_array((60_000, 50_000), dtype=np.float32)
     network = Network([50_000, 8, 2], output_activation="softmax", seed=0)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     network.fit(X, np.zeros(60_000, dtype=int), epochs=1, batch_size=32)
     network.forward(X[:2000])
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
+
+
+WIDE_PASSES = """
+import ctypes, threading
+import numpy as np, scipy.sparse as sp, tinyrs
+
+def kib():
+    ctypes.CDLL(None).malloc_trim(0)
+    return int(next(line for line in open("/proc/self/status") if line.startswith("VmRSS")).split()[1])
+
+def predict(columns):
+    network = tinyrs.Network([columns, 2], seed=0)
+    network.forward(sp.csr_array(([1.0], [columns - 1], [0] + [1] * 16), (16, columns), np.float32), n_threads=1)
+
+def stay():
+    predict(1_000_000)
+    used.wait()
+    end.wait()
+
+predict(10)
+before = kib()
+used, end = threading.Barrier(9), threading.Event()
+threads = [threading.Thread(target=stay) for _ in range(8)]
+for thread in threads:
+    thread.start()
+used.wait()
+print(kib() - before)
+end.set()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and glibc")
+def test_threads_keep_little_memory_after_wide_rows() -> None:
+    """Eight threads that have predicted 16 rows of a million columns, 64 MB in f32, keep little of it."""
+    done = subprocess.run([sys.executable, "-c", WIDE_PASSES], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    # At most 64 MiB are kept for the whole process, and 2 MiB by each thread.
+    assert int(done.stdout) < (64 + 8 * 2 + 16) << 10
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
-"""Model files: `tinyrs.load` gives a model, or a ValueError that begins with "model file: ".
+"""Model files: each reader gives a model, or a ValueError that begins with the path or with "model file: ".
 
-An input is a whole file, or a description to which the correct checksum is added, as an attacker could do.
+The readers are `tinyrs.load` and `TinyClassifier.load`. An input is a whole file, or a description to which the
+correct checksum is added, as an attacker could do.
 """
 
 from __future__ import annotations
@@ -8,15 +9,25 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tinyrs import _tinyrs
+from tinyrs import TinyClassifier, _tinyrs
 from tinyrs.files import model_file
 from tinyrs.predictor import Predictor, loads
 
-from fuzz.harness import Source, changed, refuses
+from fuzz.harness import FOLDER, Source, changed, refuses, small_model, small_table
 
-GOLDEN = (Path(__file__).parents[1] / "golden/v1-predictor.safetensors").read_bytes()
-TENSORS = model_file.from_bytes(GOLDEN)[2]
-DESCRIPTION = _tinyrs.read_safetensors(GOLDEN)[0][model_file.KEY]
+GOLDEN = Path(__file__).parents[1] / "golden"
+# An input changes one of these files. The number of the file comes first, unless it is 1.
+WHOLE = {
+    b"1": (GOLDEN / "v1-predictor.safetensors").read_bytes(),
+    b"2": (GOLDEN / "v2-predictor.safetensors").read_bytes(),
+    b"3": small_model().read_bytes(),  # with the parameters of the classifier
+}
+TENSORS = {number: model_file.from_bytes(whole)[2] for number, whole in WHOLE.items()}
+DESCRIPTIONS = {
+    number: _tinyrs.read_safetensors(whole)[0][model_file.KEY] for number, whole in WHOLE.items()
+}
+FILE = FOLDER / "fuzzed-model"
+ROWS = small_table()[0]
 
 
 def with_checksum(text: str, tensors: model_file.Tensors) -> bytes:
@@ -50,15 +61,27 @@ def file_of(data: bytes, whole: bytes, description: str, tensors: model_file.Ten
 
 def seeds() -> dict[str, bytes]:
     return {
-        "description": DESCRIPTION.encode(),
-        "changes": b"c" + bytes(range(64)),
-        "bytes": b"b" + bytes(range(32)),
-        "file": GOLDEN,
+        f"{kind}-{number.decode()}": number + content
+        for number, whole in WHOLE.items()
+        for kind, content in {
+            "description": DESCRIPTIONS[number].encode(),
+            "changes": b"c" + bytes(range(64)),
+            "bytes": b"b" + bytes(range(32)),
+            "file": whole,
+        }.items()
     }
 
 
 def one(data: bytes) -> None:
-    model = refuses(lambda: loads(file_of(data, GOLDEN, DESCRIPTION, TENSORS)), "model file: ")
+    number, data = (data[:1], data[1:]) if data[:1] in WHOLE else (b"1", data)
+    file = file_of(data, WHOLE[number], DESCRIPTIONS[number], TENSORS[number])
+    model = refuses(lambda: loads(file), "model file: ")
     if isinstance(model, Predictor):
         model.verify()
         model.to_bytes()
+    FILE.write_bytes(file)
+    classifier = refuses(lambda: TinyClassifier.load(FILE), "model file: ", str(FILE))
+    if classifier is not None:
+        assert model is not None, "TinyClassifier.load takes a file that tinyrs.load refuses"
+        refuses(lambda: classifier.predict_proba(ROWS))
+        classifier.save(FILE)

@@ -14,6 +14,7 @@ from tinyrs.bench import environment, plot, report, runner
 from tinyrs.bench.config import Case, Output, Plan, RefusedError, UsageError
 from tinyrs.bench.harness import Progress
 from tinyrs.bench.results import Measurement, Results
+from tinyrs.files import atomic
 
 T = TypeVar("T")
 
@@ -187,10 +188,15 @@ def _write(results: Results) -> None:
     if not results.measurements:
         return
     if output.json is not None:
-        output.json.write_text(results.to_json())
+        _write_text(output.json, results.to_json())
     if output.csv is not None:
-        output.csv.write_text(results.to_csv())
+        _write_text(output.csv, results.to_csv())
     if output.markdown is not None:
-        output.markdown.write_text(report.markdown(results))
+        _write_text(output.markdown, report.markdown(results))
     if output.plot is not None:
         plot.draw(results, output.plot)
+
+
+def _write_text(path: Path, text: str) -> None:
+    with atomic.writing(path) as file:
+        file.write(text.encode())
