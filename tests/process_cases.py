@@ -267,9 +267,9 @@ class Slow:
 
 
 def exit_during(work: Callable[[Callable[[], None]], object]) -> None:
-    """The interpreter ends while a daemon thread is in Python code, or in NumPy, that `work` calls through Rust.
+    """The interpreter ends while a daemon thread is in Python code that `work` calls through Rust.
 
-    `work` gets the function to call there. It asks for the GIL again after the shutdown has begun.
+    `work` gets the function to call there, which asks for the GIL again after the shutdown has begun.
     """
     reached = threading.Event()
 
@@ -303,7 +303,7 @@ def exit_during_a_conversion() -> None:
             self.pause()
             return X
 
-    exit_during(lambda pause: network().forward(Array(pause)))  # type: ignore[arg-type]
+    exit_during(lambda pause: network().forward(Array(pause)))
 
 
 def exit_during_a_property() -> None:

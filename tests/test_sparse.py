@@ -60,8 +60,8 @@ def kib():
     return int(next(line for line in open("/proc/self/status") if line.startswith("VmRSS")).split()[1])
 
 def predict(columns):
-    network = tinyrs.Network([columns, 2], seed=0)
-    network.forward(sp.csr_array(([1.0], [columns - 1], [0] + [1] * 16), (16, columns), np.float32), n_threads=1)
+    rows = sp.csr_array(([1.0], [columns - 1], [0] + [1] * 16), (16, columns), np.float32)
+    tinyrs.Network([columns, 2], seed=0).forward(rows, n_threads=1)
 
 def stay():
     predict(1_000_000)

@@ -1,7 +1,7 @@
 """Model files: each reader gives a model, or a ValueError that begins with the path or with "model file: ".
 
-The readers are `tinyrs.load` and `TinyClassifier.load`. An input is a whole file, or a description to which the
-correct checksum is added, as an attacker could do.
+The readers are `tinyrs.load` and `TinyClassifier.load`. An input is a whole file, or a description to which
+the correct checksum is added, as an attacker could do.
 """
 
 from __future__ import annotations
@@ -23,9 +23,7 @@ WHOLE = {
     b"3": small_model().read_bytes(),  # with the parameters of the classifier
 }
 TENSORS = {number: model_file.from_bytes(whole)[2] for number, whole in WHOLE.items()}
-DESCRIPTIONS = {
-    number: _tinyrs.read_safetensors(whole)[0][model_file.KEY] for number, whole in WHOLE.items()
-}
+DESCRIPTIONS = {number: _tinyrs.read_safetensors(whole)[0][model_file.KEY] for number, whole in WHOLE.items()}
 FILE = FOLDER / "fuzzed-model"
 ROWS = small_table()[0]
 
