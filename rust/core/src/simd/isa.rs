@@ -81,14 +81,27 @@ pub enum LowPrecisionIsa {
     Neon,
     /// [`Isa::Avx2`].
     Avx2,
+    /// [`Isa::Avx2`] with AVX-VNNI, which multiplies integers.
+    AvxVnni,
     /// [`Isa::Avx512`].
     Avx512,
+    /// [`Isa::Avx512`] with AVX-512 VNNI, which multiplies integers.
+    Avx512Vnni,
+    /// [`LowPrecisionIsa::Avx512Vnni`] with AVX-512 BF16, which multiplies bfloat16 numbers.
+    Avx512Bf16,
 }
 
 impl LowPrecisionIsa {
     /// All instruction sets, from the narrowest to the widest.
-    pub const ALL: [LowPrecisionIsa; 4] =
-        [LowPrecisionIsa::Scalar, LowPrecisionIsa::Neon, LowPrecisionIsa::Avx2, LowPrecisionIsa::Avx512];
+    pub const ALL: [LowPrecisionIsa; 7] = [
+        LowPrecisionIsa::Scalar,
+        LowPrecisionIsa::Neon,
+        LowPrecisionIsa::Avx2,
+        LowPrecisionIsa::AvxVnni,
+        LowPrecisionIsa::Avx512,
+        LowPrecisionIsa::Avx512Vnni,
+        LowPrecisionIsa::Avx512Bf16,
+    ];
 
     /// Its name in `TINYRS_ISA`.
     pub fn name(self) -> &'static str {
@@ -96,6 +109,9 @@ impl LowPrecisionIsa {
             LowPrecisionIsa::Scalar | LowPrecisionIsa::Neon | LowPrecisionIsa::Avx2 | LowPrecisionIsa::Avx512 => {
                 self.lanes().name()
             }
+            LowPrecisionIsa::AvxVnni => "avx_vnni",
+            LowPrecisionIsa::Avx512Vnni => "avx512_vnni",
+            LowPrecisionIsa::Avx512Bf16 => "avx512_bf16",
         }
     }
 
@@ -104,14 +120,25 @@ impl LowPrecisionIsa {
         match self {
             LowPrecisionIsa::Scalar => Isa::Scalar,
             LowPrecisionIsa::Neon => Isa::Neon,
-            LowPrecisionIsa::Avx2 => Isa::Avx2,
-            LowPrecisionIsa::Avx512 => Isa::Avx512,
+            LowPrecisionIsa::Avx2 | LowPrecisionIsa::AvxVnni => Isa::Avx2,
+            LowPrecisionIsa::Avx512 | LowPrecisionIsa::Avx512Vnni | LowPrecisionIsa::Avx512Bf16 => Isa::Avx512,
         }
     }
 
     /// Whether this CPU has the instruction set.
     pub fn is_available(self) -> bool {
-        self.lanes().is_available()
+        let has_extension = match self {
+            #[cfg(target_arch = "x86_64")]
+            LowPrecisionIsa::AvxVnni => is_x86_feature_detected!("avxvnni"),
+            #[cfg(target_arch = "x86_64")]
+            LowPrecisionIsa::Avx512Vnni => is_x86_feature_detected!("avx512vnni"),
+            #[cfg(target_arch = "x86_64")]
+            LowPrecisionIsa::Avx512Bf16 => {
+                LowPrecisionIsa::Avx512Vnni.is_available() && is_x86_feature_detected!("avx512bf16")
+            }
+            _ => true,
+        };
+        self.lanes().is_available() && has_extension
     }
 
     /// The instruction set in use, chosen as by [`Isa::active`].

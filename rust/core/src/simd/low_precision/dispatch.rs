@@ -25,9 +25,17 @@ pub(crate) unsafe fn run<O: LowPrecisionOperation>(isa: LowPrecisionIsa, operati
     // SAFETY: the caller's promise.
     unsafe {
         match isa {
-            LowPrecisionIsa::Scalar | LowPrecisionIsa::Neon | LowPrecisionIsa::Avx2 | LowPrecisionIsa::Avx512 => {
-                scalar(operation)
-            }
+            #[cfg(target_arch = "x86_64")]
+            LowPrecisionIsa::Avx512Bf16 => avx512_bf16(operation),
+            #[cfg(target_arch = "x86_64")]
+            LowPrecisionIsa::Avx512Vnni => avx512_vnni(operation),
+            #[cfg(target_arch = "x86_64")]
+            LowPrecisionIsa::Avx512 => avx512(operation),
+            #[cfg(target_arch = "x86_64")]
+            LowPrecisionIsa::AvxVnni => avx_vnni(operation),
+            #[cfg(target_arch = "x86_64")]
+            LowPrecisionIsa::Avx2 => avx2(operation),
+            _ => scalar(operation),
         }
     }
 }
@@ -49,3 +57,17 @@ macro_rules! shell {
 }
 
 shell!(scalar, crate::simd::portable::Portable);
+#[cfg(target_arch = "x86_64")]
+shell!(avx2, crate::simd::avx2::Avx2, "avx2,fma,f16c");
+#[cfg(target_arch = "x86_64")]
+shell!(avx_vnni, super::avx2::AvxVnni, "avx2,fma,f16c,avxvnni");
+#[cfg(target_arch = "x86_64")]
+shell!(avx512, crate::simd::avx512::Avx512, "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c");
+#[cfg(target_arch = "x86_64")]
+shell!(avx512_vnni, super::avx512::Avx512Vnni, "avx512f,avx512dq,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c");
+#[cfg(target_arch = "x86_64")]
+shell!(
+    avx512_bf16,
+    super::avx512::Avx512Bf16,
+    "avx512f,avx512dq,avx512bw,avx512vl,avx512vnni,avx512bf16,avx2,fma,f16c"
+);

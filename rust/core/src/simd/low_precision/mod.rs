@@ -5,6 +5,32 @@
 //! formats that are multiplied in f32, for all instruction sets. [`LowPrecision`] collects what an instruction set does
 //! for each format; `dispatch` runs operations on it.
 
+/// The methods of [`LowPrecision`], given the lanes and the types for bf16 and int8.
+macro_rules! low_precision_methods {
+    ($self:ident, $lanes:expr, $bf16:path, $int8:path) => {
+        #[inline(always)]
+        fn f16($self) -> Self::F16 {
+            $crate::simd::low_precision::widened::F16($lanes)
+        }
+        #[inline(always)]
+        fn bf16($self) -> Self::Bf16 {
+            $bf16($lanes)
+        }
+        #[inline(always)]
+        fn int8($self) -> Self::Int8 {
+            $int8($lanes)
+        }
+        #[inline(always)]
+        fn int8_weights($self) -> Self::Int8Weights {
+            $crate::simd::low_precision::widened::Int8Weights($lanes)
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 pub(crate) mod dispatch;
 mod portable;
 mod widened;

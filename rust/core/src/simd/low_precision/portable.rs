@@ -37,24 +37,12 @@ impl LowPrecision for Portable {
     type Bf16 = widened::Bf16<Portable>;
     type Int8 = Int8;
     type Int8Weights = widened::Int8Weights<Portable>;
-
-    fn f16(self) -> Self::F16 {
-        widened::F16(self)
-    }
-    fn bf16(self) -> Self::Bf16 {
-        widened::Bf16(self)
-    }
-    fn int8(self) -> Int8 {
-        Int8
-    }
-    fn int8_weights(self) -> Self::Int8Weights {
-        widened::Int8Weights(self)
-    }
+    low_precision_methods!(self, self, widened::Bf16, Int8);
 }
 
 /// Integers, in groups of four.
 #[derive(Clone, Copy)]
-pub(crate) struct Int8;
+pub(crate) struct Int8(Portable);
 
 impl Multiply for Int8 {
     type Lanes = Portable;
@@ -71,7 +59,7 @@ impl Multiply for Int8 {
 
     #[inline(always)]
     fn lanes(self) -> Portable {
-        Portable
+        self.0
     }
     #[inline(always)]
     fn zero(self) -> [i32; N] {
