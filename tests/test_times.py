@@ -12,7 +12,15 @@ from tinyrs import TinyClassifier
 from tinyrs.predictor import loads
 from tinyrs.tabular.preprocessor_fit import fit_table
 from tinyrs.tabular.tables import Table
-from tinyrs.tabular.times import PARTS, calendar, date_seconds, duration_seconds, text_of, time_seconds
+from tinyrs.tabular.times import (
+    PARTS,
+    calendar,
+    date_seconds,
+    dates_in,
+    duration_seconds,
+    text_of,
+    time_seconds,
+)
 
 EPOCH = dt.datetime(1970, 1, 1)
 UTC = dt.timezone.utc
@@ -48,6 +56,40 @@ def test_the_calendar_is_that_of_datetime() -> None:
 )
 def test_dates_in_text(text: str, value: dt.datetime | None) -> None:
     assert date_seconds(text) == (None if value is None else (value - EPOCH).total_seconds())
+
+
+@pytest.mark.parametrize(
+    "form", ["%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S.%f", "%Y-%m-%dT%H:%MZ"]
+)
+def test_many_dates_in_text(form: str) -> None:
+    rng = np.random.default_rng(0)
+    moments = [dt.datetime(1, 1, 1), dt.datetime(9999, 12, 31, 23, 59, 59)] + [
+        EPOCH + dt.timedelta(seconds=seconds) for seconds in rng.uniform(-5e9, 5e9, 500)
+    ]
+    texts = [moment.strftime(form).rjust(len(EPOCH.strftime(form)), "0") for moment in moments]
+    np.testing.assert_array_equal(dates_in(texts), [date_seconds(text) for text in texts])
+    # Only the day varies; the time may be with T or a space.
+    assert dates_in([texts[2], texts[3].replace("T", " ")]).tolist() == [*map(date_seconds, texts[2:4])]
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        [],
+        ["2024-01-31", "2024-01-31 10:00"],
+        ["2024-01-31", "2024-02-30"],
+        ["2024-01-31\0"],
+        *[
+            [text]
+            for text in ("0000-01-01", "2024-01-3x", "2024/01/31", "20240131", "x", "", "Z", "2024-01-31Z")
+        ],
+        *[[f"2024-01-31 {time}"] for time in ("24:00", "1:00", "10", "10:00:00.", "10:00:00+01:00")],
+        ["2024-01-31Z"],
+        ["\u0662024-01-31"],
+    ],
+)
+def test_texts_that_are_read_one_by_one(texts: list[str]) -> None:
+    assert dates_in(texts) is None
 
 
 @pytest.mark.parametrize(

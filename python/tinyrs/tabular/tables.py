@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyrs.tabular.sources import columns_of_records, read_frame
-from tinyrs.tabular.times import value_of
+from tinyrs.tabular.times import dates_in, value_of
 from tinyrs.tabular.type_checks import is_frame
 from tinyrs.tabular.values import EXPECTED, TIMES, CellError, CellTypeError, infer_kind, is_cell, number_of
 
@@ -132,7 +132,13 @@ class ObjectCells:
 
     def numbers(self, kind: str) -> Numbers:
         """See `NumberCells.numbers`."""
-        numbers = np.empty(len(self.values))
+        numbers = np.full(len(self.values), np.nan)
+        known = [i for i, value in enumerate(self.values) if value is not None]
+        if kind == "date" and all(type(self.values[i]) is str for i in known):
+            dates = dates_in([self.values[i] for i in known])
+            if dates is not None:
+                numbers[known] = dates
+                return numbers[self.inverse]
         for i, value in enumerate(self.values):
             try:
                 numbers[i] = number_of(value, kind)

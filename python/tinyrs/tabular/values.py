@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 
-from tinyrs.tabular.times import date_seconds, duration_seconds, text_of, time_seconds
+from tinyrs.tabular.times import date_seconds, dates_in, duration_seconds, text_of, time_seconds
 from tinyrs.tabular.type_checks import is_missing
 
 TYPE_CHECKING = False
@@ -271,7 +271,7 @@ def _kind_of_text(texts: set[str], category: bool) -> str:
     if not texts:
         return "text"
     for kind in TIMES:
-        if _all_read(texts, kind):
+        if (kind == "date" and dates_in(list(texts)) is not None) or _all_read(texts, kind):
             return kind
     names = {_printed(text) for text in texts} if category else {None}
     return "number" if None not in names and len(names) == len(texts) else "text"
