@@ -12,9 +12,10 @@ use std::sync::atomic::AtomicBool;
 use common::{available, forward, network, uniform};
 use guard_pages::{End, Guard, GuardPages, in_guarded_child};
 use tinyrs_core::{
-    Activation, Algorithm, CategoryColumn, Csr, Dispatch, FeatureEncoder, FitData, Forward, Hooks, Isa, Loss, Matrix,
-    MatrixMut, Network, NetworkConfig, NumberColumn, Optimizer, OptimizerConfig, OutputActivation, Samples, Targets,
-    TrainingConfig, backward, fit, loss_and_gradients,
+    Activation, Algorithm, CategoryColumn, Csr, Dispatch, FeatureEncoder, FitData, Forward, Hooks, Isa, Loss,
+    LowPrecisionIsa, Matrix, MatrixMut, Network, NetworkConfig, NumberColumn, Optimizer, OptimizerConfig,
+    OutputActivation, QuantizedNetwork, Samples, Targets, TrainingConfig, WeightFormat, backward, fit,
+    loss_and_gradients,
 };
 
 #[global_allocator]
@@ -81,6 +82,48 @@ fn predict<T: Dispatch>() {
 fn a_pass_stays_inside_its_buffers() {
     predict::<f32>();
     predict::<f64>();
+}
+
+fn predict_quantized(format: WeightFormat) {
+    in_children(|isa, shape| {
+        for isa in LowPrecisionIsa::available().filter(|low_precision| low_precision.lanes() == isa) {
+            let network = classifier::<f32>(isa.lanes(), shape);
+            let formats = [Some(format), None];
+            let formats = formats.iter().copied().cycle().take(network.layers().len()).collect::<Vec<_>>();
+            let network = QuantizedNetwork::quantize(&network, &formats).unwrap().with_isa(isa).unwrap();
+            for batch in BATCHES {
+                for n_threads in [1, 2] {
+                    let work = || {
+                        let (x, mut y) = (uniform::<f32>(1, batch * shape.0), vec![f32::NAN; batch * CLASSES]);
+                        let mut out = MatrixMut::new("out", &mut y, batch, CLASSES).unwrap();
+                        network.forward(Matrix::new("X", &x, batch, shape.0).unwrap(), &mut out, n_threads).unwrap();
+                        assert_finite(&y);
+                    };
+                    std::thread::scope(|scope| scope.spawn(work).join().unwrap());
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn a_pass_with_f16_weights_stays_inside_its_buffers() {
+    predict_quantized(WeightFormat::F16);
+}
+
+#[test]
+fn a_pass_with_bf16_weights_stays_inside_its_buffers() {
+    predict_quantized(WeightFormat::Bf16);
+}
+
+#[test]
+fn a_pass_with_int8_weights_and_inputs_stays_inside_its_buffers() {
+    predict_quantized(WeightFormat::Int8);
+}
+
+#[test]
+fn a_pass_with_int8_weights_stays_inside_its_buffers() {
+    predict_quantized(WeightFormat::Int8Weights);
 }
 
 /// The sparse rows of a (rows, cols) matrix: every third element.

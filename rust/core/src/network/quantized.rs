@@ -155,11 +155,8 @@ impl Layers for QuantizedNetwork {
         if let Some(packed) = self.packed.get() {
             return Ok(packed);
         }
-        let f32_layer = |layer| match layer {
-            &QuantizedLayer::F32(ref layer) => Some(layer),
-            QuantizedLayer::LowPrecision(_) => None,
-        };
-        let packed = PackedWeights::new(self.layers.iter().map(f32_layer), self.architecture.kernels(), plan)?;
+        let packed =
+            PackedWeights::new(self.layers.iter().map(QuantizedLayer::as_f32), self.architecture.kernels(), plan)?;
         Ok(self.packed.get_or_init(|| packed))
     }
 

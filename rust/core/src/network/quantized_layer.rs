@@ -75,6 +75,11 @@ impl QuantizedLayer {
         }
     }
 
+    /// The layer, if its weights are f32.
+    pub fn as_f32(&self) -> Option<&Layer<f32>> {
+        if let QuantizedLayer::F32(layer) = self { Some(layer) } else { None }
+    }
+
     /// The number of inputs.
     pub fn inputs(&self) -> usize {
         match self {
