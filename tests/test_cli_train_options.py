@@ -189,7 +189,7 @@ def test_a_threshold_is_kept_in_the_model(tinyrs_cli: Run, train: Run) -> None:
 def test_a_chosen_threshold_is_said_to_be_optimistic(train: Run) -> None:
     done = train("--threshold", "f1", "--report", "r.html")
     said = re.search(
-        r"\nyes is predicted from a probability of 0\.\d{4}, which gives the best f1 .*", done.out
+        r"\nyes is predicted from a probability of 0\.\d{4}, which gives the best F1 .*", done.out
     )
     assert said
     assert said[0].endswith("this score is slightly optimistic")

@@ -17,6 +17,16 @@ from tinyrs.tuning.importance import permutation_importance
 from tinyrs.tuning.metrics import log_loss
 from tinyrs.tuning.scores import Floats, Metrics
 
+# What readers are shown for the values of --metric and --threshold.
+METRIC_NAMES = {
+    "log_loss": "log loss",
+    "accuracy": "accuracy",
+    "auc": "AUC",
+    "average_precision": "average precision",
+    "balanced_accuracy": "balanced accuracy",
+    "f1": "F1",
+}
+
 
 @dataclass(frozen=True)
 class TrainingResults:
@@ -65,9 +75,10 @@ class TrainingResults:
         text = f"{positive} is predicted from a probability of {self.threshold:.4f}"
         if self.threshold_score is None:
             return text
+        name = METRIC_NAMES[self.threshold_score]
         return (
-            f"{text}, which gives the best {self.threshold_score} on these rows; as it was chosen on them, "
-            "this score is slightly optimistic"
+            f"{text}, which gives the best {name} on these rows; as it was chosen on them, this score is "
+            "slightly optimistic"
         )
 
     def curve(self, name: str) -> npt.NDArray[np.float64]:

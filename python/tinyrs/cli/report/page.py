@@ -16,19 +16,11 @@ from tinyrs.cli.report.markup import Markup, join, tag
 from tinyrs.cli.report.names import percent
 from tinyrs.cli.report.provenance import FileDigest, Provenance
 from tinyrs.cli.report.rows import least_confident
-from tinyrs.cli.training_results import TrainingResults
+from tinyrs.cli.training_results import METRIC_NAMES, TrainingResults
 from tinyrs.tuning.scores import CALIBRATION_ERROR
 
 # The digits of a digest that are shown; the tooltip has all.
 DIGEST = 12
-# How the charts call the metrics of --metric.
-SHORT_NAMES = {
-    "accuracy": "accuracy",
-    "auc": "AUC",
-    "average_precision": "average precision",
-    "balanced_accuracy": "balanced accuracy",
-    "f1": "F1",
-}
 CHOOSES = "The validation rows chose the best epoch."
 
 
@@ -157,10 +149,10 @@ def _validation_metric(results: TrainingResults) -> Markup | None:
     else:
         name, values = results.metric, np.array(results.metric_curve)
         text += f" {CHOOSES}"
-    series = [charts.Series(f"validation {SHORT_NAMES[name]}", "two", values)]
+    series = [charts.Series(f"validation {METRIC_NAMES[name]}", "two", values)]
     marks = legend(("best", f"best epoch: {results.best_epoch + 1}"))
-    chart = charts.epoch_lines(series, SHORT_NAMES[name], results.best_epoch, percent="accuracy" in name)
-    return card(f"Validation {SHORT_NAMES[name]}", text, marks, chart, class_="third")
+    chart = charts.epoch_lines(series, METRIC_NAMES[name], results.best_epoch, percent="accuracy" in name)
+    return card(f"Validation {METRIC_NAMES[name]}", text, marks, chart, class_="third")
 
 
 def _calibration(results: TrainingResults) -> Markup:
