@@ -89,11 +89,13 @@ pub enum LowPrecisionIsa {
     Avx512Vnni,
     /// [`LowPrecisionIsa::Avx512Vnni`] with AVX-512 BF16, which multiplies bfloat16 numbers.
     Avx512Bf16,
+    /// [`LowPrecisionIsa::Avx512Bf16`] with AMX for integers and bfloat16, if the operating system permits it.
+    Amx,
 }
 
 impl LowPrecisionIsa {
     /// All instruction sets, from the narrowest to the widest.
-    pub const ALL: [LowPrecisionIsa; 7] = [
+    pub const ALL: [LowPrecisionIsa; 8] = [
         LowPrecisionIsa::Scalar,
         LowPrecisionIsa::Neon,
         LowPrecisionIsa::Avx2,
@@ -101,6 +103,7 @@ impl LowPrecisionIsa {
         LowPrecisionIsa::Avx512,
         LowPrecisionIsa::Avx512Vnni,
         LowPrecisionIsa::Avx512Bf16,
+        LowPrecisionIsa::Amx,
     ];
 
     /// Its name in `TINYRS_ISA`.
@@ -112,6 +115,7 @@ impl LowPrecisionIsa {
             LowPrecisionIsa::AvxVnni => "avx_vnni",
             LowPrecisionIsa::Avx512Vnni => "avx512_vnni",
             LowPrecisionIsa::Avx512Bf16 => "avx512_bf16",
+            LowPrecisionIsa::Amx => "amx",
         }
     }
 
@@ -121,7 +125,10 @@ impl LowPrecisionIsa {
             LowPrecisionIsa::Scalar => Isa::Scalar,
             LowPrecisionIsa::Neon => Isa::Neon,
             LowPrecisionIsa::Avx2 | LowPrecisionIsa::AvxVnni => Isa::Avx2,
-            LowPrecisionIsa::Avx512 | LowPrecisionIsa::Avx512Vnni | LowPrecisionIsa::Avx512Bf16 => Isa::Avx512,
+            LowPrecisionIsa::Avx512
+            | LowPrecisionIsa::Avx512Vnni
+            | LowPrecisionIsa::Avx512Bf16
+            | LowPrecisionIsa::Amx => Isa::Avx512,
         }
     }
 
@@ -135,6 +142,10 @@ impl LowPrecisionIsa {
             #[cfg(target_arch = "x86_64")]
             LowPrecisionIsa::Avx512Bf16 => {
                 LowPrecisionIsa::Avx512Vnni.is_available() && is_x86_feature_detected!("avx512bf16")
+            }
+            #[cfg(target_arch = "x86_64")]
+            LowPrecisionIsa::Amx => {
+                LowPrecisionIsa::Avx512Bf16.is_available() && crate::simd::low_precision::amx::is_available()
             }
             _ => true,
         };

@@ -8,7 +8,7 @@ use super::layout::Layout;
 use super::stored::{LARGEST, divisor, scale_of};
 use crate::linalg::view::View;
 use crate::simd::Lanes;
-use crate::simd::low_precision::{InputForm, Multiply, NarrowLanes, QUANTIZE};
+use crate::simd::low_precision::{InputForm, Multiply, NarrowLanes, QUANTIZE, TILE_ROW_UNIT};
 
 /// Prepared rows, which a product reads.
 #[derive(Clone, Copy)]
@@ -21,16 +21,13 @@ pub(super) struct Inputs<'a> {
     pub borrowed: PhantomData<&'a [f32]>,
 }
 
-/// Rows that are read together by the instruction set that reads the most.
-const ROW_UNIT: usize = 16;
-
 /// Elements in the widest register of any instruction set.
 const MAX_LANES: usize = 16;
 
 impl Layout {
     /// The scratch memory for `rows` prepared rows, in f32 elements; its start need not be aligned.
     pub(super) fn scratch_len(&self, rows: usize, inputs: usize) -> usize {
-        let rows = rows.next_multiple_of(ROW_UNIT);
+        let rows = rows.next_multiple_of(TILE_ROW_UNIT);
         match self.form {
             InputForm::F32 => 0,
             _ => rows * (self.row_bytes(inputs) / size_of::<f32>() + 1),
@@ -55,7 +52,7 @@ pub(super) unsafe fn prepare<'a, M: Multiply>(
     }
     let stride = layout.row_bytes(x.cols());
     // The scales are behind the rows.
-    let scales = scratch.wrapping_byte_add(x.rows().next_multiple_of(ROW_UNIT) * stride);
+    let scales = scratch.wrapping_byte_add(x.rows().next_multiple_of(TILE_ROW_UNIT) * stride);
     for r in 0..x.rows() {
         let to = scratch.wrapping_byte_add(r * stride).cast();
         // SAFETY: the caller's promise; the row has room for whole registers.

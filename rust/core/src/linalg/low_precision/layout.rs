@@ -26,6 +26,8 @@ pub(super) struct Layout {
     /// The size of a prepared input in bytes.
     pub input_bytes: usize,
     pub form: InputForm,
+    /// The number of groups of a panel is a multiple of this.
+    groups_unit: usize,
 }
 
 impl Layout {
@@ -36,12 +38,13 @@ impl Layout {
             order: M::ORDER,
             input_bytes: M::INPUT_BYTES,
             form: M::FORM,
+            groups_unit: M::STEPS_UNIT,
         }
     }
 
-    /// Groups of `inputs` inputs.
+    /// The number of groups in a panel.
     pub(super) fn groups(&self, inputs: usize) -> usize {
-        inputs.div_ceil(self.group)
+        inputs.div_ceil(self.group).next_multiple_of(self.groups_unit)
     }
 
     /// Elements in one panel.

@@ -13,7 +13,7 @@ use crate::linalg::epilogue::{apply_epilogue, saturating_dot};
 use crate::linalg::view::{View, ViewMut};
 use crate::simd::Lanes;
 use crate::simd::low_precision::dispatch::{self, LowPrecisionOperation};
-use crate::simd::low_precision::{InputForm, LowPrecision, Multiply};
+use crate::simd::low_precision::{InputForm, LowPrecision, MAX_TILE_ROWS, Multiply, TilePart};
 use crate::weight_format::WeightFormat;
 
 impl LowPrecisionMatrix {
@@ -85,6 +85,10 @@ impl Product<'_> {
         let (matrix, first) = (self.matrix, self.outputs.start);
         // SAFETY: the caller's promise.
         let inputs = unsafe { prepare(m, &matrix.layout, self.x, self.scratch) };
+        let in_tiles = self.x.rows() >= M::MIN_TILE_ROWS;
+        if in_tiles {
+            m.begin_tiles();
+        }
         let mut column = 0;
         while column < self.out.cols() {
             let rest = self.out.col_range(column..self.out.cols());
@@ -92,6 +96,7 @@ impl Product<'_> {
             let columns = unsafe {
                 let part = Part::new(matrix, first + column, inputs, rest);
                 let columns = match (part.rows, rest.cols().div_ceil(M::Lanes::N)) {
+                    _ if in_tiles => panel_in_tiles(m, part),
                     (1..4, 3..) => panels::<M, { 2 * PANEL_REGISTERS }>(m, part),
                     (_, 2..) => panels::<M, PANEL_REGISTERS>(m, part),
                     _ => panels::<M, 1>(m, part),
@@ -100,6 +105,9 @@ impl Product<'_> {
                 columns
             };
             column += columns;
+        }
+        if in_tiles {
+            m.end_tiles();
         }
     }
 
@@ -178,7 +186,34 @@ impl<'a> Part<'a> {
     }
 }
 
-/// All rows of the first W registers of columns, in tiles; returns the number of these columns that exist.
+/// The sums of a call of [`Multiply::multiply_tiles`], with four bytes each and at most two registers of 16 in a row.
+#[repr(C, align(64))]
+struct TileSums([u8; MAX_TILE_ROWS * 2 * 16 * 4]);
+
+/// All rows of the first panel, in tile registers; returns the number of its columns that exist.
+#[inline(always)]
+unsafe fn panel_in_tiles<M: Multiply>(m: M, part: Part) -> usize {
+    let row_bytes = PANEL_REGISTERS * <M::Lanes as Lanes<f32>>::N * 4;
+    let mut sums = std::mem::MaybeUninit::<TileSums>::uninit();
+    let first = sums.as_mut_ptr().cast::<u8>();
+    for row in (0..part.rows).step_by(MAX_TILE_ROWS) {
+        let rest = part.rows_from(row);
+        let Inputs { first: inputs, stride, .. } = rest.inputs;
+        let tile = TilePart { weights: part.weights, inputs, stride, steps: part.steps, sums: first };
+        let rows = rest.rows.min(MAX_TILE_ROWS);
+        // SAFETY: the caller's promise; prepared inputs and sums have room for whole tiles, and a panel has two registers.
+        unsafe {
+            m.multiply_tiles(&tile, rows);
+            for i in 0..rows {
+                let row = first.add(i * row_bytes).cast::<[M::Sums; PANEL_REGISTERS]>();
+                store_row::<M, PANEL_REGISTERS>(m, row.read(), i, &rest);
+            }
+        }
+    }
+    part.cols.min(PANEL_REGISTERS * <M::Lanes as Lanes<f32>>::N)
+}
+
+/// All rows of the first W registers of columns, in tiles of the micro-kernel; returns the number of these columns that exist.
 #[inline(always)]
 unsafe fn panels<M: Multiply, const W: usize>(m: M, part: Part) -> usize {
     let mut row = 0;

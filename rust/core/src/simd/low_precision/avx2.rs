@@ -99,10 +99,11 @@ impl Multiply for Int8 {
     }
     #[inline(always)]
     unsafe fn splat_inputs(self, p: *const u8) -> [__m256i; 2] {
-        // SAFETY: as above.
-        let [first, second] = unsafe { p.cast::<[i32; 2]>().read_unaligned() };
-        // SAFETY: as above.
-        unsafe { [_mm256_set1_epi32(first), _mm256_set1_epi32(second)] }
+        // SAFETY: as above. Two reads, because one of 64 bits would be split in general registers.
+        unsafe {
+            let (first, second) = (p.cast::<i32>().read_unaligned(), p.cast::<i32>().add(1).read_unaligned());
+            [_mm256_set1_epi32(first), _mm256_set1_epi32(second)]
+        }
     }
     #[inline(always)]
     fn multiply_add(self, weights: [__m256i; 2], inputs: [__m256i; 2], sums: __m256i) -> __m256i {

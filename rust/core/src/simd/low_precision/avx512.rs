@@ -86,10 +86,11 @@ impl Multiply for Int8 {
     }
     #[inline(always)]
     unsafe fn splat_inputs(self, p: *const u8) -> [__m512i; 2] {
-        // SAFETY: as above.
-        let [first, second] = unsafe { p.cast::<[i32; 2]>().read_unaligned() };
-        // SAFETY: as above.
-        unsafe { [_mm512_set1_epi32(first), _mm512_set1_epi32(second)] }
+        // SAFETY: as above. Two reads, because one of 64 bits would be split in general registers.
+        unsafe {
+            let (first, second) = (p.cast::<i32>().read_unaligned(), p.cast::<i32>().add(1).read_unaligned());
+            [_mm512_set1_epi32(first), _mm512_set1_epi32(second)]
+        }
     }
     #[inline(always)]
     fn multiply_add(self, weights: [__m512i; 2], inputs: [__m512i; 2], sums: __m512i) -> __m512i {

@@ -26,6 +26,8 @@ pub(crate) unsafe fn run<O: LowPrecisionOperation>(isa: LowPrecisionIsa, operati
     unsafe {
         match isa {
             #[cfg(target_arch = "x86_64")]
+            LowPrecisionIsa::Amx => amx(operation),
+            #[cfg(target_arch = "x86_64")]
             LowPrecisionIsa::Avx512Bf16 => avx512_bf16(operation),
             #[cfg(target_arch = "x86_64")]
             LowPrecisionIsa::Avx512Vnni => avx512_vnni(operation),
@@ -71,3 +73,5 @@ shell!(
     super::avx512::Avx512Bf16,
     "avx512f,avx512dq,avx512bw,avx512vl,avx512vnni,avx512bf16,avx2,fma,f16c"
 );
+#[cfg(target_arch = "x86_64")]
+shell!(amx, super::amx::Amx, "avx512f,avx512dq,avx512bw,avx512vl,avx512vnni,avx512bf16,avx2,fma,f16c");

@@ -28,6 +28,8 @@ macro_rules! low_precision_methods {
 }
 
 #[cfg(target_arch = "x86_64")]
+pub(super) mod amx;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
@@ -99,6 +101,10 @@ pub(crate) trait Multiply: Copy {
     const SCALED: bool;
     /// Rows of the largest tile of the micro-kernel: its sums fill the register file.
     const TILE_ROWS: usize;
+    /// The weights of a panel have a multiple of this number of steps; the last ones may be zeros.
+    const STEPS_UNIT: usize = 1;
+    /// From this many rows on [`Multiply::multiply_tiles`] computes the sums.
+    const MIN_TILE_ROWS: usize = usize::MAX;
 
     fn lanes(self) -> Self::Lanes;
     fn zero(self) -> Self::Sums;
@@ -124,6 +130,40 @@ pub(crate) trait Multiply: Copy {
     /// # Safety
     /// `p` is valid for writing N prepared inputs.
     unsafe fn store_inputs(self, p: *mut u8, v: <Self::Lanes as Lanes<f32>>::V);
+    /// Prepares the tile registers of this thread.
+    fn begin_tiles(self) {}
+    /// Releases the tile registers, so that the operating system need not save them.
+    fn end_tiles(self) {}
+    /// Computes and stores the sums of at most [`MAX_TILE_ROWS`] rows with one panel.
+    ///
+    /// # Safety
+    /// - [`Multiply::begin_tiles`] has been called on this thread.
+    /// - The operands of `part` exist, of inputs and sums as many rows as the next multiple of [`TILE_ROW_UNIT`].
+    unsafe fn multiply_tiles(self, part: &TilePart, rows: usize) {
+        let _ = (part, rows);
+        unreachable!("MIN_TILE_ROWS is larger than any number of rows");
+    }
+}
+
+/// The rows of one tile register, whose contents are read and written whole.
+pub(crate) const TILE_ROW_UNIT: usize = 16;
+
+/// The most rows of one call of [`Multiply::multiply_tiles`].
+pub(crate) const MAX_TILE_ROWS: usize = 2 * TILE_ROW_UNIT;
+
+/// The operands of [`Multiply::multiply_tiles`].
+#[derive(Clone, Copy)]
+pub(crate) struct TilePart {
+    /// One panel.
+    pub weights: *const u8,
+    /// The first row.
+    pub inputs: *const u8,
+    /// Bytes from one row of inputs to the next.
+    pub stride: usize,
+    /// Steps along k.
+    pub steps: usize,
+    /// The sums of each row, as many as the panel has outputs.
+    pub sums: *mut u8,
 }
 
 /// 1.5 * 2^23. Adding it to a number of magnitude below 2^22 rounds that to an integer, to nearest even, in the low bits

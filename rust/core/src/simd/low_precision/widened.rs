@@ -104,8 +104,8 @@ impl<S: NarrowLanes> Multiply for Bf16<S> {
     }
     #[inline(always)]
     unsafe fn splat_inputs(self, p: *const u8) -> [S::V; 2] {
-        // SAFETY: the caller's promise.
-        let [first, second] = unsafe { p.cast::<[f32; 2]>().read_unaligned() };
+        // SAFETY: the caller's promise. Two reads, because one of 64 bits would be split in general registers.
+        let (first, second) = unsafe { (p.cast::<f32>().read_unaligned(), p.cast::<f32>().add(1).read_unaligned()) };
         [self.0.splat(first), self.0.splat(second)]
     }
     #[inline(always)]
