@@ -143,3 +143,12 @@ def test_without_the_parameter_there_are_none(tmp_path: Path) -> None:
 def test_what_cannot_be_measured_is_refused(options: Any, table: Any, message: str) -> None:
     with pytest.raises(ValueError, match=f"importance=True: .*{message}"):
         small(importance=True, **options).fit(table, Y[: table.shape[0]])
+
+
+@pytest.mark.parametrize("wrong", [[1.0], [0.1] * 5 + [-0.1]])
+def test_a_file_with_other_importances_is_refused(tmp_path: Path, wrong: list[float]) -> None:
+    model = small(importance=True).fit(X, Y)
+    model._importances = np.array(wrong)
+    model.save(tmp_path / "m")
+    with pytest.raises(ValueError, match="importances: expected 6 finite numbers of at least 0"):
+        TinyClassifier.load(tmp_path / "m")

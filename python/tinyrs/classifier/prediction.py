@@ -46,8 +46,9 @@ class FittedClassifier(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
     _multilabel: bool
     _precision: str
 
-    _held_out: HeldOut | None
-    _importances: npt.NDArray[np.float64] | None
+    # Set by `fit` if it measures them.
+    _held_out: HeldOut | None = None
+    _importances: npt.NDArray[np.float64] | None = None
 
     n_threads: int | None
     n_jobs: int | None
