@@ -20,6 +20,7 @@ except ImportError as error:
 
 # The flags behind settings that are checked after argparse has read them.
 SETTING_NAMES = {
+    "math.precision": "argument -p/--precision",
     "shape": "argument -l/--layers, -d/--dimension, -b/--batch",
     "output.json": "argument --json",
     "output.csv": "argument --csv",
@@ -43,7 +44,7 @@ def parser() -> cli.Parser:
         "--precision",
         type=cli.flag(config.choice(config.PRECISIONS)),
         required=True,
-        help="f32 or f64 (also f4, f8)",
+        help="f32, f64 (also f4, f8), f16, bf16, int8 or int8_weights",
     )
     add("-l", "--layers", type=positive, required=True, help="number of weight matrices")
     add("-d", "--dimension", type=positive, required=True, help="width of every layer")

@@ -78,6 +78,19 @@ def test_optional_keys_of_version_1(tmp_path: Path) -> None:
     assert (plan.cases[0].epsilon_exp, plan.cases[0].epsilon_square) == (0.5, 2.5e-3)
 
 
+def test_a_sweep_of_precisions(tmp_path: Path) -> None:
+    text = VERSION_2.replace("[numpy, tinyrs]", "tinyrs").replace("[f32, f8]", "[f32, f16, bf16, int8]")
+    plan = load(tmp_path, text)
+    cases = {case.precision: case for case in plan.cases if (case.layers, case.batch) == (2, 8)}
+    assert {name: case.weight_bytes for name, case in cases.items()} == {
+        "f32": 2 * (64 * 64 + 64) * 4,
+        "f16": 2 * (64 * 64 * 2 + 64 * 4),
+        "bf16": 2 * (64 * 64 * 2 + 64 * 4),
+        "int8": 2 * (64 * 64 + 2 * 64 * 4),
+    }
+    assert [case.low_precision for case in cases.values()] == [False, True, True, True]
+
+
 def test_version_2_gives_the_product_of_its_lists(tmp_path: Path) -> None:
     plan = load(tmp_path, VERSION_2)
     points = [(case.layers, case.batch, case.precision) for case in plan.cases]
@@ -113,7 +126,7 @@ def test_version_2_gives_the_product_of_its_lists(tmp_path: Path) -> None:
             "benchmark.shape.batch: needs version: 2, the file has 1",
         ),
         ("nepochs: 5", "nepochs: 5\n  output: {}", "benchmark.output: needs version: 2"),
-        ("f4", "f16", "benchmark.math.precision: expected one of f32, f64, f4, f8, got 'f16'"),
+        ("f4", "f128", "benchmark.math.precision: expected one of f32, f64, f4, f8, f16, bf16, "),
         ("tanh", "[tan]", "benchmark.math.activation: expected one value"),
         (
             "4e-6",

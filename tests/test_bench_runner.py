@@ -143,6 +143,7 @@ def test_limits_of_the_real_machine() -> None:
     small, wide = Case(1, 8, "tanh", batch=512, threads=1), Case(4, 512, "tanh", threads=1)
     assert runner.machine_limit(small).name == "arithmetic"
     limit = runner.machine_limit(wide)
+    assert limit.flops is not None
     assert limit.name == ("cache" if wide.weight_bytes <= environment.private_cache(1) else "memory")
     assert limit.seconds == wide.weight_bytes / limit.read_bandwidth > wide.flops / limit.flops
 

@@ -6,9 +6,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from tinyrs import oracle
+from tinyrs import oracle, oracle_quantized
 from tinyrs.bench import engines, verify, workload
-from tinyrs.bench.config import Case
+from tinyrs.bench.config import LOW_PRECISIONS, Case
 from tinyrs.bench.verify import WrongAnswerError
 from tinyrs.oracle import Array, Layer
 
@@ -126,6 +126,48 @@ def test_the_stabilizer_of_the_reference_is_that_of_the_engine(epsilon: float) -
 def test_the_reference_is_the_oracle() -> None:
     case = Case(layers=4, dimension=300, activation="tanh", precision="f64", batch=3)
     assert np.allclose(reference(case).output, right_answer(case), rtol=1e-12, atol=0)
+
+
+LOW = [
+    Case(layers, dimension, activation, precision=precision, batch=batch)
+    for precision in LOW_PRECISIONS
+    for activation in ("sigmoid", "tanh")
+    for layers, dimension, batch in ((1, 7, 1), (2, 64, 256), (3, 129, 5), (40, 96, 16))
+]
+
+
+@pytest.mark.parametrize("case", LOW, ids=str)
+def test_low_precision_is_within_its_bound(case: Case) -> None:
+    """Answers of tinyrs and of the oracle, which round some hidden values to another integer."""
+    layers, expected = list(workload.parameters(case, 0)), reference(case)
+    (answer,) = engines.ENGINES["tinyrs"](case, layers, workload.targets(case, 0)).answer(sample(case))
+    quantized = oracle_quantized.quantize(layers, case.precision)
+    options = {"activation": case.activation, "output_activation": "same"}
+    for right in (answer, oracle_quantized.forward_quantized(sample(case), quantized, **options)):  # type: ignore[arg-type]
+        verify.check(expected, right)
+    for wrong in (0 * answer, answer[..., ::-1], answer * np.float32(1.1), -answer):
+        with pytest.raises(WrongAnswerError, match=r"off by .*, but only .* is allowed"):
+            verify.check(expected, wrong)
+
+
+@pytest.mark.parametrize("precision", LOW_PRECISIONS)
+def test_another_precision_is_refused(precision: str) -> None:
+    """An engine that computes with other weights is wrong in its first layers already."""
+    case = Case(layers=2, dimension=128, activation="tanh", precision=precision, batch=64)
+    layers, expected = list(workload.parameters(case, 0)), reference(case)
+    options = {"activation": case.activation, "output_activation": "same"}
+    answers = {
+        other: oracle_quantized.forward_quantized(
+            sample(case),
+            oracle_quantized.quantize(layers, other),
+            **options,  # type: ignore[arg-type]
+        )
+        for other in ("f32", *LOW_PRECISIONS)
+    }
+    verify.check(expected, answers.pop(precision))
+    for answer in answers.values():
+        with pytest.raises(WrongAnswerError, match=r"off by .*, but only .* is allowed"):
+            verify.check(expected, answer)
 
 
 @pytest.mark.parametrize("precision", ["f32", "f64"])

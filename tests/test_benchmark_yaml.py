@@ -150,6 +150,11 @@ e.ENGINES["tinyrs"] = wrong
         ("nepochs: 3", "nepochs: 0", "a.yaml: benchmark.nepochs: expected an integer of at least 1, got 0"),
         ("[16, 8]", "[16, 10000000]", "a.yaml: benchmark.shape: needs "),
         ("out.csv", "missing/out.csv", "a.yaml: benchmark.output.csv: cannot write missing/out.csv"),
+        (
+            "[f32, f64]",
+            "[f32, f16]",
+            "benchmark.math.precision: the engine numpy has no f16 networks",
+        ),
         ("version: 2", "version: 2\n? 'a\n\n  b'\n: 1", "unknown key"),
     ],
 )

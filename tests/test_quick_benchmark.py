@@ -38,6 +38,20 @@ def test_backward_and_training_passes(run_tool: Tool, mode: str) -> None:
     assert any(line.startswith(("median", "p90", "p99")) for line in rest) == (mode != "train")
 
 
+@pytest.mark.parametrize("precision", ["f16", "bf16", "int8", "int8_weights"])
+def test_low_precision(run_tool: Tool, tmp_path: Path, precision: str) -> None:
+    done = run_tool("quick_benchmark.py", *SMALL, "-p", precision, "-b", "3", "--json", "out.json")
+    assert (done.returncode, done.stderr) == (0, "")
+    (result,) = json.loads((tmp_path / "out.json").read_text())["results"]
+    weights = 3 * 16 * 16 * (1 if precision.startswith("int8") else 2)
+    vectors = 3 * 16 * 4 * (2 if precision.startswith("int8") else 1)
+    assert result["weight_bytes"] == weights + vectors
+    assert (result["limit_gflops"] is None) == (precision in ("bf16", "int8"))
+    assert 0 < result["limit_share"] < 1
+    assert f"3 layers of 16 x 16, sigmoid, {precision}, 3 samples a pass" in done.stdout
+    assert ("arithmetic of this precision not measured" in done.stdout) == (result["limit_gflops"] is None)
+
+
 @pytest.mark.parametrize("script", ["quick_benchmark.py", "benchmark.py"])
 @pytest.mark.parametrize("missing", ["tinyrs", "numpy", "tinyrs._tinyrs"])
 def test_without_the_environment_two_lines_say_how_to_get_it(
@@ -100,7 +114,15 @@ def test_quiet_prints_only_the_first_line(run_tool: Tool, flags: list[str]) -> N
         (["-b", "0"], "argument -b/--batch: expected an integer of at least 1, got 0"),
         (["-t", "0"], "argument -t/--threads: expected an integer of at least 1, got 0"),
         (["-a", "gelu"], "argument -a/--activation: expected one of sigmoid, tanh, got 'gelu'"),
-        (["-p", "f16"], "argument -p/--precision: expected one of f32, f64, f4, f8, got 'f16'"),
+        (["-p", "f128"], "argument -p/--precision: expected one of f32, f64, f4, f8, f16, "),
+        (
+            ["-p", "int8", "--pass", "train"],
+            "-p/--precision: int8 networks have forward passes only",
+        ),
+        (
+            ["-p", "bf16", "--engine", "both"],
+            "-p/--precision: the engine numpy has no bf16 networks",
+        ),
         (["--engine", "torch"], "argument --engine: expected one of tinyrs, numpy, both, got 'torch'"),
         (["--epsilon", "-1"], "argument --epsilon: expected a number from 0 to 80, got '-1'"),
         (["--seed", "-1"], "argument --seed: expected an integer of at least 0, got -1"),

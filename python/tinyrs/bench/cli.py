@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -78,6 +79,7 @@ def execute(plan: Plan, *, setting_name: Callable[[str], str], folder: Path, qui
     `setting_name` translates "shape" or "output.json" to the flag or key that the user knows. `folder`
     contains the tool. Raises UsageError before anything runs if the plan cannot run.
     """
+    _check_precision(plan, setting_name("math.precision"))
     _check_memory(plan, setting_name("shape"))
     _check_output(plan.output, setting_name)
     results = Results(plan, environment.describe(folder))
@@ -147,6 +149,19 @@ def _progress_bar(plan: Plan) -> Iterator[Progress]:
         yield bar.update
 
 
+def _check_precision(plan: Plan, setting: str) -> None:
+    """Raises UsageError if a network of low precision is to be trained, or computed by NumPy."""
+    for case in plan.cases:
+        if case.low_precision and case.mode != "forward":
+            raise UsageError(
+                f"{setting}: {case.precision} networks have forward passes only, got {case.mode}: use f32"
+            )
+        if case.low_precision and "numpy" in plan.engines:
+            raise UsageError(
+                f"{setting}: the engine numpy has no {case.precision} networks: use the engine tinyrs"
+            )
+
+
 def _check_memory(plan: Plan, setting: str) -> None:
     """Raises UsageError if a case of the plan needs more memory than is available."""
     available = environment.available_memory()
@@ -157,6 +172,9 @@ def _check_memory(plan: Plan, setting: str) -> None:
         copies = {"forward": 1, "backward": 8, "train": 16}[case.mode]
         samples = 12 * 8 * case.batch * case.dimension * (1 if case.mode == "forward" else case.layers)
         needed = copies * case.weight_bytes * len(plan.engines) + 2 * case.layer_bytes + samples
+        if case.low_precision:
+            # The f32 network that is quantized.
+            needed += replace(case, precision="f32").weight_bytes
         if available is not None and needed > available:
             raise UsageError(
                 f"{setting}: needs {needed / 2**30:.1f} GiB of memory, but only {available / 2**30:.1f} GiB "

@@ -11,9 +11,11 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+# The formats of weights that are narrower than inputs and outputs, which are f32.
+LOW_PRECISIONS = ("f16", "bf16", "int8", "int8_weights")
 # f4 and f8 are NumPy's names.
-PRECISIONS = {"f32": "f32", "f64": "f64", "f4": "f32", "f8": "f64"}
-ITEM_SIZES = {"f32": 4, "f64": 8}
+PRECISIONS = {"f32": "f32", "f64": "f64", "f4": "f32", "f8": "f64", **{p: p for p in LOW_PRECISIONS}}
+WEIGHT_BYTES = {"f32": 4, "f64": 8, "f16": 2, "bf16": 2, "int8": 1, "int8_weights": 1}
 ACTIVATIONS = {name: name for name in ("sigmoid", "tanh")}
 ENGINES: dict[str, tuple[str, ...]] = {
     "tinyrs": ("tinyrs",),
@@ -47,9 +49,9 @@ class RefusedError(Exception):
 class Case:
     """One network and how it is run; a sweep has many cases.
 
-    The network has `layers` weight matrices of dimension x dimension. A pass takes `batch` samples. With
-    mode "forward" it computes the outputs, with "backward" also the gradients of all weights, and with
-    "train" also a step of Adam. `threads` None means all that this process may use.
+    The network has `layers` weight matrices of dimension x dimension, in the format `precision`. A pass takes
+    `batch` samples. With mode "forward" it computes the outputs, with "backward" also the gradients of all
+    weights, and with "train" also a step of Adam. `threads` None means all that this process may use.
     """
 
     layers: int
@@ -64,9 +66,21 @@ class Case:
     epsilon_square: float = DEFAULT_EPSILON
 
     @property
+    def low_precision(self) -> bool:
+        """Whether the weights are narrower than inputs and outputs."""
+        return self.precision in LOW_PRECISIONS
+
+    @property
+    def value_bytes(self) -> int:
+        """Bytes of a number in inputs, outputs and biases."""
+        return 8 if self.precision == "f64" else 4
+
+    @property
     def layer_bytes(self) -> int:
-        """Bytes of one layer's weights and biases."""
-        return (self.dimension**2 + self.dimension) * ITEM_SIZES[self.precision]
+        """Bytes of one layer's weights and biases, and of the scales of int8 weights."""
+        vectors = 2 if self.precision.startswith("int8") else 1
+        weights = self.dimension**2 * WEIGHT_BYTES[self.precision]
+        return weights + vectors * self.dimension * self.value_bytes
 
     @property
     def weight_bytes(self) -> int:

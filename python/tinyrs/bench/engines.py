@@ -48,8 +48,13 @@ def network_options(case: Case) -> dict[str, Any]:
 
 def tinyrs_engine(case: Case, layers: Iterable[Layer], target: Array) -> Engine:
     """The Rust core."""
-    options = network_options(case) | {"epsilon_square": case.epsilon_square, "precision": case.precision}
+    options = network_options(case) | {
+        "epsilon_square": case.epsilon_square,
+        "precision": "f32" if case.low_precision else case.precision,
+    }
     network = tinyrs.Network.from_parameters(layers, **options)
+    if case.low_precision:
+        network = network.quantize(case.precision)
     if case.mode == "forward":
         forward = partial(network.forward, n_threads=case.threads)
         return Engine(lambda x: [forward(x)], forward)

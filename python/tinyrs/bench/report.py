@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tinyrs.bench.config import Case
-from tinyrs.bench.results import Measurement, Results
+from tinyrs.bench.results import Limit, Measurement, Results
 
 LIMIT_MEANING = {
     "memory": "moving the parameters from and to beyond the private caches",
@@ -56,7 +56,7 @@ def details(measurements: Sequence[Measurement]) -> str:
         f"{case.flops / 1e9:.3g} GFLOP a pass\n\n"
         f"{columns(table)}\n\n{note}"
         f"The limit is {limit.name}, {LIMIT_MEANING[limit.name]}: {duration(limit.seconds * 1e3)} a pass\n"
-        f"  (measured: {limit.read_bandwidth / 1e9:.1f} GB/s read, {limit.flops / 1e9:.0f} GFLOP/s)\n"
+        f"  (measured: {limit.read_bandwidth / 1e9:.1f} GB/s read, {_arithmetic(limit)})\n"
         f"Peak memory {peak(first)}"
     )
 
@@ -64,6 +64,12 @@ def details(measurements: Sequence[Measurement]) -> str:
 def _milliseconds(field: str) -> Callable[[Measurement, dict[str, Any]], str]:
     """Shows a field of the row that holds milliseconds."""
     return lambda m, row: duration(row[field])
+
+
+def _arithmetic(limit: Limit) -> str:
+    if limit.flops is None:
+        return "arithmetic of this precision not measured"
+    return f"{limit.flops / 1e9:.0f} GFLOP/s"
 
 
 def peak(measurement: Measurement) -> str:

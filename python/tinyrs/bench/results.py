@@ -28,7 +28,7 @@ class Limit:
     name: str
     seconds: float
     read_bandwidth: float  # bytes per second
-    flops: float  # floating-point operations per second
+    flops: float | None  # floating-point operations per second; None if they are no limit that is known
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Measurement:
             "limit_ms": self.limit.seconds * 1e3,
             "limit_share": self.limit_share,
             "limit_gbytes_per_s": self.limit.read_bandwidth / 1e9,
-            "limit_gflops": self.limit.flops / 1e9,
+            "limit_gflops": self.limit.flops and self.limit.flops / 1e9,
             "error": self.error,
             "allowed_error": self.allowed_error,
             "numpy_ratio": self.numpy_ratio,

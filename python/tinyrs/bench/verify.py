@@ -14,6 +14,12 @@ probabilistic rounding error analysis", SIAM J. Sci. Comput. 41(5), 2019; u is t
 is 2). f must be monotone and accurate to 2 ULP; its derivative is not needed. softmax is not monotone and
 has a separate bound. All bounds scale with the values: an absolute tolerance could accept zeros, or two
 swapped values.
+
+For weights of low precision, the reference has the quantized weights. The formats "bf16" and "int8" also
+round each input x of a product, to a grid of step s. If x has the error e and is within e of the middle of
+two grid points, an engine may take the other one, and its error is s. The mean square of these errors grows
+with e s, up to that of two independent roundings. Since a few such errors do not average out, the bound has
+room for a whole one too. The inputs of the first layer have no error: its bound is that of rounding alone.
 """
 
 from __future__ import annotations
@@ -24,8 +30,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tinyrs import oracle
-from tinyrs.bench.config import DEFAULT_EPSILON, Case
+from tinyrs import oracle, oracle_quantized
+from tinyrs.bench.config import DEFAULT_EPSILON, LOW_PRECISIONS, Case
 from tinyrs.oracle import Array, Layer
 
 Floats = npt.NDArray[np.float64]
@@ -76,7 +82,7 @@ def reference_of(
 
     Processes a block of rows of one layer at a time, and so needs only a few MB besides the layer.
     """
-    dtype: np.dtype[np.floating] = np.dtype(np.float32 if precision == "f32" else np.float64)
+    dtype: np.dtype[np.floating] = np.dtype(np.float64 if precision == "f64" else np.float32)
     u, tiny = float(np.finfo(dtype).eps), float(np.finfo(dtype).tiny)
     # Clips exp where the engine's precision does: ln(max of f64) - epsilon_f64 = ln(max of f32) - epsilon.
     float64 = np.dtype(np.float64)
@@ -103,7 +109,10 @@ def reference_of(
     for i, (weight, bias) in enumerate(layers):
         if i > 0:
             value, error = activated(value, error, "same")
-        value, error = _dense_with_error(value, error, weight, bias, u)
+        if precision in LOW_PRECISIONS:
+            value, error = _quantized_with_error(value, error, (weight, bias), precision, u)
+        else:
+            value, error = _dense_with_error(value, error, weight, bias, u)
     return Reference(*activated(value, error, output_activation))
 
 
@@ -135,6 +144,38 @@ def _dense_with_error(
         z_error[..., rows] = np.sqrt((error * error) @ (W * W).T)
         z_error[..., rows] += u * np.sqrt(inputs) * (np.abs(x) @ np.abs(W).T + np.abs(b))
     return z, z_error
+
+
+def _quantized_with_error(
+    x: Floats, error: Floats, layer: Layer, precision: str, u: float
+) -> tuple[Floats, Floats]:
+    """As `_dense_with_error`, for a layer whose weights, and with them perhaps x, are quantized."""
+    (quantized,) = oracle_quantized.quantize([layer], precision)
+    weight = quantized.weight.astype(np.float64)
+    if quantized.scale is not None:
+        weight *= quantized.scale.astype(np.float64)[:, None]
+    if precision not in ("bf16", "int8"):
+        return _dense_with_error(x, error, weight, quantized.bias, u)
+    rounded, step = _rounded_with_step(x, precision)
+    if precision == "int8":
+        # An error of the largest input changes the scale of its row, and with it all inputs.
+        largest = np.abs(x).max(axis=-1, keepdims=True)
+        relative = error.max(axis=-1, keepdims=True) / np.maximum(largest, np.finfo(np.float32).tiny)
+        error = error + relative * np.abs(rounded)
+    flips = np.minimum(4 * error, 1.5 * step) * step
+    z, z_error = _dense_with_error(rounded, np.sqrt(error * error + flips), weight, quantized.bias, u)
+    one_flip = np.where(error > 0, step, 0).max(axis=-1, keepdims=True) * np.abs(weight).max(axis=1)
+    return z, z_error + one_flip
+
+
+def _rounded_with_step(x: Floats, precision: str) -> tuple[Floats, Floats]:
+    """x (..., inputs), rounded as the inputs of a product are, and the distance to the next such number."""
+    if precision == "bf16":
+        rounded = oracle_quantized.round_to_bfloat16(x).astype(np.float64)
+        return rounded, np.ldexp(1.0, np.frexp(rounded)[1] - 8)
+    q, scale = oracle_quantized.quantize_rows(x)
+    step = scale.astype(np.float64)[..., None]
+    return q * step, np.broadcast_to(step, q.shape)
 
 
 def check(reference: Reference, answer: Array) -> Agreement:

@@ -13,7 +13,7 @@ from itertools import islice
 
 import numpy as np
 
-from tinyrs.bench.config import ITEM_SIZES, Case
+from tinyrs.bench.config import Case
 from tinyrs.oracle import Array, Layer
 
 # Bytes of inputs that are made at once: little compared with the weights of a network that takes long to
@@ -23,16 +23,15 @@ _INPUT_BYTES = 4_000_000
 # copies negligible; large batches take so long that fewer passes do, which bounds the memory of their inputs.
 TRAIN_PASSES = 20
 _TURN_BYTES = 64_000_000
-_DTYPES: dict[str, type[np.float32] | type[np.float64]] = {"f32": np.float32, "f64": np.float64}
 
 
 def parameters(case: Case, seed: int) -> Iterator[Layer]:
-    """Yields W (dimension, dimension) and b (dimension,) of each layer.
+    """Yields W (dimension, dimension) and b (dimension,) of each layer, before any quantization.
 
     A layer depends only on the seed and its number. The verifier takes one at a time and so needs no second
     copy of the network.
     """
-    dtype, d = _DTYPES[case.precision], case.dimension
+    dtype, d = _dtype(case), case.dimension
     scale = dtype(1 / math.log(1 + d))
     for layer in range(case.layers):
         rng = np.random.default_rng([seed, layer])
@@ -51,7 +50,7 @@ def inputs(case: Case, seed: int) -> Iterator[Array]:
     "denormal", every second number is multiplied by an eighth of the smallest normal number. Inputs are made
     in chunks, so that hardly anything happens between two timed passes.
     """
-    dtype, count = _DTYPES[case.precision], inputs_per_chunk(case)
+    dtype, count = _dtype(case), inputs_per_chunk(case)
     one = case.batch == 1 and case.mode == "forward"
     shape = (case.dimension,) if one else (case.batch, case.dimension)
     # Differs from the stream of every layer: their seeds have two numbers.
@@ -68,7 +67,7 @@ def inputs(case: Case, seed: int) -> Iterator[Array]:
 
 def targets(case: Case, seed: int) -> Array:
     """The targets of every batch, (batch, dimension), from U(0, 1) without 0: the range of sigmoid."""
-    rng, dtype = np.random.default_rng([seed, 0, 2]), _DTYPES[case.precision]
+    rng, dtype = np.random.default_rng([seed, 0, 2]), _dtype(case)
     return dtype(1) - rng.random((case.batch, case.dimension), dtype)
 
 
@@ -76,7 +75,7 @@ def longest_turn(case: Case) -> int:
     """The most passes of a turn: their inputs are in memory at the same time."""
     if case.mode != "train":
         return inputs_per_chunk(case)
-    batch_bytes = case.batch * case.dimension * ITEM_SIZES[case.precision]
+    batch_bytes = case.batch * case.dimension * case.value_bytes
     return max(inputs_per_chunk(case), min(TRAIN_PASSES, _TURN_BYTES // batch_bytes))
 
 
@@ -92,4 +91,8 @@ def verification_input(case: Case, seed: int, steps: int) -> Array:
 
 def inputs_per_chunk(case: Case) -> int:
     """The number of inputs that are made at once."""
-    return max(1, _INPUT_BYTES // (case.batch * case.dimension * ITEM_SIZES[case.precision]))
+    return max(1, _INPUT_BYTES // (case.batch * case.dimension * case.value_bytes))
+
+
+def _dtype(case: Case) -> type[np.float32] | type[np.float64]:
+    return np.float64 if case.precision == "f64" else np.float32
