@@ -2,6 +2,9 @@
 
 The header is also valid C++. It computes what tinyrs computes, in the network's precision, but checks
 nothing: an infinite input is treated as a very large number, and an overflowing sum is infinite.
+
+Weights of int8 are int8_t in the header, a quarter of the size of float. C99 has no floating point of 16
+bits: weights of f16 and bf16 are float in the header, with the same values.
 """
 
 from __future__ import annotations
@@ -54,6 +57,7 @@ def to_text(model: Model, name: str) -> str:
         "n_columns": str(model.n_columns),
         "n_classes": str(len(model.classes)),
         "n_features": str(layers[0].weight.shape[1]),
+        "includes": _includes(layers),
     }
 
     def fill(template: str, **more: object) -> str:
@@ -61,7 +65,7 @@ def to_text(model: Model, name: str) -> str:
 
     used = {layer.activation for layer in layers}
     columns = [model.column_name(column) for column in range(model.n_columns)]
-    buffers, calls = _calls(layers, name)
+    buffers, calls = _calls(layers, name, values["real"])
     parts = [
         fill(text.HEAD),
         *_times(model),
@@ -69,7 +73,7 @@ def to_text(model: Model, name: str) -> str:
         _classes(model, name),
         *_encoders(model, fill),
         *_features(model, name, fill),
-        fill(text.DENSE),
+        *_products(layers, fill),
         *(fill(code) for activation, code in text.ACTIVATIONS.items() if activation in used),
         *([fill(text.SCALE)] if any(layer.scale != 1 for layer in layers) else []),
         *_weights(layers, name, values["real"]),
@@ -202,22 +206,64 @@ def _features(model: Model, name: str, fill: Fill) -> Iterator[str]:
     yield fill(text.FEATURES, blocks=blocks or "    (void)row;\n")
 
 
+def _includes(layers: list[Layer]) -> str:
+    formats = {layer.format for layer in layers}
+    headers = ["math.h"]
+    if formats & {"int8", "int8_weights", "bf16"}:
+        headers.append("stdint.h")
+    if "bf16" in formats:
+        headers.append("string.h")
+    return "".join(f"#include <{header}>\n" for header in headers)
+
+
+def _products(layers: list[Layer], fill: Fill) -> Iterator[str]:
+    """The functions that compute W x + b for the formats of the layers."""
+    formats = {layer.format for layer in layers}
+    if formats - {"int8", "int8_weights"}:
+        yield fill(text.DENSE)
+    if "int8" in formats:
+        yield fill(text.DENSE_INT8)
+    if "int8_weights" in formats:
+        yield fill(text.DENSE_INT8_WEIGHTS)
+    if "bf16" in formats:
+        yield fill(text.ROUND_TO_BFLOAT16)
+
+
 def _weights(layers: list[Layer], name: str, real: str) -> Iterator[str]:
     for i, layer in enumerate(layers):
-        yield _array(f"const {real}", f"{name}_w{i}", map(_real, layer.weight.T.ravel()))
+        weight = layer.weight if layer.format == "int8" else layer.weight.T
+        if layer.weight_scale is None:
+            yield _array(f"const {real}", f"{name}_w{i}", map(_real, weight.ravel()))
+        else:
+            yield _array("const int8_t", f"{name}_w{i}", map(str, weight.ravel().tolist()))
+            yield _array("const float", f"{name}_s{i}", map(_real, layer.weight_scale))
         yield _array(f"const {real}", f"{name}_b{i}", map(_real, layer.bias))
 
 
-def _calls(layers: list[Layer], name: str) -> tuple[str, str]:
-    """The declarators of the two buffers between layers, and the calls that compute the network with them."""
+def _product(layer: Layer, x: str, z: str, name: str, i: int) -> list[str]:
+    """The statements that compute z = W x + b for layer i, where x and z are the names of buffers."""
+    n_out, n_in = layer.weight.shape
+    weights, bias = f"{name}_w{i}", f"{name}_b{i}"
+    if layer.format == "int8":
+        return [f"{name}_dense_int8({x}, {n_in}, {weights}, {name}_s{i}, {bias}, q, {z}, {n_out});"]
+    if layer.format == "int8_weights":
+        return [f"{name}_dense_int8_weights({x}, {n_in}, {weights}, {name}_s{i}, {bias}, {z}, {n_out});"]
+    rounding = [f"{name}_round_to_bfloat16({x}, {n_in});"] if layer.format == "bf16" else []
+    return [*rounding, f"{name}_dense({x}, {n_in}, {weights}, {bias}, {z}, {n_out});"]
+
+
+def _calls(layers: list[Layer], name: str, real: str) -> tuple[str, str]:
+    """The declarations of the buffers between layers, and the calls that compute the network with them."""
     x, z = "a", "b"
     widths = [layers[0].weight.shape[1], *(len(layer.bias) for layer in layers[:-1])]
-    buffers = ", ".join(f"{buffer}[{max(widths)}]" for buffer in (x, z)[: len(layers)])
+    buffers = real + " " + ", ".join(f"{buffer}[{max(widths)}]" for buffer in (x, z)[: len(layers)]) + ";"
+    if any(layer.format == "int8" for layer in layers):
+        buffers += f" int8_t q[{max(widths)}];"
     lines = [f"{name}_features(row, {x});"]
     for i, layer in enumerate(layers):
-        n_out, n_in = layer.weight.shape
         z = z if i < len(layers) - 1 else "probabilities"
-        lines.append(f"{name}_dense({x}, {n_in}, {name}_w{i}, {name}_b{i}, {z}, {n_out});")
+        n_out = len(layer.bias)
+        lines += _product(layer, x, z, name, i)
         if layer.activation != "identity":
             lines.append(f"{name}_{layer.activation}({z}, {n_out});")
         if layer.scale != 1:

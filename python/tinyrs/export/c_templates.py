@@ -14,8 +14,7 @@ HEAD = """\
 #ifndef ${NAME}_H
 #define ${NAME}_H
 
-#include <math.h>
-
+$includes
 #define ${NAME}_N_COLUMNS $n_columns
 #define ${NAME}_N_CLASSES $n_classes
 """
@@ -126,6 +125,76 @@ static inline void ${name}_dense(
 }
 """
 
+# For weights of int8, and inputs turned into int8 (format "int8").
+DENSE_INT8 = """\
+/* Turns x into integers q from -127 to 127, and returns what they are to be multiplied by. */
+static inline float ${name}_quantize(const float *x, int n, int8_t *q)
+{
+    float largest = 0, scale;
+    int i;
+    for (i = 0; i < n; i++)
+        if (fabsf(x[i]) > largest) largest = fabsf(x[i]);
+    scale = largest / 127;
+    for (i = 0; i < n; i++) {
+        /* To the nearest integer, of two equally near ones to the even one. */
+        float value = scale > 0 ? rintf(x[i] / scale) : 0;
+        q[i] = (int8_t)(value > 127 ? 127 : (value < -127 ? -127 : value));
+    }
+    return scale;
+}
+
+/* q . w: no floating point. 32 bits hold the sum of up to 133,144 products. */
+static inline int32_t ${name}_dot(const int8_t *q, const int8_t *w, int n)
+{
+    int32_t sum = 0;
+    int i;
+    for (i = 0; i < n; i++) sum += q[i] * w[i];
+    return sum;
+}
+
+/* z = W x + b for W of shape (outputs, inputs), where s[j] is the scale of the integers in row j of W. */
+static inline void ${name}_dense_int8(
+    const float *x, int n_in, const int8_t *w, const float *s, const float *b, int8_t *q, float *z, int n_out)
+{
+    float scale = ${name}_quantize(x, n_in, q);
+    int j;
+    for (j = 0; j < n_out; j++, w += n_in)
+        z[j] = (float)${name}_dot(q, w, n_in) * (scale * s[j]) + b[j];
+}
+"""
+
+# For weights of int8 (format "int8_weights").
+DENSE_INT8_WEIGHTS = """\
+/* z = W x + b as in ${name}_dense, where s[j] is the scale of the integers in column j of W. */
+static inline void ${name}_dense_int8_weights(
+    const float *x, int n_in, const int8_t *w, const float *s, const float *b, float *z, int n_out)
+{
+    int i, j;
+    for (j = 0; j < n_out; j++) z[j] = 0;
+    for (i = 0; i < n_in; i++, w += n_out) {
+        float x_i = x[i];
+        if (x_i != 0)
+            for (j = 0; j < n_out; j++) z[j] += x_i * w[j];
+    }
+    for (j = 0; j < n_out; j++) z[j] = z[j] * s[j] + b[j];
+}
+"""
+
+# For the inputs of weights of bfloat16.
+ROUND_TO_BFLOAT16 = """\
+/* Rounds x to bfloat16, the upper half of a float. */
+static inline void ${name}_round_to_bfloat16(float *x, int n)
+{
+    uint32_t bits;
+    int i;
+    for (i = 0; i < n; i++) {
+        memcpy(&bits, &x[i], sizeof bits);
+        bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000u;
+        memcpy(&x[i], &bits, sizeof bits);
+    }
+}
+"""
+
 _ACTIVATION = """\
 static inline void ${name}_%s($real *z, int n)
 {
@@ -170,7 +239,7 @@ PREDICT_PROBA = """\
 /* The probability of each of ${name}_classes. */
 static inline void ${name}_predict_proba(const double *row, $real *probabilities)
 {
-    $real $buffers;
+    $buffers
 $calls}
 """
 

@@ -26,15 +26,22 @@ class Layer:
     Attributes
     ----------
     weight : array of shape (outputs, inputs)
+        int8 in the formats "int8" and "int8_weights", else numbers of the network's precision.
     bias : array of shape (outputs,)
     activation : str
     scale : float
+    format : str
+        How the weights are stored; see `Network.layer_weights`.
+    weight_scale : array of shape (outputs,) or None
+        What the integers of each output are multiplied by.
     """
 
     weight: npt.NDArray[Any]
     bias: npt.NDArray[Any]
     activation: str
     scale: float
+    format: str
+    weight_scale: npt.NDArray[Any] | None
 
 
 @dataclass(frozen=True)
@@ -108,8 +115,13 @@ class Model:
         if last == "same":
             last, last_scale = names if isinstance(names, str) else names[-1], scale
         scales = [scale] * len(hidden) + [last_scale]
-        for (weight, bias), name, factor in zip(layers, [*hidden, last], scales, strict=True):
-            yield Layer(weight, bias, name, factor)
+        formats = network.layer_weights
+        stored = network._stored() if any(name.startswith("int8") for name in formats) else ()
+        for i, (weight, bias) in enumerate(layers):
+            weight_scale = None
+            if formats[i].startswith("int8"):
+                weight, weight_scale = np.asarray(stored[i]["W"]), np.asarray(stored[i]["scale"])
+            yield Layer(weight, bias, [*hidden, last][i], scales[i], formats[i], weight_scale)
 
     def labels(self) -> list[str] | list[int] | list[float]:
         """The class labels as strings, or as numbers, with 1 for True.

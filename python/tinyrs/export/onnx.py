@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyrs._tinyrs import build_info
-from tinyrs.export.model import Model
+from tinyrs.export.model import Layer, Model
 from tinyrs.tabular.preprocessor import CategoryColumn
 
 try:
@@ -61,6 +61,15 @@ class _Graph:
         tensor = numpy_helper.from_array(np.asarray(value, dtype=dtype), self.name("constant"))
         self.constants.append(tensor)
         return str(tensor.name)
+
+    def bfloat16(self, value: npt.NDArray[np.float32]) -> str:
+        """Adds a constant of float32 numbers that bfloat16, the upper half of a float32, holds exactly."""
+        halves = (value.view(np.uint32) >> 16).astype("<u2")
+        name = self.name("constant")
+        self.constants.append(
+            helper.make_tensor(name, TensorProto.BFLOAT16, value.shape, halves.tobytes(), raw=True)
+        )
+        return name
 
     def op(self, kind: str, *inputs: str, output: str = "", **attributes: Any) -> str:
         """Adds a node with the operator `kind` and returns the name of its output."""
@@ -122,8 +131,7 @@ def to_bytes(model: Model, inputs: str = "auto") -> bytes:
     columns = _Columns(graph, model, text, matrix=inputs == "matrix" or (inputs == "auto" and not text))
     x = _features(graph, model, columns)
     for layer in model.layers():
-        weight, bias = graph.constant(layer.weight, model.dtype), graph.constant(layer.bias, model.dtype)
-        x = graph.op("Gemm", x, weight, bias, transB=1)
+        x = _dense(graph, layer, x, model.dtype)
         x = _activate(graph, x, layer.activation, model.dtype)
         if layer.scale != 1:
             x = graph.op("Mul", x, graph.constant(layer.scale, model.dtype))
@@ -191,6 +199,49 @@ def _one_hot(graph: _Graph, model: Model, columns: _Columns, category: CategoryC
         return known
     missing = graph.constant([[key is None for key in keys]], np.bool_)
     return graph.op("Or", known, graph.op("And", graph.op("IsNaN", x), missing))
+
+
+def _dense(graph: _Graph, layer: Layer, x: str, dtype: np.dtype[np.floating[Any]]) -> str:
+    """W x + b, (rows, outputs), for x (rows, inputs). The weights have the size that they have in tinyrs."""
+    if layer.format == "int8":
+        return _dense_int8(graph, layer, x)
+    bias = graph.constant(layer.bias, dtype)
+    if layer.format == "int8_weights":
+        assert layer.weight_scale is not None
+        integers, scale = graph.constant(layer.weight, np.int8), graph.constant(layer.weight_scale, dtype)
+        weight = graph.op("DequantizeLinear", integers, scale, axis=0)
+    elif layer.format == "f16":
+        weight = graph.op("Cast", graph.constant(layer.weight, np.float16), to=TensorProto.FLOAT)
+    elif layer.format == "bf16":
+        weight = graph.op("Cast", graph.bfloat16(layer.weight), to=TensorProto.FLOAT)
+        x = graph.op("Cast", graph.op("Cast", x, to=TensorProto.BFLOAT16), to=TensorProto.FLOAT)
+    else:
+        weight = graph.constant(layer.weight, dtype)
+    return graph.op("Gemm", x, weight, bias, transB=1)
+
+
+def _dense_int8(graph: _Graph, layer: Layer, x: str) -> str:
+    """W x + b with x turned into integers by a scale for each row, and exact sums of integers.
+
+    Not DynamicQuantizeLinear, which has one scale for all rows: a row's outputs would depend on the others.
+    """
+    f32 = np.float32
+    largest = graph.constant(127, f32)
+    scale = graph.op("ReduceMax", graph.op("Abs", x), graph.constant([1], np.int64), keepdims=1)
+    scale = graph.op("Div", scale, largest)
+    # For a row of zeros, any scale gives integers and sums of 0.
+    is_zero = graph.op("Equal", scale, graph.constant(0, f32))
+    scale = graph.op("Where", is_zero, graph.constant(1, f32), scale)
+    rounded = graph.op("Round", graph.op("Div", x, scale))
+    integers = graph.op("Clip", rounded, graph.constant(-127, f32), largest)
+    integers = graph.op("Cast", integers, to=TensorProto.INT8)
+    sums = graph.op("MatMulInteger", integers, graph.constant(layer.weight.T, np.int8))
+    # The outer product of the scales as MatMul: with Mul, onnxruntime 1.32 fuses all from MatMulInteger on to
+    # an operator that takes the scale of the first row for all rows.
+    assert layer.weight_scale is not None
+    factors = graph.op("MatMul", scale, graph.constant(layer.weight_scale[None], f32))
+    product = graph.op("Mul", graph.op("Cast", sums, to=TensorProto.FLOAT), factors)
+    return graph.op("Add", product, graph.constant(layer.bias, f32))
 
 
 def _activate(graph: _Graph, z: str, activation: str, dtype: np.dtype[np.floating[Any]]) -> str:
