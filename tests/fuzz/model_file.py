@@ -21,6 +21,8 @@ WHOLE = {
     b"1": (GOLDEN / "v1-predictor.safetensors").read_bytes(),
     b"2": (GOLDEN / "v2-predictor.safetensors").read_bytes(),
     b"3": small_model().read_bytes(),  # with the parameters of the classifier
+    b"4": (GOLDEN / "v3-network.safetensors").read_bytes(),  # of low precision
+    b"5": (GOLDEN / "v3-predictor.safetensors").read_bytes(),
 }
 TENSORS = {number: model_file.from_bytes(whole)[2] for number, whole in WHOLE.items()}
 DESCRIPTIONS = {number: _tinyrs.read_safetensors(whole)[0][model_file.KEY] for number, whole in WHOLE.items()}

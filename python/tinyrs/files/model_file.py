@@ -3,7 +3,7 @@
 A file holds tensors and one metadata entry, `tinyrs`: a JSON object with
 
     format    the version of this layout; `load` raises for a version newer than its own. Since version 2, the
-              columns of a predictor have kinds
+              columns of a predictor have kinds; version 3 is that of files with tensors of 8 or 16 bits
     tinyrs    the version of tinyrs that wrote the file
     kind      "network", "checkpoint" or "predictor"
     model     what the tensors mean: see below, `tinyrs.files.checkpoint` and `tinyrs.files.predictor_file`
@@ -37,7 +37,9 @@ if TYPE_CHECKING:
     T = TypeVar("T")
     Tensors = Mapping[str, Tensor]
 
-FORMAT = 2
+# The format of files with a tensor of a dtype in NARROW, and that of others, which older versions read too.
+FORMAT, FORMAT_WITHOUT_NARROW = 3, 2
+NARROW = {"float16", "bfloat16", "int8"}
 KEY = "tinyrs"
 
 
@@ -120,7 +122,7 @@ def tensor(tensors: Tensors, name: str, dtypes: Sequence[str], shape: tuple[int,
     return found
 
 
-def to_bytes(kind: str, model: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
+def to_bytes(kind: str, model: Mapping[str, Any], arrays: Mapping[str, Tensor | npt.NDArray[Any]]) -> bytes:
     """The bytes of a model file: the same for the same contents.
 
     Raises
@@ -130,8 +132,12 @@ def to_bytes(kind: str, model: Mapping[str, Any], arrays: Mapping[str, npt.NDArr
     """
     import json
 
-    description = {"format": FORMAT, "tinyrs": build_info()["version"], "kind": kind, "model": model}
-    tensors = {name: Tensor(a.dtype.str, a.shape, a.tobytes()) for name, a in arrays.items()}
+    tensors = {
+        name: a if isinstance(a, Tensor) else Tensor(a.dtype.str, a.shape, a.tobytes())
+        for name, a in arrays.items()
+    }
+    version = FORMAT if any(t.dtype in NARROW for t in tensors.values()) else FORMAT_WITHOUT_NARROW
+    description = {"format": version, "tinyrs": build_info()["version"], "kind": kind, "model": model}
     try:
         sha = digest(json.dumps(description, allow_nan=False), tensors)
     except ValueError as error:
@@ -199,15 +205,28 @@ def network_to_bytes(network: Network) -> bytes:
     return to_bytes("network", *describe_network(network))
 
 
-def describe_network(network: Network) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+def describe_network(network: Network) -> tuple[dict[str, Any], dict[str, Tensor | npt.NDArray[Any]]]:
     """The description and the tensors of a network, from which `restore_network` makes an equal one."""
-    model = {**network.options, "n_layers": len(network.layer_sizes) - 1}
-    tensors = {}
-    for i, (weight, bias) in enumerate(network.parameters()):
-        tensors[f"layers.{i}.weight"], tensors[f"layers.{i}.bias"] = weight, bias
+    model: dict[str, Any] = {**network.options, "n_layers": len(network.layer_sizes) - 1}
+    # Left out of files of full precision, which stay as older versions wrote them.
+    if network.weights != network.precision:
+        model["weights"] = list(network.layer_weights)
+    tensors: dict[str, Tensor | npt.NDArray[Any]] = {}
+    for i, stored in enumerate(network._stored()):
+        tensors[f"layers.{i}.weight"], tensors[f"layers.{i}.bias"] = stored["W"], stored["b"]
+        if "scale" in stored:
+            tensors[f"layers.{i}.scale"] = stored["scale"]
     return model, tensors
 
 
+# The dtype of the weights in each format of a layer.
+WEIGHT_DTYPES = {
+    "f32": "float32",
+    "f16": "float16",
+    "bf16": "bfloat16",
+    "int8": "int8",
+    "int8_weights": "int8",
+}
 OPTIONS: dict[str, Callable[[Fields, str], Any]] = {
     "activation": lambda fields, name: (
         fields.get(name, str) if isinstance(fields.values.get(name), str) else fields.strings(name)
@@ -229,16 +248,35 @@ def restore_network(model: Fields, tensors: Tensors) -> Network:
         If an option or a tensor is missing or invalid.
     """
     options = {name: read(model, name) for name, read in OPTIONS.items()}
-    dtype = {"f32": "float32", "f64": "float64"}.get(options["precision"], "float32")
-
-    def layer(i: int) -> tuple[Tensor, Tensor]:
-        weight = tensor(tensors, f"layers.{i}.weight", [dtype], (-1, -1))
-        return weight, tensor(tensors, f"layers.{i}.bias", [dtype], weight.shape[:1])
-
     # The bound keeps a file with a huge `n_layers` from running a long loop.
-    layers = (layer(i) for i in range(model.whole("n_layers", least=1, below=len(tensors) + 1)))
+    n_layers = model.whole("n_layers", least=1, below=len(tensors) + 1)
     try:
-        return Network.from_parameters(layers, **options)
+        if "weights" in model.values:
+            return Network._from_stored(_stored_layers(model, tensors, n_layers), **options)
+        dtype = {"f32": "float32", "f64": "float64"}.get(options["precision"], "float32")
+        return Network.from_parameters(
+            (_weight_and_bias(tensors, i, dtype, dtype) for i in range(n_layers)), **options
+        )
     except ValueError as error:
         message = str(error)
         raise error if message.startswith("model file: ") else ValueError(f"model file: {message}") from None
+
+
+def _weight_and_bias(tensors: Tensors, i: int, weight_dtype: str, bias_dtype: str) -> tuple[Tensor, Tensor]:
+    weight = tensor(tensors, f"layers.{i}.weight", [weight_dtype], (-1, -1))
+    return weight, tensor(tensors, f"layers.{i}.bias", [bias_dtype], weight.shape[:1])
+
+
+def _stored_layers(model: Fields, tensors: Tensors, n_layers: int) -> list[dict[str, Any]]:
+    """The layers of a quantized network, as `Network._from_stored` takes them."""
+    formats = model.strings("weights")
+    if len(formats) != n_layers or not set(formats) <= WEIGHT_DTYPES.keys():
+        expected = f"{n_layers} of {', '.join(WEIGHT_DTYPES)}"
+        refuse(f"{model.path}.weights", expected, formats)
+    layers = []
+    for i, name in enumerate(formats):
+        weight, bias = _weight_and_bias(tensors, i, WEIGHT_DTYPES[name], "float32")
+        layers.append({"format": name, "W": weight, "b": bias})
+        if WEIGHT_DTYPES[name] == "int8":
+            layers[i]["scale"] = tensor(tensors, f"layers.{i}.scale", ["float32"], weight.shape[:1])
+    return layers
