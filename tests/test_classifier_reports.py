@@ -19,7 +19,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tinyrs import TinyClassifier
-from tinyrs.tuning.metrics import log_loss
+from tinyrs.tuning.basic_metrics import log_loss
 
 mpl.use("Agg")
 

@@ -75,6 +75,29 @@ def test_a_model_loads_and_predicts_without_numpy(
     assert slow == "set()"
 
 
+@pytest.mark.parametrize("kind", ["f16", "bf16", "int8", "int8_weights"])
+def test_a_quantized_model_loads_and_predicts_without_numpy(
+    bare: Callable[[str], str], plain: Predictor, tmp_path: Path, kind: str
+) -> None:
+    quantized = plain.quantize(kind, X=np.eye(3))
+    quantized.save(tmp_path / "model")
+    quantized.network.save(tmp_path / "network")
+    code = f"""
+    import tinyrs
+    model = tinyrs.load({str(tmp_path / "model")!r})
+    print(model.predict_proba_one([0.5, 1, -2.0]))
+    print(model.quantization["labels_changed"], model.network.weights)
+    print(tinyrs.load({str(tmp_path / "network")!r}).forward_one((0.5, 1, -2.0)))
+    print({SLOW!r} & set(sys.modules))
+    """
+    probabilities, facts, outputs, slow = bare(code).splitlines()
+    want = quantized.predict_proba(np.array([0.5, 1, -2.0])).tolist()
+    assert probabilities == repr(dict(zip(["no", "yes"], want, strict=True)))
+    assert facts == f"0.0 {kind}"
+    assert outputs == repr(want)
+    assert slow == "set()"
+
+
 def test_methods_that_need_numpy_raise_without_it(
     bare: Callable[[str], str], plain: Predictor, tmp_path: Path
 ) -> None:

@@ -30,9 +30,9 @@ ALLOWED = {
         "tinyrs.files.model_file",
         "tinyrs.predictor",
         "tinyrs.history",
+        "tinyrs.tuning.basic_metrics",
         "tinyrs.tuning.importance",
         "tinyrs.tuning.intervals",
-        "tinyrs.tuning.metrics",
         "tinyrs.tuning.scores",
     },
     "tinyrs.bench": {"tinyrs", "tinyrs.oracle", "tinyrs.oracle_quantized", "tinyrs.files.atomic"},
@@ -41,6 +41,7 @@ ALLOWED = {
     "tinyrs.classifier": {
         "tinyrs.tabular.shift",
         "tinyrs._tinyrs",
+        "tinyrs.tuning.basic_metrics",
         "tinyrs.tuning.epoch_selection",
         "tinyrs.tuning.importance",
         "tinyrs.tuning.intervals",
@@ -63,8 +64,14 @@ ALLOWED = {
     "tinyrs.tuning.sklearn_callbacks": {"tinyrs.history"},
     "tinyrs.tuning.importance": set(),
     "tinyrs.tuning.intervals": set(),
-    "tinyrs.tuning.metrics": set(),
-    "tinyrs.tuning.scores": {"tinyrs.tuning.intervals", "tinyrs.tuning.metrics"},
+    "tinyrs.tuning.basic_metrics": set(),
+    "tinyrs.tuning.metrics": {"tinyrs.tuning.basic_metrics"},
+    "tinyrs.tuning.quantization": {"tinyrs._tinyrs", "tinyrs.tuning.basic_metrics"},
+    "tinyrs.tuning.scores": {
+        "tinyrs.tuning.basic_metrics",
+        "tinyrs.tuning.intervals",
+        "tinyrs.tuning.metrics",
+    },
     "tinyrs.tuning.epoch_selection": {"tinyrs._tinyrs", "tinyrs.history", "tinyrs.tuning.calibration"},
     "tinyrs.tuning.calibration": {"tinyrs._tinyrs"},
     "tinyrs.files.checkpoint": {"tinyrs._tinyrs", "tinyrs.files.model_file"},
@@ -90,6 +97,7 @@ ALLOWED = {
         "tinyrs.tabular.sources",
         "tinyrs.tabular.tables",
         "tinyrs.tabular.values",
+        "tinyrs.tuning.quantization",
     },
     # Where they go: it is given the parts of a predictor, and knows none.
     "tinyrs.export": {

@@ -47,6 +47,7 @@ class Predictor:
     multilabel : bool
     feature_names : sequence of str, optional
     training : mapping, optional
+    quantization : mapping, optional
 
     Attributes
     ----------
@@ -59,6 +60,10 @@ class Predictor:
         Whether a row may have several labels.
     training : dict
         Facts about the training, for example "n_iter" and "loss_curve".
+    quantization : dict or None
+        How `quantize` stored the weights, and what it cost: "weights", "layers", and what was measured on
+        "rows" rows: "largest_difference" of probabilities, "labels_changed" (a share), and "accuracy",
+        "log_loss", "accuracy_before" and "log_loss_before". None for a network of full precision.
     network : Network
         A copy of the network.
     preprocessor : Preprocessor or None
@@ -74,6 +79,7 @@ class Predictor:
         multilabel: bool = False,
         feature_names: Sequence[str] | None = None,
         training: Mapping[str, Any] | None = None,
+        quantization: Mapping[str, Any] | None = None,
     ) -> None:
         self._network = network.__copy__()
         self.preprocessor = preprocessor
@@ -85,6 +91,7 @@ class Predictor:
         self.n_features_in_ = network.layer_sizes[0] if preprocessor is None else preprocessor.n_columns
         self.feature_names_in_ = None if feature_names is None else tuple(feature_names)
         self.training = dict(training or {})
+        self.quantization = None if quantization is None else dict(quantization)
         # Looked up once, for the speed of predictions.
         self._encoder = None if preprocessor is None else preprocessor.feature_encoder
         self._numbers_only = preprocessor is None or preprocessor.numbers_only
@@ -305,6 +312,76 @@ class Predictor:
             error = CellError("a finite number", float(rows[row, column]), int(row))
             raise error.at(int(column), self.feature_names_in_, one_row=encoded.ndim == 1) from None
 
+    def quantize(
+        self,
+        kind: str | Sequence[str],
+        *,
+        X: Any = None,
+        y: npt.ArrayLike | None = None,
+        max_drop: float | None = None,
+    ) -> Predictor:
+        """A predictor whose network needs fewer bytes a weight, and less time; see `Network.quantize`.
+
+        With rows, `quantization` of the result says what it costs. They should be rows that the model was not
+        trained on.
+
+        Parameters
+        ----------
+        kind : {"f16", "bf16", "int8", "int8_weights"} or sequence of str
+            The format of the weights of all layers, or of each layer, where "f32" keeps them.
+        X : table, optional
+            Rows to measure on, as in `predict_proba`.
+        y : array of shape (rows,) or (rows, labels), optional
+            Their labels.
+        max_drop : float, optional
+            The largest loss of accuracy to accept, for example 0.001; needs X and y. If quantizing all layers
+            costs more, those that cost most stay in "f16", or if that is not enough in "f32", as long as one
+            layer remains: see ``quantization["layers"]`` of the result.
+
+        Raises
+        ------
+        ValueError
+            If the accuracy falls by more than `max_drop`, the network is quantized already, `kind` is
+            unknown, a weight is too large for f16, or X and y are not as described.
+        """
+        from tinyrs.tuning.quantization import read_targets
+
+        if X is None:
+            if y is not None:
+                raise ValueError("quantize: y needs X, the rows with these labels")
+            return self._quantize_encoded(kind, max_drop=max_drop)
+        encoded = self._encode(X, "ignore")
+        encoded = encoded.reshape(1, -1) if encoded.ndim == 1 else encoded
+        targets = None if y is None else read_targets(y, self._labels, encoded.shape[0], self.multilabel)
+        return self._quantize_encoded(kind, encoded, targets, max_drop)
+
+    def _quantize_encoded(
+        self,
+        kind: str | Sequence[str],
+        encoded: Any = None,
+        targets: npt.NDArray[Any] | None = None,
+        max_drop: float | None = None,
+    ) -> Predictor:
+        """As `quantize`, with encoded rows, and with class indices (rows,) or an indicator matrix."""
+        from tinyrs.tuning import quantization
+
+        def outputs(network: Network) -> npt.NDArray[Any]:
+            if self._encoder is None:
+                return network.forward(encoded)
+            return self._encoder.forward(network, encoded)
+
+        rows = None if encoded is None else quantization.Rows(outputs, targets, self.multilabel)
+        network, record = quantization.quantize(self._network, kind, rows, max_drop)
+        return Predictor(
+            network,
+            self.preprocessor,
+            self._stored_labels or self.classes_,
+            multilabel=self.multilabel,
+            feature_names=self.feature_names_in_,
+            training=self.training,
+            quantization=record,
+        )
+
     def verify(self) -> float:
         """The largest difference between outputs computed now and those stored in the model file.
 
@@ -337,6 +414,9 @@ class Predictor:
         such as `day.month`, after those of all columns, and the `doc_string` of each says what it is. Other
         columns are string inputs, with an empty string for a missing value.
 
+        The weights of a quantized network have the same size in the graph. With "int8" and "bf16", the graph
+        rounds the inputs of each product as tinyrs does, "int8" with a scale for each row and exact sums.
+
         Parameters
         ----------
         path : path
@@ -361,7 +441,9 @@ class Predictor:
     def to_c(self, path: str | os.PathLike[str], *, name: str | None = None) -> None:
         """Exports preprocessing, network and labels as one C99 header.
 
-        The code allocates no memory and needs math.h only. The comment at its top says how to use it.
+        The code allocates no memory and needs headers of the C standard only. The comment at its top says how
+        to use it. Weights of "int8" and "int8_weights" are int8_t, and "int8" multiplies only integers.
+        Weights of "f16" and "bf16" are float, because C99 has no shorter type for them.
 
         Parameters
         ----------
@@ -400,6 +482,7 @@ class Predictor:
             multilabel=self.multilabel,
             feature_names=self.feature_names_in_,
             training=self.training,
+            quantization=self.quantization,
         )
 
     @classmethod
@@ -411,6 +494,7 @@ class Predictor:
             multilabel=state.multilabel,
             feature_names=state.feature_names,
             training=state.training,
+            quantization=state.quantization,
         )
         predictor._self_test = state.self_test
         return predictor
@@ -422,7 +506,7 @@ class Predictor:
         sizes = "-".join(map(str, self._network.layer_sizes))
         return (
             f"<tinyrs.Predictor of {len(self._labels)} classes from {self.n_features_in_} columns: "
-            f"{sizes}, {self._network.precision}>"
+            f"{sizes}, {self._network.weights}>"
         )
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tinyrs._tinyrs import Network
 from tinyrs.classifier.data import Dataset
@@ -28,13 +27,13 @@ class EvaluationSet:
         The rows as features.
     true : TrueLabels
         Their labels.
-    encoded : array of shape (rows, encoded columns) or None
-        The rows as `Preprocessor` encodes them, if the importance of the columns is asked for.
+    encoded : array of shape (rows, encoded columns) or CSR
+        The rows as the preprocessing encodes them.
     """
 
     data: Dataset
     true: TrueLabels
-    encoded: npt.NDArray[Any] | None = None
+    encoded: Any
 
 
 def read_pairs(eval_set: Any) -> list[tuple[Any, Any]]:

@@ -104,7 +104,7 @@ def fit(
     if validation_rows is not None:
         held_out = data.rows(validation_rows)
         true = TrueLabels(y[validation_rows], held_out.targets, draft.classes_)
-        sets = [EvaluationSet(held_out, true, encoded[validation_rows] if draft.importance else None)]
+        sets = [EvaluationSet(held_out, true, encoded[validation_rows])]
     if draft.importance:
         _check_importance(draft, sets)
     del encoded  # it may be as large as the table
@@ -129,7 +129,7 @@ def _evaluation_set(draft: TinyClassifier, X: Any, y: Any) -> EvaluationSet:
     weights = row_weights(labels, draft.classes_, None, draft.class_weight)
     data = Dataset(features, _targets(draft, labels), weights)
     true = TrueLabels(labels, data.targets, draft.classes_)
-    return EvaluationSet(data, true, encoded if draft.importance else None)
+    return EvaluationSet(data, true, encoded)
 
 
 def _check_importance(draft: TinyClassifier, sets: list[EvaluationSet]) -> None:
@@ -213,7 +213,7 @@ def _measure(
 ) -> None:
     """Sets what the calibrated network says about the rows that it was not trained on."""
     p = network.forward(rows.data.features, n_threads=draft._threads)
-    draft._held_out = HeldOut(rows.data.targets, p, refit)
+    draft._held_out = HeldOut(rows.data.targets, p, refit, rows.encoded)
     if draft.importance and isinstance(draft.preprocessor_, Preprocessor):
         draft._importances = column_importance(
             network, draft.preprocessor_, rows, metric, n_threads=draft._threads

@@ -12,8 +12,9 @@ from tinyrs._tinyrs import Network
 from tinyrs.classifier.data import Floats
 from tinyrs.classifier.evaluation import EvaluationSet
 from tinyrs.tabular.preprocessor import Preprocessor
+from tinyrs.tuning.basic_metrics import predicted
 from tinyrs.tuning.importance import permutation_importance
-from tinyrs.tuning.metrics import EpochMetric, predicted
+from tinyrs.tuning.metrics import EpochMetric
 from tinyrs.tuning.scores import Reliability
 
 
@@ -27,11 +28,14 @@ class HeldOut:
     probabilities : array of shape (rows, classes)
     refitted : bool
         Whether a refit followed.
+    encoded : array of shape (rows, encoded columns), CSR, or None
+        The rows as the preprocessing encodes them; None in a classifier that was unpickled.
     """
 
     targets: npt.NDArray[Any]
     probabilities: Floats
     refitted: bool
+    encoded: Any
 
 
 def reliability(targets: npt.NDArray[Any], p: Floats) -> Reliability:
@@ -56,7 +60,6 @@ def column_importance(
         p = preprocessor.forward(network, encoded, n_threads)
         return sign * metric.value(rows.true.rows(chosen), p)
 
-    assert rows.encoded is not None
     found = permutation_importance(rows.encoded, preprocessor.encoded_columns, loss)
     # RFE squares importances and SelectFromModel takes absolute values: below 0, noise would look important.
     return np.maximum(found, 0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -127,8 +129,20 @@ class FittedClassifier(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         best: npt.NDArray[Any] = self.classes_[p.argmax(axis=1)]
         return best
 
-    def predictor(self) -> Predictor:
-        """An immutable copy of the model for deployment, which needs NumPy only; see `tinyrs.Predictor`."""
+    def predictor(
+        self, *, quantize: str | Sequence[str] | None = None, max_drop: float | None = None
+    ) -> Predictor:
+        """An immutable copy of the model for deployment, which needs NumPy only; see `tinyrs.Predictor`.
+
+        Parameters
+        ----------
+        quantize : {"f16", "bf16", "int8", "int8_weights"} or sequence of str, optional
+            The format of the weights, as in `Predictor.quantize`. What it costs is measured on the rows that
+            `fit` validated on, unless the classifier was unpickled, loaded or trained by `partial_fit` since.
+            If `fit` trained on them again (`refit`), accuracies are too high, but their difference counts.
+        max_drop : float, optional
+            The largest loss of accuracy to accept, as in `Predictor.quantize`.
+        """
         check_is_fitted(self, "network_")
         training = {
             "n_iter": self.n_iter_,
@@ -138,7 +152,7 @@ class FittedClassifier(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
             "temperature": self.temperature_,
         }
         network, preprocessor = self.network_, self.preprocessor_
-        return Predictor(
+        predictor = Predictor(
             preprocessor.fold_into(network) if isinstance(preprocessor, MaxAbsScaler) else network,
             preprocessor if isinstance(preprocessor, Preprocessor) else None,
             self.classes_,
@@ -146,6 +160,12 @@ class FittedClassifier(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
             feature_names=getattr(self, "feature_names_in_", None),
             training=training,
         )
+        if quantize is None:
+            return predictor
+        held_out = self._held_out
+        if held_out is None or held_out.encoded is None:
+            return predictor._quantize_encoded(quantize, max_drop=max_drop)
+        return predictor._quantize_encoded(quantize, held_out.encoded, held_out.targets, max_drop)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Saves the classifier to a safetensors file; an interrupted write leaves an existing file intact.
@@ -265,6 +285,9 @@ class FittedClassifier(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
+        if state.get("_held_out") is not None:
+            # No rows leave the process.
+            state["_held_out"] = replace(state["_held_out"], encoded=None)
         if "network_" in state:
             # Network and preprocessor as the bytes of a model file. The true classes stay in the state,
             # because a model file cannot hold classes of every type.

@@ -13,7 +13,7 @@ from tinyrs.classifier.parameters import DTYPES
 from tinyrs.tabular.column_descriptions import describe_columns
 from tinyrs.tabular.preprocessor import Preprocessor
 from tinyrs.tuning import intervals
-from tinyrs.tuning.metrics import accuracy, log_loss
+from tinyrs.tuning.basic_metrics import accuracy, log_loss
 from tinyrs.tuning.scores import Metrics, areas
 
 if TYPE_CHECKING:

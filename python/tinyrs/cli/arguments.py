@@ -10,6 +10,9 @@ from typing import NoReturn
 from tinyrs.cli.errors import USAGE
 from tinyrs.cli.output import printable
 
+# What `--to` and `--quantize` take.
+FORMATS = ("f16", "bf16", "int8", "int8_weights")
+
 
 class Parser(argparse.ArgumentParser):
     """The argument parser of one command. Errors are one line; the help ends with examples."""
@@ -105,6 +108,17 @@ def probability(text: str) -> float:
         number = -1.0
     if not 0 < number < 1:
         raise argparse.ArgumentTypeError(f"expected a number between 0 and 1, got {text!r}")
+    return number
+
+
+def share(text: str) -> float:
+    """The type of an option: a number from 0 to 1."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text!r}")
     return number
 
 

@@ -9,6 +9,7 @@ import tinyrs
 from tinyrs.cli.arguments import Parser
 from tinyrs.cli.errors import CliError
 from tinyrs.cli.output import printable, say
+from tinyrs.cli.quantization_text import quantization_lines
 from tinyrs.tabular.column_descriptions import describe_columns
 
 MAX_COLUMNS = 40
@@ -38,6 +39,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "network": {
             "layer_sizes": list(network.layer_sizes),
             "parameters": network.n_parameters,
+            "weights": network.weights,
             **network.options,
         },
     }
@@ -47,6 +49,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             "classes": model.classes_.tolist(),
             "columns": describe_columns(model.preprocessor, model.feature_names_in_, model.n_features_in_),
             "training": model.training,
+            "quantization": model.quantization,
             "self_test_difference": model.verify(),
         }
     if not options.json:
@@ -60,7 +63,7 @@ def _lines(description: dict[str, Any]) -> list[str]:
     sizes = "-".join(map(str, network["layer_sizes"]))
     lines = [
         f"{description['file']}: {description['bytes']:,} bytes, a {description['kind']}",
-        f"  network   {sizes}, {network['activation']}, {network['precision']}, "
+        f"  network   {sizes}, {network['activation']}, {network['weights']}, "
         f"{network['parameters']:,} parameters",
     ]
     if description["kind"] == "network":
@@ -75,6 +78,8 @@ def _lines(description: dict[str, Any]) -> list[str]:
     lines += [
         f"    {printable(k)}: {printable(v)}" for k, v in training.items() if isinstance(v, (str, int, float))
     ]
+    if description["quantization"] is not None:
+        lines += [f"  {line}" for line in quantization_lines(description["quantization"])]
     difference = description["self_test_difference"]
     return [*lines, f"  self-test: largest difference from the machine that wrote it: {difference:.2g}"]
 

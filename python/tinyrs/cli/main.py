@@ -25,6 +25,7 @@ COMMANDS = {
     "predict": "add label and probability to a table of any length",
     "evaluate": "measure a model on rows with known labels",
     "info": "describe a model file",
+    "quantize": "write a model with fewer bytes a weight and measure what that costs",
     "export": "convert a model to ONNX or a C header",
     "bench": "run the benchmark that a YAML file describes",
 }

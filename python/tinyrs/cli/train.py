@@ -13,13 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyrs.classifier import TinyClassifier
-from tinyrs.cli.arguments import Parser, class_weights, integer_at_least, positive_seconds, threshold
+from tinyrs.cli.arguments import FORMATS, Parser, class_weights, integer_at_least, positive_seconds, threshold
 from tinyrs.cli.errors import CliError, Interrupted, UsageError, suggestion
 from tinyrs.cli.fitting import FittedModel, asked_to_keep, can_keep, fit
 from tinyrs.cli.labelled_rows import LabelledRows, TableOptions, image_rows, table_rows
 from tinyrs.cli.metrics_text import confusion_lines
 from tinyrs.cli.output import printable, say, warn
 from tinyrs.cli.paths import check_files
+from tinyrs.cli.quantization_text import quantization_lines
 from tinyrs.cli.text_format import add_text_options
 from tinyrs.cli.training_data import (
     HOLD_OUT,
@@ -108,6 +109,11 @@ def _add_training_options(parser: Parser) -> None:
         help="the metric that chooses the best epoch (default: log_loss)",
     )
     parser.add_argument(
+        "--quantize",
+        choices=FORMATS,
+        help="write the weights in a format of 8 or 16 bits; see also `tinyrs quantize`",
+    )
+    parser.add_argument(
         "--keep",
         action="store_true",
         help="after Ctrl-C, write the best model so far; without it, a question is asked on a terminal",
@@ -162,14 +168,17 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         interrupted = refitted is None or refitted.interrupted
         if refitted is not None:
             model, rows = refitted.model, len(data.y)
-    _save(model.predictor(), data, rows, results, options)
+    predictor = model.predictor(quantize=options.quantize)
+    _save(predictor, data, rows, results, options)
+    if predictor.quantization is not None:
+        say("\n" + "\n".join(quantization_lines(predictor.quantization)), quiet=options.json)
     if options.report is not None:
         from tinyrs.cli.report import page, provenance
 
         made = provenance.Provenance.of(options.command_line, options.data, options.output, rows)
         page.write(options.report, results, made)
     say("\n" + "\n".join(_next_steps(rows, results, options)), quiet=options.json)
-    result = _as_json(data, rows, results, options)
+    result = {**_as_json(data, rows, results, options), "quantization": predictor.quantization}
     if interrupted:
         raise Interrupted({**result, "interrupted": True})
     return result

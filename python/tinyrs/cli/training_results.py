@@ -13,8 +13,8 @@ from tinyrs.cli.column_types import ColumnSummary
 from tinyrs.cli.labelled_rows import LabelledRows
 from tinyrs.history import Record
 from tinyrs.predictor import Predictor
+from tinyrs.tuning.basic_metrics import log_loss
 from tinyrs.tuning.importance import permutation_importance
-from tinyrs.tuning.metrics import log_loss
 from tinyrs.tuning.scores import Floats, Metrics
 
 # What readers are shown for the values of --metric and --threshold.

@@ -32,7 +32,7 @@ class PredictorState:
 
     Attributes
     ----------
-    network, preprocessor, multilabel, feature_names, training
+    network, preprocessor, multilabel, feature_names, training, quantization
     classes : ClassLabels
     self_test : (Tensor, Tensor) or None
         Encoded rows (rows, n_encoded) from a file, and the outputs (rows, n_classes) where it was saved.
@@ -47,11 +47,12 @@ class PredictorState:
         multilabel: bool,
         feature_names: Sequence[str] | None,
         training: Mapping[str, Any],
+        quantization: Mapping[str, Any] | None = None,
         self_test: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         self.network, self.preprocessor, self.classes = network, preprocessor, classes
         self.multilabel, self.feature_names, self.training = multilabel, feature_names, training
-        self.self_test = self_test
+        self.quantization, self.self_test = quantization, self_test
 
     @property
     def n_columns(self) -> int:
@@ -117,6 +118,9 @@ def to_bytes(
         "multilabel": state.multilabel,
         "training": state.training,
     }
+    # Left out of files of full precision, which stay as older versions wrote them.
+    if state.quantization is not None:
+        model["quantization"] = state.quantization
     if estimator is not None:
         model["estimator"] = estimator[0]
         tensors |= estimator[1]
@@ -147,6 +151,7 @@ def restore(model: Fields, tensors: Tensors) -> PredictorState:
         refuse("model.network", f"{features} inputs, one per feature", network.layer_sizes[0])
     n_encoded = n_columns if preprocessor is None else preprocessor.n_encoded
     multilabel, training = model.get("multilabel", bool), model.get("training", dict, "an object")
+    quantization = model.get("quantization", dict, "an object") if "quantization" in model.values else None
     rows = tensor(tensors, "self_test.rows", ["float64"], (-1, n_encoded))
     answers = tensor(tensors, "self_test.outputs", ["float32", "float64"], (rows.shape[0], outputs))
     # Only the preprocessing can handle missing numbers.
@@ -159,6 +164,7 @@ def restore(model: Fields, tensors: Tensors) -> PredictorState:
         multilabel=multilabel,
         feature_names=names,
         training=training,
+        quantization=quantization,
         self_test=(rows.copy(), answers.copy()),
     )
 

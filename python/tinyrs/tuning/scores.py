@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyrs.tuning import intervals
+from tinyrs.tuning.basic_metrics import log_loss
 from tinyrs.tuning.intervals import Interval
 
 ClassIndices = npt.NDArray[np.int64]
@@ -84,8 +85,6 @@ class Metrics:
         """
         # Imported here: it takes a second, which `tinyrs predict` does not need.
         from sklearn.metrics import accuracy_score, confusion_matrix
-
-        from tinyrs.tuning.metrics import log_loss
 
         p, rows = np.asarray(probabilities, dtype=np.float64), len(y)
         predicted = predicted_classes(p, threshold)
