@@ -3,6 +3,8 @@
 use std::sync::OnceLock;
 
 use crate::error::{Error, Result};
+#[cfg(target_arch = "x86_64")]
+use crate::simd::amx_permission;
 
 /// An instruction set with its own kernels for f32 and f64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,9 +146,7 @@ impl LowPrecisionIsa {
                 LowPrecisionIsa::Avx512Vnni.is_available() && is_x86_feature_detected!("avx512bf16")
             }
             #[cfg(target_arch = "x86_64")]
-            LowPrecisionIsa::Amx => {
-                LowPrecisionIsa::Avx512Bf16.is_available() && crate::simd::low_precision::amx::is_available()
-            }
+            LowPrecisionIsa::Amx => LowPrecisionIsa::Avx512Bf16.is_available() && amx_permission::is_available(),
             _ => true,
         };
         self.lanes().is_available() && has_extension

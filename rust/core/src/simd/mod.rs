@@ -64,6 +64,8 @@ macro_rules! one_intrinsic_each {
 }
 
 #[cfg(target_arch = "x86_64")]
+mod amx_permission;
+#[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
