@@ -31,6 +31,8 @@ import tinyrs
 THREADS = 4
 # Operations of each thread between two samples.
 ROUND = 8
+# Three for each third of a run, also of a short run on a busy machine.
+MIN_SAMPLES = 9
 # What may grow from the middle third to the last one: memory of fragmented allocators, and nothing else.
 MAX_GROWTH_KIB = 8 << 10
 M_MMAP_THRESHOLD = -3
@@ -47,9 +49,9 @@ class Sample(NamedTuple):
 def return_large_blocks() -> None:
     """Makes glibc give each block of at least 128 KiB back to the system when it is freed.
 
-    By default, glibc raises this threshold to 32 MiB while a program runs. Then the blocks that tinyrs keeps for
-    reuse, 64 MiB in all, lie scattered in heaps, between free memory that still counts as resident, and more of
-    it the longer the program runs.
+    By default, glibc raises this threshold to 32 MiB while a program runs. Then the blocks that tinyrs keeps
+    for reuse, 64 MiB in all, lie scattered in heaps, between free memory that still counts as resident, and
+    more of it the longer the program runs.
     """
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 128 << 10)
@@ -182,7 +184,7 @@ def soak(seconds: float) -> tuple[list[Sample], collections.Counter[str]]:
                 operation(rng, Path(name))
             return [operation.__name__ for operation in chosen]
 
-        while time.monotonic() < stop:
+        while time.monotonic() < stop or len(samples) < MIN_SAMPLES:
             seeds = range(len(samples) * THREADS, (len(samples) + 1) * THREADS)
             for done in executor.map(work, seeds):
                 counts.update(done)
