@@ -73,7 +73,7 @@ tsan: ## run the core's threads and training with ThreadSanitizer (nightly Rust 
 		-p tinyrs-core --lib --test training --test gradients -- --skip exhaustive_ --skip ulp
 
 c-sanitizers: dev $(VENV)/.test ## compile generated C with the sanitizers and the static analyser of gcc, and run it
-	CC=gcc TINYRS_C_FLAGS='$(C_SANITIZERS)' $(PY) -m pytest tests/test_to_c.py
+	CC=gcc TINYRS_C_FLAGS='$(C_SANITIZERS)' $(PY) -m pytest tests/test_to_c.py tests/test_export_quantized.py
 
 stress: dev $(VENV)/.stress ## use one network, optimizer and predictor from eight threads (STRESS_SECONDS=60)
 	TINYRS_STRESS_SECONDS=$(or $(STRESS_SECONDS),60) $(PY) -m pytest --noconftest tests/test_stress.py

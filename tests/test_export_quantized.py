@@ -11,7 +11,7 @@ import numpy.typing as npt
 import onnxruntime
 import pytest
 from test_to_c import FLAGS, compiler, numbers, run
-from tinyrs import Network, Predictor
+from tinyrs import Network, Predictor, TinyClassifier
 from tinyrs import oracle_quantized as quantized
 from tinyrs.oracle import ACTIVATIONS
 
@@ -66,6 +66,24 @@ def test_c_and_onnx_compute_what_tinyrs_computes(tmp_path: Path, kind: Any) -> N
         # Most rows agree but for rounding.
         close = np.abs(answers[name][1] - want) <= 64 * EPS * np.maximum(1, np.abs(want))
         assert close.mean() > 0.7, name
+
+
+@pytest.mark.filterwarnings("ignore:.*consider dropping:UserWarning")
+@pytest.mark.parametrize("kind", quantized.FORMATS)
+def test_a_table_with_preprocessing(tmp_path: Path, kind: str) -> None:
+    """Numbers with missing values and categories that are numbers, by both exports."""
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.normal(size=300), rng.integers(0, 4, 300)])
+    X[::9] = np.nan
+    options: dict[str, Any] = {"hidden_layer_sizes": (24, 24), "max_iter": 8, "random_state": 0}
+    clf = TinyClassifier(categorical_features=[1], precision="f32", **options).fit(X, X[:, 1] == 2)
+    predictor = clf.predictor(quantize=kind)
+    want = predictor.predict_proba(X[:60])
+    allowed = steps(kind, "softmax", want)
+    predictor.to_onnx(tmp_path / "model.onnx")
+    assert (np.abs(onnx_outputs(tmp_path / "model.onnx", X[:60]) - want) <= allowed).all()
+    rows = [[a, f"t_encode_1({b})"] for a, b in numbers(X[:60])]
+    assert (np.abs(run(tmp_path, {"t": (predictor, rows)})["t"][1] - want) <= allowed).all()
 
 
 def first_layer(kind: str) -> tuple[Any, Any, npt.NDArray[np.float32]]:

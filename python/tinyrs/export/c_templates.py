@@ -185,7 +185,7 @@ ROUND_TO_BFLOAT16 = """\
 /* Rounds x to bfloat16, the upper half of a float. */
 static inline void ${name}_round_to_bfloat16(float *x, int n)
 {
-    uint32_t bits;
+    uint32_t bits = 0;
     int i;
     for (i = 0; i < n; i++) {
         memcpy(&bits, &x[i], sizeof bits);
