@@ -50,7 +50,7 @@ pub fn collect<T>(argument: &str, items: impl ExactSizeIterator<Item = T>) -> Re
 
 /// An empty vector with room for `len` elements.
 fn with_capacity<T>(argument: &str, len: usize) -> Result<Aligned<T>> {
-    let huge = len.saturating_mul(size_of::<T>()) >= 2 * HUGE_PAGE;
+    let huge = len.saturating_mul(size_of::<T>()) >= HUGE_PAGE;
     let mut values = Aligned::new(if huge { HUGE_PAGE } else { CACHE_LINE });
     reserve(argument, &mut values, len)?;
     Ok(values)

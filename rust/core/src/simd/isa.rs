@@ -81,6 +81,8 @@ pub enum LowPrecisionIsa {
     Scalar,
     /// [`Isa::Neon`].
     Neon,
+    /// [`Isa::Neon`] with the dot product of integers.
+    NeonDotprod,
     /// [`Isa::Avx2`].
     Avx2,
     /// [`Isa::Avx2`] with AVX-VNNI, which multiplies integers.
@@ -97,9 +99,10 @@ pub enum LowPrecisionIsa {
 
 impl LowPrecisionIsa {
     /// All instruction sets, from the narrowest to the widest.
-    pub const ALL: [LowPrecisionIsa; 8] = [
+    pub const ALL: [LowPrecisionIsa; 9] = [
         LowPrecisionIsa::Scalar,
         LowPrecisionIsa::Neon,
+        LowPrecisionIsa::NeonDotprod,
         LowPrecisionIsa::Avx2,
         LowPrecisionIsa::AvxVnni,
         LowPrecisionIsa::Avx512,
@@ -114,6 +117,7 @@ impl LowPrecisionIsa {
             LowPrecisionIsa::Scalar | LowPrecisionIsa::Neon | LowPrecisionIsa::Avx2 | LowPrecisionIsa::Avx512 => {
                 self.lanes().name()
             }
+            LowPrecisionIsa::NeonDotprod => "neon_dotprod",
             LowPrecisionIsa::AvxVnni => "avx_vnni",
             LowPrecisionIsa::Avx512Vnni => "avx512_vnni",
             LowPrecisionIsa::Avx512Bf16 => "avx512_bf16",
@@ -125,7 +129,7 @@ impl LowPrecisionIsa {
     pub fn lanes(self) -> Isa {
         match self {
             LowPrecisionIsa::Scalar => Isa::Scalar,
-            LowPrecisionIsa::Neon => Isa::Neon,
+            LowPrecisionIsa::Neon | LowPrecisionIsa::NeonDotprod => Isa::Neon,
             LowPrecisionIsa::Avx2 | LowPrecisionIsa::AvxVnni => Isa::Avx2,
             LowPrecisionIsa::Avx512
             | LowPrecisionIsa::Avx512Vnni
@@ -137,6 +141,8 @@ impl LowPrecisionIsa {
     /// Whether this CPU has the instruction set.
     pub fn is_available(self) -> bool {
         let has_extension = match self {
+            #[cfg(target_arch = "aarch64")]
+            LowPrecisionIsa::NeonDotprod => std::arch::is_aarch64_feature_detected!("dotprod"),
             #[cfg(target_arch = "x86_64")]
             LowPrecisionIsa::AvxVnni => is_x86_feature_detected!("avxvnni"),
             #[cfg(target_arch = "x86_64")]

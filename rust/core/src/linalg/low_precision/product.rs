@@ -11,9 +11,9 @@ use super::matrix::LowPrecisionMatrix;
 use crate::activation::Epilogue;
 use crate::linalg::epilogue::{apply_epilogue, saturating_dot};
 use crate::linalg::view::{View, ViewMut};
-use crate::simd::Lanes;
 use crate::simd::low_precision::dispatch::{self, LowPrecisionOperation};
 use crate::simd::low_precision::{InputForm, LowPrecision, MAX_TILE_ROWS, Multiply, TilePart};
+use crate::simd::{CACHE_LINE, Lanes};
 use crate::weight_format::WeightFormat;
 
 impl LowPrecisionMatrix {
@@ -223,7 +223,7 @@ unsafe fn panels<M: Multiply, const W: usize>(m: M, part: Part) -> usize {
         row += unsafe {
             match rest.rows {
                 12.. if W <= PANEL_REGISTERS && M::TILE_ROWS >= 12 => tile::<M, 12, W>(m, rest),
-                8.. if W <= PANEL_REGISTERS && M::TILE_ROWS >= 12 => tile::<M, 8, W>(m, rest),
+                8.. if W <= PANEL_REGISTERS && M::TILE_ROWS >= 8 => tile::<M, 8, W>(m, rest),
                 6.. if W <= PANEL_REGISTERS && M::TILE_ROWS >= 6 => tile::<M, 6, W>(m, rest),
                 4.. if W <= PANEL_REGISTERS => tile::<M, 4, W>(m, rest),
                 2.. => tile::<M, 2, W>(m, rest),
@@ -247,6 +247,9 @@ unsafe fn tile<M: Multiply, const R: usize, const W: usize>(m: M, part: Part) ->
     R
 }
 
+/// How far ahead of each read the weights of a single row are prefetched; they may be in memory.
+const PREFETCH_BYTES: usize = 3072;
+
 /// The sums of one tile.
 ///
 /// ```text
@@ -264,6 +267,14 @@ unsafe fn micro_kernel<M: Multiply, const R: usize, const W: usize>(m: M, part: 
     let mut rows: [*const u8; 4] = std::array::from_fn(|group| part.inputs.first.wrapping_add(3 * group * stride));
     let mut weights = part.weights;
     for _ in 0..part.steps {
+        if R == 1 {
+            for panel in 0..W.div_ceil(PANEL_REGISTERS) {
+                let ahead = weights.wrapping_add(panel * part.panel_bytes + PREFETCH_BYTES);
+                for line in (0..PANEL_REGISTERS * register_bytes).step_by(CACHE_LINE) {
+                    m.lanes().prefetch(ahead.wrapping_add(line).cast());
+                }
+            }
+        }
         // SAFETY: the caller's promise: there are whole panels, and as many groups of inputs as steps.
         unsafe {
             let mut registers = [m.load_weights(weights); W];

@@ -37,6 +37,10 @@ pub(crate) unsafe fn run<O: LowPrecisionOperation>(isa: LowPrecisionIsa, operati
             LowPrecisionIsa::AvxVnni => avx_vnni(operation),
             #[cfg(target_arch = "x86_64")]
             LowPrecisionIsa::Avx2 => avx2(operation),
+            #[cfg(target_arch = "aarch64")]
+            LowPrecisionIsa::NeonDotprod => neon_dotprod(operation),
+            #[cfg(target_arch = "aarch64")]
+            LowPrecisionIsa::Neon => neon(operation),
             _ => scalar(operation),
         }
     }
@@ -75,3 +79,7 @@ shell!(
 );
 #[cfg(target_arch = "x86_64")]
 shell!(amx, super::amx::Amx, "avx512f,avx512dq,avx512bw,avx512vl,avx512vnni,avx512bf16,avx2,fma,f16c");
+#[cfg(target_arch = "aarch64")]
+shell!(neon, crate::simd::neon::Neon, "neon");
+#[cfg(target_arch = "aarch64")]
+shell!(neon_dotprod, super::neon::NeonDotprod, "neon,dotprod");

@@ -34,6 +34,8 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 pub(crate) mod dispatch;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod portable;
 mod widened;
 

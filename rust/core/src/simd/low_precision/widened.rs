@@ -86,8 +86,8 @@ impl<S: NarrowLanes> Multiply for Bf16<S> {
     const INPUT_BYTES: usize = 4;
     const FORM: InputForm = InputForm::Bf16;
     const SCALED: bool = false;
-    // Four registers of weights and two of inputs beside the sums.
-    const TILE_ROWS: usize = if S::REGISTERS >= 32 { 12 } else { 4 };
+    // Four registers of weights and two of inputs beside the sums; the loop over 12 rows would not be unrolled.
+    const TILE_ROWS: usize = if S::REGISTERS >= 32 { 8 } else { 4 };
 
     #[inline(always)]
     fn lanes(self) -> S {
