@@ -13,7 +13,7 @@ use crate::simd::CACHE_LINE;
 /// A vector that starts on a cache line, or on a huge page if it is large.
 pub(crate) type Aligned<T> = AVec<T, RuntimeAlign>;
 
-/// The usual size of a huge page. Arrays of at least two huge pages start on one and ask the kernel for them, which
+/// The usual size of a huge page. Arrays of at least one huge page start on one and ask the kernel for them, which
 /// saves 511 page-table walks a page. Measured: rust/core/TUNING.md, "Huge pages".
 const HUGE_PAGE: usize = 2 << 20;
 

@@ -12,7 +12,6 @@ pub(crate) mod elementwise;
 pub(crate) mod epilogue;
 pub(crate) mod gemm;
 pub(crate) mod gemv;
-#[allow(dead_code, reason = "used by the next change: networks with low-precision weights")]
 pub(crate) mod low_precision;
 pub(crate) mod optimizer_update;
 pub(crate) mod pack;

@@ -71,7 +71,6 @@ pub(crate) mod avx2;
 pub(crate) mod avx512;
 pub(crate) mod dispatch;
 mod isa;
-#[allow(dead_code, reason = "used by the next change: networks with low-precision weights")]
 pub(crate) mod low_precision;
 pub(crate) mod math;
 #[cfg(target_arch = "aarch64")]

@@ -13,6 +13,5 @@ mod stored;
 #[cfg(test)]
 mod tests;
 
-#[allow(unused_imports, reason = "used by the next change: networks with low-precision weights")]
 pub(crate) use self::matrix::LowPrecisionMatrix;
 pub use self::stored::{MAX_INT8_INPUTS, StoredWeights};
