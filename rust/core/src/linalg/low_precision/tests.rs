@@ -221,6 +221,30 @@ fn sums_of_the_largest_integers_are_exact() {
     }
 }
 
+/// Inputs around the middle between two integers, where the rounding of the quotient decides.
+#[test]
+fn quotients_are_rounded_as_divisions_are() {
+    let n = 128;
+    let identity: Vec<f32> = (0..n * n).map(|i| if i / n == i % n { 1.0 } else { 0.0 }).collect();
+    let largest = uniform(4, 300);
+    let mut x = Vec::new();
+    for (r, largest) in largest.iter().enumerate() {
+        let largest = (largest.abs() + 0.5) * 2f32.powi([0, 3, -20, 90, -90, 110, -120][r % 7]);
+        let middle = |i: usize| (i as f32 - 0.5) * (largest / 127.0);
+        let near = |i: usize| f32::from_bits((middle(i).to_bits() as i32 + r as i32 % 5 - 2) as u32);
+        x.extend((0..n).map(|i| if i == 0 { largest } else { near(i) * [1.0, -1.0][i % 2] }));
+    }
+    for isa in LowPrecisionIsa::available() {
+        let matrix = matrix(WeightFormat::Int8, &identity, (n, n), isa);
+        let y = multiply(&matrix, &x, &vec![0.0; n], &whole(&matrix));
+        for (x, y) in x.chunks(n).zip(y.chunks(n)) {
+            let (integers, scale) = quantized(x);
+            let want: Vec<f32> = integers.iter().map(|q| (q * 127) as f32 * (scale * (1.0 / 127.0))).collect();
+            assert!(y == want, "{isa:?} {scale:e}");
+        }
+    }
+}
+
 #[test]
 fn the_activation_is_applied() {
     for isa in LowPrecisionIsa::available() {
