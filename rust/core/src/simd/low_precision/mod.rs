@@ -158,6 +158,7 @@ pub(crate) const MAX_TILE_ROWS: usize = 2 * TILE_ROW_UNIT;
 
 /// The operands of [`Multiply::multiply_tiles`].
 #[derive(Clone, Copy)]
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "only AMX reads them"))]
 pub(crate) struct TilePart {
     /// One panel.
     pub weights: *const u8,
