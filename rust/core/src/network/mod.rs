@@ -1,9 +1,9 @@
 //! The network: layers, initial weights, and the forward pass over dense or sparse rows.
 //!
 //! Uses `linalg` for the arithmetic and `parallel` for the threads; knows nothing of training. This file holds
-//! [`Network`]; start with `forward` (the pass) and `plan` (how a pass is blocked and split over threads, from shapes
-//! alone). `layer`, `config`, `init` and `packed_weights` are the parts of a network; `rows`, `sparse` and `input` are
-//! its inputs.
+//! [`Network`], and `quantized` a network whose weights take fewer bytes. Start with `forward` (the pass of both) and
+//! `plan` (how a pass is blocked and split over threads, from shapes alone). `architecture`, `layer`, `quantized_layer`,
+//! `config`, `init` and `packed_weights` are the parts of a network; `rows`, `sparse` and `input` are its inputs.
 
 pub(crate) mod architecture;
 pub(crate) mod checks;

@@ -245,6 +245,24 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn low_precision_shares_work_that_takes_as_long() {
+        let plan = |format, row_work, batch| {
+            let plan = plan(4, 256, batch, 2);
+            let low_precision = Some(LowPrecision { isa: LowPrecisionIsa::Scalar, format, is_mixed: false });
+            let weights = Weights { nbytes: plan.shape.n_parameters, row_work, low_precision };
+            Plan::new(Shape { weights, ..plan.shape }, 2)
+        };
+        let n = 4 * (256 * 256 + 256);
+        assert_eq!([7, 8].map(|batch| plan(WeightFormat::Int8Weights, n, batch).n_threads()), [1, 2]);
+        assert_eq!([31, 32].map(|batch| plan(WeightFormat::Int8, n / 4, batch).n_threads()), [1, 2]);
+        assert!(plan(WeightFormat::Int8, n / 4, 7).is_short() && !plan(WeightFormat::Int8Weights, n, 7).is_short());
+        // One row reads a quarter of a megabyte.
+        assert_eq!(plan(WeightFormat::Int8, n / 4, 1).n_threads(), 1);
+        // Blocks are whole tiles.
+        assert_eq!(plan(WeightFormat::Int8, n / 4, 200).block(), 64);
+    }
+
+    #[test]
     fn the_gemv_depends_on_where_the_weights_are() {
         for (layers, source) in [(1, WeightSource::Cache), (10, WeightSource::Cache), (60, WeightSource::Memory)] {
             assert_eq!(plan(layers, 1024, 1, 1).kernel(1, 10), Kernel::Gemv(source));

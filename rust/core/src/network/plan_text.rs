@@ -167,6 +167,8 @@ fn grouped(n: usize) -> String {
 mod tests {
     use super::*;
     use crate::network::plan::tests::plan;
+    use crate::network::plan::{Shape, Weights};
+    use crate::simd::LowPrecisionIsa;
 
     #[test]
     fn the_text_explains_the_plan() {
@@ -192,6 +194,20 @@ mod tests {
             text.contains(
                 "threads: 2 of 2, because 4,198,400,000 multiply-adds (at least 2,097,152) are enough work for \
                  several; each thread takes the next block"
+            ),
+            "{text}"
+        );
+        let low_precision =
+            Some(LowPrecision { isa: LowPrecisionIsa::Scalar, format: WeightFormat::Int8, is_mixed: true });
+        let shape = plan(3, 64, 1, 2).shape;
+        let weights = Weights { row_work: shape.n_parameters / 4, low_precision, ..shape.weights };
+        let text = Plan::new(Shape { weights, ..shape }, 2).to_string();
+        assert!(text.starts_with("kernel: packed int8 product on scalar: weights and inputs are 8-bit"), "{text}");
+        assert!(text.contains("sums are exact; some layers have weights of other formats\nblocks: one row"), "{text}");
+        assert!(
+            text.ends_with(
+                "12,480 multiply-adds, about as fast as 3,120 in f32 (fewer than 500,000) are done before \
+                                a second thread wakes"
             ),
             "{text}"
         );
