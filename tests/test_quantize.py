@@ -6,6 +6,7 @@ import copy
 import itertools
 import multiprocessing
 import os
+import pickle
 import subprocess
 import sys
 from typing import Any
@@ -227,6 +228,7 @@ def test_copies_and_stored_parameters_are_the_same_network(kind: str | list[str]
     for again in (
         copy.copy(network),
         copy.deepcopy(network),
+        pickle.loads(pickle.dumps(network)),
         Network._from_stored(network._stored(), **network.options),
     ):
         np.testing.assert_array_equal(again.forward(x), want)
