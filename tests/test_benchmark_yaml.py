@@ -166,6 +166,15 @@ def test_errors_are_one_line(run_tool: Tool, tmp_path: Path, old: str, new: str,
     assert message in done.stderr
 
 
+def test_outputs_are_written_through_links(run_tool: Tool, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(SWEEP)
+    (tmp_path / "out.json").symlink_to("latest.json")
+    assert run_tool("benchmark.py", "-c", "a.yaml").returncode == 0
+    assert (tmp_path / "out.json").is_symlink()
+    assert json.loads((tmp_path / "latest.json").read_text())["results"]
+    assert list(tmp_path.glob(".tinyrs-*")) == []
+
+
 def test_the_error_of_a_missing_package_says_how_to_install_it(run_tool: Tool, tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(SWEEP.replace("{json: out.json", "{plot: out.png, json: out.json"))
     for module, extra in (("yaml", "bench"), ("matplotlib", "plot")):

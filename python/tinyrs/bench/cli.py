@@ -187,16 +187,18 @@ def _check_output(output: Output, setting_name: Callable[[str], str]) -> None:
     for name, path in vars(output).items():
         if path is None:
             continue
-        existed = path.exists()
         try:
+            # What is written is the target of a link, which need not exist.
+            target = Path(atomic.follow_links(path))
+            existed = target.exists()
             # Only opening a file for writing shows that it can be written. "a" keeps its content.
-            path.open("a").close()
+            target.open("a").close()
         except OSError as error:
             raise UsageError(
                 f"{setting_name('output.' + name)}: cannot write {path}: {error.strerror}"
             ) from None
         if not existed:
-            path.unlink()
+            target.unlink()
     if output.plot is not None:
         plot.require()
 

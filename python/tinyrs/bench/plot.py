@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tinyrs.bench.config import UsageError
 from tinyrs.bench.results import Measurement, Results
+from tinyrs.files import atomic
 
 _NUMERIC = ("layers", "dimension", "batch", "threads")
 
@@ -71,4 +72,5 @@ def draw(results: Results, path: Path) -> None:
     axes.set_title(results.plan.name or "tinyrs benchmark")
     axes.grid(True, alpha=0.3)
     axes.legend()
-    figure.savefig(path)
+    with atomic.writing(path) as file:
+        figure.savefig(file, format=path.suffix.removeprefix(".") or None)
