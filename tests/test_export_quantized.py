@@ -94,8 +94,8 @@ def first_layer(kind: str) -> tuple[Any, Any, npt.NDArray[np.float32]]:
     made = Network.from_parameters([(weight, rng.normal(size=5).astype(np.float32))], precision="f32")
     X = rng.normal(size=(40, 65)).astype(np.float32)
     X[0] = 0
-    X[1] = np.arange(65) - 31.5  # the scale is 1/4: with many ties
-    X[1, 0] = 127 / 2
+    X[1] = np.arange(65) - 31.5
+    X[1, 0] = 127  # the scale is 1: all other inputs are in the middle of two integers
     X[2] *= 1e-42
     X[3] *= 1e37
     return made.quantize(kind), quantized.quantize(made.parameters(), kind)[0], X
