@@ -93,54 +93,15 @@ macro_rules! for_each_register {
 #[inline(always)]
 unsafe fn quantize_row<M: Multiply>(m: M, x: &[f32], (scale, offset): (f32, i32), to: *mut u8) {
     let s = m.lanes();
-    let (divisor, bound, negative) = (Divisor::new(s, divisor(scale)), s.splat(LARGEST), s.splat(-LARGEST));
+    let (divisor, bound, negative) = (s.splat(divisor(scale)), s.splat(LARGEST), s.splat(-LARGEST));
     let round = s.splat(QUANTIZE + offset as f32);
     // SAFETY: the caller's promise; registers of x end at or before its length.
     unsafe {
         for_each_register!(s, x, |v, i| {
             // Above 127 only if the scale is a denormal number.
-            let q = s.max(negative, s.min(bound, divisor.divide(s, v)));
+            let q = s.max(negative, s.min(bound, s.div(v, divisor)));
             m.store_inputs(to.add(i * M::INPUT_BYTES), s.add(q, round));
         });
-    }
-}
-
-/// A divisor of many numbers, which are at most 128 times as large.
-struct Divisor<V> {
-    divisor: V,
-    negated: V,
-    reciprocal: V,
-    is_multiplied: bool,
-}
-
-impl<V: Copy> Divisor<V> {
-    #[inline(always)]
-    fn new<S: NarrowLanes<V = V>>(s: S, divisor: f32) -> Self {
-        /// 2^100. With larger and smaller divisors the products below may overflow or underflow.
-        const LIMIT: f32 = f32::from_bits((127 + 100) << 23);
-        Divisor {
-            divisor: s.splat(divisor),
-            negated: s.splat(-divisor),
-            reciprocal: s.splat(1.0 / divisor),
-            is_multiplied: S::FUSED && (1.0 / LIMIT..=LIMIT).contains(&divisor),
-        }
-    }
-
-    /// v / divisor, correctly rounded if it is not tiny (below 2^-25), at a quarter of the time of a division.
-    ///
-    /// Multiplying with the rounded reciprocal has an error of at most 1.5 ULP, the first correction one of at most one,
-    /// and the second, of such a quotient with the correctly rounded reciprocal, rounds correctly (Markstein 1990).
-    #[inline(always)]
-    fn divide<S: NarrowLanes<V = V>>(&self, s: S, v: V) -> V {
-        if !self.is_multiplied {
-            return s.div(v, self.divisor);
-        }
-        let mut quotient = s.mul(v, self.reciprocal);
-        for _ in 0..2 {
-            let rest = s.mul_add(quotient, self.negated, v);
-            quotient = s.mul_add(rest, self.reciprocal, quotient);
-        }
-        quotient
     }
 }
 
@@ -176,5 +137,6 @@ fn largest_magnitude<S: Lanes<f32>>(s: S, x: &[f32]) -> f32 {
     let mut lanes = [0.0; MAX_LANES];
     // SAFETY: no register has more lanes.
     unsafe { s.store(lanes.as_mut_ptr(), s.max(largest[0], largest[1])) };
-    lanes.into_iter().fold(0.0, f32::max)
+    // Numbers of at least 0 have the order of their bits, whose maximum the compiler finds in registers.
+    f32::from_bits(lanes.into_iter().map(f32::to_bits).fold(0, u32::max))
 }

@@ -54,9 +54,6 @@ pub(crate) enum InputForm {
 
 /// The conversions between f32 lanes and narrow numbers in memory, of any alignment.
 pub(crate) trait NarrowLanes: Lanes<f32> {
-    /// Whether [`Lanes::mul_add`] rounds once.
-    const FUSED: bool = true;
-
     /// The N f16 numbers at `p`.
     ///
     /// # Safety

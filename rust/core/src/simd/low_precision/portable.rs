@@ -10,8 +10,6 @@ use crate::simd::portable::Portable;
 const N: usize = <Portable as Lanes<f32>>::N;
 
 impl NarrowLanes for Portable {
-    const FUSED: bool = false;
-
     #[inline(always)]
     unsafe fn load_f16(self, p: *const u16) -> [f32; N] {
         // SAFETY: the caller's promise.
