@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 from classifiers import data_sets, report, scores
 from classifiers.data_sets import DataSet
-from classifiers.models import models
+from classifiers.models import models, quantized_models
 from sklearn.metrics import average_precision_score, roc_auc_score
+from tinyrs import TinyClassifier
 
 
 @pytest.fixture
@@ -79,6 +80,29 @@ def rows(values: dict[tuple[str, int, str], float], **fields: Any) -> list[score
         )
         for (name, fold, model), error in values.items()
     ]
+
+
+def test_quantized_classifiers_share_a_training(mixed: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained, fit = [], TinyClassifier.fit
+
+    def counted(self: TinyClassifier, X: Any, y: Any) -> Any:
+        trained.append(len(X))
+        return fit(self.set_params(max_iter=2), X, y)
+
+    monkeypatch.setattr(TinyClassifier, "fit", counted)
+    results = {
+        label: scores.measure("mixed", mixed, 0, label, model) for label, model in quantized_models().items()
+    }
+    assert list(results) == ["TinyClassifier"] + [
+        f"TinyClassifier {kind}" for kind in ("f16", "bf16", "int8", "int8_weights")
+    ]
+    assert len(trained) == 2
+    exact = results["TinyClassifier"].log_loss
+    assert {row.log_loss == pytest.approx(exact, abs=1e-2) for row in results.values()} == {True}
+    assert results["TinyClassifier int8"].log_loss != exact
+    # Another fold is trained anew.
+    scores.measure("mixed", mixed, 1, "int8", quantized_models()["TinyClassifier int8"])
+    assert len(trained) == 3
 
 
 def test_results_are_kept_and_read(tmp_path: Path) -> None:

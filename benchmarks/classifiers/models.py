@@ -92,6 +92,35 @@ def _categories(X: pd.DataFrame) -> list[str]:
     return list(X.select_dtypes("category").columns)
 
 
+class Quantized(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """TinyClassifier with weights of fewer bytes. All formats share the network, which is trained once."""
+
+    _last: tuple[pd.DataFrame, npt.NDArray[Any], TinyClassifier] | None = None
+
+    def __init__(self, kind: str = "int8") -> None:
+        self.kind = kind
+
+    def fit(self, X: pd.DataFrame, y: npt.NDArray[Any]) -> Quantized:
+        last = Quantized._last
+        if last is None or not (X.equals(last[0]) and np.array_equal(y, last[1])):
+            last = Quantized._last = X, y, TinyClassifier(random_state=0).fit(X, y)
+        self.predictor_ = last[2].predictor(quantize=self.kind)
+        self.classes_ = self.predictor_.classes_
+        return self
+
+    def predict_proba(self, X: pd.DataFrame) -> npt.NDArray[np.float64]:
+        return np.asarray(self.predictor_.predict_proba(X), dtype=np.float64)
+
+
+def quantized_models() -> dict[str, Any]:
+    """TinyClassifier in full precision, and in each format of `Network.quantize`."""
+    formats = ("f16", "bf16", "int8", "int8_weights")
+    return {
+        "TinyClassifier": TinyClassifier(random_state=0),
+        **{f"TinyClassifier {kind}": Quantized(kind) for kind in formats},
+    }
+
+
 def models() -> dict[str, Any]:
     """The classifiers by name.
 
