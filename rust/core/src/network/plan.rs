@@ -7,6 +7,7 @@ use crate::linalg::dense::Kernel;
 use crate::linalg::gemm::TILE_BATCH_ROWS;
 use crate::linalg::gemv::WeightSource;
 use crate::linalg::packed_gemm::ROW_UNIT;
+use crate::simd::low_precision::TILE_ROW_UNIT;
 use crate::simd::{Isa, LowPrecisionIsa};
 use crate::weight_format::WeightFormat;
 
@@ -31,9 +32,6 @@ const MIN_ROWS_PER_THREAD: usize = if cfg!(miri) { 4 } else { 16 };
 /// The share of a thread is two blocks if they have at least this many rows, so that the others can take over one of
 /// them from a thread that is late or shares its core. See rust/core/TUNING.md, "Splitting rows or outputs".
 const MIN_HALF_BLOCK: usize = 48;
-
-/// Threads split the rows of a low-precision batch in multiples of this: the rows of the largest tile.
-const LOW_PRECISION_ROW_UNIT: usize = 16;
 
 /// Networks with at most this many bytes of weights keep a packed copy of them, except for layers with too few outputs
 /// to fill one register of a panel. See rust/core/TUNING.md, "Packed weights".
@@ -146,7 +144,7 @@ impl Plan {
         }
         // At least one block for each thread, in whole tiles.
         let unit = match shape.weights.low_precision {
-            Some(_) => LOW_PRECISION_ROW_UNIT,
+            Some(_) => TILE_ROW_UNIT,
             None if shape.is_packed() => ROW_UNIT,
             None => TILE_BATCH_ROWS,
         };
