@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 try:
@@ -28,10 +29,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="FILE",
         help="the YAML file",
     )
+    cli.add_cost_flags(parser)
     parser.add_argument("--quiet", action="store_true", help="print only the line with the total")
     flags = parser.parse_args(argv)
     return cli.execute(
-        yaml_config.load(flags.config),
+        replace(yaml_config.load(flags.config), cost=cli.cost(flags)),
         setting_name=lambda key: f"{flags.config}: benchmark.{key}",
         folder=Path(__file__).parent,
         quiet=flags.quiet,

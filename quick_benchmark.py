@@ -90,6 +90,7 @@ def parser() -> cli.Parser:
     )
     add("--json", type=any_file, metavar="FILE", help="write all results, with the time of each pass")
     add("--csv", type=any_file, metavar="FILE", help="write one row per engine")
+    cli.add_cost_flags(parser)
     add("--quiet", action="store_true", help="print only the first line")
     return parser
 
@@ -114,6 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         warmup=flags.warmup,
         seed=flags.seed,
         output=Output(json=flags.json, csv=flags.csv),
+        cost=cli.cost(flags),
     )
     return cli.execute(
         plan,

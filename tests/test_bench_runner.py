@@ -196,7 +196,7 @@ def measurement(engine: str = "tinyrs", ratio: float | None = None) -> Measureme
     case = Case(layers=10, dimension=100, activation="tanh", batch=3, threads=2)
     times = tuple(int(ms * 1e6) for ms in (1, 2, 3, 4, 100))
     limit = Limit("memory", 1.5e-3, 2e9, 3e9)
-    return Measurement(case, engine, 7_000_000, times, (1,) * 5, 1e-7, 1e-6, limit, 10**8, ratio)
+    return Measurement(case, engine, 7_000_000, times, (1,) * 5, (2, 3), 1e-7, 1e-6, limit, 10**8, ratio)
 
 
 def test_derived_values() -> None:
@@ -214,14 +214,14 @@ def test_one_schema_for_json_csv_and_markdown() -> None:
     both = plan(nepochs=5, name="a | b")
     results = Results(both, {"cpu": "a, b"}, [measurement(), measurement("numpy", 1.0)], ["numpy: wrong"])
     document = json.loads(results.to_json())
-    assert document["schema"] == 2
+    assert document["schema"] == 3
     assert document["environment"] == {"cpu": "a, b"}
     assert document["failures"] == ["numpy: wrong"]
     assert [r["times_ms"] for r in document["results"]] == [[1, 2, 3, 4, 100]] * 2
     rows = list(csv.DictReader(io.StringIO(results.to_csv())))
     assert [row["engine"] for row in rows] == ["tinyrs", "numpy"]
     for row, result in zip(rows, document["results"], strict=True):
-        assert set(row) == set(result) - {"times_ms", "passes"} | {"schema", "cpu"}
+        assert set(row) == set(result) - {"times_ms", "passes", "turns"} | {"schema", "cpu"}
         assert float(row["median_ms"]) == result["median_ms"]
     lines = [line for line in report.markdown(results).splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in lines}) == 1

@@ -44,7 +44,7 @@ def test_python_m_tinyrs_runs_the_program() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_help_of_each_command_has_an_example(tinyrs_cli: Run, command: str) -> None:
-    done = tinyrs_cli(command, "--help")
+    done = tinyrs_cli(*command.split(), "--help")
     assert done.status == 0
     assert f"examples:\n  tinyrs {command} " in done.out
     assert "--json" in done.out

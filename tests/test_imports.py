@@ -203,6 +203,7 @@ ALLOWED = {
 BENCH_ORDER = [
     "config",
     "yaml_config",
+    "prices",
     "workload",
     "engines",
     "verify",
@@ -214,6 +215,7 @@ BENCH_ORDER = [
     "runner",
     "report",
     "plot",
+    "compare",
     "cli",
 ]
 # The oracle needs nothing but NumPy; from the standard library come the words its types are written with,

@@ -168,7 +168,7 @@ def test_files(run_tool: Tool, tmp_path: Path) -> None:
     flags = ["--engine", "both", "--json", "x.json", "--csv", "x.csv", "--quiet"]
     done = run_tool("quick_benchmark.py", *SMALL, *flags)
     document = json.loads((tmp_path / "x.json").read_text())
-    assert document["schema"] == 2
+    assert document["schema"] == 3
     ours, numpys = document["results"]
     assert (ours["engine"], numpys["engine"], numpys["numpy_ratio"]) == ("tinyrs", "numpy", 1.0)
     assert f"{ours['total_ms']:.6f}" in done.stdout

@@ -1,6 +1,7 @@
 """The benchmark tools: every answer is verified before it is timed.
 
     config        what to run: frozen dataclasses, filled from the command line or from YAML
+    prices        prices of machines, from text or from prices.csv
     workload      the seeded network and its inputs
     engines       tinyrs and NumPy, which compute a pass
     verify        the right answer, and how far from it an engine may be
@@ -11,6 +12,7 @@
     results       one schema: statistics, JSON, CSV
     report        text and Markdown
     plot          a plot of a sweep
+    compare       two runs of the same cases: faster, slower, or not told apart
     cli           what quick_benchmark.py and benchmark.py share
 
 Uses only the public names of `tinyrs`. Start with `runner`.

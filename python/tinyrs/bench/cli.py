@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
-from tinyrs.bench import environment, plot, report, runner
-from tinyrs.bench.config import Case, Output, Plan, RefusedError, UsageError
+from tinyrs.bench import environment, plot, prices, report, runner
+from tinyrs.bench.config import Case, Cost, Output, Plan, RefusedError, UsageError
 from tinyrs.bench.harness import Progress
 from tinyrs.bench.results import Measurement, Results
 from tinyrs.files import atomic
@@ -51,6 +51,32 @@ def flag(parse: Callable[[object], T]) -> Callable[..., T]:
             raise argparse.ArgumentTypeError(str(refused)) from None
 
     return convert
+
+
+def add_cost_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags that `cost` reads."""
+    parser.add_argument(
+        "--price",
+        type=flag(prices.parse),
+        metavar="PRICE",
+        help="what the machine costs per hour, such as 0.0425, '0,05 EUR' or c7g.large: print the cost of "
+        "a million predictions",
+    )
+    parser.add_argument(
+        "--utilisation",
+        type=flag(prices.utilisation),
+        metavar="SHARE",
+        help="share of the time in which the machine has work, such as 0.3 (default: 1)",
+    )
+
+
+def cost(flags: argparse.Namespace) -> Cost | None:
+    """The cost that the flags describe; None without a price. Raises UsageError."""
+    if flags.price is None:
+        if flags.utilisation is not None:
+            raise UsageError("argument --utilisation: needs --price")
+        return None
+    return Cost(flags.price, flags.utilisation or 1.0)
 
 
 def run_tool(name: str, tool: Callable[[], int]) -> int:
@@ -103,23 +129,30 @@ def _single(results: Results, quiet: bool) -> None:
     if any(m.engine == results.plan.engines[0] for m in results.measurements):
         lines.append(report.headline(results))
     if results.measurements and not quiet:
-        lines += ["", report.details(results.measurements), "", report.environment(results.environment)]
+        lines += [
+            "",
+            report.details(results.measurements, results.plan.cost),
+            "",
+            report.environment(results.environment),
+        ]
     if lines:
         print("\n".join(lines), flush=True)
 
 
 def _sweep(results: Results, quiet: bool) -> None:
     """Runs many networks; prints a row of the table after each, then the line with the total."""
-    swept = results.plan.swept
+    swept, cost = results.plan.swept, results.plan.cost
     if not quiet:
-        print(report.fixed_columns(report.sweep_header(swept)), flush=True)
+        print(report.fixed_columns(report.sweep_header(swept, cost)), flush=True)
     for case in results.plan.cases:
         for measurement in _measure(results, case):
             if not quiet:
-                print(report.fixed_columns(report.sweep_cells(swept, measurement)), flush=True)
+                print(report.fixed_columns(report.sweep_cells(swept, measurement, cost)), flush=True)
     if not quiet:
         if results.measurements:
             print(f"\n{report.sweep_note(results.measurements)}")
+            if cost is not None:
+                print(report.cost_note(cost))
         print(f"\n{report.environment(results.environment)}\n")
     if results.measurements:
         print(report.headline(results), flush=True)

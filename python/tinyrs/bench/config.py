@@ -121,6 +121,32 @@ class Case:
 
 
 @dataclass(frozen=True)
+class Price:
+    """What a machine costs per hour. Only prices from prices.csv have the fields after `currency`."""
+
+    per_hour: float
+    currency: str
+    machine: str | None = None
+    provider: str | None = None
+    region: str | None = None
+    vcpu: int | None = None
+    date: str | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A price, and the share of the time in which the machine has work, above 0 and up to 1."""
+
+    price: Price
+    utilisation: float = 1.0
+
+    def per_million(self, samples_per_s: float) -> float:
+        """The cost of a million samples while the machine has work."""
+        return self.price.per_hour / 3600 * 1e6 / samples_per_s
+
+
+@dataclass(frozen=True)
 class Output:
     """The files to write, None for each that is not wanted."""
 
@@ -146,6 +172,7 @@ class Plan:
     name: str | None = None
     swept: tuple[str, ...] = ()
     output: Output = field(default_factory=Output)
+    cost: Cost | None = None
 
 
 def integer(at_least: int) -> Callable[[object], int]:

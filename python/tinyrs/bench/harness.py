@@ -92,6 +92,8 @@ class Contender:
     # The time of each timed call, and the number of passes that it computed.
     times_ns: list[int] = field(default_factory=list)
     passes: list[int] = field(default_factory=list)
+    # The number of timed calls of each turn.
+    turns: list[int] = field(default_factory=list)
 
     def verify(self, clock: Clock) -> None:
         """Asks for an answer and checks it. Raises WrongAnswerError."""
@@ -159,6 +161,7 @@ class Session:
                     times, passes = _time_turn(contender, inputs, settings, self.clock, alone=count == 1)
                 contender.times_ns += times
                 contender.passes += passes
+                contender.turns.append(len(times))
                 progress(sum(passes))
 
     def verify_again(self) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tinyrs.bench.config import Case
-from tinyrs.bench.results import Limit, Measurement, Results
+import numpy as np
+
+from tinyrs.bench.config import Case, Cost
+from tinyrs.bench.results import Limit, Measurement, Results, cost_fields
 
 LIMIT_MEANING = {
     "memory": "moving the parameters from and to beyond the private caches",
@@ -27,8 +29,8 @@ def headline(results: Results) -> str:
     return f'Completed "{plan.name}" in {ms:.6f} ms'
 
 
-def details(measurements: Sequence[Measurement]) -> str:
-    """The results of one case: a table with one column per engine, the limit, and the peak memory."""
+def details(measurements: Sequence[Measurement], cost: Cost | None = None) -> str:
+    """The results of one case: a table with one column per engine, the limit, the peak memory, the price."""
     first = measurements[0]
     case, limit = first.case, first.limit
     times = ("mean",) if first.percentiles is None else ("median", "p90", "p99")
@@ -45,6 +47,8 @@ def details(measurements: Sequence[Measurement]) -> str:
     ]
     if first.numpy_ratio is not None:
         lines.append(("time / numpy's", lambda m, r: f"{r['numpy_ratio']:.3f}"))
+    if cost is not None:
+        lines += _cost_lines(case, cost)
     note = f"{MEANS}\n" if first.percentiles is None else ""
     rows = [m.row() for m in measurements]
     table = [["", *(m.engine for m in measurements)]]
@@ -57,7 +61,40 @@ def details(measurements: Sequence[Measurement]) -> str:
         f"{columns(table)}\n\n{note}"
         f"The limit is {limit.name}, {LIMIT_MEANING[limit.name]}: {duration(limit.seconds * 1e3)} a pass\n"
         f"  (measured: {limit.read_bandwidth / 1e9:.1f} GB/s read, {_arithmetic(limit)})\n"
-        f"Peak memory {peak(first)}"
+        f"Peak memory {peak(first)}" + ("" if cost is None else f"\n{price(cost)}")
+    )
+
+
+def _cost_lines(case: Case, cost: Cost) -> list[tuple[str, Callable[[Measurement, dict[str, Any]], str]]]:
+    """The rows of the table that say what a million samples cost, fully used and at the given utilisation."""
+    shown = [(f"{cost.price.currency} per million {samples(case)}", "per_million")]
+    if cost.utilisation < 1:
+        shown.append((f"  at {cost.utilisation:.3g} utilisation", "per_million_utilised"))
+    return [
+        (name, lambda m, row, field=field: money(cost_fields(m, cost)[field]))  # type: ignore[misc]
+        for name, field in shown
+    ]
+
+
+def samples(case: Case) -> str:
+    """What a sample is in a pass of this kind."""
+    return "predictions" if case.mode == "forward" else "samples"
+
+
+def money(amount: float) -> str:
+    """An amount with three digits, never as a power of ten."""
+    return np.format_float_positional(amount, precision=3, fractional=False, trim="k")
+
+
+def price(cost: Cost) -> str:
+    """The price that costs are computed from, with its date if it is from prices.csv."""
+    price = cost.price
+    text = f"Price {money(price.per_hour)} {price.currency} an hour"
+    if price.machine is None:
+        return f"{text}, for this machine with one such process"
+    return (
+        f"{text}: {price.machine}, {price.vcpu} vCPU, {price.provider} {price.region}, {price.date}\n"
+        f"  (costs are those of {price.machine} only if it is as fast as this machine)"
     )
 
 
@@ -95,12 +132,13 @@ def describe(case: Case) -> str:
     return f"{mode}{shape}, {case.activation}, {case.precision}, {samples} a pass{inputs}, {threads}"
 
 
-def sweep_header(swept: Sequence[str]) -> list[str]:
+def sweep_header(swept: Sequence[str], cost: Cost | None = None) -> list[str]:
     """The column names of a sweep's table: the swept fields, then the results."""
-    return [*swept, "engine", "time", "p90", "GFLOP/s", "GB/s", "limit", "share", "error", "/ numpy"]
+    header = [*swept, "engine", "time", "p90", "GFLOP/s", "GB/s", "limit", "share", "error", "/ numpy"]
+    return header if cost is None else [*header, f"{cost.price.currency} / M"]
 
 
-def sweep_cells(swept: Sequence[str], m: Measurement) -> list[str]:
+def sweep_cells(swept: Sequence[str], m: Measurement, cost: Cost | None = None) -> list[str]:
     """The row of one measurement, in the columns of `sweep_header`."""
     row = m.row()
     return [
@@ -114,6 +152,7 @@ def sweep_cells(swept: Sequence[str], m: Measurement) -> list[str]:
         f"{m.limit_share:.0%}",
         f"{m.error:.1e}",
         "" if m.numpy_ratio is None else f"{m.numpy_ratio:.3f}",
+        *([] if cost is None else [money(cost_fields(m, cost)["per_million_utilised"])]),
     ]
 
 
@@ -125,6 +164,12 @@ def sweep_note(measurements: Sequence[Measurement]) -> str:
     return "time: median of a pass" + (f"; in training, the mean. {MEANS}" if any(means) else ".")
 
 
+def cost_note(cost: Cost) -> str:
+    """The meaning of the last column of a sweep's table with a price."""
+    utilised = "" if cost.utilisation == 1 else f" at {cost.utilisation:.3g} utilisation"
+    return f"{cost.price.currency} / M: cost of a million samples{utilised}.\n{price(cost)}"
+
+
 def fixed_columns(cells: Sequence[str]) -> str:
     """One line of a table that is printed row by row."""
     return " ".join(cell.rjust(10) for cell in cells)
@@ -132,14 +177,15 @@ def fixed_columns(cells: Sequence[str]) -> str:
 
 def markdown(results: Results) -> str:
     """Results and environment as a Markdown document."""
-    swept = results.plan.swept
+    swept, cost = results.plan.swept, results.plan.cost
     lines = [f"# {results.plan.name or 'tinyrs benchmark'}", ""]
     if results.measurements:
         lines += [f"The first network: {describe(results.measurements[0].case)}.", ""]
-    header = sweep_header(swept)
+    header = sweep_header(swept, cost)
     lines += [_pipes(header), _pipes(["---"] * len(header))]
-    lines += [_pipes(sweep_cells(swept, m)) for m in results.measurements]
+    lines += [_pipes(sweep_cells(swept, m, cost)) for m in results.measurements]
     lines += [f"\n{sweep_note(results.measurements)}"] if results.measurements else []
+    lines += [] if cost is None else [f"\n{cost_note(cost)}"]
     lines += [f"\nNot timed: {failure}" for failure in results.failures]
     lines += ["", *(f"- {name.replace('_', ' ')}: {_plain(v)}" for name, v in results.environment.items())]
     return "\n".join(lines) + "\n"

@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
-from tinyrs.bench.config import Case, Plan
+from tinyrs.bench.config import Case, Cost, Plan
 from tinyrs.bench.harness import Percentiles
 
-# Increased when a field changes its meaning or is removed, not when one is added.
-SCHEMA = 2
+# Increased when a field changes its meaning or is removed, or when a tool needs a new one, as 3 for `turns`.
+SCHEMA = 3
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class Measurement:
     """The times of one engine on one case, with the error of its verified answer.
 
     `times_ns` has the time of each timed call, `passes` the number of passes that the call computed: 1,
-    except in training, where one call of `fit` makes many steps.
+    except in training, where one call of `fit` makes many steps. `turns` has the number of calls of each
+    turn.
     """
 
     case: Case
@@ -44,6 +45,7 @@ class Measurement:
     first_ns: int
     times_ns: tuple[int, ...]
     passes: tuple[int, ...]
+    turns: tuple[int, ...]
     error: float
     allowed_error: float
     limit: Limit
@@ -118,9 +120,13 @@ class Results:
         """The total time of all passes of the plan's first engine."""
         return sum(m.total_ms for m in self.measurements if m.engine == self.plan.engines[0])
 
+    def rows(self) -> list[dict[str, Any]]:
+        """The fields of each result; with a price also what a million samples cost."""
+        return [m.row() | cost_fields(m, self.plan.cost) for m in self.measurements]
+
     def to_json(self) -> str:
         """The results as JSON, with the time of each timed call and its number of passes."""
-        plan = self.plan
+        plan, cost = self.plan, self.plan.cost
         document = {
             "schema": SCHEMA,
             "name": plan.name,
@@ -129,18 +135,37 @@ class Results:
             "warmup": plan.warmup,
             "seed": plan.seed,
             "environment": dict(self.environment),
+            "price": cost and vars(cost.price),
+            "utilisation": cost and cost.utilisation,
             "failures": self.failures,
             "results": [
-                m.row() | {"times_ms": [t / 1e6 for t in m.times_ns], "passes": list(m.passes)}
-                for m in self.measurements
+                row
+                | {
+                    "times_ms": [t / 1e6 for t in m.times_ns],
+                    "passes": list(m.passes),
+                    "turns": list(m.turns),
+                }
+                for m, row in zip(self.measurements, self.rows(), strict=True)
             ],
         }
         return json.dumps(document, indent=1) + "\n"
 
     def to_csv(self) -> str:
         """The results as CSV, one row per measurement, each with the fields of the environment."""
-        rows = [{"schema": SCHEMA, **m.row(), **self.environment} for m in self.measurements]
+        rows = [{"schema": SCHEMA, **row, **self.environment} for row in self.rows()]
         return to_csv(rows)
+
+
+def cost_fields(measurement: Measurement, cost: Cost | None) -> dict[str, Any]:
+    """What a million samples cost on a machine that is always busy, and at the given utilisation."""
+    if cost is None:
+        return {}
+    busy = cost.per_million(measurement.case.batch * 1e3 / measurement.pass_ms)
+    return {
+        "currency": cost.price.currency,
+        "per_million": busy,
+        "per_million_utilised": busy / cost.utilisation,
+    }
 
 
 def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:

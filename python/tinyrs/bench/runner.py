@@ -23,8 +23,10 @@ from tinyrs.bench.harness import Contender, Progress, Session, TurnSettings
 from tinyrs.bench.results import Limit, Measurement
 from tinyrs.oracle import Array
 
-# Turns of each engine, at least, so that engines alternate and the progress bar moves.
-_TURNS = 10
+# The least turns of each engine, so that engines alternate and the progress bar moves, and the most, which
+# comparisons of runs need. Between them, a turn has `_TURN_PASSES` passes.
+_TURNS, _MAX_TURNS = 10, 30
+_TURN_PASSES = 5
 # The output of a deep network hardly depends on its input; that of its first two layers does, and shows
 # whether the engine used the right one.
 _SHALLOW = 2
@@ -96,6 +98,7 @@ def _measure(case: Case, plan: Plan, limit: Limit, progress: Progress) -> tuple[
                 c.first_ns,
                 times_ns=tuple(c.times_ns),
                 passes=tuple(c.passes),
+                turns=tuple(c.turns),
                 error=c.agreement.error,
                 allowed_error=c.agreement.allowed,
                 limit=limit,
@@ -177,7 +180,10 @@ def _passes_per_turn(case: Case, plan: Plan) -> int:
 
     In a short turn of training, few passes would share the constant cost of a call of `fit`.
     """
-    turns = max(1, _TURNS // plan.repeats)
+    turns = _TURNS
+    if case.mode != "train":
+        turns = min(max(turns, plan.repeats * plan.nepochs // _TURN_PASSES), _MAX_TURNS)
+    turns = max(1, turns // plan.repeats)
     if case.mode == "train":
         turns = max(1, min(turns, plan.nepochs // workload.TRAIN_PASSES))
     turns = max(turns, -(-plan.nepochs // workload.longest_turn(case)))

@@ -11,9 +11,16 @@ SIGNALLED = 128  # plus the number of the signal, as in a shell
 
 
 class CliError(Exception):
-    """An error that the user can correct: one line on standard error, exit status 1."""
+    """An error that the user can correct: one line on standard error, exit status 1.
+
+    `result` is what the command found nevertheless; `--json` prints it with the error.
+    """
 
     status = FAILED
+
+    def __init__(self, message: str, result: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.result = result
 
 
 class UsageError(CliError):

@@ -19,7 +19,7 @@ from tinyrs.cli.errors import INTERRUPTED, OK, CliError, Interrupted, Terminated
 from tinyrs.cli.output import warn
 
 # Command -> its line in the help. A command's module is imported only when it runs: pyarrow and
-# scikit-learn take about a second.
+# scikit-learn take about a second. The module of `bench compare` is `bench_compare`.
 COMMANDS = {
     "train": "train a model on a table or a folder of images and measure it",
     "predict": "add label and probability to a table of any length",
@@ -28,12 +28,13 @@ COMMANDS = {
     "quantize": "write a model with fewer bytes a weight and measure what that costs",
     "export": "convert a model to ONNX or a C header",
     "bench": "run the benchmark that a YAML file describes",
+    "bench compare": "compare two results of a benchmark: faster, slower, or not told apart",
 }
 
 # The extra that installs each optional package.
 EXTRAS = {
     **dict.fromkeys(("pyarrow", "sklearn", "narwhals", "tqdm"), "cli"),
-    **dict.fromkeys(("yaml", "threadpoolctl"), "bench"),
+    **dict.fromkeys(("yaml", "threadpoolctl", "scipy"), "bench"),
     "PIL": "images",
     "onnx": "onnx",
 }
@@ -49,9 +50,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         _set_up_process()
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        if not arguments or arguments[0] not in COMMANDS:
-            return _run_without_command(arguments)
-        return _run(arguments[0], arguments[1:])
+        for words in (2, 1):
+            command = " ".join(arguments[:words])
+            if command in COMMANDS:
+                return _run(command, arguments[words:])
+        return _run_without_command(arguments)
     except SystemExit as end:
         # Raised by argparse after --help and after errors.
         return end.code if isinstance(end.code, int) else OK
@@ -98,7 +101,7 @@ def _run_without_command(arguments: list[str]) -> int:
         "tinyrs train data.csv --target quality -o model.safetensors",
         "tinyrs predict model.safetensors new.csv -o out.csv",
     )
-    commands = "\n".join(f"  {command:10}{summary}" for command, summary in COMMANDS.items())
+    commands = "\n".join(f"  {command:15}{summary}" for command, summary in COMMANDS.items())
     parser.description = (
         f"{parser.description}\n\ncommands:\n{commands}\n\n"
         "Run `tinyrs COMMAND --help` for the options of a command."
@@ -120,9 +123,9 @@ def _run_without_command(arguments: list[str]) -> int:
 def _run(command: str, arguments: list[str]) -> int:
     as_json = "--json" in arguments
     try:
-        module = import_module(f"tinyrs.cli.{command}")
+        module = import_module(f"tinyrs.cli.{command.replace(' ', '_')}")
         options = module.parser().parse_args(arguments)
-        options.command_line = shlex.join(["tinyrs", command, *arguments])
+        options.command_line = shlex.join(["tinyrs", *command.split(), *arguments])
         result: dict[str, Any] | None = module.run(options)
         if as_json and result is not None:
             print(json.dumps(result, allow_nan=False))
@@ -132,7 +135,7 @@ def _run(command: str, arguments: list[str]) -> int:
             print(json.dumps(end.result, allow_nan=False), flush=True)
         raise
     except CliError as error:
-        return _fail(str(error), error.status, as_json)
+        return _fail(str(error), error.status, as_json, error.result)
     except BrokenPipeError:
         # The reader of our output has closed it (`| head -1`). Python would flush once more at exit and fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -150,12 +153,12 @@ def _run(command: str, arguments: list[str]) -> int:
         return _fail(message, CliError.status, as_json)
 
 
-def _fail(message: str, status: int, as_json: bool) -> int:
+def _fail(message: str, status: int, as_json: bool, result: dict[str, Any] | None = None) -> int:
     # One line, even if a value in the message contains line breaks.
     line = " ".join(message.split())
     warn(line)
     if as_json:
-        print(json.dumps({"error": line}))
+        print(json.dumps({**(result or {}), "error": line}, allow_nan=False))
     return status
 
 
