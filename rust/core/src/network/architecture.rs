@@ -13,12 +13,41 @@ use crate::simd::dispatch::{Dispatch, Kernels, kernels};
 pub struct Architecture<T: Scalar> {
     /// (inputs, hidden..., outputs)
     sizes: Vec<usize>,
+    /// What each pass needs to know of the sizes.
+    summary: Summary,
     config: NetworkConfig,
     /// One for each layer.
     epilogues: Vec<Epilogue<T>>,
     kernels: &'static Kernels<T>,
     /// Decide whether workers help with a pass: one for each power of two of the number of rows.
     gates: [Gate; 16],
+}
+
+/// Numbers computed once from the sizes of the layers.
+#[derive(Clone, Copy)]
+pub(crate) struct Summary {
+    /// The number of weights and biases.
+    pub n_parameters: usize,
+    /// The number of outputs of the widest hidden layer; 0 if there is none.
+    pub hidden_width: usize,
+    /// The number of outputs of the widest layer.
+    pub widest: usize,
+    /// The number of outputs of the narrowest layer.
+    pub narrowest: usize,
+}
+
+impl Summary {
+    fn new(sizes: &[usize]) -> Self {
+        let (widths, hidden) = (&sizes[1..], &sizes[1..sizes.len() - 1]);
+        // Saturating, because the sizes come before the check that the parameters fit into memory.
+        let n_parameters = |pair: &[usize]| pair[0].saturating_add(1).saturating_mul(pair[1]);
+        Summary {
+            n_parameters: sizes.windows(2).map(n_parameters).fold(0, usize::saturating_add),
+            hidden_width: hidden.iter().copied().max().unwrap_or(0),
+            widest: widths.iter().copied().max().unwrap_or(0),
+            narrowest: widths.iter().copied().min().unwrap_or(0),
+        }
+    }
 }
 
 impl<T: Dispatch> Architecture<T> {
@@ -29,7 +58,15 @@ impl<T: Dispatch> Architecture<T> {
     /// [`crate::Error::Invalid`] if `config` is invalid.
     pub(crate) fn new(sizes: Vec<usize>, config: NetworkConfig) -> Result<Self> {
         let epilogues = config.epilogues(sizes.len() - 1)?;
-        Ok(Architecture { sizes, config, epilogues, kernels: kernels(Isa::active()?)?, gates: Default::default() })
+        let summary = Summary::new(&sizes);
+        Ok(Architecture {
+            sizes,
+            summary,
+            config,
+            epilogues,
+            kernels: kernels(Isa::active()?)?,
+            gates: Default::default(),
+        })
     }
 
     /// The same on the instruction set `isa`.
@@ -46,6 +83,7 @@ impl<T: Scalar> Clone for Architecture<T> {
     fn clone(&self) -> Self {
         Architecture {
             sizes: self.sizes.clone(),
+            summary: self.summary,
             config: self.config.clone(),
             epilogues: self.epilogues.clone(),
             kernels: self.kernels,
@@ -77,14 +115,8 @@ impl<T: Scalar> Architecture<T> {
         &self.sizes[1..]
     }
 
-    /// The number of outputs of the widest hidden layer; 0 if there is none.
-    pub(crate) fn hidden_width(&self) -> usize {
-        self.sizes[1..self.n_layers()].iter().copied().max().unwrap_or(0)
-    }
-
-    /// The number of weights and biases.
-    pub(crate) fn n_parameters(&self) -> usize {
-        self.sizes.windows(2).map(|pair| (pair[0] + 1) * pair[1]).sum()
+    pub(crate) fn summary(&self) -> &Summary {
+        &self.summary
     }
 
     pub(crate) fn config(&self) -> &NetworkConfig {

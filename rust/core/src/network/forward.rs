@@ -123,14 +123,14 @@ pub(crate) fn forward_rows<N: Layers + ?Sized>(
 /// The plan for rows of which each needs scratch for `features` numbers that are computed first.
 fn plan_with<N: Layers + ?Sized>(network: &N, batch: usize, features: usize, n_threads: usize) -> Plan {
     let architecture = network.architecture();
-    let (widths, kernels) = (architecture.widths(), architecture.kernels());
+    let (summary, kernels) = (architecture.summary(), architecture.kernels());
     let shape = Shape {
         batch,
-        n_parameters: architecture.n_parameters(),
+        n_parameters: summary.n_parameters,
         weights: network.weights(),
-        row_bytes: architecture.hidden_width().max(features) * size_of::<N::Value>(),
-        widest: widths.iter().copied().max().unwrap_or(0),
-        narrowest: widths.iter().copied().min().unwrap_or(0),
+        row_bytes: summary.hidden_width.max(features) * size_of::<N::Value>(),
+        widest: summary.widest,
+        narrowest: summary.narrowest,
         isa: kernels.isa(),
         registers: kernels.registers(),
         nr: kernels.nr(),
@@ -149,7 +149,7 @@ fn forward_blocks<N: Layers + ?Sized>(
     let plan = plan_with(network, batch, x.scratch_len(1), n_threads);
     let pass = Pass { network, plan: &plan, packed: network.packed(&plan)? };
     let block = plan.block();
-    let hidden = (block * architecture.stride(architecture.hidden_width())).next_multiple_of(unit);
+    let hidden = (block * architecture.stride(architecture.summary().hidden_width)).next_multiple_of(unit);
     let input = x.scratch_len(block).next_multiple_of(unit);
     let product = network.scratch_len(block).next_multiple_of(unit);
     // Threads that share outputs work on one block together; threads that share rows have one each.

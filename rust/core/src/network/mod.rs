@@ -165,7 +165,7 @@ impl<T: Dispatch> Network<T> {
 
     /// The number of weights and biases.
     pub fn n_parameters(&self) -> usize {
-        self.architecture.n_parameters()
+        self.architecture.summary().n_parameters
     }
 
     /// The size of weights and biases in bytes.

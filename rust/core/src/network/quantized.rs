@@ -107,7 +107,7 @@ impl QuantizedNetwork {
 
     /// The number of weights and biases.
     pub fn n_parameters(&self) -> usize {
-        self.architecture.n_parameters()
+        self.architecture.summary().n_parameters
     }
 
     /// The size of the stored parameters in bytes: weights, scales and biases.
