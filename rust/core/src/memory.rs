@@ -15,7 +15,7 @@ pub(crate) type Aligned<T> = AVec<T, RuntimeAlign>;
 
 /// The usual size of a huge page. Arrays of at least one huge page start on one and ask the kernel for them, which
 /// saves 511 page-table walks a page. Measured: rust/core/TUNING.md, "Huge pages".
-const HUGE_PAGE: usize = 2 << 20;
+pub(crate) const HUGE_PAGE: usize = 2 << 20;
 
 /// A vector of `len` zeros.
 ///

@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use crate::error::{Error, Result};
+use crate::linalg::low_precision::LowPrecisionMatrix;
 use crate::network::architecture::Architecture;
 use crate::network::forward::{LayerPart, Layers};
 use crate::network::layer::{LayerForward, check_chain};
@@ -60,14 +61,17 @@ impl QuantizedNetwork {
             return Err(Error::invalid("kind", "a low-precision format for at least one layer", got));
         }
         let sizes = check_chain(layers.iter().map(|layer| (layer.inputs(), layer.outputs())))?;
-        let (architecture, isa) = (Architecture::new(sizes, config)?, LowPrecisionIsa::active()?);
-        Ok(QuantizedNetwork {
-            weights: weights_of(&layers, isa),
-            layers: layers.into(),
-            architecture,
-            isa,
-            packed: OnceLock::new(),
-        })
+        QuantizedNetwork::assemble(layers, Architecture::new(sizes, config)?, LowPrecisionIsa::active()?)
+    }
+
+    fn assemble(
+        mut layers: Vec<QuantizedLayer>,
+        architecture: Architecture<f32>,
+        isa: LowPrecisionIsa,
+    ) -> Result<Self> {
+        LowPrecisionMatrix::gather(layers.iter_mut().filter_map(QuantizedLayer::low_precision_weights_mut))?;
+        let weights = weights_of(&layers, isa);
+        Ok(QuantizedNetwork { weights, layers: layers.into(), architecture, isa, packed: OnceLock::new() })
     }
 
     /// The same network on the instruction set `isa` instead of the one chosen at start-up.
@@ -76,13 +80,7 @@ impl QuantizedNetwork {
     /// [`Error::Invalid`] if this CPU lacks it; [`Error::OutOfMemory`].
     pub fn with_isa(self, isa: LowPrecisionIsa) -> Result<Self> {
         let layers = self.layers.iter().map(|layer| layer.with_isa(isa)).collect::<Result<Vec<_>>>()?;
-        Ok(QuantizedNetwork {
-            weights: weights_of(&layers, isa),
-            layers: layers.into(),
-            architecture: self.architecture.with_isa(isa.lanes())?,
-            isa,
-            packed: OnceLock::new(),
-        })
+        QuantizedNetwork::assemble(layers, self.architecture.with_isa(isa.lanes())?, isa)
     }
 
     /// The layers, first to last.

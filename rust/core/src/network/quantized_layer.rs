@@ -80,6 +80,11 @@ impl QuantizedLayer {
         if let QuantizedLayer::F32(layer) = self { Some(layer) } else { None }
     }
 
+    /// The weights, if they have a low-precision format.
+    pub(crate) fn low_precision_weights_mut(&mut self) -> Option<&mut LowPrecisionMatrix> {
+        if let QuantizedLayer::LowPrecision(layer) = self { Some(&mut layer.weights) } else { None }
+    }
+
     /// The number of inputs.
     pub fn inputs(&self) -> usize {
         match self {

@@ -1,14 +1,17 @@
 //! The low-precision weights of a layer, packed for one instruction set.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use half::{bf16, f16};
 
 use super::layout::{Layout, LayoutOf};
 use super::stored::StoredWeights;
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
-use crate::memory::{Aligned, collect, zeros};
-use crate::simd::LowPrecisionIsa;
+use crate::memory::{Aligned, HUGE_PAGE, collect, zeros};
 use crate::simd::low_precision::dispatch;
+use crate::simd::{CACHE_LINE, LowPrecisionIsa};
 use crate::weight_format::WeightFormat;
 
 /// Weights (outputs, inputs) in a low-precision format, in the panels of `layout`.
@@ -26,11 +29,29 @@ pub(crate) struct LowPrecisionMatrix {
     pub(super) corrections: Aligned<i32>,
 }
 
-/// Packed weights.
+/// Packed weights: a part of a block of memory that starts on a cache line. Layers may share the block.
 #[derive(Debug)]
-enum Panels {
-    Halves(Aligned<u16>),
-    Integers(Aligned<i8>),
+struct Panels {
+    block: Arc<Aligned<u8>>,
+    part: Range<usize>,
+}
+
+impl Panels {
+    fn bytes(&self) -> &[u8] {
+        &self.block[self.part.clone()]
+    }
+
+    fn halves(&self) -> &[u16] {
+        let bytes = self.bytes();
+        // SAFETY: the part starts on a cache line, and every bit pattern is a valid u16.
+        unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len() / size_of::<u16>()) }
+    }
+
+    fn integers(&self) -> &[i8] {
+        let bytes = self.bytes();
+        // SAFETY: u8 and i8 have the same size, and every bit pattern is a valid i8.
+        unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len()) }
+    }
 }
 
 impl LowPrecisionMatrix {
@@ -81,7 +102,7 @@ impl LowPrecisionMatrix {
         let (mut scales, mut corrections) = (zeros(name, 0)?, zeros(name, 0)?);
         let panels = match stored {
             StoredWeights::F16(bits) | StoredWeights::Bf16(bits) => {
-                Panels::Halves(packed(name, &layout, inputs, bits)?)
+                packed(name, &layout, inputs, bits, u16::to_ne_bytes)?
             }
             StoredWeights::Int8 { values, scales: per_output }
             | StoredWeights::Int8Weights { values, scales: per_output } => {
@@ -96,7 +117,7 @@ impl LowPrecisionMatrix {
                         *correction = sum.wrapping_mul(layout.offset());
                     }
                 }
-                Panels::Integers(packed(name, &layout, inputs, values)?)
+                packed(name, &layout, inputs, values, i8::to_ne_bytes)?
             }
         };
         Ok(LowPrecisionMatrix { isa, format, outputs, inputs, layout, panels, scales, corrections })
@@ -116,15 +137,13 @@ impl LowPrecisionMatrix {
     /// [`Error::OutOfMemory`].
     pub(crate) fn stored(&self) -> Result<StoredWeights> {
         let scales = || collect("network", self.scales.iter().copied().take(self.outputs));
-        Ok(match (&self.panels, self.format) {
-            (Panels::Halves(panels), WeightFormat::F16) => StoredWeights::F16(self.unpacked(panels)?),
-            (Panels::Halves(panels), _) => StoredWeights::Bf16(self.unpacked(panels)?),
-            (Panels::Integers(panels), WeightFormat::Int8) => {
-                StoredWeights::Int8 { values: self.unpacked(panels)?, scales: scales()? }
-            }
-            (Panels::Integers(panels), _) => {
-                StoredWeights::Int8Weights { values: self.unpacked(panels)?, scales: scales()? }
-            }
+        let halves = || self.unpacked(self.panels.halves());
+        let integers = || self.unpacked(self.panels.integers());
+        Ok(match self.format {
+            WeightFormat::F16 => StoredWeights::F16(halves()?),
+            WeightFormat::Bf16 => StoredWeights::Bf16(halves()?),
+            WeightFormat::Int8 => StoredWeights::Int8 { values: integers()?, scales: scales()? },
+            WeightFormat::Int8Weights => StoredWeights::Int8Weights { values: integers()?, scales: scales()? },
         })
     }
 
@@ -141,10 +160,10 @@ impl LowPrecisionMatrix {
     /// The weight of output `o` and input `i` as a number.
     pub(crate) fn weight(&self, o: usize, i: usize) -> f32 {
         let place = self.layout.place(self.inputs, o, i);
-        match (&self.panels, self.format) {
-            (Panels::Halves(panels), WeightFormat::F16) => f16::from_bits(panels[place]).to_f32(),
-            (Panels::Halves(panels), _) => bf16::from_bits(panels[place]).to_f32(),
-            (Panels::Integers(panels), _) => f32::from(panels[place]) * self.scales[o],
+        match self.format {
+            WeightFormat::F16 => f16::from_bits(self.panels.halves()[place]).to_f32(),
+            WeightFormat::Bf16 => bf16::from_bits(self.panels.halves()[place]).to_f32(),
+            WeightFormat::Int8 | WeightFormat::Int8Weights => f32::from(self.panels.integers()[place]) * self.scales[o],
         }
     }
 
@@ -171,12 +190,31 @@ impl LowPrecisionMatrix {
 
     /// The packed weights.
     pub(super) fn panels(&self) -> &[u8] {
-        let (first, bytes) = match &self.panels {
-            Panels::Halves(panels) => (panels.as_ptr().cast(), size_of_val(&panels[..])),
-            Panels::Integers(panels) => (panels.as_ptr().cast(), panels.len()),
-        };
-        // SAFETY: the vector has this many bytes, and every byte of its elements is initialised.
-        unsafe { std::slice::from_raw_parts(first, bytes) }
+        self.panels.bytes()
+    }
+
+    /// Moves the panels of those `matrices` that are smaller than a huge page into one block, so that they lie on huge
+    /// pages together. Measured for one row: rust/core/TUNING.md, "Low precision".
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`]; nothing has changed then.
+    pub(crate) fn gather<'a>(matrices: impl Iterator<Item = &'a mut LowPrecisionMatrix>) -> Result<()> {
+        let mut small: Vec<_> = matrices.filter(|matrix| matrix.panels().len() < HUGE_PAGE).collect();
+        let bytes = small.iter().map(|matrix| matrix.panels().len().next_multiple_of(CACHE_LINE)).sum();
+        let mut block = zeros("network", bytes)?;
+        let mut parts = Vec::with_capacity(small.len());
+        let mut start = 0;
+        for matrix in &small {
+            let part = start..start + matrix.panels().len();
+            block[part.clone()].copy_from_slice(matrix.panels());
+            start = part.end.next_multiple_of(CACHE_LINE);
+            parts.push(part);
+        }
+        let block = Arc::new(block);
+        for (matrix, part) in small.iter_mut().zip(parts) {
+            matrix.panels = Panels { block: block.clone(), part };
+        }
+        Ok(())
     }
 
     /// Threads may split the outputs at multiples of this.
@@ -191,12 +229,20 @@ impl LowPrecisionMatrix {
 }
 
 /// `values` (outputs, inputs) in the panels of `layout`.
-fn packed<E: Copy + Default>(name: &str, layout: &Layout, inputs: usize, values: &[E]) -> Result<Aligned<E>> {
-    let mut panels = zeros(name, layout.panels_len(values.len() / inputs, inputs))?;
+fn packed<E: Copy, const BYTES: usize>(
+    name: &str,
+    layout: &Layout,
+    inputs: usize,
+    values: &[E],
+    to_bytes: impl Fn(E) -> [u8; BYTES],
+) -> Result<Panels> {
+    let mut block = zeros(name, layout.panels_len(values.len() / inputs, inputs) * BYTES)?;
     for (o, row) in values.chunks_exact(inputs).enumerate() {
         for (i, value) in row.iter().enumerate() {
-            panels[layout.place(inputs, o, i)] = *value;
+            let place = layout.place(inputs, o, i) * BYTES;
+            block[place..place + BYTES].copy_from_slice(&to_bytes(*value));
         }
     }
-    Ok(panels)
+    let part = 0..block.len();
+    Ok(Panels { block: Arc::new(block), part })
 }
