@@ -35,7 +35,7 @@ bench: dev ## build, then run the headline benchmark
 bench-core: ## time the workloads of rust/core/TUNING.md (BENCH=forward_batch: only these)
 	cargo bench -p tinyrs-core --bench tuning -- $(BENCH)
 
-peers: dev ## build, then compare with other libraries (15 minutes; PEERS_FLAGS=--quick: 2 minutes)
+peers: dev ## build, then compare with other libraries (30 minutes; PEERS_FLAGS=--quick: 3 minutes)
 	$(PY) -m pip install --quiet 'tinyrs[peers]'
 	$(PY) benchmarks/compare.py $(PEERS_FLAGS)
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares tinyrs with onnxruntime, openvino, scikit-learn, NumPy, jax and PyTorch.
 
-    ./benchmarks/compare.py                               # everything: about a quarter of an hour
+    ./benchmarks/compare.py                               # everything: about half an hour
     ./benchmarks/compare.py --only small medium --json a.json --markdown a.md --plot a.png
     ./benchmarks/compare.py --quick                       # checks that it works: small networks, one round
 
@@ -14,18 +14,21 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import tinyrs
 from peers import processes, report
 from peers.engines import ENGINES
+from peers.low_precision import running as low_precision
+from peers.low_precision.engines import ENGINES as LOW_PRECISION_ENGINES
 from peers.running import Settings, compare
 from peers.targets import Measured
 from peers.training import running as training
 from peers.training.workloads import TRAINING_WORKLOADS
-from peers.workloads import WORKLOADS
+from peers.workloads import LOW_PRECISION_WORKLOADS, WORKLOADS, Workload
 
-GROUPS = (*dict.fromkeys(workload.group for workload in WORKLOADS), "training", "process")
+GROUPS = (*dict.fromkeys(workload.group for workload in WORKLOADS), "low-precision", "training", "process")
 # The most layers of a network with --quick.
 QUICK_LAYERS = 4
 
@@ -67,11 +70,16 @@ def main() -> int:
     if "process" in flags.only:
         measured.processes = processes.measure(1 if flags.quick else 7)
         report.show([report.process_table(measured.processes)])
-    for workload in WORKLOADS:
-        if workload.group in flags.only:
-            shown = workload.head(QUICK_LAYERS) if flags.quick else workload
-            measured.outcomes.append(compare(shown, ENGINES, settings))
-            report.show([report.outcome_table(measured.outcomes[-1])])
+
+    def shown(workloads: Iterable[Workload]) -> Iterator[Workload]:
+        return (workload.head(QUICK_LAYERS) if flags.quick else workload for workload in workloads)
+
+    for workload in shown(w for w in WORKLOADS if w.group in flags.only):
+        measured.outcomes.append(compare(workload, ENGINES, settings))
+        report.show([report.outcome_table(measured.outcomes[-1])])
+    for workload in shown(LOW_PRECISION_WORKLOADS if "low-precision" in flags.only else ()):
+        measured.low_precision.append(low_precision.compare(workload, LOW_PRECISION_ENGINES, settings))
+        report.show([report.low_precision_table(measured.low_precision[-1])])
     if "training" in flags.only:
         for training_workload in TRAINING_WORKLOADS:
             measured.trainings.append(training.compare(training_workload, settings.rounds, settings.threads))
@@ -85,7 +93,8 @@ def main() -> int:
     if flags.plot:
         report.plot(measured, flags.plot)
     # Wrong answers of other libraries are in the tables; only ours are an error.
-    return 1 if any("tinyrs" in outcome.failures for outcome in measured.outcomes) else 0
+    outcomes = (*measured.outcomes, *measured.low_precision)
+    return 1 if any(low_precision.is_ours(name) for outcome in outcomes for name in outcome.failures) else 0
 
 
 if __name__ == "__main__":

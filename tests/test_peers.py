@@ -10,9 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Tool
+from conftest import ROOT, Tool
 from peers import processes, report
 from peers.engines import Engine, Make, numpy_engine, tinyrs_engine
+from peers.low_precision import running as low_precision
+from peers.low_precision.engines import ENGINES as LOW_PRECISION_ENGINES
+from peers.low_precision.engines import LowPrecision
 from peers.processes import Processes
 from peers.running import Outcome, Settings, Timing, compare
 from peers.targets import TARGETS, Measured
@@ -20,12 +23,16 @@ from peers.training import engines as training_engines
 from peers.training import report as training_report
 from peers.training import running as training
 from peers.training.workloads import TrainingWorkload
-from peers.workloads import HEADLINE_F32, SMALL_TANH, WORKLOADS, Workload
+from peers.workloads import HEADLINE_F32, LARGE_F32, SMALL_TANH, WORKLOADS, Workload
 from tinyrs.bench import environment
 from tinyrs.oracle import Array, Layer
+from tinyrs.oracle_quantized import FORMATS
 
 ROW = Workload("small", (9, 7, 8, 5), 1, "tanh", "softmax")
 BATCH = Workload("medium", (6, 6, 6), 4, "relu", "identity", "f64")
+LOW_ROW = Workload("small", (24, 40, 30, 5), 1, "tanh", "softmax")
+LOW_BATCH = Workload("medium", (24, 30, 20), 4, "relu", "identity")
+OURS = {name: engine for name, engine in LOW_PRECISION_ENGINES.items() if low_precision.is_ours(name)}
 SETTINGS = Settings(rounds=2, turn_s=0.001, threads=(1, 2))
 RIGHT = {"tinyrs": tinyrs_engine, "numpy": numpy_engine}
 
@@ -100,6 +107,7 @@ def test_results_reach_every_output(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     use_training_engines(monkeypatch, few)
     measured = Measured(SETTINGS, [compare(workload, RIGHT, SETTINGS) for workload in (ROW, BATCH)])
     measured.trainings = [training.compare(TrainingWorkload((5, 4, 3), 4, "relu", steps=2), 2, (1, 2))]
+    measured.low_precision = [low_precision.compare(LOW_ROW, OURS, SETTINGS)]
     measured.processes = Processes({"tinyrs": 0.1, "onnxruntime": 0.2}, import_s=0.01)
     about = report.describe(Path())
     document = json.loads(report.json(measured, about))
@@ -111,7 +119,9 @@ def test_results_reach_every_output(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert 0 <= timing["error"] < 1e-6
     assert document["training"][0]["trained"][0]["engine"] == "tinyrs"
     assert {target["text"]: target["value"] for target in document["targets"]}["cold start: onnxruntime"] == 2
+    assert [t["engine"] for t in document["low_precision"][0]["timings"]][::2] == list(OURS)
     text = report.markdown(measured, about)
+    assert f"| low precision: {LOW_ROW.name} | 1 thread | 2 threads | error |" in text
     assert f"| {ROW.name} | 1 thread | 2 threads | p99 |" in text
     assert "| headline f32, all threads: best peer | at least 1.5 | not measured |  |" in text
     assert "| cold start: onnxruntime | at least 5 | 2.00 | NO |" in text
@@ -127,8 +137,8 @@ def use_training_engines(
         monkeypatch.setattr(module, "ENGINES", engines)
 
 
-def timing(engine: str, threads: int, ms: float) -> Timing:
-    return Timing(engine, threads, (int(ms * 1e6),) * 3, 0.0, 1.0)
+def timing(engine: str, threads: int, ms: float, error: float = 0) -> Timing:
+    return Timing(engine, threads, (int(ms * 1e6),) * 3, error, 1.0)
 
 
 def test_targets_use_the_fastest_peer_at_its_faster_number_of_threads() -> None:
@@ -154,10 +164,85 @@ def test_targets_use_the_fastest_peer_at_its_faster_number_of_threads() -> None:
     assert rows["headline f32, one thread: best peer"] == "yes"
 
 
+@pytest.mark.parametrize("workload", [LOW_ROW, LOW_BATCH], ids=lambda workload: workload.name)
+@pytest.mark.parametrize("weights", ["f32", *FORMATS])
+def test_only_the_error_of_its_format_is_allowed(workload: Workload, weights: str) -> None:
+    exact = LowPrecision(weights, numpy_engine)
+    wrong = {
+        "zeros": changed(lambda y, _: 0 * y),
+        "NaN": changed(lambda y, _: y * y.dtype.type(np.nan)),
+        "half off": changed(lambda y, _: y * y.dtype.type(1.5)),
+        "reversed": changed(lambda y, _: y[..., ::-1]),
+        "one value": changed(lambda y, _: y[..., :1]),
+        "cached": cached,
+        "3 bits": changed(lambda y, _: np.rint(y / abs(y).max() * 4) / 4 * abs(y).max()),
+    }
+    ours = f"tinyrs {weights}"
+    engines = {ours: OURS[ours], "exact": exact}
+    engines |= {name: LowPrecision(weights, make) for name, make in wrong.items()}
+    engines["absent"] = LowPrecision(weights, absent)
+    outcome = low_precision.compare(workload, engines, SETTINGS)
+    assert {t.engine for t in outcome.timings} == {ours, "exact"}
+    assert set(outcome.failures) == set(wrong)
+    assert outcome.absent == ["absent"]
+    assert "of the largest output, but only" in outcome.failures["zeros"]
+    assert "zeros: not timed, off by" in report.low_precision_table(outcome).text()
+
+
+def test_errors_in_low_precision_are_relative_and_those_of_the_weights_unquantized() -> None:
+    outcome = low_precision.compare(LOW_BATCH, OURS, SETTINGS)
+    errors = {name.split()[1]: t.error for name in OURS if (t := outcome.best(name))}
+    assert errors["f32"] < 1e-6 < errors["f16"] < 1e-3 < errors["bf16"] < errors["int8"] < 0.05
+    assert errors["int8_weights"] < errors["int8"]
+
+
+def test_a_faster_library_with_a_larger_error_is_not_faster() -> None:
+    outcome = Outcome(LARGE_F32)
+    outcome.timings = [
+        timing("tinyrs f32", 1, 40, 1e-7),
+        timing("tinyrs f32", 2, 30, 1e-7),
+        timing("tinyrs int8", 2, 10, 2e-2),
+        timing("coarse", 2, 5, 2.1e-2),
+        timing("equal", 1, 50, 2.04e-2),
+        timing("equal", 2, 12, 2.04e-2),
+        timing("fine", 1, 20, 1e-3),
+        timing("fine", 2, 8, 3e-2),
+        timing("exact", 2, 33, 1e-7),
+        timing("tinyrs bf16", 2, 15, 1e-3),
+    ]
+    rows = {row[0]: row[3:] for row in report.low_precision_table(outcome).rows}
+    assert rows["tinyrs int8"] == ["2.0e-02", "3.00", "this one", "equal", "1.20"]
+    assert rows["tinyrs f32"] == ["1.0e-07", "1.00", "this one", "exact", "1.10"]
+    assert rows["tinyrs bf16"] == ["1.0e-03", "2.00", "this one", "fine", "1.33"]
+    assert rows["coarse"] == ["2.1e-02", "6.00", "this one", "", ""]
+    assert rows["equal"] == ["2.0e-02", "2.50", "tinyrs int8", "", ""]
+    assert rows["fine"][:3] == ["3.0e-02", "3.75", "coarse"]
+    values = {t.text: t.value(Measured(SETTINGS, low_precision=[outcome])) for t in TARGETS}
+    assert values["10 x 1024, batch 256, relu, int8: tinyrs f32"] == 3
+    assert values["10 x 1024, batch 256, relu, int8: best peer with no larger error"] == 1.2
+    assert values["10 x 1024, batch 256, relu, bf16: tinyrs f32"] == 2
+    assert values["100 x 1024, batch 1, sigmoid, f16: tinyrs f32"] is None
+
+
+def test_the_low_precision_group_runs_without_other_libraries(run_tool: Tool) -> None:
+    missing = "for name in ('onnx', 'onnxruntime', 'openvino', 'nncf', 'torch'): sys.modules[name] = None"
+    # The folder of a script is not added to the path of its run_path.
+    path = f"sys.path.insert(0, {str(ROOT / 'benchmarks')!r})"
+    done = run_tool(
+        "benchmarks/compare.py", "--only", "low-precision", "--quick", before=f"{missing}\n{path}"
+    )
+    assert done.returncode == 0, done.stderr
+    for name in OURS:
+        assert done.stdout.count(f"\n{name} ") == 4
+    assert "openvino int8 (NNCF): not installed" in done.stdout
+    assert "not timed" not in done.stdout
+
+
 def test_a_network_that_does_not_fit_is_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "available_memory", lambda: 1000)
     outcome = compare(ROW, {"absent": absent}, SETTINGS)
     assert "GB" in outcome.failures["absent"]
+    assert "GB" in low_precision.compare(ROW, OURS, SETTINGS).failures["tinyrs int8"]
     assert report.outcome_table(outcome).text()
 
 
@@ -219,4 +304,4 @@ def test_the_workloads_are_what_they_say() -> None:
 def test_an_unknown_group_is_an_error_that_names_the_groups(run_tool: Tool) -> None:
     done = run_tool("benchmarks/compare.py", "--only", "tiny")
     assert done.returncode == 2
-    assert "'headline', 'small', 'medium', 'large', 'training', 'process'" in done.stderr
+    assert "'headline', 'small', 'medium', 'large', 'low-precision', 'training', 'process'" in done.stderr

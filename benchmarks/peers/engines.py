@@ -43,13 +43,18 @@ class Engine:
 Make = Callable[[Workload, Sequence[Layer]], Callable[[int], Engine]]
 
 
-def tinyrs_engine(workload: Workload, layers: Sequence[Layer]) -> Callable[[int], Engine]:
+def tinyrs_engine(
+    workload: Workload, layers: Sequence[Layer], weights: str | None = None
+) -> Callable[[int], Engine]:
+    """The network, with its weights quantized to the format `weights` if given."""
     network = tinyrs.Network.from_parameters(
         layers,
         activation=workload.activation,
         output_activation=workload.output_activation,
         precision=workload.precision,
     )
+    if weights is not None:
+        network = network.quantize(weights)
 
     @contextmanager
     def limited(threads: int) -> Iterator[None]:
@@ -125,12 +130,19 @@ def onnx_bytes(workload: Workload, layers: Sequence[Layer]) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def onnxruntime_engine(workload: Workload, layers: Sequence[Layer]) -> Callable[[int], Engine]:
-    """Binds a row and its result to arrays of ours, which is faster than `run`: 5.4 and 7.5 us per pass
-    through 64-128-128-10 (compare.py --only small). `run` takes a batch without copying it."""
+def onnxruntime_engine(
+    workload: Workload, layers: Sequence[Layer], convert: Callable[[bytes], bytes] | None = None
+) -> Callable[[int], Engine]:
+    """The model, after `convert` if given.
+
+    Binds a row and its result to arrays of ours, which is faster than `run`: 5.4 and 7.5 us per pass
+    through 64-128-128-10 (compare.py --only small). `run` takes a batch without copying it.
+    """
     import onnxruntime as ort
 
     model = onnx_bytes(workload, layers)
+    if convert is not None:
+        model = convert(model)
 
     def engine(threads: int) -> Engine:
         options = ort.SessionOptions()
@@ -155,8 +167,15 @@ def onnxruntime_engine(workload: Workload, layers: Sequence[Layer]) -> Callable[
     return engine
 
 
-def openvino_engine(workload: Workload, layers: Sequence[Layer]) -> Callable[[int], Engine]:
-    """Reuses one request, and asks for f32: on CPUs with AMX the default is bf16.
+def openvino_engine(
+    workload: Workload,
+    layers: Sequence[Layer],
+    precision: str = "f32",
+    convert: Callable[[Any], Any] | None = None,
+) -> Callable[[int], Engine]:
+    """The model, after `convert` if given, computing in `precision`.
+
+    Reuses one request, and asks for f32: on CPUs with AMX the default is bf16.
 
     A row is copied into the memory of the request: 14 us per pass through 64-128-128-10, against 18 with
     shared memory (compare.py --only small). A batch is shared.
@@ -165,9 +184,11 @@ def openvino_engine(workload: Workload, layers: Sequence[Layer]) -> Callable[[in
 
     core = ov.Core()
     model = core.read_model(onnx_bytes(workload, layers))
+    if convert is not None:
+        model = convert(model)
 
     def engine(threads: int) -> Engine:
-        hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+        hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
         request = core.compile_model(
             model, "CPU", hints | {"INFERENCE_NUM_THREADS": threads}
         ).create_infer_request()
@@ -242,7 +263,10 @@ def jax_engine(workload: Workload, layers: Sequence[Layer]) -> Callable[[int], E
     return lambda threads: Engine(run, on_one_core if threads == 1 else nullcontext)
 
 
-def torch_engine(workload: Workload, layers: Sequence[Layer]) -> Callable[[int], Engine]:
+def torch_engine(
+    workload: Workload, layers: Sequence[Layer], convert: Callable[[Any], Any] | None = None
+) -> Callable[[int], Engine]:
+    """The module, after `convert` if given, which must return the dtype of the workload."""
     import torch
 
     functions = {
@@ -264,6 +288,8 @@ def torch_engine(workload: Workload, layers: Sequence[Layer]) -> Callable[[int],
     if workload.output_activation != "same":
         modules[-1] = functions[workload.output_activation]()
     model = torch.nn.Sequential(*modules).eval()
+    if convert is not None:
+        model = convert(model)
 
     @contextmanager
     def inference(threads: int) -> Iterator[None]:

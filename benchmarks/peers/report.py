@@ -14,6 +14,7 @@ from tinyrs.bench import environment
 from tinyrs.bench.report import columns, duration
 
 from peers.engines import ENGINES
+from peers.low_precision import report as low_precision_report
 from peers.processes import Processes
 from peers.running import Outcome, Timing
 from peers.targets import TARGETS, Measured, Target, thread_ratio
@@ -22,7 +23,7 @@ from peers.training.running import Comparison
 
 # Increased when a field changes its meaning or is removed.
 SCHEMA = 1
-_PACKAGES = ("onnxruntime", "openvino", "scikit-learn", "jax", "torch")
+_PACKAGES = ("onnxruntime", "openvino", "nncf", "scikit-learn", "jax", "torch")
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,20 @@ def outcome_table(outcome: Outcome) -> Table:
         ]
 
     rows += [cells(timing) for timing in ([ours] if ours else []) + outcome.peers()]
+    return Table(rows, _untimed(outcome))
+
+
+def low_precision_table(outcome: Outcome) -> Table:
+    """The engines of a workload in low precision, fastest first."""
+    counts = sorted({timing.threads for timing in outcome.timings})
+    header = [f"low precision: {outcome.workload.name}", *map(threads, counts), *low_precision_report.HEADER]
+    return Table([header, *low_precision_report.rows(outcome, counts)], _untimed(outcome))
+
+
+def _untimed(outcome: Outcome) -> list[str]:
+    """A line for each engine without a time."""
     notes = [f"{name}: not timed, {why}" for name, why in outcome.failures.items()]
-    notes += [f"{name}: not installed" for name in outcome.absent]
-    return Table(rows, notes)
+    return notes + [f"{name}: not installed" for name in outcome.absent]
 
 
 def training_table(comparison: Comparison) -> Table:
@@ -131,6 +143,7 @@ def tables(measured: Measured) -> list[Table]:
     return [
         *([process_table(measured.processes)] if measured.processes else []),
         *map(outcome_table, measured.outcomes),
+        *map(low_precision_table, measured.low_precision),
         *map(training_table, measured.trainings),
         *summary(measured),
     ]
@@ -197,6 +210,7 @@ def json(measured: Measured, about: dict[str, Any]) -> str:
         "environment": about,
         "settings": asdict(measured.settings),
         "forward": [outcome_fields(outcome) for outcome in measured.outcomes],
+        "low_precision": [outcome_fields(outcome) for outcome in measured.low_precision],
         "training": [training_fields(comparison) for comparison in measured.trainings],
         "processes": asdict(measured.processes) if measured.processes else None,
         "targets": [target_fields(target) for target in TARGETS],

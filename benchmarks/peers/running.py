@@ -6,8 +6,9 @@ on its input. In each round every engine has a turn at each number of threads, o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import tinyrs
@@ -19,7 +20,7 @@ from peers.engines import Engine, Make
 from peers.workloads import Workload
 
 # Layers whose output still shows whether the engine used the right input.
-_SHALLOW = 2
+SHALLOW = 2
 # How long an engine runs unmeasured at the start of its turn: threads wake, caches fill.
 _WARM_UP_S = 0.002
 # Copies of the weights in memory at once: ours, one per engine, one per number of threads for engines
@@ -103,25 +104,69 @@ class Outcome:
 def compare(workload: Workload, engines: Mapping[str, Make], settings: Settings) -> Outcome:
     """Builds, verifies, times and frees the engines of one workload."""
     outcome = Outcome(workload)
-    needed, free = _COPIES * workload.nbytes, environment.available_memory()
-    if free is not None and needed > free:
-        problem = f"needs about {needed / 1e9:.1f} GB, {free / 1e9:.1f} are free"
-        outcome.failures = dict.fromkeys(engines, problem)
+    if not fits(outcome, engines, _COPIES):
         return outcome
     outcome.probe(settings.threads)
-    _measure(outcome, engines, settings)
+    checks = _checks(workload)
+    measure(outcome, engines, settings, lambda name: checks)
     # The engines are gone: the probe needs as much memory as the network.
     outcome.probe(settings.threads)
     return outcome
 
 
-def _measure(outcome: Outcome, engines: Mapping[str, Make], settings: Settings) -> None:
-    """Adds the timings, failures and absent engines to `outcome`."""
+def fits(outcome: Outcome, engines: Iterable[str], copies: int) -> bool:
+    """Whether `copies` copies of the weights fit into the free memory. If not, no engine is measured."""
+    needed, free = copies * outcome.workload.nbytes, environment.available_memory()
+    if free is None or needed <= free:
+        return True
+    problem = f"needs about {needed / 1e9:.1f} GB, {free / 1e9:.1f} are free"
+    outcome.failures = dict.fromkeys(engines, problem)
+    return False
+
+
+@dataclass(frozen=True)
+class Check:
+    """Inputs of a network, each (batch, inputs), and the test of the answers.
+
+    `check` takes all answers, (number of inputs * batch, outputs), and raises verify.WrongAnswerError.
+    """
+
+    workload: Workload
+    inputs: Sequence[Array]
+    check: Callable[[Array], verify.Agreement]
+
+    def answer(self, engine: Engine) -> Array:
+        """The engine's answers to all inputs."""
+        # A copy of each: the next call may overwrite it.
+        answers = [engine.run(x).copy() for x in _prepare(engine)(self.inputs)]
+        if engine.takes_rows and self.workload.batch == 1:
+            answers = [answer[np.newaxis] for answer in answers]
+        return np.concatenate(answers)
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What an engine must answer: the first layers of the network, and the whole network twice.
+
+    `last` is checked before and after the engine is timed.
+    """
+
+    head: Check
+    first: Check
+    last: Check
+
+
+def measure(
+    outcome: Outcome, engines: Mapping[str, Make], settings: Settings, checks: Callable[[str], Checks]
+) -> None:
+    """Adds the timings, failures and absent engines to `outcome`; `checks` takes the name of an engine."""
     inputs = outcome.workload.inputs()
-    checks = _Checks(outcome.workload, first=inputs[0], last=inputs[-1])
     session = Session(failures=outcome.failures, absent=outcome.absent)
     for name, make in engines.items():
-        session.add(name, lambda name=name, make=make: _contenders(name, make, checks, settings.threads))  # type: ignore[misc]
+        session.add(
+            name,
+            lambda name=name, make=make: _contenders(name, make, checks(name), settings.threads),  # type: ignore[misc]
+        )
     # Every round starts with another input.
     turns = ([*inputs[r % len(inputs) :], *inputs[: r % len(inputs)]] for r in range(settings.rounds))
     session.take_turns(turns, TurnSettings(_WARM_UP_S, settings.turn_s))
@@ -134,46 +179,30 @@ def _measure(outcome: Outcome, engines: Mapping[str, Make], settings: Settings) 
         )
 
 
-@dataclass(frozen=True)
-class _Check:
-    """An input of a network, and the right answer to it."""
+def _checks(workload: Workload) -> Checks:
+    """Checks that allow rounding errors in the precision of the workload, on two different inputs."""
 
-    workload: Workload
-    x: Array
-    reference: verify.Reference
+    def check(workload: Workload, x: Array) -> Check:
+        return Check(workload, [x], partial(verify.check, reference_of(workload, x)))
 
-    @classmethod
-    def of(cls, workload: Workload, x: Array) -> _Check:
-        reference = verify.reference_of(
-            workload.parameters(),
-            x,
-            workload.precision,
-            workload.activation,
-            output_activation=workload.output_activation,
-        )
-        return cls(workload, x, reference)
-
-    def answer(self, engine: Engine) -> Array:
-        """The engine's answer, (batch, outputs)."""
-        (x,) = _prepare(engine)([self.x])
-        answer = engine.run(x)
-        return answer[np.newaxis] if engine.takes_rows and self.workload.batch == 1 else answer
-
-    def check(self, answer: Array) -> verify.Agreement:
-        """Raises verify.WrongAnswerError."""
-        return verify.check(self.reference, answer)
+    inputs = workload.inputs()
+    return Checks(
+        check(workload.head(SHALLOW), inputs[0]), check(workload, inputs[0]), check(workload, inputs[-1])
+    )
 
 
-class _Checks:
-    """What an engine must answer: its first layers on one input, the whole network on two different ones."""
+def reference_of(workload: Workload, x: Array) -> verify.Reference:
+    """The oracle's answer to x, (batch, inputs), and what rounding explains in the workload's precision."""
+    return verify.reference_of(
+        workload.parameters(),
+        x,
+        workload.precision,
+        workload.activation,
+        output_activation=workload.output_activation,
+    )
 
-    def __init__(self, workload: Workload, first: Array, last: Array) -> None:
-        self.head = _Check.of(workload.head(_SHALLOW), first)
-        self.first = _Check.of(workload, first)
-        self.last = _Check.of(workload, last)
 
-
-def _contenders(name: str, make: Make, checks: _Checks, threads: Sequence[int]) -> list[Contender]:
+def _contenders(name: str, make: Make, checks: Checks, threads: Sequence[int]) -> list[Contender]:
     """The engine at each number of threads, after right answers to all checks except the last.
 
     Raises ImportError, verify.WrongAnswerError.
@@ -194,7 +223,7 @@ def _contenders(name: str, make: Make, checks: _Checks, threads: Sequence[int]) 
     ]
 
 
-def _checked(make: Make, check: _Check, threads: Sequence[int]) -> list[Engine]:
+def _checked(make: Make, check: Check, threads: Sequence[int]) -> list[Engine]:
     """The engine at each number of threads, each after a right answer. Raises verify.WrongAnswerError."""
     with_threads = make(check.workload, check.workload.parameters())
     engines = [with_threads(n) for n in threads]

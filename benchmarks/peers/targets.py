@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from peers.low_precision import running as low_precision
 from peers.processes import Processes
 from peers.running import Outcome, Settings
 from peers.training.running import Comparison
@@ -33,6 +34,7 @@ class Measured:
 
     settings: Settings
     outcomes: list[Outcome] = field(default_factory=list)
+    low_precision: list[Outcome] = field(default_factory=list)
     trainings: list[Comparison] = field(default_factory=list)
     processes: Processes | None = None
 
@@ -110,6 +112,19 @@ def _training(index: int, frameworks: float, sklearn: float) -> tuple[Target, Ta
     )
 
 
+def _low_precision(workload: Workload, weights: str, f32: float, peer: float) -> tuple[Target, Target]:
+    """The targets of a format of weights: against tinyrs in f32, and against peers with no larger error."""
+
+    def value(of: Callable[[Outcome, str], float | None]) -> Callable[[Measured], float | None]:
+        return lambda m: next((of(o, weights) for o in m.low_precision if o.workload == workload), None)
+
+    shape = workload.name.rpartition(", ")[0]
+    return (
+        Target(f"{shape}, {weights}: tinyrs f32", f32, value(low_precision.gain)),
+        Target(f"{shape}, {weights}: best peer with no larger error", peer, value(low_precision.ratio)),
+    )
+
+
 def _cold(measured: Measured) -> float | None:
     """The cold start of onnxruntime over that of tinyrs."""
     seconds = measured.processes.cold_s if measured.processes else {}
@@ -134,6 +149,12 @@ TARGETS = (
     Target("10 x 1024, batch 256, f32: share of the FMA peak", 0.8, _share(LARGE_F32, _fma_share)),
     Target("10 x 1024, batch 256, f64: best peer", 1.1, _ratio(LARGE_F64)),
     Target("10 x 1024, batch 256, f64: share of the FMA peak", 0.8, _share(LARGE_F64, _fma_share)),
+    *_low_precision(HEADLINE_F32, "f16", 1.85, 1.4),
+    *_low_precision(HEADLINE_F32, "int8", 3.4, 1.8),
+    *_low_precision(SMALL_TANH, "int8", 1.4, 8),
+    *_low_precision(MEDIUM_256, "int8", 2, 2),
+    *_low_precision(LARGE_F32, "int8", 3.3, 1.15),
+    *_low_precision(LARGE_F32, "bf16", 1.85, 1),
     *_training(0, 1.5, 4),
     *_training(1, 2, 4),
     *_training(2, 6, 8),

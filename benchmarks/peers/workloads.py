@@ -99,3 +99,5 @@ WORKLOADS = (
     LARGE_F64,
     *(_square("large", 3, 1024, 1024, precision) for precision in ("f32", "f64")),
 )
+# The weights are f32 before they are quantized.
+LOW_PRECISION_WORKLOADS = (HEADLINE_F32, SMALL_TANH, MEDIUM_256, LARGE_F32)
