@@ -126,7 +126,7 @@ def test_tables_count_the_folds_that_all_models_have() -> None:
         )
     )
     over_all = text.split("\n\n")[0].splitlines()
-    assert over_all[0].startswith("| 2 balanced sets, 2 folds |")
+    assert over_all[0].startswith("| 2 general sets, 2 folds |")
     assert over_all[2].startswith("| TinyClassifier | 0.2000 | 0.2000 |")
     # The ranks of both models are 1 and 2; the difference of the errors is 0.1 and -0.1.
     assert "| 1.50 | 1.50 | 2 |" in over_all[3]

@@ -26,7 +26,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validat
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
-from tinyrs import TinyClassifier
+from tinyrs import Network, TinyClassifier
 from tinyrs.tabular.column_notes import ColumnWarning
 
 # Tables with a constant column.
@@ -320,6 +320,23 @@ def test_without_scikit_learn_the_import_says_what_to_install() -> None:
 def test_the_defaults_are_accurate_on_wine() -> None:
     X, y = datasets.load_wine(return_X_y=True)
     assert cross_val_score(TinyClassifier(random_state=0), X, y, cv=5).mean() > 0.96
+
+
+@pytest.mark.parametrize("class_weight", [None, "balanced"])
+def test_labels_are_smoothed_towards_the_frequencies_of_the_classes(
+    class_weight: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    priors: list[Any] = []
+    fit = Network.fit
+
+    def recorded(network: Network, *data: Any, **options: Any) -> Any:
+        priors.append(options["smoothing_prior"])
+        return fit(network, *data, **options)
+
+    monkeypatch.setattr(Network, "fit", recorded)
+    X, y = np.random.default_rng(0).normal(size=(80, 2)), np.arange(80) % 4 == 0
+    small(max_iter=2, class_weight=class_weight).fit(X, y)
+    assert priors == [[0.75, 0.25]] * 2  # the first training and the refit
 
 
 @pytest.mark.parametrize("class_weight", [None, "balanced"])

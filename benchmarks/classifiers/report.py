@@ -44,7 +44,7 @@ def tables(rows: list[Row]) -> str:
     """The results over all sets, over the imbalanced ones, and of each set."""
     parts: list[str] = []
     kinds: list[tuple[str, Callable[[Row], bool]]] = [
-        ("balanced", lambda row: not row.imbalanced),
+        ("general", lambda row: not row.imbalanced),
         ("imbalanced", lambda row: row.imbalanced),
     ]
     for title, belongs in kinds:

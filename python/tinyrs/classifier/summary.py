@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from tinyrs.classifier.held_out import HeldOut
-from tinyrs.classifier.parameters import DTYPES
-from tinyrs.tabular.column_descriptions import describe_columns
+from tinyrs.tabular.column_descriptions import column_lines, describe_columns, listed
 from tinyrs.tabular.preprocessor import Preprocessor
 from tinyrs.tuning import intervals
 from tinyrs.tuning.basic_metrics import accuracy, log_loss
@@ -19,22 +15,22 @@ from tinyrs.tuning.scores import Metrics, areas
 if TYPE_CHECKING:
     from tinyrs.classifier.prediction import FittedClassifier
 
-MAX_COLUMNS, MAX_VALUES, MAX_NAME = 40, 8, 40
+MAX_VALUES, MAX_NAME = 8, 40
 
 
 def summary(model: FittedClassifier) -> str:
     """Columns, classes, layers, training and the metrics of held-out rows, a line each."""
     network, epochs = model.network_, model.n_iter_
     sizes = "-".join(map(str, network.layer_sizes))
-    size = network.n_parameters * np.dtype(DTYPES[network.precision]).itemsize
+    classes = listed(model.classes_.tolist(), _printable, MAX_VALUES)
     kept = f"kept epoch {model.best_iteration_ + 1}, temperature {model.temperature_:.4g}"
     return "\n".join(
         [
             type(model).__name__,
             *_column_lines(model),
-            f"  {'labels' if model._multilabel else 'classes':10}  {_listed(model.classes_.tolist())}",
+            f"  {'labels' if model._multilabel else 'classes':10}  {classes}",
             f"  layers      {sizes}, {network.activation}, {network.precision}",
-            f"  parameters  {network.n_parameters:,}, {size:,} bytes",
+            f"  parameters  {network.n_parameters:,}, {network.nbytes:,} bytes",
             f"  training    {epochs:,} epoch{'' if epochs == 1 else 's'}; {kept}",
             *_metric_lines(model),
         ]
@@ -51,13 +47,7 @@ def _column_lines(model: FittedClassifier) -> list[str]:
     lines = [f"  columns     {len(columns):,} ({kinds})"]
     if names is None:
         return lines
-    width = max(len(_printable(column["name"])) for column in columns[:MAX_COLUMNS])
-    for column in columns[:MAX_COLUMNS]:
-        values = f": {_listed(column['categories'])}" if "categories" in column else ""
-        lines.append(f"    {_printable(column['name']):{width}}  {column['kind']}{values}")
-    if len(columns) > MAX_COLUMNS:
-        lines.append(f"    and {len(columns) - MAX_COLUMNS:,} more")
-    return lines
+    return lines + column_lines(columns, _printable, MAX_VALUES)
 
 
 def _metric_lines(model: FittedClassifier) -> list[str]:
@@ -91,12 +81,6 @@ def _score_lines(model: FittedClassifier, held_out: HeldOut) -> list[str]:
         ("log loss", f"{log_loss(targets, p):.4f}", "", "mean over the labels"),
     ]
     return [f"  {name:17}  {value:>7}  {interval:16}  ({note})" for name, value, interval, note in scores]
-
-
-def _listed(values: Iterable[Any]) -> str:
-    names = list(map(_printable, values))
-    more = f", ... ({len(names):,} in all)" if len(names) > MAX_VALUES else ""
-    return ", ".join(names[:MAX_VALUES]) + more
 
 
 def _printable(value: object) -> str:

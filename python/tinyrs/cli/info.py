@@ -10,9 +10,9 @@ from tinyrs.cli.arguments import Parser
 from tinyrs.cli.errors import CliError
 from tinyrs.cli.output import printable, say
 from tinyrs.cli.quantization_text import quantization_lines
-from tinyrs.tabular.column_descriptions import describe_columns
+from tinyrs.tabular.column_descriptions import column_lines, describe_columns, listed
 
-MAX_COLUMNS = 40
+MAX_VALUES = 10
 
 
 def parser() -> Parser:
@@ -69,11 +69,12 @@ def _lines(description: dict[str, Any]) -> list[str]:
     if description["kind"] == "network":
         return lines
     training = description["training"]
-    lines.append(f"  classes   {_shortened(description['classes'])}")
+    lines.append(f"  classes   {listed(description['classes'], printable, MAX_VALUES)}")
     if "images" in training:
         lines.append(f"  images    as {training['images']}")
     else:
-        lines += _column_lines(description["columns"])
+        columns = description["columns"]
+        lines += [f"  columns   {len(columns):,}", *column_lines(columns, printable, MAX_VALUES)]
     lines.append("  training")
     lines += [
         f"    {printable(k)}: {printable(v)}" for k, v in training.items() if isinstance(v, (str, int, float))
@@ -82,20 +83,3 @@ def _lines(description: dict[str, Any]) -> list[str]:
         lines += [f"  {line}" for line in quantization_lines(description["quantization"])]
     difference = description["self_test_difference"]
     return [*lines, f"  self-test: largest difference from the machine that wrote it: {difference:.2g}"]
-
-
-def _column_lines(columns: list[dict[str, Any]]) -> list[str]:
-    lines = [f"  columns   {len(columns):,}"]
-    width = max(len(printable(column["name"])) for column in columns)
-    for column in columns[:MAX_COLUMNS]:
-        categories = f": {_shortened(column['categories'])}" if "categories" in column else ""
-        lines.append(f"    {printable(column['name']):{width}}  {column['kind']}{categories}")
-    if len(columns) > MAX_COLUMNS:
-        lines.append(f"    and {len(columns) - MAX_COLUMNS:,} more")
-    return lines
-
-
-def _shortened(values: list[Any]) -> str:
-    return ", ".join(map(printable, values[:10])) + (
-        f", ... ({len(values):,} in all)" if len(values) > 10 else ""
-    )

@@ -102,7 +102,8 @@ pub(crate) fn layer_sizes<T: Scalar>(layers: &[Layer<T>]) -> Vec<usize> {
 /// The sizes (inputs, hidden..., outputs) of a network whose layers have these numbers of (inputs, outputs).
 ///
 /// # Errors
-/// [`Error::Invalid`] if there is no layer, or a layer does not have the inputs that the one before has outputs.
+/// [`Error::Invalid`] if there is no layer, or the number of inputs of a layer is not that of outputs of the layer
+/// before.
 pub(crate) fn check_chain(layers: impl Iterator<Item = (usize, usize)>) -> Result<Vec<usize>> {
     let mut sizes = Vec::new();
     for (index, (inputs, outputs)) in layers.enumerate() {

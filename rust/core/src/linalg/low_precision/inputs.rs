@@ -128,7 +128,7 @@ fn largest_magnitude<S: Lanes<f32>>(s: S, x: &[f32]) -> f32 {
     while i < x.len() {
         for largest in &mut largest {
             let n = S::N.min(x.len().saturating_sub(i));
-            // SAFETY: n elements of x follow from i on.
+            // SAFETY: x has n elements at position i.
             let v = unsafe { s.load_up_to(x.as_ptr().wrapping_add(i), n) };
             *largest = s.max(s.abs(v), *largest);
             i += S::N;

@@ -236,7 +236,7 @@ fn packed<E: Copy, const BYTES: usize>(
     values: &[E],
     to_bytes: impl Fn(E) -> [u8; BYTES],
 ) -> Result<Panels> {
-    let mut block = zeros(name, layout.panels_len(values.len() / inputs, inputs) * BYTES)?;
+    let mut block = zeros(name, layout.panels_len(values.len() / inputs, inputs).saturating_mul(BYTES))?;
     for (o, row) in values.chunks_exact(inputs).enumerate() {
         for (i, value) in row.iter().enumerate() {
             let place = layout.place(inputs, o, i) * BYTES;

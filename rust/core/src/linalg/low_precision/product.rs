@@ -19,8 +19,8 @@ use crate::weight_format::WeightFormat;
 impl LowPrecisionMatrix {
     /// The layer's forward pass for some of its outputs: `out[r][j] = activation(W[j] . x[r] + bias[j]) * scale`.
     ///
-    /// x is (rows, inputs); `out` is the columns `outputs` of a (rows, outputs) matrix; `bias` has all outputs. The bits of a result
-    /// depend neither on the other rows nor on how the outputs are split.
+    /// x is (rows, inputs); `out` is the columns `outputs` of a (rows, outputs) matrix; `bias` has all outputs. The bits
+    /// of a result depend neither on the other rows nor on how the outputs are split.
     ///
     /// # Safety
     /// - `outputs` are some of the outputs, and start at a multiple of [`LowPrecisionMatrix::unit`].
@@ -92,7 +92,7 @@ impl Product<'_> {
         let mut column = 0;
         while column < self.out.cols() {
             let rest = self.out.col_range(column..self.out.cols());
-            // SAFETY: the caller's promise; column is a multiple of nr, so that the outputs from it on begin a panel.
+            // SAFETY: the caller's promise; column is a multiple of nr, so a panel begins there.
             let columns = unsafe {
                 let part = Part::new(matrix, first + column, inputs, rest);
                 let columns = match (part.rows, rest.cols().div_ceil(M::Lanes::N)) {
@@ -156,7 +156,7 @@ struct Part<'a> {
 }
 
 impl<'a> Part<'a> {
-    /// The outputs from `o` on, which begin a panel.
+    /// The part that begins with output `o`, the first of a panel.
     #[inline(always)]
     fn new(matrix: &LowPrecisionMatrix, o: usize, inputs: Inputs<'a>, out: ViewMut<f32>) -> Self {
         let (layout, k) = (&matrix.layout, matrix.inputs());
@@ -174,7 +174,7 @@ impl<'a> Part<'a> {
         }
     }
 
-    /// The rows from `row` on.
+    /// The part that begins with row `row`.
     #[inline(always)]
     fn rows_from(self, row: usize) -> Self {
         let inputs = Inputs {
@@ -219,7 +219,7 @@ unsafe fn panels<M: Multiply, const W: usize>(m: M, part: Part) -> usize {
     let mut row = 0;
     while row < part.rows {
         let rest = part.rows_from(row);
-        // SAFETY: the caller's promise, for the rows from `row` on, of which there are at least as many as in the tile.
+        // SAFETY: the caller's promise for the rest of the rows, which are at least those of the tile.
         row += unsafe {
             match rest.rows {
                 12.. if W <= PANEL_REGISTERS && M::TILE_ROWS >= 12 => tile::<M, 12, W>(m, rest),

@@ -52,7 +52,7 @@ fn matrix(
     LowPrecisionMatrix::from_f32("W", format, Matrix::new("W", weights, outputs, inputs).unwrap(), isa).unwrap()
 }
 
-/// The layer for all rows of x, each range of outputs by a call of its own.
+/// The outputs of the layer for all rows of x, with one call for each range of outputs.
 fn multiply(matrix: &LowPrecisionMatrix, x: &[f32], bias: &[f32], ranges: &[Range<usize>]) -> Vec<f32> {
     let (inputs, outputs) = (matrix.inputs(), matrix.outputs());
     let rows = x.len() / inputs;
@@ -71,7 +71,7 @@ fn whole(matrix: &LowPrecisionMatrix) -> Vec<Range<usize>> {
     std::iter::once(0..matrix.outputs()).collect()
 }
 
-/// The outputs from 0, `unit` and 3 `unit` on.
+/// Ranges of outputs that begin at 0, `unit` and 3 `unit`.
 fn split(matrix: &LowPrecisionMatrix) -> Vec<Range<usize>> {
     let ends = [0, matrix.unit(), 3 * matrix.unit(), matrix.outputs()].map(|end| end.min(matrix.outputs()));
     ends.windows(2).map(|pair| pair[0]..pair[1]).filter(|range| !range.is_empty()).collect()

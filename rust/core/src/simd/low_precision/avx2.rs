@@ -2,6 +2,7 @@
 
 use std::arch::x86_64::*;
 
+use super::x86_int8::x86_int8;
 use super::{InputForm, LowPrecision, Multiply, NarrowLanes, widened};
 use crate::simd::avx2::Avx2;
 
@@ -52,132 +53,30 @@ unsafe fn low_halves(words: __m256i) -> __m128i {
     }
 }
 
-/// The sums of eight outputs in f32.
+x86_int8!(Avx2, integers __m256i, floats __m256, _mm256_setzero_si256 _mm256_loadu_si256 _mm256_set1_epi32
+    _mm256_add_epi32 _mm256_sub_epi32 _mm256_slli_epi16 _mm256_srai_epi16 _mm256_madd_epi16 _mm256_dpbusd_avx_epi32
+    _mm256_cvtepi32_ps, store store_words store_bytes, tile rows 4 6);
+
+/// Stores the low half of each lane at `p`.
 ///
 /// # Safety
-/// The CPU has AVX2; `corrections` is valid for reading eight elements.
+/// The CPU has AVX2; `p` is valid for writing 16 bytes.
 #[inline(always)]
-unsafe fn to_f32(sums: __m256i, corrections: *const i32) -> __m256 {
+unsafe fn store_words(p: *mut u8, v: __m256) {
     // SAFETY: the caller's promise.
-    unsafe { _mm256_cvtepi32_ps(_mm256_sub_epi32(sums, _mm256_loadu_si256(corrections.cast()))) }
+    unsafe { _mm_storeu_si128(p.cast(), low_halves(_mm256_castps_si256(v))) }
 }
 
-/// Integers, widened to 16 bits and multiplied in pairs: no sum of two products saturates, whatever the integers.
-#[derive(Clone, Copy)]
-pub(crate) struct Int8(Avx2);
-
-impl Multiply for Int8 {
-    type Lanes = Avx2;
-    type Sums = __m256i;
-    type Weights = [__m256i; 2];
-    type Inputs = [__m256i; 2];
-    const GROUP: usize = 4;
-    // The low bytes of both halves of a word are inputs 0 and 1, the high bytes 2 and 3.
-    const ORDER: &'static [usize] = &[0, 2, 1, 3];
-    const WEIGHT_BYTES: usize = 1;
-    const INPUT_BYTES: usize = 2;
-    const FORM: InputForm = InputForm::Int8 { offset: 0 };
-    const SCALED: bool = true;
-    const TILE_ROWS: usize = 4;
-
-    #[inline(always)]
-    fn lanes(self) -> Avx2 {
-        self.0
-    }
-    #[inline(always)]
-    fn zero(self) -> __m256i {
-        // SAFETY: as above.
-        unsafe { _mm256_setzero_si256() }
-    }
-    #[inline(always)]
-    unsafe fn load_weights(self, p: *const u8) -> [__m256i; 2] {
-        // SAFETY: as above.
-        unsafe {
-            let bytes = _mm256_loadu_si256(p.cast());
-            [_mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(bytes)), _mm256_srai_epi16::<8>(bytes)]
-        }
-    }
-    #[inline(always)]
-    unsafe fn splat_inputs(self, p: *const u8) -> [__m256i; 2] {
-        // SAFETY: as above. Two reads, because one of 64 bits would be split in general registers.
-        unsafe {
-            let (first, second) = (p.cast::<i32>().read_unaligned(), p.cast::<i32>().add(1).read_unaligned());
-            [_mm256_set1_epi32(first), _mm256_set1_epi32(second)]
-        }
-    }
-    #[inline(always)]
-    fn multiply_add(self, weights: [__m256i; 2], inputs: [__m256i; 2], sums: __m256i) -> __m256i {
-        // SAFETY: as above.
-        unsafe {
-            let sums = _mm256_add_epi32(sums, _mm256_madd_epi16(weights[0], inputs[0]));
-            _mm256_add_epi32(sums, _mm256_madd_epi16(weights[1], inputs[1]))
-        }
-    }
-    #[inline(always)]
-    unsafe fn to_f32(self, sums: __m256i, corrections: *const i32) -> __m256 {
-        // SAFETY: as above.
-        unsafe { to_f32(sums, corrections) }
-    }
-    #[inline(always)]
-    unsafe fn store_inputs(self, p: *mut u8, v: __m256) {
-        // SAFETY: as above.
-        unsafe { _mm_storeu_si128(p.cast(), low_halves(_mm256_castps_si256(v))) }
-    }
-}
-
-/// Integers with AVX-VNNI, which multiplies unsigned inputs with signed weights.
-#[derive(Clone, Copy)]
-pub(crate) struct Int8Vnni(Avx2);
-
-impl Multiply for Int8Vnni {
-    type Lanes = Avx2;
-    type Sums = __m256i;
-    type Weights = __m256i;
-    type Inputs = __m256i;
-    const GROUP: usize = 4;
-    const ORDER: &'static [usize] = &[0, 1, 2, 3];
-    const WEIGHT_BYTES: usize = 1;
-    const INPUT_BYTES: usize = 1;
-    const FORM: InputForm = InputForm::Int8 { offset: 128 };
-    const SCALED: bool = true;
-    const TILE_ROWS: usize = 6;
-
-    #[inline(always)]
-    fn lanes(self) -> Avx2 {
-        self.0
-    }
-    #[inline(always)]
-    fn zero(self) -> __m256i {
-        // SAFETY: as above.
-        unsafe { _mm256_setzero_si256() }
-    }
-    #[inline(always)]
-    unsafe fn load_weights(self, p: *const u8) -> __m256i {
-        // SAFETY: as above.
-        unsafe { _mm256_loadu_si256(p.cast()) }
-    }
-    #[inline(always)]
-    unsafe fn splat_inputs(self, p: *const u8) -> __m256i {
-        // SAFETY: as above.
-        unsafe { _mm256_set1_epi32(p.cast::<i32>().read_unaligned()) }
-    }
-    #[inline(always)]
-    fn multiply_add(self, weights: __m256i, inputs: __m256i, sums: __m256i) -> __m256i {
-        // SAFETY: as above.
-        unsafe { _mm256_dpbusd_avx_epi32(sums, inputs, weights) }
-    }
-    #[inline(always)]
-    unsafe fn to_f32(self, sums: __m256i, corrections: *const i32) -> __m256 {
-        // SAFETY: as above.
-        unsafe { to_f32(sums, corrections) }
-    }
-    #[inline(always)]
-    unsafe fn store_inputs(self, p: *mut u8, v: __m256) {
-        // SAFETY: as above. Each low byte is put into a half of its own, extended with zeros.
-        unsafe {
-            let bytes = low_halves(_mm256_and_si256(_mm256_castps_si256(v), _mm256_set1_epi32(0xff)));
-            _mm_storel_epi64(p.cast(), _mm_packus_epi16(bytes, bytes));
-        }
+/// Stores the low byte of each lane at `p`.
+///
+/// # Safety
+/// The CPU has AVX2; `p` is valid for writing eight bytes.
+#[inline(always)]
+unsafe fn store_bytes(p: *mut u8, v: __m256) {
+    // SAFETY: the caller's promise. Each low byte is put into a half of its own, extended with zeros.
+    unsafe {
+        let bytes = low_halves(_mm256_and_si256(_mm256_castps_si256(v), _mm256_set1_epi32(0xff)));
+        _mm_storel_epi64(p.cast(), _mm_packus_epi16(bytes, bytes));
     }
 }
 

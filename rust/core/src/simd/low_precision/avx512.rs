@@ -2,6 +2,7 @@
 
 use std::arch::x86_64::*;
 
+use super::x86_int8::x86_int8;
 use super::{InputForm, LowPrecision, Multiply, NarrowLanes, widened};
 use crate::simd::avx512::Avx512;
 
@@ -39,131 +40,28 @@ impl NarrowLanes for Avx512 {
     }
 }
 
-/// The sums of 16 outputs in f32.
+x86_int8!(Avx512, integers __m512i, floats __m512, _mm512_setzero_si512 _mm512_loadu_si512 _mm512_set1_epi32
+    _mm512_add_epi32 _mm512_sub_epi32 _mm512_slli_epi16 _mm512_srai_epi16 _mm512_madd_epi16 _mm512_dpbusd_epi32
+    _mm512_cvtepi32_ps, store store_words store_bytes, tile rows 8 12);
+
+/// Stores the low half of each lane at `p`.
 ///
 /// # Safety
-/// The CPU has AVX-512 F; `corrections` is valid for reading 16 elements.
+/// The CPU has AVX-512 F; `p` is valid for writing 32 bytes.
 #[inline(always)]
-unsafe fn to_f32(sums: __m512i, corrections: *const i32) -> __m512 {
+unsafe fn store_words(p: *mut u8, v: __m512) {
     // SAFETY: the caller's promise.
-    unsafe { _mm512_cvtepi32_ps(_mm512_sub_epi32(sums, _mm512_loadu_si512(corrections.cast()))) }
+    unsafe { _mm256_storeu_si256(p.cast(), _mm512_cvtepi32_epi16(_mm512_castps_si512(v))) }
 }
 
-/// Integers, widened to 16 bits and multiplied in pairs, as with AVX2.
-#[derive(Clone, Copy)]
-pub(crate) struct Int8(Avx512);
-
-impl Multiply for Int8 {
-    type Lanes = Avx512;
-    type Sums = __m512i;
-    type Weights = [__m512i; 2];
-    type Inputs = [__m512i; 2];
-    const GROUP: usize = 4;
-    // The low bytes of both halves of a word are inputs 0 and 1, the high bytes 2 and 3.
-    const ORDER: &'static [usize] = &[0, 2, 1, 3];
-    const WEIGHT_BYTES: usize = 1;
-    const INPUT_BYTES: usize = 2;
-    const FORM: InputForm = InputForm::Int8 { offset: 0 };
-    const SCALED: bool = true;
-    // The loop over 12 rows would not be unrolled.
-    const TILE_ROWS: usize = 8;
-
-    #[inline(always)]
-    fn lanes(self) -> Avx512 {
-        self.0
-    }
-    #[inline(always)]
-    fn zero(self) -> __m512i {
-        // SAFETY: as above.
-        unsafe { _mm512_setzero_si512() }
-    }
-    #[inline(always)]
-    unsafe fn load_weights(self, p: *const u8) -> [__m512i; 2] {
-        // SAFETY: as above.
-        unsafe {
-            let bytes = _mm512_loadu_si512(p.cast());
-            [_mm512_srai_epi16::<8>(_mm512_slli_epi16::<8>(bytes)), _mm512_srai_epi16::<8>(bytes)]
-        }
-    }
-    #[inline(always)]
-    unsafe fn splat_inputs(self, p: *const u8) -> [__m512i; 2] {
-        // SAFETY: as above. Two reads, because one of 64 bits would be split in general registers.
-        unsafe {
-            let (first, second) = (p.cast::<i32>().read_unaligned(), p.cast::<i32>().add(1).read_unaligned());
-            [_mm512_set1_epi32(first), _mm512_set1_epi32(second)]
-        }
-    }
-    #[inline(always)]
-    fn multiply_add(self, weights: [__m512i; 2], inputs: [__m512i; 2], sums: __m512i) -> __m512i {
-        // SAFETY: as above.
-        unsafe {
-            let sums = _mm512_add_epi32(sums, _mm512_madd_epi16(weights[0], inputs[0]));
-            _mm512_add_epi32(sums, _mm512_madd_epi16(weights[1], inputs[1]))
-        }
-    }
-    #[inline(always)]
-    unsafe fn to_f32(self, sums: __m512i, corrections: *const i32) -> __m512 {
-        // SAFETY: as above.
-        unsafe { to_f32(sums, corrections) }
-    }
-    #[inline(always)]
-    unsafe fn store_inputs(self, p: *mut u8, v: __m512) {
-        // SAFETY: as above.
-        unsafe { _mm256_storeu_si256(p.cast(), _mm512_cvtepi32_epi16(_mm512_castps_si512(v))) }
-    }
-}
-
-/// Integers with VNNI, which multiplies unsigned inputs with signed weights.
-#[derive(Clone, Copy)]
-pub(crate) struct Int8Vnni(Avx512);
-
-impl Multiply for Int8Vnni {
-    type Lanes = Avx512;
-    type Sums = __m512i;
-    type Weights = __m512i;
-    type Inputs = __m512i;
-    const GROUP: usize = 4;
-    const ORDER: &'static [usize] = &[0, 1, 2, 3];
-    const WEIGHT_BYTES: usize = 1;
-    const INPUT_BYTES: usize = 1;
-    const FORM: InputForm = InputForm::Int8 { offset: 128 };
-    const SCALED: bool = true;
-    const TILE_ROWS: usize = 12;
-
-    #[inline(always)]
-    fn lanes(self) -> Avx512 {
-        self.0
-    }
-    #[inline(always)]
-    fn zero(self) -> __m512i {
-        // SAFETY: as above.
-        unsafe { _mm512_setzero_si512() }
-    }
-    #[inline(always)]
-    unsafe fn load_weights(self, p: *const u8) -> __m512i {
-        // SAFETY: as above.
-        unsafe { _mm512_loadu_si512(p.cast()) }
-    }
-    #[inline(always)]
-    unsafe fn splat_inputs(self, p: *const u8) -> __m512i {
-        // SAFETY: as above.
-        unsafe { _mm512_set1_epi32(p.cast::<i32>().read_unaligned()) }
-    }
-    #[inline(always)]
-    fn multiply_add(self, weights: __m512i, inputs: __m512i, sums: __m512i) -> __m512i {
-        // SAFETY: as above.
-        unsafe { _mm512_dpbusd_epi32(sums, inputs, weights) }
-    }
-    #[inline(always)]
-    unsafe fn to_f32(self, sums: __m512i, corrections: *const i32) -> __m512 {
-        // SAFETY: as above.
-        unsafe { to_f32(sums, corrections) }
-    }
-    #[inline(always)]
-    unsafe fn store_inputs(self, p: *mut u8, v: __m512) {
-        // SAFETY: as above.
-        unsafe { _mm_storeu_si128(p.cast(), _mm512_cvtepi32_epi8(_mm512_castps_si512(v))) }
-    }
+/// Stores the low byte of each lane at `p`.
+///
+/// # Safety
+/// The CPU has AVX-512 F; `p` is valid for writing 16 bytes.
+#[inline(always)]
+unsafe fn store_bytes(p: *mut u8, v: __m512) {
+    // SAFETY: the caller's promise.
+    unsafe { _mm_storeu_si128(p.cast(), _mm512_cvtepi32_epi8(_mm512_castps_si512(v))) }
 }
 
 /// bfloat16 with the instructions for it. They add two products at a time, and treat denormal numbers, also among the

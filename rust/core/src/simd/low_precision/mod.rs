@@ -2,7 +2,7 @@
 //! between the instruction sets.
 //!
 //! Start with [`Multiply`], of which a micro-kernel is made, and `portable`, the same in plain Rust. `widened` has the
-//! formats that are multiplied in f32, for all instruction sets. [`LowPrecision`] collects what an instruction set does
+//! formats that are multiplied in f32, for all instruction sets, `x86_int8` what AVX2 and AVX-512 share. [`LowPrecision`] collects what an instruction set does
 //! for each format; `dispatch` runs operations on it.
 
 /// The methods of [`LowPrecision`], given the lanes and the types for bf16 and int8.
@@ -38,6 +38,8 @@ pub(crate) mod dispatch;
 mod neon;
 mod portable;
 mod widened;
+#[cfg(target_arch = "x86_64")]
+mod x86_int8;
 
 use super::Lanes;
 
@@ -105,7 +107,7 @@ pub(crate) trait Multiply: Copy {
     const TILE_ROWS: usize;
     /// The weights of a panel have a multiple of this number of steps; the last ones may be zeros.
     const STEPS_UNIT: usize = 1;
-    /// From this many rows on [`Multiply::multiply_tiles`] computes the sums.
+    /// [`Multiply::multiply_tiles`] computes the sums of at least this number of rows.
     const MIN_TILE_ROWS: usize = usize::MAX;
 
     fn lanes(self) -> Self::Lanes;
