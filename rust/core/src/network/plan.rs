@@ -67,17 +67,17 @@ pub(crate) struct Shape {
 pub struct Weights {
     /// The size of all parameters in bytes.
     pub(crate) nbytes: usize,
-    /// The multiply-adds of one row, each counted as the fraction of one in f32 that it takes as long as.
+    /// The work of one row in f32 multiply-adds: an int8 multiply-add counts as a quarter of one, a bf16 one as half.
     pub(crate) row_work: usize,
     /// Set if the weights of a layer are not f32 or f64.
     pub(crate) low_precision: Option<LowPrecision>,
 }
 
-/// Low-precision weights in words.
+/// The low-precision weights of a network, as the text of a plan describes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LowPrecision {
     pub isa: LowPrecisionIsa,
-    /// That of the widest layer that has one.
+    /// The format of the widest layer with low-precision weights.
     pub format: WeightFormat,
     /// Whether there are layers with other weights.
     pub is_mixed: bool,
@@ -88,7 +88,7 @@ impl Shape {
         self.n_parameters.saturating_mul(self.batch)
     }
 
-    /// The multiply-adds in f32 that take as long.
+    /// The number of f32 multiply-adds that take as long as the pass.
     pub(super) fn work(&self) -> usize {
         self.weights.row_work.saturating_mul(self.batch)
     }

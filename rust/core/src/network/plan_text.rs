@@ -91,7 +91,7 @@ impl Plan {
         format!("{} of {}, because {}{split}{paused}", self.n_threads(), self.available, self.threads_reason())
     }
 
-    /// The number of multiply-adds, and that in f32 which takes as long if it is another.
+    /// The number of multiply-adds; if they are not f32, also the number of f32 ones that take as long.
     fn multiply_adds_text(&self) -> String {
         let (multiply_adds, work) = (self.shape.multiply_adds(), self.shape.work());
         let text = format!("{} multiply-adds", grouped(multiply_adds));
