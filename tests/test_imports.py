@@ -209,6 +209,7 @@ BENCH_ORDER = [
     "verify",
     "verify_training",
     "harness",
+    "latency",
     "isolated",
     "environment",
     "results",

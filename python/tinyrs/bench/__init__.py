@@ -6,6 +6,7 @@
     engines       tinyrs and NumPy, which compute a pass
     verify        the right answer, and how far from it an engine may be
     harness       verify, warm up, take turns, verify again; percentiles
+    latency       the percentiles of single calls of one model in this process
     isolated      a function in a new process that reports JSON
     environment   the machine: cores, caches, memory, versions
     runner        measures the engines of a plan on one case
