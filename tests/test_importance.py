@@ -13,7 +13,7 @@ from scipy import sparse
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_selection import RFECV, SelectFromModel
 from tinyrs import TinyClassifier
-from tinyrs.tuning.importance import MAX_ROWS, permutation_importance
+from tinyrs.tuning.importance import MAX_ROWS, REPEATS, permutation_importance
 
 Array = npt.NDArray[np.float64]
 
@@ -36,7 +36,8 @@ def test_the_importance_is_the_increase_of_the_loss() -> None:
 
     # Shuffling a column of variance 1 with the factor f adds 2 f^2; columns 1 and 3 are shuffled together.
     found = permutation_importance(table, [[0], [1, 3], [2]], squared_error)
-    np.testing.assert_allclose(found, [8, 4, 0], rtol=0.1, atol=1e-12)
+    assert found.shape == (3, REPEATS)
+    np.testing.assert_allclose(found.mean(axis=1), [8, 4, 0], rtol=0.1, atol=1e-12)
     np.testing.assert_array_equal(found, permutation_importance(table, [[0], [1, 3], [2]], squared_error))
 
 
@@ -47,8 +48,8 @@ def test_shuffled_together_columns_keep_their_rows() -> None:
         return float(np.mean(x[:, 1] - x[:, 0] != 100))
 
     together, alone = permutation_importance(pairs, [[0, 1], [1]], broken_pairs)
-    assert together == 0
-    assert alone > 0.9
+    assert together.max() == 0
+    assert alone.min() > 0.9
 
 
 def test_large_tables_are_sampled() -> None:

@@ -98,6 +98,16 @@ ALLOWED = {
         "tinyrs.tabular.tables",
         "tinyrs.tabular.values",
         "tinyrs.tuning.quantization",
+        "tinyrs.explanation",
+    },
+    "tinyrs.explanation": {"tinyrs._tinyrs"},
+    "tinyrs.inspection": {
+        "tinyrs.predictor",
+        "tinyrs.history",
+        "tinyrs.tuning",
+        "tinyrs.tuning.basic_metrics",
+        "tinyrs.tuning.importance",
+        "tinyrs.tuning.quantization",
     },
     # Where they go: it is given the parts of a predictor, and knows none.
     "tinyrs.export": {
@@ -194,6 +204,7 @@ ALLOWED = {
         "tinyrs.history",
         "tinyrs.classifier",
         "tinyrs.convert",
+        "tinyrs.inspection",
         "tinyrs.predictor",
     },
     "tinyrs.history": set(),

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tinyrs.convert.sklearn import from_sklearn as from_sklearn
     from tinyrs.convert.torch import from_torch as from_torch
     from tinyrs.history import History as History
+    from tinyrs.inspection import permutation_importance as permutation_importance
     from tinyrs.predictor import Predictor as Predictor
     from tinyrs.predictor import load as load
     from tinyrs.tabular.shift import DataShiftWarning as DataShiftWarning
@@ -52,6 +53,7 @@ __all__ = [
     "get_num_threads",
     "load",
     "machine_limits",
+    "permutation_importance",
     "set_num_threads",
 ]
 
@@ -66,6 +68,7 @@ _LAZY = {
     "from_sklearn": "tinyrs.convert.sklearn",
     "from_torch": "tinyrs.convert.torch",
     "load": "tinyrs.predictor",
+    "permutation_importance": "tinyrs.inspection",
 }
 
 

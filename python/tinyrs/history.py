@@ -1,9 +1,11 @@
-"""The result of `Network.fit`, and its progress bar."""
+"""The result of `Network.fit`, and progress bars."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -68,6 +70,30 @@ class History:
         return np.array([record[name] for record in self.records])  # type: ignore[literal-required]
 
 
+@contextmanager
+def progress_bar(total: int, label: str, unit: str, *, shown: bool) -> Iterator[Callable[[], object]]:
+    """Yields a function that advances a bar by one `unit`; shows nothing unless `shown`.
+
+    Raises
+    ------
+    ImportError
+        If tqdm is not installed.
+    """
+    if not shown:
+        yield lambda: None
+        return
+    with _tqdm()(total=total, desc=label, unit=unit) as bar:
+        yield bar.update
+
+
+def _tqdm() -> Any:
+    try:
+        from tqdm.auto import tqdm
+    except ModuleNotFoundError:
+        raise ImportError("progress: needs tqdm, which is not installed: pip install tqdm") from None
+    return tqdm
+
+
 class ProgressBar:
     """A labelled progress bar that advances once per epoch: on standard error, or in a notebook.
 
@@ -84,11 +110,7 @@ class ProgressBar:
     """
 
     def __init__(self, epochs: int, label: str = "fit") -> None:
-        try:
-            from tqdm.auto import tqdm
-        except ModuleNotFoundError:
-            raise ImportError("progress: needs tqdm, which is not installed: pip install tqdm") from None
-        self._bar = tqdm(total=epochs, desc=label, unit="epoch")
+        self._bar = _tqdm()(total=epochs, desc=label, unit="epoch")
 
     def update(self, record: Record) -> None:
         """Advances by one epoch and shows its results."""

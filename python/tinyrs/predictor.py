@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tinyrs._tinyrs import Tensor
+    from tinyrs.explanation import Explanation
     from tinyrs.export.model import Model
     from tinyrs.files.model_file import Fields, Tensors
     from tinyrs.tabular.preprocessor import Preprocessor
@@ -366,9 +367,7 @@ class Predictor:
         from tinyrs.tuning import quantization
 
         def outputs(network: Network) -> npt.NDArray[Any]:
-            if self._encoder is None:
-                return network.forward(encoded)
-            return self._encoder.forward(network, encoded)
+            return self._outputs(network, encoded)
 
         rows = None if encoded is None else quantization.Rows(outputs, targets, self.multilabel)
         network, record = quantization.quantize(self._network, kind, rows, max_drop)
@@ -382,6 +381,97 @@ class Predictor:
             quantization=record,
         )
 
+    def explain(
+        self, X: Any, *, target: Any = None, baseline: Any = None, extra_columns: str = "ignore"
+    ) -> Explanation:
+        """How much each column contributes to a probability: integrated gradients.
+
+        The contributions add up to the difference between the probability of the row and that of a baseline
+        (Sundararajan, Taly, Yan, "Axiomatic attribution for deep networks", 2017). The path of the integrals
+        runs through the features of the network; those of one column are added up.
+
+        Parameters
+        ----------
+        X : table or one row
+            As in `predict_proba`.
+        target : label, optional
+            The class whose probability is explained; by default the class predicted for each row. Multilabel
+            models need it.
+        baseline : one row, optional
+            By default every number is the median of the training rows, and every category unknown; without
+            preprocessing, every number is 0.
+        extra_columns : {"ignore", "error"}
+
+        Returns
+        -------
+        Explanation
+
+        Raises
+        ------
+        TypeError
+            If X is sparse.
+        ValueError
+            If `target` is not a class of the model, the network is quantized, or X or `baseline` does not
+            have the columns of the training set.
+
+        Warns
+        -----
+        RuntimeWarning
+            If the contributions do not add up to within 0.001.
+        """
+        from tinyrs.explanation import Explanation, explain
+
+        if self._network.weights != self._network.precision:
+            raise ValueError(
+                f"explain: expected a network that is not quantized, got weights in {self._network.weights}: "
+                "explain the predictor before `quantize`"
+            )
+        if target is None and self.multilabel:
+            raise ValueError("explain: expected a target, one of the labels, because a row may have several")
+        rows, one_row = self._features(X, extra_columns)
+        base = np.zeros((1, rows.shape[1]), rows.dtype)
+        if baseline is not None:
+            base, is_one = self._features(baseline, extra_columns)
+            if not is_one:
+                raise ValueError(f"baseline: expected one row, got {len(base)} rows")
+        targets = None if target is None else np.full(len(rows), self._class_index(target))
+        columns = range(rows.shape[1]) if self.preprocessor is None else self.preprocessor.feature_columns
+        found, targets, probability, before = explain(self._network, rows, base[0], targets, columns)
+        row: Any = 0 if one_row else slice(None)
+        labels = self.classes_[targets]
+        return Explanation(found[row], self._column_names(), labels[row], probability[row], before[row])
+
+    def _features(self, X: Any, extra_columns: str) -> tuple[npt.NDArray[Any], bool]:
+        """The inputs (rows, features) of the network for X, and whether X is one row."""
+        encoded, one_row = self._encode_finite(X, extra_columns)
+        precision = self._network.precision
+        if self.preprocessor is None:
+            return encoded.astype("f4" if precision == "f32" else "f8"), one_row
+        return self.preprocessor.transform(encoded, precision), one_row
+
+    def _class_index(self, label: Any) -> int:
+        if label not in self._labels:
+            classes = ", ".join(map(repr, self._labels))
+            raise ValueError(f"target: expected a class of the model ({classes}), got {label!r}")
+        return self._labels.index(label)
+
+    def _column_names(self) -> tuple[str, ...]:
+        return self.feature_names_in_ or tuple(f"column {i}" for i in range(self.n_features_in_))
+
+    def _encode_finite(self, X: Any, extra_columns: str) -> tuple[npt.NDArray[Any], bool]:
+        """X as encoded rows (rows, columns) without infinities, and whether it is one row."""
+        encoded = self._encode(X, extra_columns)
+        if is_sparse(encoded):
+            raise TypeError("X: expected dense rows, got a sparse matrix: pass X.toarray()")
+        self._refuse_infinite(encoded)
+        return np.atleast_2d(encoded), encoded.ndim == 1
+
+    def _outputs(self, network: Network, encoded: Any, n_threads: int | None = None) -> npt.NDArray[Any]:
+        """The outputs (rows, outputs) of the network, or of a variant of it, for encoded rows."""
+        if self._encoder is None:
+            return network.forward(encoded, n_threads=n_threads)
+        return self._encoder.forward(network, encoded, n_threads=n_threads)
+
     def verify(self) -> float:
         """The largest difference between outputs computed now and those stored in the model file.
 
@@ -391,9 +481,7 @@ class Predictor:
         if self._self_test is None:
             return 0.0
         rows, outputs = map(np.asarray, self._self_test)
-        if self._encoder is None:
-            return float(np.abs(self._network.forward(rows) - outputs).max())
-        return float(np.abs(self._encoder.forward(self._network, rows) - outputs).max())
+        return float(np.abs(self._outputs(self._network, rows) - outputs).max())
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Saves the predictor to a safetensors file, which `tinyrs.load` reads.

@@ -62,4 +62,4 @@ def column_importance(
 
     found = permutation_importance(rows.encoded, preprocessor.encoded_columns, loss)
     # RFE squares importances and SelectFromModel takes absolute values: below 0, noise would look important.
-    return np.maximum(found, 0)
+    return np.asarray(np.maximum(found.mean(axis=1), 0))

@@ -193,6 +193,16 @@ class Preprocessor(_ComparedByArguments):
         return indices
 
     @property
+    def feature_columns(self) -> list[int]:
+        """For each feature of `transform`, the index of its column in the table."""
+        numbers = [number.column for number in self.numbers if number.scale > 0]
+        indicators = [number.column for number in self.numbers if number.missing_indicator]
+        codes = [category.column for category in self.categories for _ in range(category.n_codes)]
+        tables = [*range(self.n_columns), *(column for column, _ in self.parts)]
+        # Without any feature, there is one that is always 0.
+        return [tables[column] for column in numbers + indicators + codes] or [0]
+
+    @property
     def numbers_only(self) -> bool:
         """Whether the encoded rows of an array of numbers are its rows."""
         return not (self.categories or self._read_always)
