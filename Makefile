@@ -24,7 +24,7 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 C_SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all -fanalyzer -g
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev bench bench-core peers company test test-rust test-python test-oldest test-exhaustive test-neon loom miri states asan tsan c-sanitizers stress report-browser processes soak fuzz kill interop lint format wheel sdist smoke-sdist deny smoke clean
+.PHONY: help venv dev bench bench-core peers company test test-rust test-python test-oldest test-exhaustive test-neon loom miri states asan tsan c-sanitizers stress report-browser processes soak fuzz kill interop scale lint format wheel sdist smoke-sdist deny smoke clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -111,6 +111,14 @@ interop: dev ## test the import of models of the real PyTorch and Keras (5 GB, i
 		PYTHONPATH=python $(VENV)-interop/$(notdir $(patsubst %/,%,$(dir $(PY))))/python -m pytest $$file || exit 1; \
 	done
 
+scale: dev ## run examples/scale on local clusters of two processes (1 GB, into .venv-scale; needs a Java runtime)
+	$(PYTHON) -m venv $(VENV)-scale
+	$(PY) -m pip --python $(VENV)-scale install --quiet --group scale
+	for file in tests/scale_*.py; do \
+		PYTHONPATH=$(CURDIR)/python:$(CURDIR)/tests:$(CURDIR)/examples/scale \
+			$(VENV)-scale/$(notdir $(patsubst %/,%,$(dir $(PY))))/python -m pytest $$file || exit 1; \
+	done
+
 venv: $(VENV)/.build $(VENV)/.test $(VENV)/.lint ## create .venv with the tools for building, testing and linting
 
 dev: $(VENV)/.build ## create .venv and build tinyrs into it, optimised
@@ -152,7 +160,7 @@ smoke: ## install the wheel of `make wheel` into a new environment of every inst
 	$(PYTHON) tests/wheel_smoke.py $(SMOKE_FLAGS) dist/*.whl
 
 clean: ## remove all build results and environments
-	rm -rf target dist $(VENV) $(VENV)-oldest $(VENV)-interop .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf target dist $(VENV) $(VENV)-oldest $(VENV)-interop $(VENV)-scale .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find python tests -name __pycache__ -prune -exec rm -rf {} +
 	rm -f python/tinyrs/_tinyrs*.so python/tinyrs/_tinyrs*.pyd
 

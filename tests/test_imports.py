@@ -75,6 +75,8 @@ ALLOWED = {
     "tinyrs.tuning.epoch_selection": {"tinyrs._tinyrs", "tinyrs.history", "tinyrs.tuning.calibration"},
     "tinyrs.tuning.calibration": {"tinyrs._tinyrs"},
     "tinyrs.files.checkpoint": {"tinyrs._tinyrs", "tinyrs.files.model_file"},
+    # Where other engines run models.
+    "tinyrs.scale": {"tinyrs.predictor"},
     # Where models come from elsewhere.
     "tinyrs.convert": {
         "tinyrs._tinyrs",
