@@ -29,6 +29,7 @@ ALLOWED = {
         "tinyrs.files.atomic",
         "tinyrs.files.model_file",
         "tinyrs.predictor",
+        "tinyrs.ordered_map",
         "tinyrs.history",
         "tinyrs.tuning.basic_metrics",
         "tinyrs.tuning.importance",
@@ -85,6 +86,7 @@ ALLOWED = {
         "tinyrs.predictor",
     },
     "tinyrs.predictor": {
+        "tinyrs.table_predictions",
         "tinyrs.tabular.shift_report",
         "tinyrs.tabular.shift",
         "tinyrs._lazy",
@@ -111,6 +113,20 @@ ALLOWED = {
         "tinyrs.tuning.importance",
         "tinyrs.tuning.quantization",
     },
+    # It is a part of the class `Predictor`.
+    "tinyrs.table_predictions": {
+        "tinyrs._tinyrs",
+        "tinyrs.ordered_map",
+        "tinyrs.tabular.batches",
+        "tinyrs.tabular.column_names",
+        "tinyrs.tabular.prediction_columns",
+        "tinyrs.tabular.preprocessor",
+        "tinyrs.tabular.shift",
+        "tinyrs.tabular.sources",
+        "tinyrs.tabular.type_checks",
+        "tinyrs.tabular.values",
+    },
+    "tinyrs.ordered_map": set(),
     # Where they go: it is given the parts of a predictor, and knows none.
     "tinyrs.export": {
         "tinyrs._tinyrs",
@@ -168,6 +184,12 @@ ALLOWED = {
         "tinyrs.tabular.values",
     },
     "tinyrs.tabular.sources": {"tinyrs.tabular.column_names", "tinyrs.tabular.type_checks"},
+    "tinyrs.tabular.batches": {
+        "tinyrs.tabular.column_names",
+        "tinyrs.tabular.sources",
+        "tinyrs.tabular.type_checks",
+    },
+    "tinyrs.tabular.prediction_columns": set(),
     "tinyrs.tabular.column_names": set(),
     "tinyrs.tabular.values": {"tinyrs.tabular.times", "tinyrs.tabular.type_checks"},
     "tinyrs.tabular.times": set(),

@@ -11,6 +11,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from pyarrow import dataset
 from tinyrs import Network, Predictor, TinyClassifier
 
 FRAME = pd.DataFrame(
@@ -52,6 +53,28 @@ class OnlyArrow:
         return self._table.__arrow_c_stream__(requested_schema)
 
 
+class OnlyArrowArray:
+    """A record batch that has only the method of Arrow's interface for a single batch."""
+
+    def __init__(self, table: pa.Table) -> None:
+        [self._batch] = table.combine_chunks().to_batches()
+
+    def __arrow_c_array__(self, requested_schema: object = None) -> object:
+        return self._batch.__arrow_c_array__(requested_schema)
+
+
+def duckdb_relation(frame: pd.DataFrame) -> Any:
+    """The frame as a relation of DuckDB."""
+    duckdb = pytest.importorskip("duckdb")
+    return duckdb.connect().from_arrow(pa.Table.from_pandas(frame))
+
+
+def daft_frame(frame: pd.DataFrame) -> Any:
+    """The frame as one of Daft."""
+    daft = pytest.importorskip("daft")
+    return daft.from_arrow(pa.Table.from_pandas(frame))
+
+
 SOURCES: dict[str, Callable[[pd.DataFrame], Any]] = {
     "pandas": lambda frame: frame,
     "polars": lambda frame: pl.from_dict(frame.to_dict("list")),
@@ -59,7 +82,11 @@ SOURCES: dict[str, Callable[[pd.DataFrame], Any]] = {
     "pyarrow Table": pa.Table.from_pandas,
     "pyarrow RecordBatch": lambda frame: pa.Table.from_pandas(frame).combine_chunks().to_batches()[0],
     "pyarrow RecordBatchReader": lambda frame: pa.Table.from_pandas(frame).to_reader(),
-    "Arrow PyCapsule": lambda frame: OnlyArrow(pa.Table.from_pandas(frame)),
+    "pyarrow Dataset": lambda frame: dataset.dataset(pa.Table.from_pandas(frame)),
+    "Arrow stream": lambda frame: OnlyArrow(pa.Table.from_pandas(frame)),
+    "Arrow array": lambda frame: OnlyArrowArray(pa.Table.from_pandas(frame)),
+    "DuckDB": duckdb_relation,
+    "Daft": daft_frame,
     "list of dicts": lambda frame: frame.to_dict("records"),
     "tuple of Series": lambda frame: tuple(row for _, row in frame.iterrows()),
 }
@@ -181,7 +208,7 @@ def test_out_of_the_wrong_shape_is_named(plain: Predictor) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["polars", "polars LazyFrame", "pyarrow Table", "pyarrow RecordBatch", "Arrow PyCapsule"]
+    "name", [name for name in SOURCES if name not in ("list of dicts", "tuple of Series")]
 )
 def test_the_classifier_fits_and_predicts_the_same_tables(classifier: TinyClassifier, name: str) -> None:
     source = SOURCES[name]

@@ -7,6 +7,7 @@ from tinyrs.files import model_file, predictor_file
 from tinyrs.files.class_labels import ClassLabels
 from tinyrs.files.model_file import refuse
 from tinyrs.files.predictor_file import PredictorState
+from tinyrs.table_predictions import TablePredictions
 from tinyrs.tabular.column_names import check_columns, check_length
 from tinyrs.tabular.shift import shift_check
 from tinyrs.tabular.type_checks import is_frame, is_record, is_sparse
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from tinyrs._tinyrs import Tensor
+    from tinyrs._tinyrs import ColumnCheck, Tensor
     from tinyrs.explanation import Explanation
     from tinyrs.export.model import Model
     from tinyrs.files.model_file import Fields, Tensors
@@ -31,7 +32,7 @@ else:
     from tinyrs._lazy import np
 
 
-class Predictor:
+class Predictor(TablePredictions):
     """A trained classifier for deployment: preprocessing, network, calibration and class labels.
 
     `TinyClassifier.predictor`, `tinyrs.load` and the `from_...` functions make one. It is immutable, several
@@ -96,7 +97,7 @@ class Predictor:
         # Looked up once, for the speed of predictions.
         self._encoder = None if preprocessor is None else preprocessor.feature_encoder
         self._numbers_only = preprocessor is None or preprocessor.numbers_only
-        self._check = None
+        self._check: ColumnCheck | None = None
         if preprocessor is not None:
             self._check = shift_check(preprocessor, self.feature_names_in_).columns
         self._self_test: tuple[Tensor, Tensor] | None = None
@@ -126,8 +127,9 @@ class Predictor:
         ----------
         X : array of shape (columns,) or (rows, columns), data frame, list, dict, or sparse matrix
             One row or several, with NaN or None for missing values. A data frame is one of pandas or polars,
-            also a lazy one, a table or record batch of pyarrow, or an object with Arrow's
-            `__arrow_c_stream__`. A list holds the values of one row in the order of the columns, or rows,
+            also a lazy one, a dataset of pyarrow, or an object with Arrow's `__arrow_c_stream__` or
+            `__arrow_c_array__`: a table, record batch or reader of pyarrow, a relation of DuckDB, a data
+            frame of Daft. A list holds the values of one row in the order of the columns, or rows,
             each a list or a dict. The columns of data frames and dicts are matched by name.
         out : array of shape (n_classes,) or (rows, n_classes), optional
             The array to write the result to: contiguous, in the precision of the network.
@@ -149,14 +151,24 @@ class Predictor:
         # Arrays of floats need no conversion.
         if not (self._numbers_only and type(X) is np.ndarray and X.dtype.kind == "f"):
             X = self._encode(X, extra_columns)
+        return self._outputs(X, out, n_threads, self._check)
+
+    def _outputs(
+        self,
+        encoded: Any,
+        out: npt.NDArray[Any] | None = None,
+        n_threads: int | None = None,
+        check: ColumnCheck | None = None,
+    ) -> npt.NDArray[Any]:
+        """The probabilities of encoded rows; `check` warns of columns unlike those of training."""
         try:
             if self._encoder is None:
-                return np.asarray(self._network.forward(X, out=out, n_threads=n_threads))
+                return np.asarray(self._network.forward(encoded, out=out, n_threads=n_threads))
             return np.asarray(
-                self._encoder.forward(self._network, X, out=out, n_threads=n_threads, check=self._check)
+                self._encoder.forward(self._network, encoded, out=out, n_threads=n_threads, check=check)
             )
         except ValueError:
-            self._refuse_infinite(X)
+            self._refuse_infinite(encoded)
             raise
 
     def predict(self, X: Any, *, n_threads: int | None = None, extra_columns: str = "ignore") -> Any:

@@ -26,7 +26,7 @@ from tinyrs.tabular.times import text_of
 from tinyrs.tabular.values import MISSING, MISSING_TEXT, TIMES, CellError
 
 Column: TypeAlias = pa.Array | pa.ChunkedArray
-Numbers = npt.NDArray[np.float64]
+Numbers = npt.NDArray[np.floating[Any]]
 
 # Text that means a missing value in a column of numbers.
 MISSING_NUMBERS = pa.array(sorted(MISSING_TEXT))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import IO, Any, TypeVar
@@ -17,9 +15,9 @@ from tinyrs.cli.column_types import is_text
 from tinyrs.cli.errors import CliError
 from tinyrs.cli.output import STREAM, open_output, progress_bar
 from tinyrs.cli.table_reader import CHUNK_ROWS
+from tinyrs.ordered_map import map_in_order
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 
 # What spreadsheets take for the start of a formula, unless it is a number.
@@ -57,7 +55,7 @@ def write_table(
             batch = job(chunk)
             return batch, writer.prepare(batch)
 
-        with closing(writer), closing(_map_in_order(work, chunks, threads)) as results:
+        with closing(writer), closing(map_in_order(work, chunks, threads)) as results:
             for batch, prepared in results:
                 writer.write(batch, prepared)
                 rows += len(batch)
@@ -142,19 +140,3 @@ class _ParquetWriter:
     def close(self) -> None:
         if self._writer is not None:
             self._writer.close()
-
-
-def _map_in_order(work: Callable[[T], R], items: Iterator[T], threads: int) -> Generator[R]:
-    """`map(work, items)` on a thread pool, with at most `threads + 2` items in memory."""
-    pending: deque[Future[R]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            for item in items:
-                pending.append(pool.submit(work, item))
-                if len(pending) > threads + 1:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()

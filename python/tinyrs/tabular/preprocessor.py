@@ -223,6 +223,8 @@ class Preprocessor(_ComparedByArguments):
         Returns
         -------
         array of shape (rows, n_encoded)
+            X itself if it is an array of numbers and no column needs encoding; else of float32 if that holds
+            all values exactly, or of float64.
 
         Raises
         ------
@@ -239,12 +241,14 @@ class Preprocessor(_ComparedByArguments):
 
         table = X if isinstance(X, Table) else Table.read(X, names, extra_columns)
         check_length(len(table.columns), self.n_columns, names)
-        encoded = np.empty((table.n_rows, self.n_encoded))
-        for number in self._read:
-            encoded[:, number.column] = table.numbers(number.column, number.kind)
+        numbers = {number.column: table.numbers(number.column, number.kind) for number in self._read}
+        dtype = np.result_type(np.float32, *{values.dtype for values in numbers.values()})
+        encoded = np.empty((table.n_rows, self.n_encoded), dtype)
+        for column, values in numbers.items():
+            encoded[:, column] = values
         for category in self.categories:
-            values, inverse = table.columns[category.column].distinct()
-            codes = np.array([category.code(value) for value in values], dtype=np.float64)
+            distinct, inverse = table.columns[category.column].distinct()
+            codes = np.array([category.code(value) for value in distinct], dtype)
             encoded[:, category.column] = codes[inverse]
         calendars = {column: calendar(encoded[:, column]) for column in dict(self.parts)}
         for i, (column, part) in enumerate(self.parts, self.n_columns):

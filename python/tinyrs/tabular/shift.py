@@ -75,7 +75,7 @@ class ShiftCheck:
         counter = ShiftCounter(self)
         counter.add(encoded)
         for message in counter.messages():
-            _warn(message)
+            warn(message)
 
 
 def shift_check(preprocessor: Preprocessor, names: tuple[str, ...] | None) -> ShiftCheck:
@@ -90,16 +90,20 @@ class ShiftCounter:
     """Counts the values of several blocks of encoded rows, which threads may add at the same time."""
 
     def __init__(self, check: ShiftCheck) -> None:
-        self._check = check
-        self.blocks: list[tuple[Sequence[tuple[int, int]], int]] = []
+        from threading import Lock
+
+        self._check, self._lock = check, Lock()
+        self.rows = 0
+        # For each column, how many values are missing, and how many are unusual.
+        self._counts: list[tuple[int, int]] = []
 
     def add(self, encoded: Any) -> None:
         """Counts the values of encoded rows (rows, columns)."""
-        self.blocks.append((self._check.columns.count(encoded), len(encoded)))
-
-    @property
-    def rows(self) -> int:
-        return sum(rows for _, rows in self.blocks)
+        counts = self._check.columns.count(encoded)
+        with self._lock:
+            before = self._counts or [(0, 0)] * len(counts)
+            self._counts = [(a + m, b + u) for (a, b), (m, u) in zip(before, counts, strict=True)]
+            self.rows += len(encoded)
 
     def messages(self) -> list[str]:
         """One line for each column of all rows that is unlike that of training, up to a limit."""
@@ -110,11 +114,7 @@ class ShiftCounter:
         return {f[0]: self._check.report.message(f, self.rows) for f in self._findings()}
 
     def _findings(self) -> list[Finding]:
-        if not self.rows:
-            return []
-        of_columns = zip(*(counts for counts, _ in self.blocks), strict=True)
-        counts = [(sum(m for m, _ in blocks), sum(u for _, u in blocks)) for blocks in of_columns]
-        return self._check.columns.find(counts, self.rows)
+        return self._check.columns.find(self._counts, self.rows) if self.rows else []
 
 
 def _usual_numbers(number: NumberColumn, preprocessor: Preprocessor) -> Usual | None:
@@ -175,7 +175,7 @@ class _Report:
 
     def __call__(self, findings: Sequence[Finding], rows: int) -> None:
         for message in self.messages(findings, rows):
-            _warn(message)
+            warn(message)
 
     def messages(self, findings: Sequence[Finding], rows: int) -> list[str]:
         """One line for each column, up to a limit.
@@ -228,7 +228,7 @@ def label(column: int, names: Sequence[str] | None) -> str:
     return str(column) if names is None else repr(names[column])
 
 
-def _warn(message: str) -> None:
+def warn(message: str) -> None:
     """Warns at the line of the first caller outside of this package."""
     import sys
     import warnings

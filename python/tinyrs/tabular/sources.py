@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyrs.tabular.column_names import check_columns, check_length
-from tinyrs.tabular.type_checks import is_record
+from tinyrs.tabular.type_checks import is_arrow, is_dataset, is_record
 
 Record = Mapping[str, Any]
 
@@ -18,8 +18,9 @@ Record = Mapping[str, Any]
 def read_frame(X: Any, names: Sequence[str] | None = None, extra_columns: str = "ignore") -> Any:
     """A data frame of narwhals with the columns `names` of X; with all columns if `names` is None.
 
-    X is a data frame of pandas or polars, a lazy frame, of which only these columns are computed, a table or
-    a record batch of pyarrow, or an object with Arrow's method `__arrow_c_stream__`.
+    X is a data frame of pandas or polars, a lazy frame or a dataset of pyarrow, of which only these columns
+    are read, or an object with Arrow's method `__arrow_c_stream__` or `__arrow_c_array__`: a table, a record
+    batch or a reader of pyarrow, a relation of DuckDB, a data frame of Daft.
 
     Raises
     ------
@@ -28,14 +29,17 @@ def read_frame(X: Any, names: Sequence[str] | None = None, extra_columns: str = 
     TypeError
         If X is not such a table.
     ImportError
-        If narwhals is not installed, or pyarrow for an object that only has Arrow's method.
+        If narwhals is not installed, or pyarrow for an object that only has Arrow's methods.
     """
     try:
         import narwhals.stable.v1 as nw
     except ModuleNotFoundError:
         raise ImportError("X: a data frame needs narwhals: pip install 'tinyrs[sklearn]'") from None
-    if hasattr(X, "__arrow_c_stream__") and not nw.dependencies.is_into_dataframe(X):
-        X = _arrow_table(X)
+    if is_dataset(X):
+        check_columns(X.schema.names, X.schema.names if names is None else names, extra_columns)
+        X = X.to_table(columns=names if names is None else list(names))
+    elif is_arrow(X) and not nw.dependencies.is_into_dataframe(X):
+        X = require_pyarrow(f"X: a {type(X).__name__}").table(X)
     try:
         frame = nw.from_native(X)
     except TypeError:
@@ -49,12 +53,13 @@ def read_frame(X: Any, names: Sequence[str] | None = None, extra_columns: str = 
     return frame.collect() if isinstance(frame, nw.LazyFrame) else frame
 
 
-def _arrow_table(X: Any) -> Any:
+def require_pyarrow(what: str) -> Any:
+    """The module pyarrow. ImportError that names `what` needs it, if it is not installed."""
     try:
-        import pyarrow as pa
+        import pyarrow
     except ModuleNotFoundError:
-        raise ImportError(f"X: a {type(X).__name__} needs pyarrow: pip install pyarrow") from None
-    return pa.table(X)
+        raise ImportError(f"{what} needs pyarrow: pip install pyarrow") from None
+    return pyarrow
 
 
 def read_rows(X: Any, n_columns: int, names: Sequence[str] | None) -> npt.NDArray[Any] | list[Record]:

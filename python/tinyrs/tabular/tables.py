@@ -15,7 +15,7 @@ from tinyrs.tabular.times import dates_in, value_of
 from tinyrs.tabular.type_checks import is_frame
 from tinyrs.tabular.values import EXPECTED, TIMES, CellError, CellTypeError, infer_kind, is_cell, number_of
 
-Numbers = npt.NDArray[np.float64]
+Numbers = npt.NDArray[np.floating[Any]]  # float32 or float64
 Indices = npt.NDArray[np.intp]
 Rows = npt.NDArray[Any]  # indices of rows, or a mask
 
@@ -43,14 +43,14 @@ class NumberCells:
         return NumberCells(self.values[rows], self.kind)
 
     def numbers(self, kind: str) -> Numbers:
-        """The column as numbers (rows,), with NaN for missing values.
+        """The column as numbers (rows,), with NaN for missing values; see `float_type` for their precision.
 
         Raises
         ------
         CellError
             If a value is not of this kind, or infinite.
         """
-        values = self.values.astype(np.float64, copy=False)
+        values = self.values.astype(float_type(self.values.dtype), copy=False)
         if kind != self.kind and (kind in TIMES or self.kind in TIMES):
             known = np.flatnonzero(~np.isnan(values))
             if known.size:
@@ -247,12 +247,17 @@ class SparseTable:
         return SparseTable(self.matrix[rows])
 
 
+def float_type(dtype: np.dtype[Any]) -> type[np.floating[Any]]:
+    """float32 if it holds all values of `dtype` exactly, else float64."""
+    return np.float32 if np.can_cast(dtype, np.float32) else np.float64
+
+
 def _array_column(values: npt.NDArray[Any]) -> Column:
     """A column of an array."""
     if values.dtype.kind in "iuf":
         return NumberCells(values)
     if values.dtype.kind == "b":
-        return NumberCells(values.astype(np.float64), "boolean")
+        return NumberCells(values.astype(np.float32), "boolean")
     if values.dtype.kind in "mM":
         unit = np.dtype(f"{values.dtype.kind}8[us]")
         seconds = np.where(np.isnat(values), np.nan, values.astype(unit).astype(np.int64) / 1e6)
@@ -273,10 +278,11 @@ def _frame_column(series: Any) -> Column:
 
     if series.dtype == nw.Boolean or (series.dtype.is_numeric() and series.dtype != nw.Decimal):
         kind = "boolean" if series.dtype == nw.Boolean else "number"
-        if series.dtype.is_integer() and not series.null_count():
-            return NumberCells(np.asarray(series.to_numpy()))
-        numbers = series.cast(nw.Float64).fill_null(float("nan")).to_numpy()
-        return NumberCells(np.asarray(numbers, dtype=np.float64), kind)
+        if not series.null_count() and kind == "number":
+            return NumberCells(np.asarray(series.to_numpy()))  # the memory of the library, if it can lend it
+        in_f32 = (nw.Boolean, nw.Float32, nw.Int8, nw.Int16, nw.UInt8, nw.UInt16)
+        numbers = series.cast(nw.Float32 if series.dtype in in_f32 else nw.Float64)
+        return NumberCells(np.asarray(numbers.fill_null(float("nan")).to_numpy()), kind)
     if series.dtype in (nw.Datetime, nw.Date, nw.Duration):
         is_date = series.dtype != nw.Duration
         whole = series.dt.timestamp("us") if is_date else series.dt.total_microseconds()

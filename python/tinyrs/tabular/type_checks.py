@@ -18,12 +18,22 @@ def is_missing(value: object) -> bool:
 
 
 def is_frame(X: Any) -> bool:
-    """Whether X is a data frame, lazy or not, a table of pyarrow, or another table with Arrow's interface."""
+    """Whether X is a data frame, lazy or not, a dataset of pyarrow, or a table with Arrow's interface."""
     # Looked up in the type: a lazy frame computes its columns.
     kind = type(X)
-    if hasattr(kind, "columns") or hasattr(kind, "column_names"):
+    if hasattr(kind, "columns") or hasattr(kind, "column_names") or is_dataset(X):
         return True
-    return hasattr(kind, "__arrow_c_stream__") and not hasattr(kind, "__array__")  # not a single column
+    return is_arrow(X) and not hasattr(kind, "__array__")  # not a single column
+
+
+def is_arrow(X: Any) -> bool:
+    """Whether X has Arrow's PyCapsule interface for streams or for single batches."""
+    return hasattr(type(X), "__arrow_c_stream__") or hasattr(type(X), "__arrow_c_array__")
+
+
+def is_dataset(X: Any) -> bool:
+    """Whether X is a dataset of pyarrow, which reads its files only when they are scanned."""
+    return hasattr(type(X), "scanner")
 
 
 def is_record(X: Any) -> bool:

@@ -1,0 +1,215 @@
+"""The methods of `Predictor` that return tables: `predict_frame` and `predict_batches`."""
+
+from __future__ import annotations
+
+from tinyrs._tinyrs import get_num_threads
+from tinyrs.tabular.shift import ShiftCounter, shift_check, warn
+from tinyrs.tabular.type_checks import is_frame
+from tinyrs.tabular.values import CellError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any
+
+    import numpy.typing as npt
+
+    from tinyrs._tinyrs import ColumnCheck
+    from tinyrs.tabular.prediction_columns import PredictionColumns
+    from tinyrs.tabular.preprocessor import Preprocessor
+
+# The rows that `predict_batches` predicts together on one thread: long enough that Python's share is small.
+BATCH_ROWS = 1 << 16
+
+
+class TablePredictions:
+    """The methods of `Predictor` that return tables; see there for its attributes."""
+
+    feature_names_in_: tuple[str, ...] | None
+    multilabel: bool
+    preprocessor: Preprocessor | None
+    _labels: list[Any]
+    _check: ColumnCheck | None
+
+    def _encode(self, X: Any, extra_columns: str) -> npt.NDArray[Any]:
+        raise NotImplementedError
+
+    def _outputs(
+        self,
+        encoded: Any,
+        out: npt.NDArray[Any] | None = None,
+        n_threads: int | None = None,
+        check: ColumnCheck | None = None,
+    ) -> npt.NDArray[Any]:
+        raise NotImplementedError
+
+    def predict_frame(
+        self,
+        X: Any,
+        *,
+        keep: Sequence[str] | str = (),
+        label: str | None = "label",
+        probability: str | None = "probability_{}",
+        n_threads: int | None = None,
+        extra_columns: str = "ignore",
+    ) -> Any:
+        """The label and the probabilities of each row as a data frame.
+
+        Parameters
+        ----------
+        X : data frame
+            As in `predict_proba`.
+        keep : sequence of str or "all"
+            The columns of X to put before those of the predictions.
+        label : str or None
+            The name of the column of labels; None leaves it out. Multilabel models have none.
+        probability : str or None
+            The name of the column of each class's probabilities, where "{}" stands for the class; None leaves
+            them out.
+        n_threads, extra_columns
+            As in `predict_proba`. Columns to keep are not extra columns.
+
+        Returns
+        -------
+        data frame
+            Of the library of X: pandas, with the index of X, or polars; for others a table of pyarrow.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `predict_proba`, if X is not a data frame, or if two columns would have the same name.
+        """
+        from tinyrs.tabular.batches import kept_columns
+        from tinyrs.tabular.column_names import check_columns
+        from tinyrs.tabular.sources import read_frame
+
+        if not is_frame(X):
+            raise TypeError(f"X: expected a data frame, got a {type(X).__name__}: see predict_proba")
+        names = self.feature_names_in_
+        if names is None or isinstance(keep, str):
+            frame = read_frame(X)
+            keep = kept_columns(keep, frame.columns)
+            check_columns(frame.columns, [*(names or frame.columns), *keep], extra_columns)
+        else:
+            frame = read_frame(X, list(dict.fromkeys([*names, *keep])), extra_columns)
+        columns = self._prediction_columns(keep, label, probability)
+        encoded = self._encode(frame.to_native(), "ignore")
+        return columns.of(frame, self._outputs(encoded, None, n_threads, self._check)).to_native()
+
+    def predict_batches(
+        self,
+        reader: Any,
+        *,
+        keep: Sequence[str] | str = (),
+        batch_size: int = BATCH_ROWS,
+        label: str | None = "label",
+        probability: str | None = "probability_{}",
+        n_threads: int | None = None,
+        extra_columns: str = "ignore",
+    ) -> Any:
+        """The label and the probabilities of each row of a stream of any length, as another stream.
+
+        Threads predict a batch each while the next batch is read, and memory holds a few batches only. With
+        ``n_threads=1``, all work is done in the thread that reads the result. At the end of the stream, there
+        is a `tinyrs.DataShiftWarning` for each column that, in all its rows, is unlike that of training.
+
+        Parameters
+        ----------
+        reader : pyarrow.RecordBatchReader, pyarrow.dataset.Dataset, or object with Arrow's interface
+            The rows, for example ``polars_lazy_frame.collect_batches()`` or a relation of DuckDB: anything
+            with `__arrow_c_stream__` or `__arrow_c_array__`. Of a dataset, only the columns are read that the
+            model or `keep` needs.
+        keep, label, probability, extra_columns
+            As in `predict_frame`.
+        batch_size : int
+            The largest number of rows of a batch. Larger ones of `reader` are split.
+        n_threads : int, optional
+            The number of threads that predict; by default `tinyrs.get_num_threads()`.
+
+        Returns
+        -------
+        pyarrow.RecordBatchReader
+            Reads from `reader` as it is read itself. An error in a batch is raised in its place, after all
+            batches before it; the row in its message is counted from the start of the stream.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a column is missing, or `reader` is not such a stream. While the result is read, as
+            `predict_proba`.
+        ImportError
+            If pyarrow is not installed.
+        """
+        from tinyrs.tabular.batches import BatchSource
+        from tinyrs.tabular.sources import require_pyarrow
+
+        pyarrow = require_pyarrow("predict_batches")
+        threads = get_num_threads() if n_threads is None else n_threads
+        if threads < 1:
+            raise ValueError(f"n_threads: expected at least 1, got {threads}")
+        source = BatchSource(reader, self.feature_names_in_, keep, batch_size, extra_columns)
+        stream = _PredictedStream(self, self._prediction_columns(source.keep, label, probability))
+        schema = stream.predict(source.schema.empty_table(), 0).schema
+        return pyarrow.RecordBatchReader.from_batches(schema, stream.batches(source.batches(), threads))
+
+    def _prediction_columns(
+        self, keep: Sequence[str], label: str | None, probability: str | None
+    ) -> PredictionColumns:
+        from tinyrs.tabular.prediction_columns import PredictionColumns
+
+        return PredictionColumns(self._labels, keep, None if self.multilabel else label, probability)
+
+
+class _PredictedStream:
+    """Predicts the batches of a stream; several threads may predict at once."""
+
+    def __init__(self, predictor: TablePredictions, columns: PredictionColumns) -> None:
+        self._predictor, self._columns = predictor, columns
+        preprocessor, names = predictor.preprocessor, predictor.feature_names_in_
+        self._shift = None if preprocessor is None else ShiftCounter(shift_check(preprocessor, names))
+
+    def predict(self, table: Any, first_row: int) -> Any:
+        """The predictions for a table of pyarrow, of which `first_row` rows of the stream stand before."""
+        import narwhals.stable.v1 as nw
+
+        predictor = self._predictor
+        try:
+            encoded = predictor._encode(table, "ignore")
+            p = predictor._outputs(encoded, None, 1)
+        except CellError as error:
+            assert error.column is not None
+            located = type(error)(error.expected, error.value, first_row + error.row)
+            raise located.at(error.column, predictor.feature_names_in_) from None
+        if self._shift is not None:
+            self._shift.add(encoded)
+        return self._columns.of(nw.from_native(table), p).to_native()
+
+    def batches(self, batches: Iterator[Any], threads: int) -> Iterator[Any]:
+        """The predictions for record batches, in order; warns at the end of columns unlike training."""
+        from contextlib import ExitStack, closing
+
+        from pyarrow import Table
+
+        from tinyrs.ordered_map import map_in_order, read_ahead
+
+        def work(numbered: tuple[Any, int]) -> Any:
+            batch, first_row = numbered
+            return self.predict(Table.from_batches([batch]), first_row)
+
+        results: Iterator[Any] = map(work, _numbered(batches))
+        with ExitStack() as stack:
+            if threads > 1:
+                ahead = stack.enter_context(closing(read_ahead(_numbered(batches))))
+                results = stack.enter_context(closing(map_in_order(work, ahead, threads)))
+            for predicted in results:
+                yield from predicted.to_batches()
+        for message in [] if self._shift is None else self._shift.messages():
+            warn(message)
+
+
+def _numbered(batches: Iterator[Any]) -> Iterator[tuple[Any, int]]:
+    """The batches, each with the number of rows before it."""
+    rows = 0
+    for batch in batches:
+        yield batch, rows
+        rows += len(batch)

@@ -1,0 +1,110 @@
+"""Streams of tables: record batches of Arrow, read from anything with Arrow's interface."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tinyrs.tabular.column_names import check_columns
+from tinyrs.tabular.sources import require_pyarrow
+from tinyrs.tabular.type_checks import is_arrow, is_dataset
+
+# The row groups that a dataset reads ahead. Its own default of four fragments needs much memory.
+FRAGMENTS_AHEAD, BATCHES_AHEAD = 1, 4
+
+
+class BatchSource:
+    """A stream of record batches with the columns that a model needs.
+
+    Parameters
+    ----------
+    source : object
+        A dataset of pyarrow, or an object with `__arrow_c_stream__` or `__arrow_c_array__`.
+    names : sequence of str or None
+        The columns of the model; None for all columns of the source, by position.
+    keep : sequence of str or "all"
+        Other columns to read.
+    batch_size : int
+        The largest number of rows of a batch.
+    extra_columns : {"ignore", "error"}
+        Whether the source may have columns besides those.
+
+    Attributes
+    ----------
+    keep : list of str
+        The names of the columns to keep.
+    schema : pyarrow.Schema
+
+    Raises
+    ------
+    TypeError
+        If the source is something else.
+    ValueError
+        If a column is missing or unexpected, or two columns have the same name.
+    """
+
+    def __init__(
+        self,
+        source: Any,
+        names: Sequence[str] | None,
+        keep: Sequence[str] | str,
+        batch_size: int,
+        extra_columns: str,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size: expected at least 1 row, got {batch_size}")
+        self._source, self._batch_size = source, batch_size
+        if not is_dataset(source):
+            self._source = _reader(source)
+        self.schema = self._source.schema
+        found = self.schema.names
+        self.keep = kept_columns(keep, found)
+        wanted = found if names is None else list(dict.fromkeys([*names, *self.keep]))
+        check_columns(found, wanted, extra_columns, "reader")
+        if len(set(found)) < len(found):
+            raise ValueError(f"reader: expected different column names, got {found}")
+        self._wanted = wanted
+
+    def batches(self) -> Iterator[Any]:
+        """The record batches, without empty ones. A stream can be read once."""
+        reader = self._source
+        if is_dataset(reader):
+            reader = reader.scanner(
+                columns=self._wanted,
+                batch_size=self._batch_size,
+                batch_readahead=BATCHES_AHEAD,
+                fragment_readahead=FRAGMENTS_AHEAD,
+            ).to_reader()
+        for batch in reader:
+            for start in range(0, len(batch), self._batch_size):
+                yield batch.slice(start, self._batch_size)
+
+
+def _reader(source: Any) -> Any:
+    """A pyarrow.RecordBatchReader of an object with Arrow's interface."""
+    pa = require_pyarrow("reader: a stream of Arrow")
+    if not is_arrow(source):
+        raise TypeError(
+            "reader: expected a pyarrow.RecordBatchReader, a pyarrow.dataset.Dataset or another object with "
+            f"__arrow_c_stream__ or __arrow_c_array__, got a {type(source).__name__}"
+            + (": pass its collect_batches()" if hasattr(source, "collect_batches") else "")
+        )
+    if hasattr(source, "__arrow_c_stream__"):
+        return pa.RecordBatchReader.from_stream(source)
+    batch = pa.record_batch(source)
+    return pa.RecordBatchReader.from_batches(batch.schema, [batch])
+
+
+def kept_columns(keep: Sequence[str] | str, found: Sequence[str]) -> list[str]:
+    """The columns that `keep`, a sequence of names or "all", means in a table with the columns `found`.
+
+    Raises
+    ------
+    ValueError
+        If `keep` is another string.
+    """
+    if isinstance(keep, str):
+        if keep != "all":
+            raise ValueError(f"keep: expected 'all' or a sequence of column names, got {keep!r}")
+        return list(found)
+    return list(keep)

@@ -1,0 +1,304 @@
+"""`Predictor.predict_frame` and `Predictor.predict_batches`, and the threads of streams."""
+
+from __future__ import annotations
+
+import gc
+import pickle
+import threading
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+import tinyrs
+from pyarrow import dataset, parquet
+from tinyrs import Network, Predictor, TinyClassifier
+from tinyrs.ordered_map import map_in_order, read_ahead
+from tinyrs.tabular.tables import NumberCells, Table
+
+ROWS = 1000
+
+
+def table(rows: int = ROWS, seed: int = 0) -> pa.Table:
+    """Columns of several types, of which "id" is not for the model."""
+    rng = np.random.default_rng(seed)
+    return pa.table(
+        {
+            "id": np.arange(rows),
+            "a": rng.normal(size=rows).astype(np.float32),
+            "b": rng.integers(0, 9, rows),
+            "c": rng.choice(["x", "y"], rows),
+            "d": pa.array([None if i % 7 == 0 else i % 2 == 0 for i in range(rows)]),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    X = table()
+    y = np.where(np.asarray(X["a"]) > 0, "yes", "no")
+    return TinyClassifier((8,), max_iter=2, random_state=0).fit(X.drop_columns("id"), y).predictor()
+
+
+def probabilities(predicted: pa.Table) -> npt.NDArray[np.float64]:
+    return np.column_stack([predicted["probability_no"], predicted["probability_yes"]])
+
+
+# Frames.
+
+
+@pytest.mark.parametrize("source", [pa.Table, pd.DataFrame, pl.DataFrame])
+def test_a_frame_of_predictions_is_of_the_same_library(predictor: Predictor, source: type) -> None:
+    X = table(50)
+    frame = {pa.Table: X, pd.DataFrame: X.to_pandas(), pl.DataFrame: pl.from_arrow(X)}[source]
+    predicted = predictor.predict_frame(frame, keep=["id"])
+    assert isinstance(predicted, source)
+    read: Any = pa.table(predicted)
+    assert read.schema.names == ["id", "label", "probability_no", "probability_yes"]
+    assert read["id"].to_pylist() == list(range(50))
+    assert read["label"].to_pylist() == predictor.predict(X).tolist()
+    assert np.array_equal(probabilities(read), predictor.predict_proba(X))
+    assert read["probability_no"].type == pa.float32()
+
+
+def test_a_frame_of_predictions_has_the_index_of_pandas(predictor: Predictor) -> None:
+    frame = table(3).to_pandas().set_axis([7, 3, 3], axis=0)
+    predicted = predictor.predict_frame(frame)
+    assert predicted.index.tolist() == [7, 3, 3]
+    assert predicted["label"].tolist() == predictor.predict(frame).tolist()
+    assert predictor.predict_frame(frame[:0]).columns.tolist() == predicted.columns.tolist()
+
+
+def test_the_columns_of_a_frame_of_predictions(predictor: Predictor) -> None:
+    X = table(5)
+    every = predictor.predict_frame(X, keep="all", label="l", probability=None)
+    assert every.schema.names == ["id", "a", "b", "c", "d", "l"]
+    assert predictor.predict_frame(X, label=None, probability="{}").schema.names == ["no", "yes"]
+    with pytest.raises(ValueError, match=r"expected names unlike .*, got 'id' twice: pass other names"):
+        predictor.predict_frame(X, keep=["id"], label="id")
+    with pytest.raises(ValueError, match="got 'p' twice"):
+        predictor.predict_frame(X, probability="p")
+    with pytest.raises(ValueError, match="expected at least one name, got None for both"):
+        predictor.predict_frame(X, label=None, probability=None)
+    with pytest.raises(ValueError, match="missing columns: 'other'"):
+        predictor.predict_frame(X, keep=["other"])
+    with pytest.raises(ValueError, match="keep: expected 'all' or a sequence of column names, got 'id'"):
+        predictor.predict_frame(X, keep="id")
+    with pytest.raises(ValueError, match="unexpected columns: 'id'"):
+        predictor.predict_frame(X, extra_columns="error")
+    assert predictor.predict_frame(X, keep=["id"], extra_columns="error").num_rows == 5
+    with pytest.raises(TypeError, match="expected a data frame, got a ndarray"):
+        predictor.predict_frame(np.zeros((2, 4)))
+
+
+def test_a_multilabel_frame_has_no_labels_but_a_probability_for_each() -> None:
+    network = Network([2, 3], output_activation="sigmoid", seed=0)
+    predictor = Predictor(network, None, np.array(["u", "v", "w"]), multilabel=True)
+    X = pa.table({"p": [0.1, 0.2], "q": [1.0, 2.0]})
+    predicted = predictor.predict_frame(X)
+    assert predicted.schema.names == ["probability_u", "probability_v", "probability_w"]
+    assert np.array_equal(np.column_stack(predicted.columns), predictor.predict_proba(X))
+    assert predictor.predict_batches(X).read_all() == predicted
+
+
+# Numbers of Arrow.
+
+
+def test_numbers_are_read_without_copies_and_f32_stays_f32(predictor: Predictor) -> None:
+    numbers = pa.table({"x": np.arange(8, dtype=np.float32), "y": np.arange(8.0), "z": np.arange(8)})
+    for column, cells in zip(numbers.columns, Table.read(numbers).columns, strict=True):
+        assert isinstance(cells, NumberCells)
+        lent = np.frombuffer(column.chunk(0).buffers()[1], cells.values.dtype)
+        assert np.shares_memory(cells.values, lent)
+    short = table(5).set_column(2, "b", pa.array(range(5), pa.int16()))
+    assert predictor._encode(short, "ignore").dtype == "f4"
+    assert predictor._encode(table(5), "ignore").dtype == "f8"  # "b" has 64 bits
+    missing = pa.table({"x": pa.array([1, None, 3], pa.float32()), "y": pa.array([None, True, False])})
+    for cells, want in zip(Table.read(missing).columns, [[1, np.nan, 3], [np.nan, 1, 0]], strict=True):
+        assert isinstance(cells, NumberCells)
+        assert np.array_equal(cells.values, want, equal_nan=True)
+
+
+# Streams.
+
+
+def test_a_stream_gives_what_predict_gives(predictor: Predictor) -> None:
+    X, want = table(), predictor.predict_proba(table())
+    for threads in (1, 2, 5):
+        for size, batch_size in ((300, 128), (7, 1000), (ROWS, ROWS)):
+            stream = predictor.predict_batches(
+                X.to_reader(size), keep=["id"], batch_size=batch_size, n_threads=threads
+            )
+            assert isinstance(stream, pa.RecordBatchReader)
+            batches = list(stream)
+            assert all(0 < len(batch) <= batch_size for batch in batches)
+            predicted = pa.Table.from_batches(batches, stream.schema)
+            assert predicted["id"].to_pylist() == list(range(ROWS))
+            assert np.array_equal(probabilities(predicted), want)
+            assert predicted["label"].to_pylist() == predictor.predict(X).tolist()
+
+
+def test_all_sources_of_streams(predictor: Predictor, tmp_path: Any) -> None:
+    X = table(100)
+    parquet.write_table(X, tmp_path / "x.parquet", row_group_size=30)
+    sources = {
+        "table": X,
+        "batch": X.combine_chunks().to_batches()[0],
+        "reader": X.to_reader(),
+        "dataset": dataset.dataset(tmp_path / "x.parquet"),
+        "polars": pl.from_arrow(X),
+        "polars, lazy": pl.scan_parquet(tmp_path / "x.parquet").collect_batches(),
+        "pandas": X.to_pandas(),
+    }
+    want = predictor.predict_frame(X, keep=["id"])
+    for name, source in sources.items():
+        predicted = predictor.predict_batches(source, keep=["id"], batch_size=40).read_all()
+        assert predicted.equals(want), name
+    with pytest.raises(TypeError, match=r"reader: expected a .* got a LazyFrame: pass its collect_batches"):
+        predictor.predict_batches(pl.scan_parquet(tmp_path / "x.parquet"))
+    with pytest.raises(TypeError, match=r"reader: expected a .* got a list"):
+        predictor.predict_batches([X])
+
+
+def test_duckdb_reads_and_is_read(predictor: Predictor) -> None:
+    duckdb = pytest.importorskip("duckdb")
+    X = table()
+    relation = duckdb.connect().from_arrow(X).filter("id % 2 = 0")
+    predicted = predictor.predict_batches(relation, keep=["id"], batch_size=100)  # noqa: F841  # DuckDB finds it
+    counted = duckdb.sql(
+        "SELECT label, count(*) AS n FROM predicted GROUP BY label ORDER BY label"
+    ).fetchall()
+    labels, counts = np.unique(predictor.predict(X)[::2], return_counts=True)
+    assert counted == list(zip(labels.tolist(), counts.tolist(), strict=True))
+
+
+def test_a_dataset_reads_only_the_columns_it_needs(predictor: Predictor, tmp_path: Any) -> None:
+    path = tmp_path / "x.parquet"
+    parquet.write_table(table(10).append_column("other", pa.array(["text"] * 10)), path, compression="none")
+    data = bytearray(path.read_bytes())
+    chunk = parquet.ParquetFile(path).metadata.row_group(0).column(5)
+    start = chunk.dictionary_page_offset or chunk.data_page_offset
+    data[start : start + chunk.total_compressed_size] = bytes(chunk.total_compressed_size)
+    path.write_bytes(data)
+    assert predictor.predict_batches(dataset.dataset(path), keep=["id"]).read_all().num_rows == 10
+    with pytest.raises(OSError, match=r"thrift|header"):
+        predictor.predict_batches(dataset.dataset(path), keep=["other"]).read_all()
+
+
+def test_errors_before_the_stream_is_read(predictor: Predictor) -> None:
+    X = table(10)
+    with pytest.raises(ValueError, match="reader: missing columns: 'a'"):
+        predictor.predict_batches(X.drop_columns("a"))
+    with pytest.raises(ValueError, match="reader: missing columns: 'other'"):
+        predictor.predict_batches(X, keep=["other"])
+    with pytest.raises(ValueError, match="reader: unexpected columns: 'id'"):
+        predictor.predict_batches(X, extra_columns="error")
+    with pytest.raises(ValueError, match="expected different column names, got"):
+        predictor.predict_batches(
+            pa.table(X.columns, names=["id", "a", "b", "c", "id"]).rename_columns(["a", "a", "b", "c", "d"])
+        )
+    with pytest.raises(ValueError, match="got 'label' twice"):
+        predictor.predict_batches(X.append_column("label", X["a"]), keep=["label"])
+    with pytest.raises(ValueError, match="batch_size: expected at least 1 row, got 0"):
+        predictor.predict_batches(X, batch_size=0)
+    with pytest.raises(ValueError, match="n_threads: expected at least 1, got 0"):
+        predictor.predict_batches(X, n_threads=0)
+    plain = Predictor(Network([2, 2], output_activation="softmax", seed=0), None, np.arange(2))
+    with pytest.raises(ValueError, match="X: expected 2 columns, got 5"):
+        plain.predict_batches(X)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_an_error_comes_in_the_place_of_its_batch(predictor: Predictor, threads: int) -> None:
+    """After all batches before it, and with the row of the stream."""
+    X = table()
+    bad = X.set_column(1, "a", pa.array([np.inf if i == 715 else 1.0 for i in range(ROWS)], pa.float32()))
+    stream = predictor.predict_batches(bad.to_reader(100), keep=["id"], n_threads=threads)
+    read = [stream.read_next_batch() for _ in range(7)]
+    assert pa.Table.from_batches(read)["id"].to_pylist() == list(range(700))
+    with pytest.raises(ValueError, match="column 'a': expected a finite number, got inf in row 715"):
+        stream.read_next_batch()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_an_error_of_the_source_comes_after_the_batches_before_it(predictor: Predictor, threads: int) -> None:
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield from table(300).to_batches(max_chunksize=100)
+        raise OSError("the connection was closed")
+
+    source = pa.RecordBatchReader.from_batches(table().schema, batches())
+    stream = predictor.predict_batches(source, n_threads=threads)
+    assert [len(stream.read_next_batch()) for _ in range(3)] == [100, 100, 100]
+    with pytest.raises(OSError, match="the connection was closed"):
+        stream.read_next_batch()
+
+
+def test_an_abandoned_stream_ends_its_threads(predictor: Predictor) -> None:
+    before = threading.active_count()
+    stream = predictor.predict_batches(table().to_reader(10), n_threads=2)
+    assert threading.active_count() == before  # nothing is read before it is asked for
+    stream.read_next_batch()
+    assert threading.active_count() > before
+    del stream
+    gc.collect()
+    assert threading.active_count() == before
+
+
+def test_one_thread_means_the_calling_thread(predictor: Predictor) -> None:
+    before = threading.active_count()
+    stream = predictor.predict_batches(table().to_reader(100), n_threads=1)
+    for _ in stream:
+        assert threading.active_count() == before
+
+
+def test_a_stream_warns_once_of_columns_unlike_training(predictor: Predictor) -> None:
+    X = table()
+    far = X.set_column(2, "b", pa.array(np.full(ROWS, 1000)))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        predictor.predict_batches(far.to_reader(100), n_threads=2).read_all()
+    [warning] = caught
+    assert warning.category is tinyrs.DataShiftWarning
+    assert "column 'b': 1,000 of 1,000 values are far outside the range" in str(warning.message)
+
+
+def test_an_unpickled_predictor_streams(predictor: Predictor) -> None:
+    again = pickle.loads(pickle.dumps(predictor))
+    X = table(100)
+    assert again.predict_batches(X).read_all() == predictor.predict_batches(X).read_all()
+
+
+# Threads that keep an order.
+
+
+def test_a_map_keeps_the_order_and_reads_only_what_it_needs() -> None:
+    read = []
+
+    def items() -> Iterator[int]:
+        for i in range(100):
+            read.append(i)
+            yield i
+
+    doubled = map_in_order(lambda i: 2 * i, items(), 2)
+    assert [next(doubled) for _ in range(10)] == [2 * i for i in range(10)]
+    assert len(read) <= 10 + 4
+    assert list(doubled) == [2 * i for i in range(10, 100)]
+
+
+def test_reading_ahead_overlaps_with_use() -> None:
+    asked = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 1
+        asked.set()
+        yield 2
+
+    ahead = read_ahead(items())
+    assert next(ahead) == 1
+    assert asked.wait(10)
+    assert list(ahead) == [2]
