@@ -77,7 +77,7 @@ ALLOWED = {
     "tinyrs.tuning.calibration": {"tinyrs._tinyrs"},
     "tinyrs.files.checkpoint": {"tinyrs._tinyrs", "tinyrs.files.model_file"},
     # Where other engines run models.
-    "tinyrs.scale": {"tinyrs.predictor"},
+    "tinyrs.scale": {"tinyrs.predictor", "tinyrs.tabular.type_checks"},
     # Where models come from elsewhere.
     "tinyrs.convert": {
         "tinyrs._tinyrs",

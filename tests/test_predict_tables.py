@@ -56,10 +56,10 @@ def probabilities(predicted: pa.Table) -> npt.NDArray[np.float64]:
 def test_a_frame_of_predictions_is_of_the_same_library(predictor: Predictor, source: type) -> None:
     X = table(50)
     frame = {pa.Table: X, pd.DataFrame: X.to_pandas(), pl.DataFrame: pl.from_arrow(X)}[source]
-    predicted = predictor.predict_frame(frame, keep=["id"])
+    predicted = predictor.predict_frame(frame, columns=["id"], proba=True)
     assert isinstance(predicted, source)
     read: Any = pa.table(predicted)
-    assert read.schema.names == ["id", "label", "probability_no", "probability_yes"]
+    assert read.schema.names == ["id", "label", "probability", "probability_no", "probability_yes"]
     assert read["id"].to_pylist() == list(range(50))
     assert read["label"].to_pylist() == predictor.predict(X).tolist()
     assert np.array_equal(probabilities(read), predictor.predict_proba(X))
@@ -76,22 +76,22 @@ def test_a_frame_of_predictions_has_the_index_of_pandas(predictor: Predictor) ->
 
 def test_the_columns_of_a_frame_of_predictions(predictor: Predictor) -> None:
     X = table(5)
-    every = predictor.predict_frame(X, keep="all", label="l", probability=None)
-    assert every.schema.names == ["id", "a", "b", "c", "d", "l"]
-    assert predictor.predict_frame(X, label=None, probability="{}").schema.names == ["no", "yes"]
-    with pytest.raises(ValueError, match=r"expected names unlike .*, got 'id' twice: pass other names"):
-        predictor.predict_frame(X, keep=["id"], label="id")
-    with pytest.raises(ValueError, match="got 'p' twice"):
-        predictor.predict_frame(X, probability="p")
-    with pytest.raises(ValueError, match="expected at least one name, got None for both"):
-        predictor.predict_frame(X, label=None, probability=None)
+    p = predictor.predict_proba(X)
+    every = predictor.predict_frame(X, columns=None, prefix="p_")
+    assert every.schema.names == ["id", "a", "b", "c", "d", "p_label", "p_probability"]
+    assert every["p_probability"].to_pylist() == p.max(axis=1).tolist()
+    assert predictor.predict_frame(X).schema.names == ["label", "probability"]
+    both = predictor.predict_frame(X, proba=True)
+    assert both.schema.names == ["label", "probability", "probability_no", "probability_yes"]
+    own = X.append_column("label", X["id"])
+    assert predictor.predict_frame(own)["label"].to_pylist() == predictor.predict(X).tolist()
+    with pytest.raises(ValueError, match="already has a column 'label': leave it out of columns="):
+        predictor.predict_frame(own, columns=["label"])
     with pytest.raises(ValueError, match="missing columns: 'other'"):
-        predictor.predict_frame(X, keep=["other"])
-    with pytest.raises(ValueError, match="keep: expected 'all' or a sequence of column names, got 'id'"):
-        predictor.predict_frame(X, keep="id")
+        predictor.predict_frame(X, columns=["other"])
     with pytest.raises(ValueError, match="unexpected columns: 'id'"):
         predictor.predict_frame(X, extra_columns="error")
-    assert predictor.predict_frame(X, keep=["id"], extra_columns="error").num_rows == 5
+    assert predictor.predict_frame(X, columns=["id"], extra_columns="error").num_rows == 5
     with pytest.raises(TypeError, match="expected a data frame, got a ndarray"):
         predictor.predict_frame(np.zeros((2, 4)))
 
@@ -132,7 +132,7 @@ def test_a_stream_gives_what_predict_gives(predictor: Predictor) -> None:
     for threads in (1, 2, 5):
         for size, batch_size in ((300, 128), (7, 1000), (ROWS, ROWS)):
             stream = predictor.predict_batches(
-                X.to_reader(size), keep=["id"], batch_size=batch_size, n_threads=threads
+                X.to_reader(size), columns=["id"], proba=True, batch_size=batch_size, n_threads=threads
             )
             assert isinstance(stream, pa.RecordBatchReader)
             batches = list(stream)
@@ -155,9 +155,9 @@ def test_all_sources_of_streams(predictor: Predictor, tmp_path: Any) -> None:
         "polars, lazy": pl.scan_parquet(tmp_path / "x.parquet").collect_batches(),
         "pandas": X.to_pandas(),
     }
-    want = predictor.predict_frame(X, keep=["id"])
+    want = predictor.predict_frame(X, columns=["id"], proba=True)
     for name, source in sources.items():
-        predicted = predictor.predict_batches(source, keep=["id"], batch_size=40).read_all()
+        predicted = predictor.predict_batches(source, columns=["id"], proba=True, batch_size=40).read_all()
         assert predicted.equals(want), name
     with pytest.raises(TypeError, match=r"reader: expected a .* got a LazyFrame: pass its collect_batches"):
         predictor.predict_batches(pl.scan_parquet(tmp_path / "x.parquet"))
@@ -169,7 +169,7 @@ def test_duckdb_reads_and_is_read(predictor: Predictor) -> None:
     duckdb = pytest.importorskip("duckdb")
     X = table()
     relation = duckdb.connect().from_arrow(X).filter("id % 2 = 0")
-    predicted = predictor.predict_batches(relation, keep=["id"], batch_size=100)  # noqa: F841  # DuckDB finds it
+    predicted = predictor.predict_batches(relation, columns=["id"], proba=True, batch_size=100)  # noqa: F841  # DuckDB finds it
     counted = duckdb.sql(
         "SELECT label, count(*) AS n FROM predicted GROUP BY label ORDER BY label"
     ).fetchall()
@@ -185,9 +185,11 @@ def test_a_dataset_reads_only_the_columns_it_needs(predictor: Predictor, tmp_pat
     start = chunk.dictionary_page_offset or chunk.data_page_offset
     data[start : start + chunk.total_compressed_size] = bytes(chunk.total_compressed_size)
     path.write_bytes(data)
-    assert predictor.predict_batches(dataset.dataset(path), keep=["id"]).read_all().num_rows == 10
+    assert (
+        predictor.predict_batches(dataset.dataset(path), columns=["id"], proba=True).read_all().num_rows == 10
+    )
     with pytest.raises(OSError, match=r"thrift|header"):
-        predictor.predict_batches(dataset.dataset(path), keep=["other"]).read_all()
+        predictor.predict_batches(dataset.dataset(path), columns=["other"]).read_all()
 
 
 def test_errors_before_the_stream_is_read(predictor: Predictor) -> None:
@@ -195,15 +197,15 @@ def test_errors_before_the_stream_is_read(predictor: Predictor) -> None:
     with pytest.raises(ValueError, match="reader: missing columns: 'a'"):
         predictor.predict_batches(X.drop_columns("a"))
     with pytest.raises(ValueError, match="reader: missing columns: 'other'"):
-        predictor.predict_batches(X, keep=["other"])
+        predictor.predict_batches(X, columns=["other"])
     with pytest.raises(ValueError, match="reader: unexpected columns: 'id'"):
         predictor.predict_batches(X, extra_columns="error")
     with pytest.raises(ValueError, match="expected different column names, got"):
         predictor.predict_batches(
             pa.table(X.columns, names=["id", "a", "b", "c", "id"]).rename_columns(["a", "a", "b", "c", "d"])
         )
-    with pytest.raises(ValueError, match="got 'label' twice"):
-        predictor.predict_batches(X.append_column("label", X["a"]), keep=["label"])
+    with pytest.raises(ValueError, match="already has a column 'label'"):
+        predictor.predict_batches(X.append_column("label", X["a"]), columns=["label"])
     with pytest.raises(ValueError, match="batch_size: expected at least 1 row, got 0"):
         predictor.predict_batches(X, batch_size=0)
     with pytest.raises(ValueError, match="n_threads: expected at least 1, got 0"):
@@ -218,7 +220,7 @@ def test_an_error_comes_in_the_place_of_its_batch(predictor: Predictor, threads:
     """After all batches before it, and with the row of the stream."""
     X = table()
     bad = X.set_column(1, "a", pa.array([np.inf if i == 715 else 1.0 for i in range(ROWS)], pa.float32()))
-    stream = predictor.predict_batches(bad.to_reader(100), keep=["id"], n_threads=threads)
+    stream = predictor.predict_batches(bad.to_reader(100), columns=["id"], proba=True, n_threads=threads)
     read = [stream.read_next_batch() for _ in range(7)]
     assert pa.Table.from_batches(read)["id"].to_pylist() == list(range(700))
     with pytest.raises(ValueError, match="column 'a': expected a finite number, got inf in row 715"):

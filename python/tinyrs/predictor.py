@@ -151,9 +151,9 @@ class Predictor(TablePredictions):
         # Arrays of floats need no conversion.
         if not (self._numbers_only and type(X) is np.ndarray and X.dtype.kind == "f"):
             X = self._encode(X, extra_columns)
-        return self._outputs(X, out, n_threads, self._check)
+        return self._probabilities(X, out, n_threads, self._check)
 
-    def _outputs(
+    def _probabilities(
         self,
         encoded: Any,
         out: npt.NDArray[Any] | None = None,

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from tinyrs.predictor import Predictor, load, loads
+from tinyrs.tabular.type_checks import is_frame
 
 
 class Scorer:
@@ -67,7 +68,6 @@ class Scorer:
         self.predictor = predictor
         self._columns = None if columns is None else list(columns)
         self._proba, self._prefix, self._n_threads = proba, prefix, n_threads
-        self._labels: list[Any] = predictor.classes_.tolist()
 
     def __call__(self, table: Any) -> Any:
         """A table of the same library with the added columns.
@@ -84,32 +84,18 @@ class Scorer:
         ValueError, TypeError
             As `Predictor.predict_proba`, and if the table has a column with the name of an added one.
         """
-        import narwhals.stable.v1 as nw
-
         if type(table).__name__ == "RecordBatch":
             return self._record_batch(table)
-        try:
-            frame = nw.from_native(table, eager_only=True)
-        except TypeError:
+        if not is_frame(table):
             hint = "; in Ray, pass batch_format='pyarrow'" if isinstance(table, dict) else ""
-            raise TypeError(f"expected a data frame, got a {type(table).__name__}{hint}") from None
-        p = self.predictor.predict_proba(table, n_threads=self._n_threads)
-        best, library = p.argmax(axis=1), frame.implementation
-        labels = nw.new_series(f"{self._prefix}label", self._labels, backend=library)[best]
-        columns = {"probability": p.max(axis=1, initial=0)}
-        if self._proba:
-            columns |= {f"probability_{name}": p[:, i] for i, name in enumerate(self._labels)}
-        added = [labels]
-        added += [
-            nw.new_series(self._prefix + name, values, backend=library) for name, values in columns.items()
-        ]
-        kept = frame if self._columns is None else frame.select(self._columns)
-        if taken := {series.name for series in added} & set(kept.columns):
-            names = ", ".join(map(repr, sorted(taken)))
-            raise ValueError(
-                f"the table already has a column {names}: leave it out of columns=, or pass prefix="
-            )
-        return kept.with_columns(*added).to_native()
+            raise TypeError(f"expected a data frame, got a {type(table).__name__}{hint}")
+        return self.predictor.predict_frame(
+            table,
+            columns=self._columns,
+            proba=self._proba,
+            prefix=self._prefix,
+            n_threads=self._n_threads,
+        )
 
     def map(self, tables: Iterable[Any]) -> Iterator[Any]:
         """The result for each table, one after the other, as `mapInArrow` of Spark expects."""

@@ -34,7 +34,7 @@ class TablePredictions:
     def _encode(self, X: Any, extra_columns: str) -> npt.NDArray[Any]:
         raise NotImplementedError
 
-    def _outputs(
+    def _probabilities(
         self,
         encoded: Any,
         out: npt.NDArray[Any] | None = None,
@@ -47,27 +47,29 @@ class TablePredictions:
         self,
         X: Any,
         *,
-        keep: Sequence[str] | str = (),
-        label: str | None = "label",
-        probability: str | None = "probability_{}",
+        columns: Sequence[str] | None = (),
+        proba: bool = False,
+        prefix: str = "",
         n_threads: int | None = None,
         extra_columns: str = "ignore",
     ) -> Any:
-        """The label and the probabilities of each row as a data frame.
+        """The predictions for each row as a data frame.
+
+        Its columns are `label`, the most probable class, and `probability`, what the model gives to it. A
+        multilabel model has only a column `probability_CLASS` for each label.
 
         Parameters
         ----------
         X : data frame
             As in `predict_proba`.
-        keep : sequence of str or "all"
-            The columns of X to put before those of the predictions.
-        label : str or None
-            The name of the column of labels; None leaves it out. Multilabel models have none.
-        probability : str or None
-            The name of the column of each class's probabilities, where "{}" stands for the class; None leaves
-            them out.
+        columns : sequence of str or None
+            The columns of X that the result has before those of the predictions; None for all.
+        proba : bool
+            Whether to add the probability of each class too, as `probability_CLASS`.
+        prefix : str
+            What the names of all added columns start with.
         n_threads, extra_columns
-            As in `predict_proba`. Columns to keep are not extra columns.
+            As in `predict_proba`. Those of `columns` are not extra columns.
 
         Returns
         -------
@@ -79,35 +81,35 @@ class TablePredictions:
         ValueError, TypeError
             As `predict_proba`, if X is not a data frame, or if two columns would have the same name.
         """
-        from tinyrs.tabular.batches import kept_columns
         from tinyrs.tabular.column_names import check_columns
         from tinyrs.tabular.sources import read_frame
 
         if not is_frame(X):
             raise TypeError(f"X: expected a data frame, got a {type(X).__name__}: see predict_proba")
         names = self.feature_names_in_
-        if names is None or isinstance(keep, str):
+        if names is None or columns is None:
             frame = read_frame(X)
-            keep = kept_columns(keep, frame.columns)
-            check_columns(frame.columns, [*(names or frame.columns), *keep], extra_columns)
+            kept = list(frame.columns if columns is None else columns)
+            check_columns(frame.columns, [*(names or ()), *kept])
         else:
-            frame = read_frame(X, list(dict.fromkeys([*names, *keep])), extra_columns)
-        columns = self._prediction_columns(keep, label, probability)
+            kept = list(columns)
+            frame = read_frame(X, list(dict.fromkeys([*names, *kept])), extra_columns)
+        added = self._prediction_columns(kept, proba, prefix)
         encoded = self._encode(frame.to_native(), "ignore")
-        return columns.of(frame, self._outputs(encoded, None, n_threads, self._check)).to_native()
+        return added.of(frame, self._probabilities(encoded, None, n_threads, self._check)).to_native()
 
     def predict_batches(
         self,
         reader: Any,
         *,
-        keep: Sequence[str] | str = (),
+        columns: Sequence[str] | None = (),
+        proba: bool = False,
+        prefix: str = "",
         batch_size: int = BATCH_ROWS,
-        label: str | None = "label",
-        probability: str | None = "probability_{}",
         n_threads: int | None = None,
         extra_columns: str = "ignore",
     ) -> Any:
-        """The label and the probabilities of each row of a stream of any length, as another stream.
+        """The predictions for each row of a stream of any length, as another stream.
 
         Threads predict a batch each while the next batch is read, and memory holds a few batches only. With
         ``n_threads=1``, all work is done in the thread that reads the result. At the end of the stream, there
@@ -118,8 +120,8 @@ class TablePredictions:
         reader : pyarrow.RecordBatchReader, pyarrow.dataset.Dataset, or object with Arrow's interface
             The rows, for example ``polars_lazy_frame.collect_batches()`` or a relation of DuckDB: anything
             with `__arrow_c_stream__` or `__arrow_c_array__`. Of a dataset, only the columns are read that the
-            model or `keep` needs.
-        keep, label, probability, extra_columns
+            model needs, and those of `columns`.
+        columns, proba, prefix, extra_columns
             As in `predict_frame`.
         batch_size : int
             The largest number of rows of a batch. Larger ones of `reader` are split.
@@ -147,17 +149,15 @@ class TablePredictions:
         threads = get_num_threads() if n_threads is None else n_threads
         if threads < 1:
             raise ValueError(f"n_threads: expected at least 1, got {threads}")
-        source = BatchSource(reader, self.feature_names_in_, keep, batch_size, extra_columns)
-        stream = _PredictedStream(self, self._prediction_columns(source.keep, label, probability))
+        source = BatchSource(reader, self.feature_names_in_, columns, batch_size, extra_columns)
+        stream = _PredictedStream(self, self._prediction_columns(source.kept, proba, prefix))
         schema = stream.predict(source.schema.empty_table(), 0).schema
         return pyarrow.RecordBatchReader.from_batches(schema, stream.batches(source.batches(), threads))
 
-    def _prediction_columns(
-        self, keep: Sequence[str], label: str | None, probability: str | None
-    ) -> PredictionColumns:
+    def _prediction_columns(self, kept: Sequence[str], proba: bool, prefix: str) -> PredictionColumns:
         from tinyrs.tabular.prediction_columns import PredictionColumns
 
-        return PredictionColumns(self._labels, keep, None if self.multilabel else label, probability)
+        return PredictionColumns(self._labels, kept, proba, prefix, self.multilabel)
 
 
 class _PredictedStream:
@@ -175,7 +175,7 @@ class _PredictedStream:
         predictor = self._predictor
         try:
             encoded = predictor._encode(table, "ignore")
-            p = predictor._outputs(encoded, None, 1)
+            p = predictor._probabilities(encoded, None, 1)
         except CellError as error:
             assert error.column is not None
             located = type(error)(error.expected, error.value, first_row + error.row)

@@ -22,8 +22,8 @@ class BatchSource:
         A dataset of pyarrow, or an object with `__arrow_c_stream__` or `__arrow_c_array__`.
     names : sequence of str or None
         The columns of the model; None for all columns of the source, by position.
-    keep : sequence of str or "all"
-        Other columns to read.
+    kept : sequence of str or None
+        Other columns to read; None for all.
     batch_size : int
         The largest number of rows of a batch.
     extra_columns : {"ignore", "error"}
@@ -31,8 +31,8 @@ class BatchSource:
 
     Attributes
     ----------
-    keep : list of str
-        The names of the columns to keep.
+    kept : list of str
+        The names of those columns.
     schema : pyarrow.Schema
 
     Raises
@@ -47,7 +47,7 @@ class BatchSource:
         self,
         source: Any,
         names: Sequence[str] | None,
-        keep: Sequence[str] | str,
+        kept: Sequence[str] | None,
         batch_size: int,
         extra_columns: str,
     ) -> None:
@@ -58,9 +58,9 @@ class BatchSource:
             self._source = _reader(source)
         self.schema = self._source.schema
         found = self.schema.names
-        self.keep = kept_columns(keep, found)
-        wanted = found if names is None else list(dict.fromkeys([*names, *self.keep]))
-        check_columns(found, wanted, extra_columns, "reader")
+        self.kept = list(found if kept is None else kept)
+        wanted = found if names is None else list(dict.fromkeys([*names, *self.kept]))
+        check_columns(found, [*wanted, *self.kept], extra_columns, "reader")
         if len(set(found)) < len(found):
             raise ValueError(f"reader: expected different column names, got {found}")
         self._wanted = wanted
@@ -93,18 +93,3 @@ def _reader(source: Any) -> Any:
         return pa.RecordBatchReader.from_stream(source)
     batch = pa.record_batch(source)
     return pa.RecordBatchReader.from_batches(batch.schema, [batch])
-
-
-def kept_columns(keep: Sequence[str] | str, found: Sequence[str]) -> list[str]:
-    """The columns that `keep`, a sequence of names or "all", means in a table with the columns `found`.
-
-    Raises
-    ------
-    ValueError
-        If `keep` is another string.
-    """
-    if isinstance(keep, str):
-        if keep != "all":
-            raise ValueError(f"keep: expected 'all' or a sequence of column names, got {keep!r}")
-        return list(found)
-    return list(keep)

@@ -11,54 +11,54 @@ import numpy.typing as npt
 
 
 class PredictionColumns:
-    """The columns that predictions add to a data frame: the label, and the probability of each class.
+    """The columns that predictions add to a data frame.
+
+    They are `label`, the most probable class of a row, `probability`, what the model gives to it, and with
+    `proba` the probability of each class, as `probability_CLASS`. In multilabel models, only the last.
 
     Parameters
     ----------
     classes : sequence
         The labels.
-    keep : sequence of str
+    kept : sequence of str
         The columns of the table that stand before those of the predictions.
-    label : str or None
-        The name of the column of labels; None leaves it out.
-    probability : str or None
-        The names of the columns of probabilities, in which "{}" stands for the class; None leaves them out.
+    proba : bool
+    prefix : str
+        What the names of all added columns start with.
+    multilabel : bool
 
     Raises
     ------
     ValueError
-        If two columns would have the same name, or there would be no columns of predictions.
+        If two columns would have the same name.
     """
 
     def __init__(
-        self, classes: Sequence[Any], keep: Sequence[str], label: str | None, probability: str | None
+        self, classes: Sequence[Any], kept: Sequence[str], proba: bool, prefix: str, multilabel: bool = False
     ) -> None:
-        self._classes, self._label = classes, label
-        self._probabilities = [
-            probability.replace("{}", str(name)) for name in classes if probability is not None
-        ]
-        added = [*([] if label is None else [label]), *self._probabilities]
-        if not added:
-            raise ValueError("label, probability: expected at least one name, got None for both")
-        self.names = [*keep, *added]
-        repeated = [name for name, count in Counter(self.names).items() if count > 1]
+        self._classes, self._kept = classes, list(kept)
+        self._best = [] if multilabel else [f"{prefix}label", f"{prefix}probability"]
+        self._each = [f"{prefix}probability_{name}" for name in classes if proba or multilabel]
+        repeated = [name for name, count in Counter(self._names).items() if count > 1]
         if repeated:
+            names = ", ".join(map(repr, repeated))
             raise ValueError(
-                f"label, probability: expected names unlike each other and those of the columns to keep, got "
-                f"{repeated[0]!r} twice: pass other names"
+                f"the table already has a column {names}: leave it out of columns=, or pass prefix="
             )
 
+    @property
+    def _names(self) -> list[str]:
+        return [*self._kept, *self._best, *self._each]
+
     def of(self, frame: Any, p: npt.NDArray[Any]) -> Any:
-        """The columns to keep of a data frame of narwhals, and those for `p` (rows, classes)."""
+        """The kept columns of a data frame of narwhals, and those for `p` (rows, classes)."""
         import narwhals.stable.v1 as nw
 
-        library, added = frame.implementation, []
-        if self._label is not None:
-            added.append(nw.new_series(self._label, self._classes, backend=library)[p.argmax(axis=1)])
-        if self._probabilities:
-            columns = np.ascontiguousarray(p.T)
-            added += [
-                nw.new_series(name, column, backend=library)
-                for name, column in zip(self._probabilities, columns, strict=True)
-            ]
-        return frame.with_columns(*added).select(self.names)
+        library, added = frame.implementation, list[Any]()
+        if self._best:
+            labels = nw.new_series(self._best[0], self._classes, backend=library)
+            highest = nw.new_series(self._best[1], p.max(axis=1, initial=0), backend=library)
+            added += [labels[p.argmax(axis=1)], highest]
+        for name, values in zip(self._each, np.ascontiguousarray(p.T) if self._each else (), strict=True):
+            added.append(nw.new_series(name, values, backend=library))
+        return frame.with_columns(*added).select(self._names)
