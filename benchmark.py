@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Runs the benchmark that a YAML file describes: one network, or a sweep over many.
+"""Runs the benchmark that a YAML file describes: a network, a sweep over many, or models as they are served.
 
 ./benchmark.py -c example_benchmark.yaml
 """
 
 from __future__ import annotations
 
+import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,6 +15,7 @@ from pathlib import Path
 
 try:
     from tinyrs.bench import cli, config, yaml_config
+    from tinyrs.bench.serving import yaml_file
 except ImportError as error:
     print(f"benchmark.py: error: {error} ({sys.executable})", file=sys.stderr)
     print("install tinyrs: make dev, then run .venv/bin/python benchmark.py ...", file=sys.stderr)
@@ -32,12 +35,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     cli.add_cost_flags(parser)
     parser.add_argument("--quiet", action="store_true", help="print only the line with the total")
     flags = parser.parse_args(argv)
+    if yaml_file.is_serving(flags.config):
+        return measure_models(flags)
     return cli.execute(
         replace(yaml_config.load(flags.config), cost=cli.cost(flags)),
         setting_name=lambda key: f"{flags.config}: benchmark.{key}",
         folder=Path(__file__).parent,
         quiet=flags.quiet,
     )
+
+
+def measure_models(flags: argparse.Namespace) -> int:
+    """Runs a file of version 3, as `tinyrs bench` does."""
+    from tinyrs.cli import bench_serving
+    from tinyrs.cli.errors import CliError
+
+    plan = yaml_file.load(flags.config)
+    command = shlex.join(["benchmark.py", *sys.argv[1:]])
+    try:
+        bench_serving.run(replace(plan, cost=cli.cost(flags) or plan.cost), command, quiet=flags.quiet)
+    except CliError as error:
+        print(f"benchmark.py: error: {error}", file=sys.stderr)
+        return error.status
+    return cli.OK
 
 
 if __name__ == "__main__":

@@ -141,7 +141,7 @@ def test_version_2_gives_the_product_of_its_lists(tmp_path: Path) -> None:
         ),
         ("{threads: 1}", "[1]", "benchmark.performance: expected a mapping, got [1]"),
         ("name: hello", "name: 7", "benchmark.name: expected a line of text, got 7"),
-        ("version: 1", "version: 3", "version: expected at most 2, got 3: update tinyrs"),
+        ("version: 1", "version: 3", "version: expected 1 or 2, got 3: run tinyrs bench"),
         ("version: 1", "version: one", "version: expected an integer of at least 1, got 'one'"),
         ("version: 1", "", "version: expected a value, but the key is missing"),
         ("layers: 3", "layers: 3, layers: 4", "has the key layers twice"),

@@ -15,6 +15,7 @@
     plot          a plot of a sweep
     compare       two runs of the same cases: faster, slower, or not told apart
     cli           what quick_benchmark.py and benchmark.py share
+    serving/      measures model files as they are served
 
 Uses only the public names of `tinyrs`. Start with `runner`.
 """

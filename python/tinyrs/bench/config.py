@@ -143,7 +143,11 @@ class Cost:
 
     def per_million(self, samples_per_s: float) -> float:
         """The cost of a million samples while the machine has work."""
-        return self.price.per_hour / 3600 * 1e6 / samples_per_s
+        return self.of_seconds(1e6 / samples_per_s)
+
+    def of_seconds(self, seconds: float) -> float:
+        """The cost of the machine for so long."""
+        return self.price.per_hour / 3600 * seconds
 
 
 @dataclass(frozen=True)

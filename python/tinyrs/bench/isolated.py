@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import IO, Any
 
@@ -59,9 +59,16 @@ class Worker:
 
     `target` is "module:function". The function is called with its Channel and `arguments`, which are JSON
     values; what it returns is its last message. `environment` adds to the parent's environment variables.
+    The child inherits the open `files`, file descriptors that keep their numbers; not on Windows.
     """
 
-    def __init__(self, target: str, *arguments: object, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        target: str,
+        *arguments: object,
+        environment: Mapping[str, str] | None = None,
+        files: Sequence[int] = (),
+    ) -> None:
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
         self.target = target
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
@@ -73,6 +80,7 @@ class Worker:
             env={**os.environ, **(environment or {}), "PYTHONPATH": path},
             text=True,
             encoding="utf-8",
+            pass_fds=files,
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None

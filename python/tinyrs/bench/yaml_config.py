@@ -13,24 +13,29 @@ Version 1 is one network:
 
 Version 2 adds `shape.batch`, `math.inputs`, `engine`, `warmup`, `repeats`, `seed` and `output: {json, csv,
 markdown, plot}`. It takes a list for each value that can be swept; the run is the product of the lists.
+
+Version 3 measures model files instead of networks; `serving.yaml_file` has its keys.
 """
 
 from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from tinyrs.bench import config
 from tinyrs.bench.config import Case, Output, Plan, RefusedError, UsageError
 
 T = TypeVar("T")
+Keys: TypeAlias = Mapping[str, Mapping[str, int]]
 
-NEWEST_VERSION = 2
+NEWEST_VERSION = 3
+# The version of files about models, which have keys of their own.
+SERVING_VERSION = 3
 # The keys of each section, with the version that introduced them.
-KEYS = {
+KEYS: Keys = {
     "": {"version": 1, "benchmark": 1},
     "benchmark": {
         "name": 1,
@@ -55,10 +60,21 @@ _REQUIRED: Any = object()
 
 
 def load(path: Path) -> Plan:
-    """The plan in the file at `path`.
+    """The plan in the file at `path`, of version 1 or 2.
 
     Raises UsageError with the file, the key, the expected and the actual value.
     """
+    document, version = read(path)
+    if version == SERVING_VERSION:
+        raise UsageError(f"{path}: version: expected 1 or 2, got {version}: run tinyrs bench {path}")
+    # If the version is missing or invalid, `take` raises the error.
+    top = Section(document, "", path, KEYS, version if version in (1, 2) else 2)
+    top.take("version", config.integer(1))
+    return _plan(top.section("benchmark"))
+
+
+def read(path: Path) -> tuple[dict[object, object], object]:
+    """The content of the file, and its version as it stands there. Raises UsageError."""
     document = _read(path)
     if document is None:
         raise UsageError(f"{path}: the file is empty")
@@ -69,10 +85,7 @@ def load(path: Path) -> Plan:
     version = document.get("version")
     if isinstance(version, int) and version > NEWEST_VERSION:
         raise UsageError(f"{path}: version: expected at most {NEWEST_VERSION}, got {version}: update tinyrs")
-    # If the version is missing or invalid, the first `take` raises the error.
-    top = _Section(document, "", path, version if version in (1, 2) else NEWEST_VERSION)
-    top.take("version", config.integer(1))
-    return _plan(top.section("benchmark"))
+    return document, version
 
 
 def _read(path: Path) -> object:
@@ -100,24 +113,24 @@ def _read(path: Path) -> object:
         raise UsageError(f"{path}: invalid YAML: {' '.join(str(error).split())}") from None
 
 
-class _Section:
-    """A mapping of the file, whose keys must be in KEYS.
+class Section:
+    """A mapping of the file, whose keys must be in `keys`.
 
     Keys are checked before values: for the typing error `nepoch`, "unknown key" is a better message than
     "`nepochs` is missing".
     """
 
-    def __init__(self, value: object, path: str, source: Path, version: int) -> None:
-        self.path, self.source, self.version = path, source, version
+    def __init__(self, value: object, path: str, source: Path, keys: Keys, version: int) -> None:
+        self.path, self.source, self.keys, self.version = path, source, keys, version
         if not isinstance(value, dict):
             raise self.error("", str(RefusedError("a mapping", value)))
         self._values: dict[object, object] = value
-        known = [key for key, since in KEYS[path].items() if since <= version]
+        known = [key for key, since in keys[path].items() if since <= version]
         for key in map(str, value):
             if key in known:
                 continue
-            if key in KEYS[path]:
-                raise self.error(key, f"needs version: {KEYS[path][key]}, the file has {version}")
+            if key in keys[path]:
+                raise self.error(key, f"needs version: {keys[path][key]}, the file has {version}")
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
             raise self.error(key, f"unknown key; {hint}")
@@ -155,13 +168,13 @@ class _Section:
 
         return self.take(key, parse_all, default if default is _REQUIRED else (default,))
 
-    def section(self, key: str, *, required: bool = True) -> _Section:
+    def section(self, key: str, *, required: bool = True) -> Section:
         """The mapping under `key`; an empty one if it is missing and not required."""
         value: object = self.take(key, lambda value: value, _REQUIRED if required else {})
-        return _Section(value, ".".join(filter(None, (self.path, key))), self.source, self.version)
+        return Section(value, ".".join(filter(None, (self.path, key))), self.source, self.keys, self.version)
 
 
-def _plan(benchmark: _Section) -> Plan:
+def _plan(benchmark: Section) -> Plan:
     axes = _axes(benchmark)
     epsilons = benchmark.section("math").section("epsilons", required=False)
     default, both = config.DEFAULT_EPSILON, config.ENGINES["both"]
@@ -190,7 +203,7 @@ def _plan(benchmark: _Section) -> Plan:
     return plan
 
 
-def _axes(benchmark: _Section) -> dict[str, tuple[Any, ...]]:
+def _axes(benchmark: Section) -> dict[str, tuple[Any, ...]]:
     """The values of each field of `Case` that can be swept."""
     shape = benchmark.section("shape")
     maths = benchmark.section("math")
@@ -208,7 +221,7 @@ def _axes(benchmark: _Section) -> dict[str, tuple[Any, ...]]:
     }
 
 
-def _output(section: _Section) -> Output:
+def _output(section: Section) -> Output:
     return Output(
         json=section.take("json", config.file_path(), None),
         csv=section.take("csv", config.file_path(), None),

@@ -27,7 +27,7 @@ COMMANDS = {
     "info": "describe a model file",
     "quantize": "write a model with fewer bytes a weight and measure what that costs",
     "export": "convert a model to ONNX or a C header",
-    "bench": "run the benchmark that a YAML file describes",
+    "bench": "measure models as they are served, or run the benchmark that a YAML file describes",
     "bench compare": "compare two results of a benchmark: faster, slower, or not told apart",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -55,6 +56,23 @@ class Axis:
             return f"{value:,.{max(0, -power)}f}{sign}"
         digits = math.floor(math.log10(abs(value)) + 1e-9) - power + 1 if value else 1
         return f"{value:.{max(1, digits)}g}{sign}"
+
+
+@dataclass(frozen=True)
+class LogAxis(Axis):
+    """A named range of positive values, with equal room for each power of ten; these are its ticks."""
+
+    text: Callable[[float], str] = str  # the label of a value
+
+    def fraction(self, value: float) -> float:
+        """Where a value lies on the axis: 0 at `low`, 1 at `high`."""
+        return math.log(value / self.low) / (math.log(self.high / self.low) or 1)
+
+    def ticks(self) -> list[tuple[float, str]]:
+        """At most five powers of ten on the axis with their labels."""
+        first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)
+        powers = range(first, last + 1, (last - first) // 5 + 1)
+        return [(10.0**power, self.text(10.0**power)) for power in powers]
 
 
 def _step(span: float, smallest: float, count: int = 5) -> float:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
-
 import numpy as np
 
 import tinyrs
@@ -11,23 +9,22 @@ from tinyrs.cli.output import open_output
 from tinyrs.cli.report import charts
 from tinyrs.cli.report.classes import classes
 from tinyrs.cli.report.columns import columns, warnings
+from tinyrs.cli.report.document import document, facts, file, header
 from tinyrs.cli.report.elements import card, legend
-from tinyrs.cli.report.markup import Markup, join, tag
+from tinyrs.cli.report.markup import Markup, tag
 from tinyrs.cli.report.names import percent
-from tinyrs.cli.report.provenance import FileDigest, Provenance
+from tinyrs.cli.report.provenance import Provenance
 from tinyrs.cli.report.rows import least_confident
 from tinyrs.cli.training_results import METRIC_NAMES, TrainingResults
 from tinyrs.tuning.scores import CALIBRATION_ERROR
 
-# The digits of a digest that are shown; the tooltip has all.
-DIGEST = 12
 CHOOSES = "The validation rows chose the best epoch."
 
 
 def write(path: str, results: TrainingResults, provenance: Provenance) -> None:
     """Writes the report to a file."""
-    with open_output(path) as file:
-        file.write(page(results, provenance).encode())
+    with open_output(path) as output:
+        output.write(page(results, provenance).encode())
 
 
 def page(results: TrainingResults, provenance: Provenance) -> Markup:
@@ -45,37 +42,17 @@ def page(results: TrainingResults, provenance: Provenance) -> Markup:
         *_table_sections(results),
         _provenance(results, provenance),
     ]
-    # Even if escaping failed, the browser would neither run scripts nor load anything.
-    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-    footer = tag("footer", f"Written by tinyrs {tinyrs.__version__}. This page loads nothing from elsewhere.")
-    document = tag(
-        "html",
-        tag(
-            "head",
-            tag("meta", charset="utf-8"),
-            tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-            tag("meta", name="color-scheme", content="light dark"),
-            tag("meta", http_equiv="Content-Security-Policy", content=policy),
-            tag("title", f"tinyrs: {subject}"),
-            tag("style", Markup(files("tinyrs.cli.report").joinpath("report.css").read_text())),
-        ),
-        tag("body", tag("main", join(*filter(None, sections)), footer)),
-        lang="en",
-    )
-    return Markup("<!DOCTYPE html>\n" + document + "\n")
+    return document(subject, sections)
 
 
 def _header(subject: str, results: TrainingResults, provenance: Provenance) -> Markup:
-    time = tag(
-        "time", f"{provenance.time:%-d %B %Y, %H:%M}", datetime=provenance.time.isoformat(timespec="seconds")
-    )
     measured = (
         f" \u00b7 measured on {results.metrics.rows:,} rows that were not used for training "
         f"({results.rows_origin})"
     )
     if provenance.model_rows != results.n_rows:
         measured += f", then trained again on all {provenance.model_rows:,} rows"
-    return tag("header", tag("h1", subject), tag("p", time, measured))
+    return header(subject, provenance.time, measured)
 
 
 def _metrics(results: TrainingResults) -> Markup:
@@ -183,8 +160,8 @@ def _provenance(results: TrainingResults, provenance: Provenance) -> Markup:
     sizes = " \u2013 ".join(f"{size:,}" for size in network.layer_sizes)
     entries: list[tuple[str, Markup | str]] = [
         ("Command", tag("code", provenance.command)),
-        ("Data", _file(provenance.data)),
-        ("Model", _file(provenance.model)),
+        ("Data", file(provenance.data)),
+        ("Model", file(provenance.model)),
         ("Measured", _measured(results)),
         ("Written", _written(results, provenance)),
         ("Seed", f"{training['seed']}"),
@@ -196,9 +173,8 @@ def _provenance(results: TrainingResults, provenance: Provenance) -> Markup:
         ("Network", f"layers of {sizes}; {network.n_parameters:,} parameters"),
         ("Version", f"tinyrs {tinyrs.__version__}"),
     ]
-    pairs = [tag("div", tag("dt", name), tag("dd", value)) for name, value in entries]
     text = "What is needed to find the files again, and to repeat the training."
-    return card("How it was made", text, tag("dl", *pairs, class_="facts"))
+    return card("How it was made", text, facts(entries))
 
 
 def _measured(results: TrainingResults) -> str:
@@ -218,11 +194,3 @@ def _written(results: TrainingResults, provenance: Provenance) -> str:
     if provenance.model_rows == results.n_rows:
         return "the model that was measured"
     return f"a model trained in the same way on all {provenance.model_rows:,} rows"
-
-
-def _file(file: FileDigest) -> Markup:
-    """Name, size and shortened digest of a file."""
-    if file.sha256 is None:
-        return tag("span", file.name)
-    short = tag("abbr", f"{file.sha256[:DIGEST]}\u2026", title=file.sha256)
-    return tag("span", f"{file.name} ({file.size:,} bytes, SHA-256 ", tag("code", short), ")")

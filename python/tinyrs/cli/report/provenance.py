@@ -1,8 +1,9 @@
-"""Where a model comes from: what the report says so that its reader can find the files and train again."""
+"""Where a report comes from: what it says so that its reader can find the files and repeat the work."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -30,6 +31,22 @@ class FileDigest:
             while block := file.read(1 << 20):
                 digest.update(block)
             return cls(name, file.tell(), digest.hexdigest())
+
+
+@dataclass(frozen=True)
+class ServingProvenance:
+    """The command of a benchmark, its time, and the files that it read."""
+
+    command: str
+    time: datetime
+    models: tuple[FileDigest, ...]
+    data: FileDigest | None
+
+    @classmethod
+    def of(cls, command: str, models: Sequence[Path], data: Path | None) -> ServingProvenance:
+        digests = tuple(FileDigest.of(str(model)) for model in models)
+        now = datetime.now().astimezone()
+        return cls(command, now, digests, None if data is None else FileDigest.of(str(data)))
 
 
 @dataclass(frozen=True)
