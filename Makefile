@@ -116,7 +116,7 @@ scale: dev ## run examples/scale on local clusters of two processes (1 GB, into 
 	$(PY) -m pip --python $(VENV)-scale install --quiet --group scale
 	for file in tests/scale_*.py; do \
 		PYTHONPATH=$(CURDIR)/python:$(CURDIR)/tests:$(CURDIR)/examples/scale \
-			$(VENV)-scale/$(notdir $(patsubst %/,%,$(dir $(PY))))/python -m pytest $$file || exit 1; \
+			$(VENV)-scale/$(notdir $(patsubst %/,%,$(dir $(PY))))/python -m pytest -W default $$file || exit 1; \
 	done
 
 venv: $(VENV)/.build $(VENV)/.test $(VENV)/.lint ## create .venv with the tools for building, testing and linting

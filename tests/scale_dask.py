@@ -19,7 +19,7 @@ from tinyrs.scale import Scorer
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
         Client(cluster) as client,
     ):
         yield client
@@ -67,7 +67,7 @@ def test_an_ensemble_is_that_of_one_process(
 @pytest.mark.parametrize("threads_per_worker", [1, 2])
 def test_workers_use_no_more_threads_than_dask_gives_them(threads_per_worker: int) -> None:
     with (
-        LocalCluster(n_workers=1, threads_per_worker=threads_per_worker, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=1, threads_per_worker=threads_per_worker, dashboard_address=":0") as cluster,
         Client(cluster) as client,
     ):
         # Dask sets OMP_NUM_THREADS=1: each task is to use one thread.

@@ -84,6 +84,7 @@ ALLOWED = {
     "tinyrs.files.checkpoint": {"tinyrs._tinyrs", "tinyrs.files.model_file"},
     # Where other engines run models.
     "tinyrs.scale": {"tinyrs.predictor", "tinyrs.tabular.type_checks"},
+    "tinyrs.mlflow": {"tinyrs", "tinyrs.history", "tinyrs.predictor"},
     # Where models come from elsewhere.
     "tinyrs.convert": {
         "tinyrs._tinyrs",

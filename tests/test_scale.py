@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import pickle
 import subprocess
@@ -103,6 +104,13 @@ def test_no_engine_is_imported() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.split() == [], done.stderr
+
+
+def test_without_mlflow_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    monkeypatch.delitem(sys.modules, "tinyrs.mlflow", raising=False)
+    with pytest.raises(ImportError, match=r"tinyrs\.mlflow needs MLflow: pip install mlflow-skinny"):
+        importlib.import_module("tinyrs.mlflow")
 
 
 def test_errors_say_what_was_expected(predictor: tinyrs.Predictor) -> None:
