@@ -33,12 +33,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="the YAML file",
     )
     cli.add_cost_flags(parser)
+    parser.add_argument(
+        "--json",
+        type=cli.flag(config.file_path()),
+        metavar="FILE",
+        help="write all results, instead of to the file that the YAML file names",
+    )
     parser.add_argument("--quiet", action="store_true", help="print only the line with the total")
     flags = parser.parse_args(argv)
     if yaml_file.is_serving(flags.config):
         return measure_models(flags)
+    plan = yaml_config.load(flags.config)
+    output = replace(plan.output, json=flags.json or plan.output.json)
     return cli.execute(
-        replace(yaml_config.load(flags.config), cost=cli.cost(flags)),
+        replace(plan, cost=cli.cost(flags), output=output),
         setting_name=lambda key: f"{flags.config}: benchmark.{key}",
         folder=Path(__file__).parent,
         quiet=flags.quiet,
@@ -51,9 +59,11 @@ def measure_models(flags: argparse.Namespace) -> int:
     from tinyrs.cli.errors import CliError
 
     plan = yaml_file.load(flags.config)
+    outputs = replace(plan.outputs, json=flags.json or plan.outputs.json)
+    plan = replace(plan, cost=cli.cost(flags) or plan.cost, outputs=outputs)
     command = shlex.join(["benchmark.py", *sys.argv[1:]])
     try:
-        bench_serving.run(replace(plan, cost=cli.cost(flags) or plan.cost), command, quiet=flags.quiet)
+        bench_serving.run(plan, command, quiet=flags.quiet)
     except CliError as error:
         print(f"benchmark.py: error: {error}", file=sys.stderr)
         return error.status

@@ -259,6 +259,7 @@ BENCH_ORDER = [
     "report",
     "plot",
     "compare",
+    "interleave",
     "cli",
 ]
 SERVING_ORDER = [

@@ -13,7 +13,8 @@
     results       one schema: statistics, JSON, CSV
     report        text and Markdown
     plot          a plot of a sweep
-    compare       two runs of the same cases: faster, slower, or not told apart
+    compare       two programs on the same cases: faster, slower, or not told apart
+    interleave    runs two programs in turn
     cli           what quick_benchmark.py and benchmark.py share
     serving/      measures model files as they are served
 

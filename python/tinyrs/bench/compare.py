@@ -1,13 +1,15 @@
-"""Compares the results of two runs of the same cases: which are faster, slower, or not told apart.
+"""Compares two programs on the same cases: which cases are faster, slower, or not told apart.
 
-The unit of the statistics is a turn, a sequence of consecutive passes, not a pass: neighbouring passes share
-the clock rate and the load of the machine, so they are far from independent. Three rules keep noise from
-being called a change:
+Of one run each, the unit of the statistics is a turn, a sequence of consecutive passes, not a pass:
+neighbouring passes share the clock rate and the load of the machine, so they are far from independent. A
+difference must also exceed the change between the halves of a run. One run each cannot show how much two runs
+of the same program differ: by the addresses of their weights, and by the load of the machine.
 
-- The p-value of the Mann-Whitney test of the turns' medians allows for the correlation of neighbouring turns.
-- The p-values are corrected for the number of cases (Holm's method).
-- A difference must also exceed the noise floor: the change between the halves of a run, and what more runs of
-  the same program show.
+Of several runs each, taken in turn (see `interleave`), the unit is a pair of runs, one of each program. The
+load of the machine changes little within a pair. A run counts with the fastest tenth of its passes, because
+other processes only slow passes down. The test is Wilcoxon's signed-rank test.
+
+In both, the p-values are corrected for the number of cases by Holm's method.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -30,18 +32,24 @@ Turns: TypeAlias = npt.NDArray[np.float64]
 Key: TypeAlias = tuple[Case, str]
 
 ALPHA = 0.01
-FASTER, SLOWER, SAME, TOO_FEW = "faster", "slower", "no difference seen", "too few turns"
+FASTER, SLOWER, SAME, TOO_FEW = "faster", "slower", "no difference seen", "too few"
 # The version of the schema that added `turns` to each result.
 OLDEST_SCHEMA = 3
+TURNS, RUNS = "turns", "runs"
 _RESAMPLES = 2000
+_FASTEST = 0.1
 
 
 @dataclass(frozen=True)
 class Run:
-    """The turns of each case of a result file, and the environment in which it was measured."""
+    """The turns of each case of a result file, and the environment in which it was measured.
+
+    `fastest` has the time in milliseconds in which a tenth of the passes of each case were computed.
+    """
 
     path: Path
     turns: Mapping[Key, Turns]
+    fastest: Mapping[Key, float] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -50,7 +58,8 @@ class Comparison:
     """Two measurements of one case.
 
     `ratio` is the time after divided by the time before; `low` and `high` bound its 95 % interval. `p` is
-    corrected for the number of cases. A ratio within a factor of 1 + `noise` of 1 is noise.
+    corrected for the number of cases. `noise` is how much times of the same program differ: the halves of a
+    run, or two consecutive runs. `counts` has the turns or runs of each program, which `unit` names.
     """
 
     case: Case
@@ -62,13 +71,30 @@ class Comparison:
     high: float
     p: float
     noise: float
-    turns: tuple[int, int]
+    unit: str
+    counts: tuple[int, int]
     verdict: str
 
     def row(self) -> dict[str, Any]:
         """The fields as a flat dictionary of JSON values."""
-        values = {name: value for name, value in vars(self).items() if name not in ("case", "turns")}
-        return {**asdict(self.case), **values, "turns": list(self.turns)}
+        values = {name: value for name, value in vars(self).items() if name not in ("case", "counts")}
+        return {**asdict(self.case), **values, "counts": list(self.counts)}
+
+
+def load_all(path: Path) -> list[Run]:
+    """The run in a file, or the runs in the JSON files of a folder, in the order of their names.
+
+    Raises
+    ------
+    UsageError
+        As `load`, or if the folder has no such files.
+    """
+    if not path.is_dir():
+        return [load(path)]
+    files = sorted(path.glob("*.json"))
+    if not files:
+        raise UsageError(f"{path}: expected a folder with the JSON results of a benchmark, found none in it")
+    return [load(file) for file in files]
 
 
 def load(path: Path) -> Run:
@@ -95,11 +121,15 @@ def load(path: Path) -> Run:
             "the turns of each case: run the benchmark again"
         )
     turns: dict[Key, Turns] = {}
+    fastest: dict[Key, float] = {}
     try:
         for row in document["results"]:
             case = Case(**{name.name: row[name.name] for name in fields(Case)})
-            turns[case, row["engine"]] = turn_medians(row["times_ms"], row["passes"], row["turns"])
-        return Run(path, turns, document["environment"])
+            key = case, row["engine"]
+            turns[key] = turn_medians(row["times_ms"], row["passes"], row["turns"])
+            times = np.asarray(row["times_ms"], float) / np.asarray(row["passes"], float)
+            fastest[key] = float(np.quantile(times, _FASTEST))
+        return Run(path, turns, fastest, document["environment"])
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(f"{path}: expected the JSON results of a benchmark: {error!r}") from None
 
@@ -116,57 +146,86 @@ def turn_medians(times_ms: Sequence[float], passes: Sequence[int], turns: Sequen
     return np.array([np.median(turn) for turn in np.split(times, np.cumsum(turns)[:-1])])
 
 
-def compare(before: Run, after: Run, same: Sequence[Run] = ()) -> list[Comparison]:
-    """Compares the cases that both runs have, in the order of `before`.
+def compare(before: Sequence[Run], after: Sequence[Run]) -> list[Comparison]:
+    """Compares the cases that all runs have, in the order of the first run.
 
-    `same` has more runs of the program that `before` ran. They count as part of `before`, and their
-    differences are noise: it includes what changes from process to process, such as the addresses of the
-    weights, which two runs alone cannot show.
+    Run i of `before` and run i of `after` are a pair.
 
     Raises
     ------
     ImportError
         If SciPy is not installed.
     UsageError
-        If the runs have no case in common.
+        If the numbers of runs differ, or the runs have no case in common.
     """
-    keys = [key for key in before.turns if all(key in run.turns for run in (after, *same))]
+    if len(before) != len(after):
+        raise UsageError(f"expected as many runs before as after, got {len(before)} and {len(after)}")
+    runs = [*before, *after]
+    keys = [key for key in before[0].turns if all(key in run.turns for run in runs)]
     if not keys:
-        paths = ", ".join(str(run.path) for run in (before, after, *same))
+        paths = ", ".join(dict.fromkeys(str(run.path) for run in runs))
         raise UsageError(f"{paths}: expected results of the same cases, but they have none in common")
-    runs = [[run.turns[key] for run in (before, *same)] for key in keys]
-    p_values = _holm(
-        [_p_value(np.concatenate(old), after.turns[key]) for key, old in zip(keys, runs, strict=True)]
-    )
-    return [
-        _comparison(key, old, after.turns[key], p, ALPHA / len(keys))
-        for key, old, p in zip(keys, runs, p_values, strict=True)
-    ]
+    compare_case = _compare_turns if len(before) == 1 else _compare_pairs
+    found = [compare_case(key, before, after) for key in keys]
+    corrected = _holm([comparison.p for comparison in found])
+    return [_judged(c, p, len(keys)) for c, p in zip(found, corrected, strict=True)]
 
 
-def _comparison(key: Key, runs: Sequence[Turns], after: Turns, p: float, strictest: float) -> Comparison:
-    """Compares `after` with `runs` of the same program. `strictest` is the alpha of the lowest p-value."""
-    before = np.concatenate(runs)
-    change = math.log(np.median(after) / np.median(before))
-    noise = max(_half_difference(runs[0]), _half_difference(after), _run_noise(runs))
-    if _least_p(before, after) >= strictest:
+def _judged(comparison: Comparison, p: float, cases: int) -> Comparison:
+    """The comparison with its corrected p-value and its verdict."""
+    verdict = SAME
+    of_turns = comparison.unit == TURNS
+    if (_least_p_of_turns if of_turns else _least_p_of_pairs)(*comparison.counts) >= ALPHA / cases:
         verdict = TOO_FEW
-    elif p < ALPHA and abs(change) > noise:
-        verdict = SLOWER if change > 0 else FASTER
-    else:
-        verdict = SAME
+    elif p < ALPHA and not (of_turns and abs(math.log(comparison.ratio)) <= math.log1p(comparison.noise)):
+        verdict = SLOWER if comparison.ratio > 1 else FASTER
+    return replace(comparison, p=p, verdict=verdict)
+
+
+def _compare_pairs(key: Key, before: Sequence[Run], after: Sequence[Run]) -> Comparison:
+    """Compares several runs of each program."""
+    from scipy import stats
+
+    old, new = (np.log([run.fastest[key] for run in runs]) for runs in (before, after))
+    changes = new - old
+    # Of equal runs, the test has nothing to rank.
+    p = float(stats.wilcoxon(changes).pvalue) if changes.any() else 1.0
+    rng = np.random.default_rng(0)
+    resampled = np.median(rng.choice(changes, (_RESAMPLES, len(changes))), axis=1)
+    low, high = np.exp(np.percentile(resampled, (2.5, 97.5)))
+    # Of the same program; what differs between the programs cancels.
+    steps = np.abs(np.concatenate([np.diff(old), np.diff(new)]))
+    return Comparison(
+        *key,
+        before_ms=math.exp(np.median(old)),
+        after_ms=math.exp(np.median(new)),
+        ratio=math.exp(np.median(changes)),
+        low=float(low),
+        high=float(high),
+        p=p,
+        noise=math.expm1(float(np.median(steps))),
+        unit=RUNS,
+        counts=(len(before), len(after)),
+        verdict=SAME,
+    )
+
+
+def _compare_turns(key: Key, runs_before: Sequence[Run], runs_after: Sequence[Run]) -> Comparison:
+    """Compares one run of each program."""
+    before, after = runs_before[0].turns[key], runs_after[0].turns[key]
     low, high = _interval(before, after)
     return Comparison(
         *key,
         before_ms=float(np.median(before)),
         after_ms=float(np.median(after)),
-        ratio=math.exp(change),
+        ratio=float(np.median(after) / np.median(before)),
         low=low,
         high=high,
-        p=p,
-        noise=math.expm1(noise),
-        turns=(len(before), len(after)),
-        verdict=verdict,
+        p=_p_value(before, after),
+        noise=math.expm1(max(_half_difference(before), _half_difference(after))),
+        unit=TURNS,
+        counts=(len(before), len(after)),
+        verdict=SAME,
     )
 
 
@@ -180,9 +239,14 @@ def _p_value(before: Turns, after: Turns) -> float:
     return float(2 * stats.norm.sf(z))
 
 
-def _least_p(before: Turns, after: Turns) -> float:
-    """The smallest p-value that the test can give for this number of turns."""
-    return 2 / math.comb(len(before) + len(after), len(before))
+def _least_p_of_turns(before: int, after: int) -> float:
+    """The smallest p-value that the Mann-Whitney test can give for these numbers of turns."""
+    return 2 / math.comb(before + after, before)
+
+
+def _least_p_of_pairs(before: int, after: int) -> float:
+    """The smallest p-value that the signed-rank test can give for this number of pairs."""
+    return float(2 / 2**before)
 
 
 def _inflation(before: Turns, after: Turns) -> float:
@@ -217,20 +281,6 @@ def _half_difference(turns: Turns) -> float:
     """The difference of the logarithms of the medians of the first and the second half of a run."""
     half = len(turns) // 2
     return abs(math.log(np.median(turns[:half]) / np.median(turns[half:]))) if half else 0.0
-
-
-def _run_noise(runs: Sequence[Turns]) -> float:
-    """How far the logarithm of the median of one more run of the same program may lie from that of `runs`.
-
-    Half the width of the 95 % prediction interval; 0 for one run, which does not show it.
-    """
-    from scipy import stats
-
-    count = len(runs)
-    if count < 2:
-        return 0.0
-    spread = np.std([math.log(np.median(turns)) for turns in runs], ddof=1)
-    return float(stats.t.ppf(0.975, count - 1) * spread * math.sqrt(1 + 1 / count))
 
 
 def _holm(p_values: Sequence[float]) -> list[float]:

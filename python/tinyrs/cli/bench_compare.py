@@ -1,39 +1,46 @@
-"""`tinyrs bench compare`: compares two results of a benchmark."""
+"""`tinyrs bench compare`: compares two programs by the results of their benchmarks."""
 
 from __future__ import annotations
 
 import argparse
 import math
+import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from tinyrs.bench import compare, report
+from tinyrs.bench import compare, interleave, report
 from tinyrs.bench.compare import Comparison, Run
 from tinyrs.bench.config import UsageError as BenchError
-from tinyrs.cli.arguments import Parser
+from tinyrs.cli.arguments import Parser, integer_at_least
 from tinyrs.cli.errors import CliError, UsageError
-from tinyrs.cli.output import say
+from tinyrs.cli.output import progress_bar, say
 
 
 def parser() -> Parser:
     parser = Parser(
         "bench compare",
-        "Compare the cases that two results of a benchmark have in common: faster, slower or not told apart.",
-        "tinyrs bench compare before.json after.json",
+        "Compare the cases that two programs have in common: faster, slower or not told apart.",
+        "tinyrs bench compare --runs 20 'old/bin/python benchmark.py -c x.yaml' "
+        "'new/bin/python benchmark.py -c x.yaml'",
         "tinyrs bench compare before.json after.json --fail-slower 5%",
-        "tinyrs bench compare before.json after.json --same before2.json before3.json before4.json",
+        "tinyrs bench compare before/ after/",
     )
     for name in ("before", "after"):
         parser.add_argument(
-            name, type=Path, help="JSON results of quick_benchmark.py, benchmark.py or `tinyrs bench`"
+            name,
+            help="JSON results of quick_benchmark.py, benchmark.py or `tinyrs bench`; a folder with those of "
+            "several runs; or, with --runs, the command to run",
         )
     parser.add_argument(
-        "--same",
-        nargs="+",
-        type=Path,
-        default=[],
-        metavar="FILE",
-        help="more results of the program of BEFORE, at least two: a change must exceed their differences",
+        "--runs",
+        type=integer_at_least(2),
+        metavar="N",
+        help="BEFORE and AFTER are commands: run each N times, in turn, with --json FILE at its end. At "
+        "least 8; 20 find a change of 3 %% on a busy machine",
+    )
+    parser.add_argument(
+        "--keep", type=Path, metavar="FOLDER", help="with --runs: keep the results in this folder"
     )
     parser.add_argument(
         "--fail-slower",
@@ -57,18 +64,35 @@ def percentage(text: str) -> float:
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
+    if options.keep is not None and options.runs is None:
+        raise UsageError("argument --keep: needs --runs")
     try:
-        before, after, *same = map(compare.load, [options.before, options.after, *options.same])
-        comparisons = compare.compare(before, after, same)
+        before, after = _runs(options)
+        comparisons = compare.compare(before, after)
     except BenchError as error:
         raise UsageError(str(error)) from None
-    say(_text(before, after, comparisons), quiet=options.json)
-    if not same:
-        say("Noise between processes is unknown: --same takes more runs of BEFORE.", quiet=options.json)
+    say(_text(before[0], after[0], comparisons), quiet=options.json)
+    if len(before) == 1:
+        say(
+            "One run each cannot show how much runs of the same program differ: --runs runs both in turn.",
+            quiet=options.json,
+        )
     result = {"alpha": compare.ALPHA, "comparisons": [c.row() for c in comparisons]}
     if options.fail_slower is not None:
         _check(comparisons, options.fail_slower, result)
     return result
+
+
+def _runs(options: argparse.Namespace) -> tuple[list[Run], list[Run]]:
+    """The runs of each program, which --runs makes. Raises BenchError."""
+    if options.runs is None:
+        return compare.load_all(Path(options.before)), compare.load_all(Path(options.after))
+    with ExitStack() as stack:
+        folder = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        progress = stack.enter_context(progress_bar("runs", quiet=options.json))
+        folders = interleave.run(options.before, options.after, options.runs, folder, progress)
+        before, after = map(compare.load_all, folders)
+    return before, after
 
 
 def _check(comparisons: list[Comparison], allowed: float, result: dict[str, Any]) -> None:
@@ -84,13 +108,13 @@ def _check(comparisons: list[Comparison], allowed: float, result: dict[str, Any]
         )
     if few:
         raise CliError(
-            f"{len(few)} of {len(comparisons)} cases have too few turns to be judged: use more passes",
+            f"{len(few)} of {len(comparisons)} cases have too few {few[0].unit} to be judged: use more",
             result,
         )
 
 
 def _text(before: Run, after: Run, comparisons: list[Comparison]) -> str:
-    table = [["", "before", "after", "change", "95 % interval", "noise", "p", "turns", ""]]
+    table = [["", "before", "after", "change", "95 % interval", "noise", "p", comparisons[0].unit, ""]]
     table += [
         [
             _name(c),
@@ -100,7 +124,7 @@ def _text(before: Run, after: Run, comparisons: list[Comparison]) -> str:
             f"{_percent(c.low)} to {_percent(c.high)}",
             f"{100 * c.noise:.1f} %",
             f"{c.p:.2g}",
-            f"{c.turns[0]}, {c.turns[1]}",
+            f"{c.counts[0]}, {c.counts[1]}",
             c.verdict,
         ]
         for c in comparisons
@@ -115,10 +139,17 @@ def _text(before: Run, after: Run, comparisons: list[Comparison]) -> str:
         alone = len(run.turns.keys() - other.turns.keys())
         if alone:
             lines.append(f"Only in {run.path}: {alone} case{'s' if alone > 1 else ''}")
-    lines.append(
-        f"Faster or slower: p < {compare.ALPHA} (Mann-Whitney test of the medians of turns, corrected for "
-        f"{len(comparisons)} case{'s' if len(comparisons) > 1 else ''}), and a change above the noise."
-    )
+    cases = f"corrected for {len(comparisons)} case{'s' if len(comparisons) > 1 else ''}"
+    if comparisons[0].unit == compare.TURNS:
+        lines.append(
+            f"Faster or slower: p < {compare.ALPHA} (Mann-Whitney test of the medians of turns, {cases}), "
+            "and a change above the noise, the difference between the halves of a run."
+        )
+    else:
+        lines.append(
+            f"Faster or slower: p < {compare.ALPHA} (Wilcoxon test of pairs of runs, {cases}). A tenth of "
+            "the passes were at least as fast as the times. Noise: of consecutive runs of the same program."
+        )
     return "\n".join(lines)
 
 
