@@ -56,9 +56,9 @@ class PredictionColumns:
 
         library, added = frame.implementation, list[Any]()
         if self._best:
-            labels = nw.new_series(self._best[0], self._classes, backend=library)
-            highest = nw.new_series(self._best[1], p.max(axis=1, initial=0), backend=library)
-            added += [labels[p.argmax(axis=1)], highest]
+            labels, best = nw.new_series(self._best[0], self._classes, backend=library), p.argmax(axis=1)
+            highest = p[np.arange(len(p)), best]  # sooner than p.max(axis=1)
+            added += [labels[best], nw.new_series(self._best[1], highest, backend=library)]
         for name, values in zip(self._each, np.ascontiguousarray(p.T) if self._each else (), strict=True):
             added.append(nw.new_series(name, values, backend=library))
         return frame.with_columns(*added).select(self._names)
