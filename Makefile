@@ -19,12 +19,13 @@ ifeq ($(shell uname -s),Linux)
 WHEEL_FLAGS ?= --zig --compatibility manylinux2014
 endif
 WHEEL_LIMIT := 3000000
+DOCS_PY = $(VENV)-docs/$(notdir $(patsubst %/,%,$(dir $(PY))))/python
 # The sanitizers need the name of this machine's target.
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 C_SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all -fanalyzer -g
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev bench bench-core peers company test test-rust test-python test-oldest test-exhaustive test-neon loom miri states asan tsan c-sanitizers stress report-browser processes soak fuzz kill interop scale lint format wheel sdist smoke-sdist deny smoke clean
+.PHONY: help venv dev bench bench-core peers company test test-rust test-python test-oldest test-exhaustive test-neon loom miri states asan tsan c-sanitizers stress report-browser processes soak fuzz kill interop scale lint format docs wheel sdist smoke-sdist deny smoke clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -119,6 +120,11 @@ scale: dev ## run examples/scale on local clusters of two processes (1 GB, into 
 			$(VENV)-scale/$(notdir $(patsubst %/,%,$(dir $(PY))))/python -m pytest -W default $$file || exit 1; \
 	done
 
+docs: dev $(VENV)-docs/.installed ## run the code of all pages and examples, then build the site into docs/_build/html (5 minutes)
+	TINYRS_DOCS=1 PYTHONPATH=python $(DOCS_PY) -m pytest tests/test_docs.py
+	PYTHONPATH=python $(DOCS_PY) -m sphinx --quiet --fail-on-warning --keep-going --builder html docs docs/_build/html
+	$(DOCS_PY) docs/check_links.py docs/_build/html
+
 venv: $(VENV)/.build $(VENV)/.test $(VENV)/.lint ## create .venv with the tools for building, testing and linting
 
 dev: $(VENV)/.build ## create .venv and build tinyrs into it, optimised
@@ -160,7 +166,7 @@ smoke: ## install the wheel of `make wheel` into a new environment of every inst
 	$(PYTHON) tests/wheel_smoke.py $(SMOKE_FLAGS) dist/*.whl
 
 clean: ## remove all build results and environments
-	rm -rf target dist $(VENV) $(VENV)-oldest $(VENV)-interop $(VENV)-scale .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf target dist $(VENV) $(VENV)-docs $(VENV)-oldest $(VENV)-interop $(VENV)-scale docs/_build docs/auto_gallery docs/api/generated .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find python tests -name __pycache__ -prune -exec rm -rf {} +
 	rm -f python/tinyrs/_tinyrs*.so python/tinyrs/_tinyrs*.pyd
 
@@ -172,6 +178,11 @@ $(VENV)/.build $(VENV)/.test $(VENV)/.stress $(VENV)/.lint $(VENV)/.wheel: $(VEN
 $(VENV)-oldest/.installed: $(VENV)/.pip pyproject.toml
 	$(PYTHON) -m venv $(VENV)-oldest
 	$(PY) -m pip --python $(VENV)-oldest install --quiet --group oldest
+	@touch $@
+
+$(VENV)-docs/.installed: $(VENV)/.pip pyproject.toml
+	$(PYTHON) -m venv $(VENV)-docs
+	$(PY) -m pip --python $(VENV)-docs install --quiet --group docs
 	@touch $@
 
 # pip supports --group since 25.1.

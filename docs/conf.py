@@ -46,7 +46,8 @@ html_theme_options = {
     "navbar_align": "left",
     "header_links_before_dropdown": 7,
     "navigation_with_keys": False,
-    "secondary_sidebar_items": ["page-toc"],
+    # The lines of code in "How it works" need the width.
+    "secondary_sidebar_items": {"**": ["page-toc"], "how_it_works/*": []},
     "footer_start": ["copyright"],
     "footer_end": [],
     "pygments_light_style": "a11y-high-contrast-light",
@@ -55,6 +56,7 @@ html_theme_options = {
 html_sidebars = {"index": [], "start": [], "coming_from": []}
 
 # The API reference.
+default_role = "literal"
 autosummary_generate = True
 autodoc_typehints = "none"  # the docstrings have the types
 numpydoc_show_class_members = False  # the templates list them

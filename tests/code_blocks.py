@@ -1,8 +1,8 @@
-"""Runs the Python of a Markdown document: each block `python`, and a block `text` right after it is its output.
+"""Runs the Python of a Markdown document: each block `python`; a block `text` right after it is its output.
 
-The blocks of a document run one after the other in one namespace, in an empty folder. In an output `...` stands
-for anything, and numbers with a decimal point may differ by 2 %: instruction sets round differently, so trained
-networks differ too.
+The blocks of a document run one after the other in one namespace. In an output `...` stands for anything, and
+numbers with a decimal point may differ by 2 %: trained networks differ between instruction sets, which round
+differently.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def run_python(example: Example) -> None:
     code = compile(example.parsed, f"{example.path}:{example.line}", "exec", dont_inherit=True)
     with contextlib.redirect_stdout(printed), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        exec(code, example.namespace)  # noqa: S102: the documentation is our own
+        exec(code, example.namespace)  # noqa: S102
     example.namespace["_printed"] = printed.getvalue(), example.region.end
 
 

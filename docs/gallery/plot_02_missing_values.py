@@ -31,6 +31,8 @@ figure, ax = plt.subplots(figsize=(6, 3.5))
 ax.plot(shares, [a.mean() for a in accuracies], "o-", label="mean of three folds")
 for share, of_folds in zip(shares, accuracies, strict=True):
     ax.plot([share] * 3, of_folds, ".", color="0.5")
-ax.axhline(y.value_counts(normalize=True).max(), linestyle="--", color="0.6", label="always the most frequent class")
+ax.axhline(
+    y.value_counts(normalize=True).max(), linestyle="--", color="0.6", label="always the most frequent class"
+)
 ax.set(xlabel="share of missing values", ylabel="accuracy", ylim=(0.3, 1.03))
 ax.legend(loc="lower left")

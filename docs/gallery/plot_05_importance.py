@@ -20,7 +20,9 @@ ax = clf.plot_importance()
 for sex in ("female", "male"):
     for age in (5, 30, 60):
         row = {"sex": sex, "age": age, "passengerClass": "2nd"}
-        print(f"{sex:6} of {age:2}, second class: {clf.predictor().predict_proba_one(row)['yes']:.0%} survive")
+        print(
+            f"{sex:6} of {age:2}, second class: {clf.predictor().predict_proba_one(row)['yes']:.0%} survive"
+        )
 
 # %%
 # Importance is about this model on these data. Two columns that say the same share it, and it does not say what causes

@@ -19,7 +19,9 @@ exact = predictor.predict_proba(X_test)
 
 formats = ["f16", "bf16", "int8_weights", "int8"]
 differences = {}
-print(f"f32           {predictor.network.nbytes / 1e3:4.0f} kB, accuracy {(predictor.predict(X_test) == y_test).mean():.3f}")
+print(
+    f"f32           {predictor.network.nbytes / 1e3:4.0f} kB, accuracy {(predictor.predict(X_test) == y_test).mean():.3f}"
+)
 for name in formats:
     small = predictor.quantize(name, X=X_test, y=y_test)
     cost = small.quantization

@@ -28,7 +28,9 @@ figure, ax = plt.subplots(figsize=(6, 3.5))
 ax.semilogy(history["loss"], label="training")
 ax.semilogy(history["validation_loss"], label="validation")
 ax.axvline(history.best_epoch, color="0.6", linestyle="--", label=f"best: epoch {history.best_epoch}")
-ax.set(xlabel="epoch", ylabel="log loss", title=f"stopped by {history.stopped_by} after {len(history)} epochs")
+ax.set(
+    xlabel="epoch", ylabel="log loss", title=f"stopped by {history.stopped_by} after {len(history)} epochs"
+)
 ax.legend()
 
 # %%
@@ -45,7 +47,9 @@ X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.4, random_state=0)
 sizes = [50, 100, 200, 400, 1000]
 accuracies = [
-    tinyrs.TinyClassifier((64, 64), max_iter=64, random_state=0).fit(X_train[:n], y_train[:n]).score(X_test, y_test)
+    tinyrs.TinyClassifier((64, 64), max_iter=64, random_state=0)
+    .fit(X_train[:n], y_train[:n])
+    .score(X_test, y_test)
     for n in sizes
 ]
 figure, ax = plt.subplots(figsize=(6, 3.5))

@@ -34,7 +34,9 @@ left.set(xlabel="width of two hidden layers", ylabel="microseconds a row")
 left.legend()
 right.semilogx(medians, accuracies, "o-")
 for width, median, accuracy in zip(widths, medians, accuracies, strict=True):
-    right.annotate(str(width), (median, accuracy), xytext=(4, -12), textcoords="offset points", fontsize="small")
+    right.annotate(
+        str(width), (median, accuracy), xytext=(4, -12), textcoords="offset points", fontsize="small"
+    )
 right.set(xlabel="median in microseconds", ylabel="accuracy, by width")
 
 # %%

@@ -22,7 +22,8 @@ def draw(ax, network, title):
     x1, x2 = np.meshgrid(np.linspace(-2.2, 3.5, 240), np.linspace(-2.7, 2.5, 240))
     p = network.forward(np.column_stack([x1.ravel(), x2.ravel()]))
     colours = np.array([[0.12, 0.47, 0.71], [1.0, 0.5, 0.05], [0.17, 0.63, 0.17]])
-    ax.imshow((p @ colours).reshape(240, 240, 3), extent=(-2.2, 3.5, -2.7, 2.5), origin="lower", aspect="auto", alpha=0.6)
+    picture = np.clip(p @ colours, 0, 1).reshape(240, 240, 3)
+    ax.imshow(picture, extent=(-2.2, 3.5, -2.7, 2.5), origin="lower", aspect="auto", alpha=0.6)
     ax.scatter(*X.T, c=colours[y], edgecolor="white", linewidth=0.6, s=22)
     ax.set(title=title, xlabel=columns[0], xticks=[], yticks=[])
 

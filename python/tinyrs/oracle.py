@@ -1,20 +1,20 @@
 """The network in plain NumPy: the readable specification of what tinyrs computes and how it learns.
 
 A layer is a pair (W, b): weights W of shape (outputs, inputs) and biases b of shape (outputs,). For one
-sample x of shape (inputs,), or a batch of shape (batch, inputs), the forward pass is
+sample x of shape (inputs,), or a batch of shape (batch, inputs), the forward pass is::
 
     z = W x + b                       dense_forward, for each layer
     x = activation(z) * scale         activate, between layers
     y = output_activation(z)          output_activate, after the last layer
 
 The backward pass goes through the layers in reverse order. It turns d, the gradient of a loss with respect to
-a layer's output, into the gradients of the layer's weights, its biases and its input:
+a layer's output, into the gradients of the layer's weights, its biases and its input::
 
     dz = d * derivative(z)            output_backward for the last layer, derivative for the others
     dW = sum of dz x, db = sum of dz  layers_backward, summed over the samples of a batch
     d = W^T dz                        the gradient with respect to the output of the layer before
 
-Training takes a step against the gradients for each batch:
+Training takes a step against the gradients for each batch::
 
     W -= learning_rate * step(dW)     Optimizer.update, called by fit
 
@@ -456,8 +456,8 @@ def binary_cross_entropy(
     """L = mean_k[-t_k ln(p_k) - (1 - t_k) ln(1 - p_k)] and dL/dz = (p - t) / K, with p = sigmoid(z).
 
     y holds numbers from 0 to 1, (batch, K). Label smoothing by e makes it t = (1 - e) y + e q, with the prior
-    q = 1/2 by default. Computed as max(z, 0) - z t + ln(1 + exp(-|z|)), in which nothing overflows and no
-    precision is lost.
+    q = 1/2 by default. Computed as
+    ``max(z, 0) - z t + ln(1 + exp(-|z|))``, in which nothing overflows and no precision is lost.
     """
     prior = 0.5 if smoothing_prior is None else np.asarray(smoothing_prior, z.dtype)
     t = (1 - label_smoothing) * targets_like(z, y) + label_smoothing * prior

@@ -1,7 +1,7 @@
 """Networks of low precision in plain NumPy: the readable specification of what `Network.quantize` computes.
 
 Only the products W x change. Biases, activations and outputs stay float32, as in `tinyrs.oracle`, and so do
-inputs and sums unless stated otherwise:
+inputs and sums unless stated otherwise::
 
     f16            W is rounded to float16
     bf16           W and the inputs of each product are rounded to bfloat16, the upper half of a float32
@@ -78,7 +78,7 @@ def round_to_bfloat16(x: npt.ArrayLike) -> Float32:
 def quantize_rows(x: npt.ArrayLike) -> tuple[Int8, Float32]:
     """Each row of x (..., n) as integers from -127 to 127, and the scale of each row, (...).
 
-    The scale is max |x| / 127. It is 0 for a row of zeros, and so are the integers.
+    The scale is ``max |x| / 127``. It is 0 for a row of zeros, and so are the integers.
     """
     x = np.asarray(x, dtype=np.float32)
     scale = np.abs(x).max(axis=-1) / np.float32(LARGEST)

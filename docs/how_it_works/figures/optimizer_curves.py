@@ -12,7 +12,9 @@ for name, optimizer, rate in (
     ("Adam, rate 0.002", tinyrs.Optimizer("adam"), 0.002),
 ):
     network = tinyrs.Network([64, 64, 64, 10], output_activation="softmax", seed=0)
-    history = network.fit(X / 16, y, optimizer=optimizer, learning_rate=rate, batch_size=64, epochs=20, seed=0)
+    history = network.fit(
+        X / 16, y, optimizer=optimizer, learning_rate=rate, batch_size=64, epochs=20, seed=0
+    )
     ax.semilogy(range(1, 21), history["loss"], label=name)
 ax.set(xlabel="epoch", ylabel="training loss", xticks=range(0, 21, 5))
 ax.legend()

@@ -104,7 +104,7 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
     classes_ : array of shape (n_classes,)
     n_features_in_ : int
         The number of columns of X.
-    feature_names_in_ : array of shape (n_features_in_,)
+    feature_names_in_ : array of shape (`n_features_in_`,)
         The column names of X, if it had any.
     n_iter_ : int
         The number of epochs before the refit.
@@ -120,7 +120,7 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
         rows.
     temperature_ : float
         What the logits were divided by.
-    feature_importances_ : array of shape (n_features_in_,)
+    feature_importances_ : array of shape (`n_features_in_`,)
         How much worse the first `eval_metric` gets on the validation rows when the values of a column are
         shuffled (permutation importance, mean of five shuffles), before the refit; 0 if it does not get
         worse. The values do not sum to 1. Columns that carry the same information can all be near 0. Only
