@@ -46,8 +46,7 @@ html_theme_options = {
     "navbar_align": "left",
     "header_links_before_dropdown": 7,
     "navigation_with_keys": False,
-    # The lines of code in "How it works" need the width.
-    "secondary_sidebar_items": {"**": ["page-toc"], "how_it_works/*": []},
+    "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
     "footer_end": [],
     "pygments_light_style": "a11y-high-contrast-light",
@@ -58,6 +57,7 @@ html_sidebars = {"index": [], "start": [], "coming_from": []}
 # The API reference.
 default_role = "literal"
 autosummary_generate = True
+autodoc_mock_imports = ["mlflow"]
 autodoc_typehints = "none"  # the docstrings have the types
 numpydoc_show_class_members = False  # the templates list them
 numpydoc_class_members_toctree = False
@@ -74,6 +74,7 @@ sphinx_gallery_conf = {
     "filename_pattern": "/",
     "within_subsection_order": "FileNameSortKey",
     "download_all_examples": False,
+    "capture_repr": (),
     "show_signature": False,
     "write_computation_times": False,
     "min_reported_time": 10_000,  # times of the machine that built the site say nothing to its readers

@@ -96,6 +96,12 @@ def test_the_text_is_ordered_and_escaped() -> None:
     assert [line.split()[0] for line in lines] == ["baseline", r"\x1b[1m", "a", "probability"]
 
 
+def test_labels_may_be_objects() -> None:
+    model = logistic([1.0, -4.0], 0.0)
+    one = Predictor(model.network, None, np.array(["yes"], dtype=object), multilabel=True)
+    assert "of 'yes'" in str(one.explain([1.0, 1.0], target="yes"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [

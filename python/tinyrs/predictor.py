@@ -450,8 +450,9 @@ class Predictor(TablePredictions):
         columns = range(rows.shape[1]) if self.preprocessor is None else self.preprocessor.feature_columns
         found, targets, probability, before = explain(self._network, rows, base[0], targets, columns)
         row: Any = 0 if one_row else slice(None)
-        labels = self.classes_[targets]
-        return Explanation(found[row], self._column_names(), labels[row], probability[row], before[row])
+        # Indexing an array of objects returns the object itself, not an array of shape ().
+        labels = np.asarray(self.classes_[targets][row], self.classes_.dtype)
+        return Explanation(found[row], self._column_names(), labels, probability[row], before[row])
 
     def _features(self, X: Any, extra_columns: str) -> tuple[npt.NDArray[Any], bool]:
         """The inputs (rows, features) of the network for X, and whether X is one row."""
