@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
+    from tinyrs.budget import fit_to_budget as fit_to_budget
     from tinyrs.classifier import TinyClassifier as TinyClassifier
     from tinyrs.convert.onnx import from_onnx as from_onnx
     from tinyrs.convert.sklearn import from_sklearn as from_sklearn
@@ -47,6 +48,7 @@ __all__ = [
     "TinyClassifier",
     "__version__",
     "build_info",
+    "fit_to_budget",
     "from_onnx",
     "from_sklearn",
     "from_torch",
@@ -64,6 +66,7 @@ _LAZY = {
     "History": "tinyrs.history",
     "Predictor": "tinyrs.predictor",
     "TinyClassifier": "tinyrs.classifier",
+    "fit_to_budget": "tinyrs.budget",
     "from_onnx": "tinyrs.convert.onnx",
     "from_sklearn": "tinyrs.convert.sklearn",
     "from_torch": "tinyrs.convert.torch",

@@ -71,8 +71,8 @@ class History:
 
 
 @contextmanager
-def progress_bar(total: int, label: str, unit: str, *, shown: bool) -> Iterator[Callable[[], object]]:
-    """Yields a function that advances a bar by one `unit`; shows nothing unless `shown`.
+def progress_bar(total: int, label: str, unit: str, *, shown: bool) -> Iterator[Callable[[str], object]]:
+    """Yields a function that advances a bar by one `unit` and shows a note; shows nothing unless `shown`.
 
     Raises
     ------
@@ -80,10 +80,15 @@ def progress_bar(total: int, label: str, unit: str, *, shown: bool) -> Iterator[
         If tqdm is not installed.
     """
     if not shown:
-        yield lambda: None
+        yield lambda note: None
         return
     with _tqdm()(total=total, desc=label, unit=unit) as bar:
-        yield bar.update
+
+        def advance(note: str) -> None:
+            bar.set_postfix_str(note, refresh=False)
+            bar.update()
+
+        yield advance
 
 
 def _tqdm() -> Any:

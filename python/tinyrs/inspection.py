@@ -102,7 +102,13 @@ def permutation_importance(
     columns = [[i] for i in range(predictor.n_features_in_)] if model is None else model.encoded_columns
     with progress_bar(len(columns), "permutation importance", "column", shown=progress) as advance:
         found = importance.permutation_importance(
-            encoded, columns, loss, repeats=n_repeats, max_rows=max_rows, seed=random_state, advance=advance
+            encoded,
+            columns,
+            loss,
+            repeats=n_repeats,
+            max_rows=max_rows,
+            seed=random_state,
+            advance=lambda: advance(""),
         )
     return PermutationImportance(predictor._column_names(), found)
 

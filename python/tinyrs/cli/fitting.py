@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,15 +19,22 @@ import numpy.typing as npt
 from tinyrs.classifier import TinyClassifier, default_epochs
 from tinyrs.cli.output import warn
 from tinyrs.history import Record
+from tinyrs.predictor import Predictor
 from tinyrs.tabular.column_notes import ColumnWarning
+
+
+class Model(Protocol):
+    """What `FittedModel` needs of a TinyClassifier."""
+
+    def predictor(self, *, quantize: str | None = None) -> Predictor: ...
 
 
 @dataclass(frozen=True)
 class FittedModel:
     """A trained classifier, and how it was trained."""
 
-    model: TinyClassifier
-    history: list[Record]  # one record an epoch
+    model: Model
+    history: list[Record]  # one record an epoch; empty with --budget
     metric_curve: Sequence[float]  # the metric of --metric on validation rows after each epoch, if any
     seconds: float
     interrupted: bool  # whether Ctrl-C ended the training early

@@ -13,7 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyrs.classifier import TinyClassifier
-from tinyrs.cli.arguments import FORMATS, Parser, class_weights, integer_at_least, positive_seconds, threshold
+from tinyrs.cli.arguments import (
+    FORMATS,
+    Parser,
+    class_weights,
+    integer_at_least,
+    positive_seconds,
+    share,
+    threshold,
+)
+from tinyrs.cli.budget import check_options, limit
+from tinyrs.cli.budget import fit as search
 from tinyrs.cli.errors import CliError, Interrupted, UsageError, suggestion
 from tinyrs.cli.fitting import FittedModel, asked_to_keep, can_keep, fit
 from tinyrs.cli.labelled_rows import LabelledRows, TableOptions, image_rows, table_rows
@@ -46,6 +56,7 @@ def parser() -> Parser:
         "with a subfolder for each class, and measure it on rows that were not used for training.",
         "tinyrs train data.csv --target quality -o model.safetensors",
         "tinyrs train data.csv --target quality -o model.safetensors --time-limit 60 --report report.html",
+        "tinyrs train data.csv --target quality -o model.safetensors --budget 2us --budget 50KB",
         "tinyrs train photos/ -o model.safetensors",
     )
     parser.add_argument("data", help="a table, `-` for CSV on standard input, or a folder of images")
@@ -109,6 +120,20 @@ def _add_training_options(parser: Parser) -> None:
         help="the metric that chooses the best epoch (default: log_loss)",
     )
     parser.add_argument(
+        "--budget",
+        action="append",
+        type=limit,
+        metavar="LIMIT",
+        help="search for the best model within a latency of one prediction on this machine, such as 2us, or "
+        "a file size, such as 50KB; or both, with two options",
+    )
+    parser.add_argument(
+        "--max-drop",
+        type=share,
+        metavar="SHARE",
+        help="with --budget: the largest loss of accuracy against a model without limits, such as 0.01",
+    )
+    parser.add_argument(
         "--quantize",
         choices=FORMATS,
         help="write the weights in a format of 8 or 16 bits; see also `tinyrs quantize`",
@@ -151,6 +176,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     check_files([options.data, options.valid], [options.output, options.report])
     if options.cv and (options.valid or not options.refit):
         raise UsageError("train: --cv measures on all rows, so it excludes --valid and --no-refit")
+    if options.budget is not None:
+        check_options(options, TinyClassifier().hidden_layer_sizes)
     data = read_images(options) if Path(options.data).is_dir() else read_table(options)
     _check_classes(data, options)
     train, held_out = _split(data, options)
@@ -163,7 +190,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     if interrupted:
         if not asked_to_keep(options):
             raise KeyboardInterrupt
-    elif options.refit and rows < len(data.y):
+    elif options.refit and options.budget is None and rows < len(data.y):
         refitted = _refit(data, options)
         interrupted = refitted is None or refitted.interrupted
         if refitted is not None:
@@ -227,7 +254,10 @@ def _measure(
     say(f"\ntraining on {len(train):,} rows, {len(data.classes)} classes", quiet=options.json)
     # Half the time is for training again on all rows.
     parts = 2 if options.refit and len(held_out) else 1
-    fitted = _fit(data, train, options, parts, keep=can_keep(options))
+    if options.budget is not None:
+        fitted = search(data.features(train), data.classes[data.y[train]], options)
+    else:
+        fitted = _fit(data, train, options, parts, keep=can_keep(options))
     predictor = fitted.model.predictor()
     predictor.training |= data.record | {"rows": len(train), "seed": options.seed}
     rows = _read_valid(predictor, data, options) if options.valid else data.rows(predictor, held_out)
@@ -348,7 +378,7 @@ def _as_json(
         "report": options.report,
         "rows": rows,
         "epochs": len(results.history),
-        "best_epoch": results.best_epoch,
+        "best_epoch": results.best_epoch if results.history else None,
         "seconds": results.seconds,
         "columns": [column.as_json() for column in data.columns],
         "held_out": {
@@ -362,8 +392,7 @@ def _as_json(
 
 
 def _say_results(results: TrainingResults, quiet: bool) -> None:
-    epochs = f"{len(results.history)} epochs in {results.seconds:.1f} s"
-    say(f"{epochs}; the best was epoch {results.best_epoch + 1}", quiet=quiet)
+    say(results.training_text, quiet=quiet)
     metrics = results.metrics
     say(f"\non {metrics.rows:,} rows that were not used for training ({results.rows_origin}):", quiet=quiet)
     lines = [*metrics.score_lines(), "", *confusion_lines(metrics)]

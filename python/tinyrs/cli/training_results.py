@@ -37,7 +37,7 @@ class TrainingResults:
     """
 
     predictor: Predictor  # the model that was measured
-    history: Sequence[Record]  # one an epoch
+    history: Sequence[Record]  # one an epoch; empty with --budget
     metric: str  # the option --metric
     metric_curve: Sequence[float]  # on validation rows after each epoch; empty if there are none
     seconds: float
@@ -70,6 +70,15 @@ class TrainingResults:
         """The epoch whose weights were kept, from 0."""
         return int(self.predictor.training["best_iteration"])
 
+    @property
+    def training_text(self) -> str:
+        """How long the training was."""
+        if not self.history:
+            return f"searched for {self.seconds:.1f} s"
+        return (
+            f"{len(self.history):,} epochs in {self.seconds:.1f} s; the best was epoch {self.best_epoch + 1}"
+        )
+
     def threshold_text(self, positive: str) -> str:
         """What `threshold` means and where it comes from; `positive` is the name of the second class."""
         text = f"{positive} is predicted from a probability of {self.threshold:.4f}"
@@ -92,11 +101,12 @@ class TrainingResults:
         """
         preprocessor, y = self.predictor.preprocessor, self.unseen.y
         assert preprocessor is not None, "every predictor of a TinyClassifier has one"
-        return permutation_importance(
+        found = permutation_importance(
             self.unseen.encoded,
             preprocessor.encoded_columns,
             lambda encoded, rows: log_loss(y[rows], predict_encoded(self.predictor, encoded)),
         )
+        return np.asarray(found.mean(axis=1))
 
     def least_confident(self, n: int) -> npt.NDArray[np.intp]:
         """Indices of the `n` rows whose prediction would change most easily.

@@ -102,7 +102,10 @@ def _number(value: float) -> str:
     return "\u2013" if np.isnan(value) else f"{value:.3f}"
 
 
-def _loss(results: TrainingResults) -> Markup:
+def _loss(results: TrainingResults) -> Markup | None:
+    """The curves of the losses; None with --budget, which trains many models."""
+    if not results.history:
+        return None
     series = [charts.Series("training loss", "one", results.curve("loss"))]
     if "validation_loss" in results.history[0]:
         series.append(charts.Series("validation loss", "two", results.curve("validation_loss")))
@@ -165,11 +168,7 @@ def _provenance(results: TrainingResults, provenance: Provenance) -> Markup:
         ("Measured", _measured(results)),
         ("Written", _written(results, provenance)),
         ("Seed", f"{training['seed']}"),
-        (
-            "Training",
-            f"{len(results.history):,} epochs in {results.seconds:.1f} s; the best was epoch "
-            f"{results.best_epoch + 1}",
-        ),
+        ("Training", results.training_text),
         ("Network", f"layers of {sizes}; {network.n_parameters:,} parameters"),
         ("Version", f"tinyrs {tinyrs.__version__}"),
     ]

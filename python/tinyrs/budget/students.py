@@ -1,0 +1,200 @@
+"""Students: small networks that learn the probabilities that a teacher predicts (distillation).
+
+Bucila, Caruana, Niculescu-Mizil, "Model compression", 2006; Hinton, Vinyals, Dean, "Distilling the knowledge
+in a neural network", 2015. The teacher also labels new rows, in which some cells come from other rows: a
+small table says too little about the teacher.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import joblib
+import numpy as np
+import numpy.typing as npt
+
+from tinyrs._tinyrs import Network
+from tinyrs.classifier.data import Dataset, Floats, Indices, read_table
+from tinyrs.classifier.recipe import (
+    TrainingOptions,
+    default_epochs,
+    initial_network,
+    logits,
+    new_optimizer,
+    train,
+)
+from tinyrs.history import Record
+from tinyrs.tabular.preprocessor import NumberColumn, Preprocessor
+from tinyrs.tabular.sources import read_frame
+from tinyrs.tabular.type_checks import is_frame
+from tinyrs.tuning.calibration import divide_logits, fit_temperature
+
+# A cell of a new row comes from another row with this probability.
+SWAPPED = 0.15
+# The number of rows to train a student on, of which at most this many for each row of the table.
+ROWS, ROWS_PER_ROW = 20_000, 5
+# The share of the true label in the target of a row of the table; the rest is the teacher's probability.
+TRUE_LABEL = 0.3
+
+
+class Teacher(Protocol):
+    """A fitted classifier, such as a TinyClassifier, or one of LightGBM, CatBoost or scikit-learn."""
+
+    classes_: npt.NDArray[Any]
+
+    def predict_proba(self, X: Any) -> npt.NDArray[Any]: ...
+
+
+def take(X: Any, rows: npt.NDArray[np.intp]) -> Any:
+    """Rows of a data frame or an array: `rows` is (rows,), or the row of each cell (rows, columns)."""
+    if not is_frame(X):
+        return X[rows] if rows.ndim == 1 else X[rows, np.arange(X.shape[1])]
+    frame = read_frame(X)
+    if rows.ndim == 1:
+        return frame[rows].to_native()
+    import narwhals.stable.v1 as nw
+
+    columns = {name: frame[name][rows[:, i]].to_native() for i, name in enumerate(frame.columns)}
+    if frame.implementation.is_pandas_like():
+        columns = {name: column.reset_index(drop=True) for name, column in columns.items()}
+    return nw.from_dict(columns, backend=frame.implementation).to_native()
+
+
+def teacher_probabilities(teacher: Teacher, X: Any, classes: npt.NDArray[Any]) -> Floats:
+    """What the teacher predicts for X, (rows, classes), in the order of `classes`.
+
+    Raises
+    ------
+    ValueError
+        If the teacher has other classes, or does not predict finite probabilities of this shape.
+    """
+    known = np.asarray(teacher.classes_)
+    if sorted(known.tolist()) != classes.tolist():
+        raise ValueError(f"teacher: expected the classes of y, {classes.tolist()}, got {known.tolist()}")
+    p = np.asarray(teacher.predict_proba(X), dtype=np.float64)
+    if p.shape != (len(X), len(classes)) or not np.isfinite(p).all():
+        expected = f"finite probabilities of shape {(len(X), len(classes))}"
+        raise ValueError(f"teacher: expected {expected} from predict_proba, got shape {p.shape}")
+    return p[:, np.argsort(known)]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What students learn, and the rows that they are measured on.
+
+    Attributes
+    ----------
+    rows : tuple of array
+        Encoded rows (rows, encoded columns) to train on, and their targets (rows, classes).
+    held_out : tuple of array or None
+        Encoded rows and class indices (rows,); None if there are none.
+    preprocessor : Preprocessor
+    classes : array of shape (n_classes,)
+    seed : int
+    n_threads : int or None
+    """
+
+    rows: tuple[npt.NDArray[Any], Floats]
+    held_out: tuple[npt.NDArray[Any], Indices] | None
+    preprocessor: Preprocessor
+    classes: npt.NDArray[Any]
+    seed: int
+    n_threads: int | None
+
+    @cached_property
+    def digest(self) -> str:
+        """A digest of all that a student's training depends on, besides its own shape."""
+        return str(joblib.hash((self.rows, self.held_out, self.seed)))
+
+    @property
+    def epochs(self) -> int:
+        """The number of epochs of a full training."""
+        return default_epochs(len(self.rows[0]))
+
+
+def lesson(
+    teacher: Teacher,
+    X: Any,
+    targets: Indices,
+    train_rows: Indices,
+    held_out: Indices | None,
+    preprocessor: Preprocessor,
+    classes: npt.NDArray[Any],
+    *,
+    seed: int,
+    n_threads: int | None,
+) -> Lesson:
+    """A lesson of the rows `train_rows` of the table X, and of new rows made of them."""
+    rng = np.random.default_rng(seed)
+    new = max(0, min(ROWS - len(train_rows), (ROWS_PER_ROW - 1) * len(train_rows)))
+    cells = np.tile(rng.choice(train_rows, new)[:, np.newaxis], (1, preprocessor.n_columns))
+    swapped = rng.random(cells.shape) < SWAPPED
+    cells[swapped] = rng.choice(train_rows, int(swapped.sum()))
+    p = teacher_probabilities(teacher, table := take(X, train_rows), classes)
+    p = TRUE_LABEL * np.eye(len(classes))[targets[train_rows]] + (1 - TRUE_LABEL) * p
+    encoded = preprocessor.encode(read_table(table))
+    if new:
+        table = take(X, cells)
+        p = np.concatenate([p, teacher_probabilities(teacher, table, classes)])
+        encoded = np.concatenate([encoded, preprocessor.encode(read_table(table))])
+    measured = None
+    if held_out is not None:
+        measured = (preprocessor.encode(read_table(take(X, held_out))), targets[held_out])
+    return Lesson((encoded, p), measured, preprocessor, classes, seed, n_threads)
+
+
+def only_columns(preprocessor: Preprocessor, columns: Indices) -> Preprocessor:
+    """A preprocessor for the same table that makes features only of these columns, and of all categories."""
+    kept = set(columns.tolist())
+    table_column = [*range(preprocessor.n_columns), *(column for column, _ in preprocessor.parts)]
+    return Preprocessor(
+        preprocessor.n_columns,
+        tuple(
+            n if table_column[n.column] in kept else NumberColumn(n.column, n.centre, 0.0, False, n.kind)
+            for n in preprocessor.numbers
+        ),
+        preprocessor.categories,
+        preprocessor.parts,
+        preprocessor.statistics,
+    )
+
+
+def new_student(hidden: tuple[int, ...], preprocessor: Preprocessor, n_classes: int, seed: int) -> Network:
+    """An untrained student."""
+    sizes = [preprocessor.feature_encoder.n_features, *hidden, n_classes]
+    return initial_network(sizes, activation="selu", output_activation="softmax", precision="f32", seed=seed)
+
+
+def train_student(
+    network: Network,
+    lesson: Lesson,
+    preprocessor: Preprocessor,
+    epochs: int,
+    callback: Callable[[Record], object],
+) -> None:
+    """Trains `network` in place on the features of `preprocessor`, and calibrates it on held-out rows.
+
+    Training stops after an epoch for which `callback` returns True.
+    """
+    encoded, p = lesson.rows
+    data = Dataset(preprocessor.transform(encoded, "f32"), p.astype(np.float32))
+    options = TrainingOptions(
+        learning_rate=0.04,
+        schedule="coslog4",
+        batch_size=256,
+        epochs=epochs,
+        weight_decay=0.0,
+        dropout=0.0,
+        label_smoothing=0.0,
+        smoothing_prior=np.full(len(lesson.classes), 1 / len(lesson.classes)).tolist(),
+        seed=lesson.seed,
+        n_threads=lesson.n_threads,
+    )
+    train(network, new_optimizer(), data, options, callbacks=[callback])
+    if lesson.held_out is not None:
+        rows, targets = lesson.held_out
+        z = logits(network, preprocessor.transform(rows, "f32"), lesson.n_threads)
+        divide_logits(network, fit_temperature(z, targets))
