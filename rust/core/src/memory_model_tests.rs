@@ -9,6 +9,8 @@ use crate::parallel::delay::with_late_threads;
 use crate::*;
 
 const THREADS: [usize; 2] = [1, 2];
+/// Rows that a team reads together, because its threads share the outputs, and rows that its threads share.
+const ROWS: [usize; 2] = [3, 9];
 
 fn network<T: Dispatch>(sizes: &[usize]) -> Network<T> {
     let config = NetworkConfig { output_activation: OutputActivation::Softmax, ..NetworkConfig::default() };
@@ -61,11 +63,13 @@ fn sparse(rows: usize) -> (Vec<i64>, Vec<i32>, Vec<f32>) {
 
 #[test]
 fn memory_model_sparse_rows() {
-    let (indptr, indices, data) = sparse(9);
-    let x = Csr::new("X", &indptr, &indices, &data, 5).expect("a matrix");
     let network = network::<f32>(&[5, 2, 3]);
-    let [alone, together] = outputs(9, |out, n_threads| network.forward_sparse(x, out, n_threads));
-    assert_eq!(alone, together);
+    for rows in ROWS {
+        let (indptr, indices, data) = sparse(rows);
+        let x = Csr::new("X", &indptr, &indices, &data, 5).expect("a matrix");
+        let [alone, together] = outputs(rows, |out, n_threads| network.forward_sparse(x, out, n_threads));
+        assert_eq!(alone, together, "{rows} rows");
+    }
 }
 
 #[test]
@@ -73,10 +77,13 @@ fn memory_model_encoded_rows() {
     let number = |column| NumberColumn { column, centre: 0.1, scale: 2.0, missing_indicator: column == 0 };
     let category = CategoryColumn { column: 2, n_codes: 3 };
     let encoder = FeatureEncoder::new(3, &[number(0), number(1)], vec![category]).expect("valid columns");
-    let (network, x) = (network::<f32>(&[6, 2, 3]), values::<f64>(9 * 3));
-    let x = Matrix::new("X", &x, 9, 3).expect("shape");
-    let [alone, together] = outputs(9, |out, n_threads| encoder.forward(&network, x, out, n_threads));
-    assert_eq!(alone, together);
+    let network = network::<f32>(&[6, 2, 3]);
+    for rows in ROWS {
+        let x = values::<f64>(rows * 3);
+        let x = Matrix::new("X", &x, rows, 3).expect("shape");
+        let [alone, together] = outputs(rows, |out, n_threads| encoder.forward(&network, x, out, n_threads));
+        assert_eq!(alone, together, "{rows} rows");
+    }
 }
 
 /// What a training ends with: parameters, moments, losses, and a checkpoint after its first epoch.
