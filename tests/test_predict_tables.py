@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import tinyrs
 from pyarrow import dataset, parquet
@@ -190,6 +191,14 @@ def test_a_dataset_reads_only_the_columns_it_needs(predictor: Predictor, tmp_pat
     )
     with pytest.raises(OSError, match=r"thrift|header"):
         predictor.predict_batches(dataset.dataset(path), columns=["other"]).read_all()
+
+
+def test_a_filtered_dataset_of_several_files_keeps_its_order(predictor: Predictor, tmp_path: Any) -> None:
+    for i in range(3):
+        parquet.write_table(table(1000).slice(300 * i, 300), tmp_path / f"{i}.parquet", row_group_size=70)
+    rows = dataset.dataset(tmp_path).filter(pc.field("id") >= 100)
+    predicted = predictor.predict_batches(rows, columns=["id"], batch_size=50).read_all()
+    assert predicted["id"].to_pylist() == list(range(100, 900))
 
 
 def test_errors_before_the_stream_is_read(predictor: Predictor) -> None:

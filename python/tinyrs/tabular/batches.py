@@ -3,14 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from tinyrs.tabular.column_names import check_columns
 from tinyrs.tabular.sources import require_pyarrow
 from tinyrs.tabular.type_checks import is_arrow, is_dataset
 
-# The row groups that a dataset reads ahead. Its own default of four fragments needs much memory.
-FRAGMENTS_AHEAD, BATCHES_AHEAD = 1, 4
+
+@dataclass(frozen=True)
+class DatasetPart:
+    """A part of a dataset of pyarrow, such as a row group of a Parquet file.
+
+    Attributes
+    ----------
+    fragment : pyarrow.dataset.Fragment
+    dataset : pyarrow.dataset.Dataset
+    first_row : int
+        The number of rows before it.
+    """
+
+    fragment: Any
+    dataset: Any
+    first_row: int
+
+    def batches(self, columns: Sequence[str], batch_size: int) -> Iterator[Any]:
+        """Its record batches with these columns, without empty ones."""
+        options = getattr(self.dataset, "_scan_options", {})  # the filter of `Dataset.filter`
+        batches = self.fragment.to_batches(
+            schema=self.dataset.schema,
+            columns=list(columns),
+            batch_size=batch_size,
+            batch_readahead=1,
+            fragment_readahead=1,
+            **options,
+        )
+        return (batch for batch in batches if len(batch))
+
+
+def dataset_parts(dataset: Any) -> Iterator[DatasetPart]:
+    """The parts of a dataset, in order.
+
+    Read one after the other, they need a fraction of the memory of one scan, whose buffers are only freed at
+    the end of a file.
+    """
+    row = 0
+    for fragment in dataset.get_fragments():
+        split = getattr(fragment, "split_by_row_group", None)
+        for part in split() if split is not None else [fragment]:
+            yield DatasetPart(part, dataset, row)
+            row += part.count_rows()
 
 
 class BatchSource:
@@ -67,15 +110,11 @@ class BatchSource:
 
     def batches(self) -> Iterator[Any]:
         """The record batches, without empty ones. A stream can be read once."""
-        reader = self._source
-        if is_dataset(reader):
-            reader = reader.scanner(
-                columns=self._wanted,
-                batch_size=self._batch_size,
-                batch_readahead=BATCHES_AHEAD,
-                fragment_readahead=FRAGMENTS_AHEAD,
-            ).to_reader()
-        for batch in reader:
+        batches = self._source
+        if is_dataset(batches):
+            parts = dataset_parts(batches)
+            batches = chain.from_iterable(part.batches(self._wanted, self._batch_size) for part in parts)
+        for batch in batches:
             for start in range(0, len(batch), self._batch_size):
                 yield batch.slice(start, self._batch_size)
 
