@@ -123,6 +123,8 @@ scale: dev ## run examples/scale on local clusters of two processes (1 GB, into 
 
 docs: dev $(VENV)-docs/.installed ## run the code of all pages and examples, then build the site into docs/_build/html (5 minutes)
 	TINYRS_DOCS=1 PYTHONPATH=python $(DOCS_PY) -m pytest tests/test_docs.py
+	mkdir -p docs/_build
+	PYTHONPATH=python $(DOCS_PY) benchmark.py -c docs/benchmark.yaml
 	PYTHONPATH=python $(DOCS_PY) -m sphinx --quiet --fail-on-warning --keep-going --builder html docs docs/_build/html
 	$(DOCS_PY) docs/check_links.py docs/_build/html
 

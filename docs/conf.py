@@ -16,6 +16,7 @@ project_copyright = author
 version = release = tinyrs.__version__
 
 extensions = [
+    "benchmark_table",
     "matplotlib.sphinxext.plot_directive",
     "mathml",
     "myst_parser",
