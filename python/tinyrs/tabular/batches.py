@@ -18,21 +18,21 @@ class DatasetPart:
 
     Attributes
     ----------
-    fragment : pyarrow.dataset.Fragment
-    dataset : pyarrow.dataset.Dataset
+    scanned : pyarrow.dataset.Fragment or pyarrow.dataset.Dataset
+    schema : pyarrow.Schema or None
+        What the rows of a fragment are read as.
     first_row : int
         The number of rows before it.
     """
 
-    fragment: Any
-    dataset: Any
+    scanned: Any
+    schema: Any
     first_row: int
 
     def batches(self, columns: Sequence[str], batch_size: int) -> Iterator[Any]:
         """Its record batches with these columns, without empty ones."""
-        options = getattr(self.dataset, "_scan_options", {})  # the filter of `Dataset.filter`
-        batches = self.fragment.to_batches(
-            schema=self.dataset.schema,
+        options = {} if self.schema is None else {"schema": self.schema}
+        batches = self.scanned.to_batches(
             columns=list(columns),
             batch_size=batch_size,
             batch_readahead=1,
@@ -46,13 +46,16 @@ def dataset_parts(dataset: Any) -> Iterator[DatasetPart]:
     """The parts of a dataset, in order.
 
     Read one after the other, they need a fraction of the memory of one scan, whose buffers are only freed at
-    the end of a file.
+    the end of a file. A dataset with a filter is one part: pyarrow does not tell its fragments.
     """
+    if getattr(dataset, "_scan_options", None):
+        yield DatasetPart(dataset, None, 0)
+        return
     row = 0
     for fragment in dataset.get_fragments():
         split = getattr(fragment, "split_by_row_group", None)
         for part in split() if split is not None else [fragment]:
-            yield DatasetPart(part, dataset, row)
+            yield DatasetPart(part, dataset.schema, row)
             row += part.count_rows()
 
 
