@@ -27,7 +27,7 @@ ConfusionMatrixDisplay.from_predictions(y_test, clf.predict(X_test), colorbar=Fa
 
 p = clf.predict_proba(X_test)
 least_sure = np.argsort(p[np.arange(len(y_test)), y_test])[:6]
-figure, axes = plt.subplots(1, 6, figsize=(9, 2.2))
+figure, axes = plt.subplots(1, 6, figsize=(9, 2.2), layout="constrained")
 for ax, i in zip(axes, least_sure, strict=True):
     ax.imshow(X_test[i].reshape(8, 8), cmap="Greys")
     ax.set_title(f"{y_test[i]}, taken for\n{p[i].argmax()} ({p[i].max():.0%})", fontsize="medium")

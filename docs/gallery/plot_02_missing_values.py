@@ -27,7 +27,7 @@ for share in shares:
 # %%
 # The accuracy falls slowly: with 13 columns, another one often says the same.
 
-figure, ax = plt.subplots(figsize=(6, 3.5))
+figure, ax = plt.subplots(figsize=(6, 3.5), layout="constrained")
 ax.plot(shares, [a.mean() for a in accuracies], "o-", label="mean of three folds")
 for share, of_folds in zip(shares, accuracies, strict=True):
     ax.plot([share] * 3, of_folds, ".", color="0.5")

@@ -22,7 +22,7 @@ print(f"average precision {average_precision_score(y_test, p):.2f}; a random ord
 # Each threshold is a point of the curve: how much of the spam is found, and how much of what is found is spam.
 
 precision, recall, thresholds = precision_recall_curve(y_test, p)
-figure, ax = plt.subplots(figsize=(6, 4))
+figure, ax = plt.subplots(figsize=(6, 4), layout="constrained")
 ax.plot(recall, precision)
 for threshold in (0.5, 0.3, 0.1):
     i = thresholds.searchsorted(threshold)

@@ -34,7 +34,7 @@ for name in formats:
 # %%
 # The largest change of a probability in each row, sorted: almost all rows hardly change.
 
-figure, ax = plt.subplots(figsize=(6, 3.5))
+figure, ax = plt.subplots(figsize=(6, 3.5), layout="constrained")
 for name in formats:
     ax.semilogy(np.linspace(0, 1, len(y_test)), np.sort(differences[name]) + 1e-9, label=name)
 ax.set(xlabel="share of the rows", ylabel="largest change of a probability", ylim=(1e-7, 1))

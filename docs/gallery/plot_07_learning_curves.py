@@ -24,7 +24,7 @@ network = tinyrs.Network([30, 128, 128, 2], activation="relu", output_activation
 history = network.fit(
     X_train, y_train, epochs=200, learning_rate=1e-3, validation=(X_valid, y_valid), patience=60, seed=0
 )
-figure, ax = plt.subplots(figsize=(6, 3.5))
+figure, ax = plt.subplots(figsize=(6, 3.5), layout="constrained")
 ax.semilogy(history["loss"], label="training")
 ax.semilogy(history["validation_loss"], label="validation")
 ax.axvline(history.best_epoch, color="0.6", linestyle="--", label=f"best: epoch {history.best_epoch}")
@@ -52,7 +52,7 @@ accuracies = [
     .score(X_test, y_test)
     for n in sizes
 ]
-figure, ax = plt.subplots(figsize=(6, 3.5))
+figure, ax = plt.subplots(figsize=(6, 3.5), layout="constrained")
 ax.semilogx(sizes, 1 - np.array(accuracies), "o-")
 ax.set_xticks(sizes, map(str, sizes))
 ax.minorticks_off()

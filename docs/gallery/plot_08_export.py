@@ -69,7 +69,7 @@ exact = clf.predict_proba(X)
 for name, p in {"C": from_c, "ONNX Runtime": from_onnx}.items():
     print(f"{name}: largest difference {np.abs(p - exact).max():.1e}")
 
-figure, ax = plt.subplots(figsize=(4, 4))
+figure, ax = plt.subplots(figsize=(4, 4), layout="constrained")
 ax.plot([0, 1], [0, 1], color="0.7")
 ax.plot(exact[:, 1], from_c[:, 1], "o", label="C")
 ax.plot(exact[:, 1], from_onnx[:, 1], "x", label="ONNX Runtime")

@@ -31,12 +31,17 @@ figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained
 left.loglog(widths, medians, "o-", label="median")
 left.loglog(widths, tails, "o:", label="99th percentile")
 left.set(xlabel="width of two hidden layers", ylabel="microseconds a row")
+left.set_xticks(widths, map(str, widths))
+left.yaxis.set_major_formatter("{x:g}")
+for axis in (left.xaxis, left.yaxis, right.xaxis):
+    axis.set_minor_formatter("")
 left.legend()
 right.semilogx(medians, accuracies, "o-")
 for width, median, accuracy in zip(widths, medians, accuracies, strict=True):
     right.annotate(
         str(width), (median, accuracy), xytext=(4, -12), textcoords="offset points", fontsize="small"
     )
+right.xaxis.set_major_formatter("{x:g}")
 right.set(xlabel="median in microseconds", ylabel="accuracy, by width")
 
 # %%
