@@ -58,9 +58,10 @@ def test_a_wrong_output_is_found(tmp_path: Path) -> None:
         code_blocks.run_document(page)
 
 
-@pytest.mark.parametrize("name", [name for name in tinyrs.__all__ if name[0] != "_"])
+@pytest.mark.parametrize("name", ["tinyrs", *(name for name in tinyrs.__all__ if name[0] != "_")])
 def test_examples_in_docstrings_print_what_they_show(name: str) -> None:
-    item, names = getattr(tinyrs, name), {**vars(tinyrs), "tinyrs": tinyrs}
+    names = {"tinyrs": tinyrs, **{name: getattr(tinyrs, name) for name in tinyrs.__all__}}
+    item = names[name]
     members = vars(item).values() if inspect.isclass(item) else ()
     for documented in (item, *filter(callable, members)):
         text = inspect.getdoc(documented) or ""

@@ -130,6 +130,16 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
         divided by the temperature.
     network_ : tinyrs.Network
     preprocessor_ : tinyrs.tabular.preprocessor.Preprocessor or tinyrs.tabular.max_abs_scaler.MaxAbsScaler
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> clf = TinyClassifier(max_iter=32, random_state=0).fit(X, y)
+    >>> clf.predict(X[:3])
+    array([0, 0, 0])
+    >>> clf.predict_proba(X[:3]).shape
+    (3, 3)
     """
 
     _optimizer: Optimizer | None  # the optimizer of partial_fit, with its moments
