@@ -118,7 +118,7 @@ scale: dev ## run examples/scale on local clusters of two processes (1 GB, into 
 	$(PY) -m pip --python $(VENV)-scale install --quiet --group scale
 	for file in tests/scale_*.py; do \
 		PYTHONPATH=$(CURDIR)/python:$(CURDIR)/tests:$(CURDIR)/examples/scale \
-			$(VENV)-scale/$(notdir $(patsubst %/,%,$(dir $(PY))))/python -m pytest -W default $$file || exit 1; \
+			$(VENV)-scale/$(notdir $(patsubst %/,%,$(dir $(PY))))/python -m pytest -W default -o faulthandler_timeout=900 $$file || exit 1; \
 	done
 
 docs: dev $(VENV)-docs/.installed ## run the code of all pages and examples, then build the site into docs/_build/html (5 minutes)

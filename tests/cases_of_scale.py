@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -85,8 +85,14 @@ class KillOnce:
             kill_once(self.killed)
         return self.scorer(table)
 
-    def map(self, tables: Iterable[Any]) -> Iterator[Any]:
-        return map(self, tables)
+    def predict_batches(self, reader: pa.RecordBatchReader, columns: Sequence[str] | None) -> Any:
+        def batches() -> Iterator[pa.RecordBatch]:
+            for batch in reader:
+                self(batch)
+                yield batch
+
+        killing = pa.RecordBatchReader.from_batches(reader.schema, batches())
+        return self.scorer.predictor.predict_batches(killing, columns=columns)
 
 
 def kill_once(remembered: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import cases_of_scale
 import pytest
-from cases_of_scale import COLUMNS, Case, check_equal, example
+from cases_of_scale import Case, check_equal, example
 from tinyrs.scale import Scorer
 
 
@@ -19,6 +19,7 @@ def case(tmp_path: Path) -> Case:
 
 
 def arguments(name: str, case: Case) -> tuple[str, str]:
+    """The source and the target."""
     target = f"{Path(case.model).parent}/scored.parquet"
     pattern = f"{case.source}/*.parquet"
     return (f"FROM '{pattern}'" if name == "duckdb_score" else pattern), target
@@ -27,7 +28,8 @@ def arguments(name: str, case: Case) -> tuple[str, str]:
 @pytest.mark.parametrize("name", ["polars_score", "duckdb_score"])
 def test_scores_are_those_of_one_call(name: str, case: Case) -> None:
     source, target = arguments(name, case)
-    example(name).score(Scorer(case.model, columns=COLUMNS), source, target)
+    scorer = Scorer(case.model)
+    example(name).score(scorer.predictor if name == "duckdb_score" else scorer, source, target)
     check_equal(target, case.expected)
 
 
@@ -36,7 +38,7 @@ def test_a_killed_process_leaves_no_half_file(name: str, case: Case) -> None:
     source, target = arguments(name, case)
     code = (
         f"import {name}, cases_of_scale\n"
-        f"{name}.score(cases_of_scale.KillOnce({case.model!r}, columns={COLUMNS}), {source!r}, {target!r})"
+        f"{name}.score(cases_of_scale.KillOnce({case.model!r}), {source!r}, {target!r})"
     )
     for status in (-signal.SIGKILL, 0):
         assert not Path(target).exists()

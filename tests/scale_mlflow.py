@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 import tinyrs
 import tinyrs.mlflow
+from conftest import Tool
 from tinyrs.history import Record
 
 TABLE = cases_of_scale.make_rows(300).drop_columns(["id"]).to_pandas()
@@ -101,3 +103,11 @@ def test_errors_say_what_was_expected(model: tinyrs.Predictor, tmp_path: Path) -
     )
     with pytest.raises(ValueError, match="expected a model of tinyrs, got one of python_function"):
         tinyrs.mlflow.load_model(str(tmp_path / "other"))
+
+
+def test_the_example_runs(run_tool: Tool) -> None:
+    done = run_tool("examples/mlflow_model.py")
+    assert done.returncode == 0, done.stderr
+    accuracy = re.search(r"test accuracy ([\d.]+)%", done.stdout)
+    assert accuracy is not None
+    assert float(accuracy[1]) > 95

@@ -10,18 +10,15 @@ import argparse
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
-from tinyrs.scale import Scorer
+import tinyrs
 
 
-def score(scorer: Scorer, query: str, target: str, batch_size: int = 100_000) -> None:
+def score(model: tinyrs.Predictor, query: str, target: str) -> None:
     """Writes the scored rows of `query` to `target`, which appears when it is whole."""
     with duckdb.connect() as source, duckdb.connect() as sink:
-        rows = source.sql(query).to_arrow_reader(batch_size)
-        schema = scorer(rows.schema.empty_table()).schema
-        scored = sink.from_arrow(pa.RecordBatchReader.from_batches(schema, scorer.map(rows)))
+        rows = source.sql(query).to_arrow_reader()
         unfinished = Path(f"{target}.part")
-        scored.write_parquet(str(unfinished))
+        sink.from_arrow(model.predict_batches(rows, columns=None)).write_parquet(str(unfinished))
         unfinished.rename(target)
 
 
@@ -31,7 +28,10 @@ def main() -> None:
     parser.add_argument("query", help="query of DuckDB whose result has the columns of the model")
     parser.add_argument("target", help="Parquet file to write")
     flags = parser.parse_args()
-    score(Scorer(flags.model), flags.query, flags.target)
+    model = tinyrs.load(flags.model)
+    if not isinstance(model, tinyrs.Predictor):
+        parser.error(f"{flags.model}: expected a classifier")
+    score(model, flags.query, flags.target)
 
 
 if __name__ == "__main__":

@@ -174,6 +174,14 @@ class Network:
     def _fit(
         self, data: tuple[Any, ...], settings: tuple[Any, ...], control: tuple[Any, ...]
     ) -> tuple[list[Record], int, str]: ...
+    def apply_gradients(
+        self,
+        gradients: _Parameters,
+        optimizer: Optimizer,
+        *,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 0.0,
+    ) -> None: ...
     def parameters(self) -> list[tuple[npt.NDArray[Any], npt.NDArray[Any]]]: ...
     def set_parameters(self, parameters: _Parameters) -> None: ...
     @property

@@ -10,13 +10,14 @@ use crate::arguments::{NetworkOptions, as_count, as_seed, as_sizes, random_seed,
 use crate::errors::to_python;
 use crate::fit_arguments::{ControlTuple, DataTuple, FitArguments, SettingsTuple};
 use crate::gradients;
+use crate::optimizer::Optimizer;
 use crate::parameters::{copies_of, network_of, with_parameters};
 use crate::passes::{self, PassOptions};
 use crate::precision::{AnyNetwork, not_trainable, unknown_precision, with_network, with_trainable};
 use crate::quantized;
 use crate::samples::Data;
 use crate::shared::{Current, Shared};
-use crate::training::{self, HistoryArguments};
+use crate::training::{self, HistoryArguments, Step};
 
 /// A multi-layer perceptron (fully connected feed-forward network).
 ///
@@ -366,6 +367,41 @@ impl Network {
         let (data, n_threads) = (Data { x: X, y, sample_weight }, thread_count(n_threads)?);
         with_trainable!(&*self.current(), network => gradients::loss_and_gradients(
             network, &data, loss, label_smoothing, n_threads))
+    }
+
+    /// Change the parameters by one step of an optimizer, as `fit` does after each batch.
+    ///
+    /// Parameters
+    /// ----------
+    /// gradients : iterable of (dW, db)
+    ///     One pair per layer, in the shapes that `loss_and_gradients` returns: its gradients, or for example their
+    ///     mean over several processes.
+    /// optimizer : Optimizer
+    ///     Keeps its state for the next step.
+    /// learning_rate, weight_decay : float
+    ///     As in `fit`.
+    ///
+    /// Raises
+    /// ------
+    /// ValueError, TypeError
+    ///     If an argument is invalid, or a parameter would become infinite. Network and optimizer are unchanged then.
+    /// RuntimeError
+    ///     If the network or the optimizer is in use by a call of `fit`.
+    ///
+    /// Examples
+    /// --------
+    /// >>> loss, gradients = network.loss_and_gradients(X, y)
+    /// >>> network.apply_gradients(gradients, optimizer, learning_rate=0.01)
+    #[pyo3(signature = (gradients, optimizer, *, learning_rate=1e-3, weight_decay=0.0))]
+    fn apply_gradients(
+        &self,
+        gradients: &Bound<PyAny>,
+        optimizer: &Bound<Optimizer>,
+        learning_rate: f64,
+        weight_decay: f64,
+    ) -> PyResult<()> {
+        let step = Step { optimizer: &optimizer.get().0, gradients, learning_rate, weight_decay };
+        training::step(&self.0, &step)
     }
 
     /// Train the network; `fit` in `tinyrs/network.py` has the arguments. Return the arguments of a `History`.

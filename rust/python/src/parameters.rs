@@ -55,15 +55,16 @@ impl<'py, T: Dispatch + Element> Values<'py, T> {
 
 /// The pair (W, b) of layer `index`, with its types and numbers of axes checked.
 fn pair<'py, T: Dispatch + Element>(
+    argument: &str,
     index: usize,
     item: &Bound<'py, PyAny>,
 ) -> PyResult<(Values<'py, T>, Values<'py, T>)> {
     let (weight, bias): (Bound<PyAny>, Bound<PyAny>) = item.extract().map_err(|_| {
         let got = item.get_type();
-        PyTypeError::new_err(format!("parameters[{index}]: expected a pair (W, b), got {got}"))
+        PyTypeError::new_err(format!("{argument}[{index}]: expected a pair (W, b), got {got}"))
     })?;
     let values = |name: &str, value: &Bound<'py, PyAny>, rank: usize, expected: &str| {
-        let argument = format!("parameters[{index}].{name}");
+        let argument = format!("{argument}[{index}].{name}");
         let values = Values::new(&argument, value)?;
         if values.shape().len() != rank {
             let got = tuple(values.shape());
@@ -75,27 +76,43 @@ fn pair<'py, T: Dispatch + Element>(
 }
 
 fn iterate<'py>(
+    argument: &str,
     parameters: &Bound<'py, PyAny>,
 ) -> PyResult<impl Iterator<Item = (usize, PyResult<Bound<'py, PyAny>>)>> {
     let not_iterable = |_| {
         let got = parameters.get_type();
-        PyTypeError::new_err(format!("parameters: expected an iterable of (W, b) pairs, got {got}"))
+        PyTypeError::new_err(format!("{argument}: expected an iterable of (W, b) pairs, got {got}"))
     };
     Ok(parameters.try_iter().map_err(not_iterable)?.enumerate())
 }
 
 /// A network with these parameters, which are copied one layer at a time.
 pub fn network_of<T: Dispatch + Element>(parameters: &Bound<PyAny>, config: NetworkConfig) -> PyResult<Network<T>> {
-    let layers = iterate(parameters)?.map(|(index, item)| {
-        let (weight, bias) = pair::<T>(index, &item?)?;
+    let layers = iterate("parameters", parameters)?.map(|(index, item)| {
+        let (weight, bias) = pair::<T>("parameters", index, &item?)?;
         Layer::new(&format!("parameters[{index}]"), weight.as_matrix()?, bias.as_slice()).map_err(to_python)
     });
     Network::from_layers(layers.collect::<PyResult<_>>()?, config).map_err(to_python)
 }
 
+/// One pair (W, b) or (dW, db) for each layer of a network, as they came from Python.
+pub struct Pairs<'py, T: Element>(Vec<(Values<'py, T>, Values<'py, T>)>);
+
+impl<'py, T: Dispatch + Element> Pairs<'py, T> {
+    /// The pairs in `value`, which is the argument called `argument`.
+    pub fn new(argument: &str, value: &Bound<'py, PyAny>) -> PyResult<Self> {
+        iterate(argument, value)?
+            .map(|(index, item)| pair::<T>(argument, index, &item?))
+            .collect::<PyResult<_>>()
+            .map(Pairs)
+    }
+
+    pub fn borrow(&self) -> PyResult<Vec<(Matrix<'_, T>, &[T])>> {
+        self.0.iter().map(|(weight, bias)| Ok((weight.as_matrix()?, bias.as_slice()))).collect()
+    }
+}
+
 /// A copy of `network` with other parameters.
 pub fn with_parameters<T: Dispatch + Element>(network: &Network<T>, parameters: &Bound<PyAny>) -> PyResult<Network<T>> {
-    let pairs = iterate(parameters)?.map(|(index, item)| pair::<T>(index, &item?)).collect::<PyResult<Vec<_>>>()?;
-    let views = pairs.iter().map(|(weight, bias)| Ok((weight.as_matrix()?, bias.as_slice())));
-    network.with_parameters(&views.collect::<PyResult<Vec<_>>>()?).map_err(to_python)
+    network.with_parameters(&Pairs::new("parameters", parameters)?.borrow()?).map_err(to_python)
 }

@@ -12,6 +12,7 @@ use crate::checkpoint::{self, Saver};
 use crate::errors::to_python;
 use crate::fit_arguments::FitArguments;
 use crate::optimizer::in_use;
+use crate::parameters::Pairs;
 use crate::precision::{AnyNetwork, AnyOptimizer, Precision, not_trainable};
 use crate::records::record_of;
 use crate::samples::OwnedSamples;
@@ -129,10 +130,51 @@ fn take_state<T: Precision>(optimizer: &Claim<AnyOptimizer>, config: OptimizerCo
     match state {
         AnyOptimizer::New(config) => Optimizer::new(config).map_err(to_python),
         used => T::optimizer_from(used).map_err(|used| {
-            let (network, state) = (T::NAME, used.precision());
+            let error = other_precision::<T>(&used);
             optimizer.replace(used);
-            let message = format!("optimizer: the network is {network}, but the optimizer was used with {state}");
-            PyValueError::new_err(format!("{message}; pass a new Optimizer"))
+            error
         }),
     }
+}
+
+/// The error for an optimizer that was used with networks of another precision.
+fn other_precision<T: Precision>(used: &AnyOptimizer) -> PyErr {
+    let (network, state) = (T::NAME, used.precision());
+    let message = format!("optimizer: the network is {network}, but the optimizer was used with {state}");
+    PyValueError::new_err(format!("{message}; pass a new Optimizer"))
+}
+
+/// The arguments of `Network.apply_gradients`.
+pub struct Step<'a, 'py> {
+    pub optimizer: &'a Shared<AnyOptimizer>,
+    pub gradients: &'a Bound<'py, PyAny>,
+    pub learning_rate: f64,
+    pub weight_decay: f64,
+}
+
+/// Replaces `network` and the optimizer by copies that have taken the step; both are unchanged after an error.
+pub fn step(network: &Shared<AnyNetwork>, step: &Step) -> PyResult<()> {
+    let network = network.claim_for_fit().ok_or_else(being_trained)?;
+    let copy = network.current().try_clone()?;
+    match copy {
+        AnyNetwork::F32(copy) => take_step(&network, copy, step),
+        AnyNetwork::F64(copy) => take_step(&network, copy, step),
+        AnyNetwork::Quantized(copy) => Err(not_trainable(&copy)),
+    }
+}
+
+fn take_step<T: Precision>(network: &Claim<AnyNetwork>, mut copy: Network<T>, step: &Step) -> PyResult<()> {
+    let gradients = Pairs::<T>::new("gradients", step.gradients)?;
+    let gradients = gradients.borrow()?;
+    let claim = step.optimizer.claim_for_fit().ok_or_else(in_use)?;
+    let mut optimizer = match claim.current().try_clone()? {
+        AnyOptimizer::New(config) => Optimizer::new(config).map_err(to_python)?,
+        used => T::optimizer_from(used).map_err(|used| other_precision::<T>(&used))?,
+    };
+    let (learning_rate, weight_decay) = (step.learning_rate, step.weight_decay);
+    let taken = || optimizer.step(&mut copy, &gradients, learning_rate, weight_decay);
+    step.gradients.py().detach(taken).map_err(to_python)?;
+    network.replace(T::any_network(copy));
+    claim.replace(T::any_optimizer(optimizer));
+    Ok(())
 }

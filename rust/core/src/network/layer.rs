@@ -82,6 +82,11 @@ impl<T: Scalar> Layer<T> {
         (self.weight.as_mut_ptr(), self.bias.as_mut_ptr())
     }
 
+    /// W (outputs, inputs) and b (outputs,), to change.
+    pub(crate) fn parameters_mut(&mut self) -> (&mut [T], &mut [T]) {
+        (&mut self.weight, &mut self.bias)
+    }
+
     /// Overwrites the parameters with values that have the same shapes and have been checked.
     pub(crate) fn copy_from(&mut self, weight: &[T], bias: &[T]) {
         self.weight.copy_from_slice(weight);
@@ -121,7 +126,7 @@ pub(crate) fn check_chain(layers: impl Iterator<Item = (usize, usize)>) -> Resul
 }
 
 /// Checks that `weight` has the shape (outputs, inputs) and `bias` the shape (outputs,), and that both are finite;
-/// `name` names the layer in the message.
+/// `name` names them in the message.
 pub(crate) fn check_parameters<T: Scalar>(
     name: &str,
     (outputs, inputs): (usize, usize),

@@ -1,10 +1,13 @@
 //! Optimizers: SGD, Adam and AdamW, their settings and their state. `linalg::optimizer_update` has the arithmetic.
 
 use crate::error::{Error, Result};
-use crate::linalg::optimizer_update::{Rule, Update};
+use crate::linalg::optimizer_update::{OptimizerUpdate, ParameterArrays, Rule, Update};
+use crate::matrix::Matrix;
 use crate::memory::{Aligned, copy_of, zeros};
-use crate::network::layer::{Layer, layer_sizes};
+use crate::network::Network;
+use crate::network::layer::{Layer, check_parameters, layer_sizes};
 use crate::scalar::Scalar;
+use crate::simd::dispatch::Dispatch;
 use crate::string_enum::string_enum;
 
 string_enum! {
@@ -217,6 +220,85 @@ impl<T: Scalar> Optimizer<T> {
         }
         Ok(())
     }
+}
+
+impl<T: Dispatch> Optimizer<T> {
+    /// Changes the parameters of `network` by one step, as [`crate::fit`] does after a batch. `gradients` are those of
+    /// [`crate::loss_and_gradients`], or sums of them: dLoss/dW (outputs, inputs) and dLoss/db (outputs,) for each layer.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::NonFinite`] or [`Error::OutOfMemory`]. If the step makes a parameter infinite, that is
+    /// an [`Error::NonFinite`] too, and neither the network nor the optimizer should be used any more.
+    pub fn step(
+        &mut self,
+        network: &mut Network<T>,
+        gradients: &[(Matrix<T>, &[T])],
+        learning_rate: f64,
+        weight_decay: f64,
+    ) -> Result<()> {
+        check_step(network, gradients, learning_rate, weight_decay)?;
+        self.prepare(network.layers())?;
+        let (kernels, square_bound) = (network.kernels(), network.epilogue(0).stabilizer.square_bound());
+        let step = self.config.step(self.steps + 1, learning_rate, weight_decay, square_bound);
+        for (l, (layer, (dw, db))) in network.layers_mut().iter_mut().zip(gradients).enumerate() {
+            let (weight, bias) = layer.parameters_mut();
+            let (first, second) = (&mut self.first[l], self.second.get_mut(l));
+            let (second_weight, second_bias): (&mut [T], &mut [T]) =
+                second.map_or((&mut [], &mut []), |moment| (&mut moment.weight, &mut moment.bias));
+            kernels.run(OptimizerUpdate {
+                update: &step.weight_update(1.0),
+                arrays: ParameterArrays {
+                    parameters: weight,
+                    gradient: dw.data(),
+                    first_moment: &mut first.weight,
+                    second_moment: second_weight,
+                },
+            });
+            kernels.run(OptimizerUpdate {
+                update: &step.bias_update(1.0),
+                arrays: ParameterArrays {
+                    parameters: bias,
+                    gradient: db,
+                    first_moment: &mut first.bias,
+                    second_moment: second_bias,
+                },
+            });
+        }
+        self.steps += 1;
+        network.layers().iter().enumerate().try_for_each(|(l, layer)| {
+            let weight = Matrix::new("W", layer.weight(), layer.outputs(), layer.inputs())?;
+            check_parameters(
+                &format!("after the step, parameters[{l}]"),
+                (layer.outputs(), layer.inputs()),
+                weight,
+                layer.bias(),
+            )
+        })
+    }
+}
+
+/// Checks the arguments of [`Optimizer::step`].
+fn check_step<T: Scalar>(
+    network: &Network<T>,
+    gradients: &[(Matrix<T>, &[T])],
+    learning_rate: f64,
+    weight_decay: f64,
+) -> Result<()> {
+    if !(learning_rate > 0.0 && learning_rate.is_finite()) {
+        return Err(Error::invalid("learning_rate", "a finite number above 0", learning_rate));
+    }
+    if !(weight_decay >= 0.0 && weight_decay.is_finite()) {
+        return Err(Error::invalid("weight_decay", "a finite number of at least 0", weight_decay));
+    }
+    let layers = network.layers();
+    if gradients.len() != layers.len() {
+        let expected = format!("{} (dW, db) pairs, one for each layer", layers.len());
+        return Err(Error::invalid("gradients", expected, gradients.len()));
+    }
+    for (l, (layer, (dw, db))) in layers.iter().zip(gradients).enumerate() {
+        check_parameters(&format!("gradients[{l}]"), (layer.outputs(), layer.inputs()), *dw, db)?;
+    }
+    Ok(())
 }
 
 /// base^n by repeated squaring, which gives the same bits on every platform, unlike `powi`.
