@@ -86,7 +86,7 @@ miri: ## run small passes and trainings in an interpreter that finds undefined b
 	MIRIFLAGS='-Zmiri-tree-borrows -Zmiri-ignore-leaks -Zmiri-permissive-provenance -Zmiri-deterministic-floats -Zmiri-num-cpus=2' \
 		cargo +nightly miri test --target-dir target/miri -p tinyrs-core --lib memory_model_
 
-report-browser: dev $(VENV)/.test ## test the page of `tinyrs train --report` in an installed browser
+report-browser: dev $(VENV)/.test ## test the pages of `tinyrs train` and `tinyrs bench` in an installed browser
 	TINYRS_BROWSER=1 $(PY) -m pytest tests/test_cli_report.py tests/test_cli_report_browser.py
 
 processes: dev $(VENV)/.test ## test forks, start methods, namespaces and exits, ROUNDS=50 times each (10 minutes)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from html.parser import HTMLParser
 from typing import Any
 
 import numpy as np
+from tinyrs.bench.config import Cost, Price
+from tinyrs.bench.serving.outcomes import Outcome, Result, Served
+from tinyrs.bench.serving.settings import SCENARIOS, Settings
 
 VOID = {"meta", "img", "br"}
 
@@ -86,3 +90,39 @@ TABLES = {
     "60 classes": lambda: many_classes(60),
     "500 columns": many_columns,
 }
+
+
+def benchmark_page() -> str:
+    """The page of `tinyrs bench` about four models, one with a long name, in all scenarios."""
+    from tinyrs.cli.report import serving_page
+    from tinyrs.cli.report.provenance import FileDigest, ServingProvenance
+
+    rng = np.random.default_rng(0)
+    names = (
+        "a.safetensors",
+        "b.safetensors",
+        "c.safetensors",
+        "a_very_long_name_of_a_model_2026-11-27.safetensors",
+    )
+    results = []
+    for number, name in enumerate(names):
+        found = []
+        for scenario in SCENARIOS:
+            times = (2.0 + number) * rng.lognormal(0, 1.2, 5000)
+            reasons = ("too short: 0.5 s, expected at least 10 s",) if number == 1 else ()
+            found.append(
+                Outcome(scenario, reasons, 10.0, 5000, 10**6 // (number + 1), times, times, 1e4, 500.0)
+            )
+        accuracy = {"error": 0.2 / (number + 1), "log_loss": 0.3 / (number + 1), "rows": 400}
+        results.append(Result(name, 10_000 * (number + 1), 12.0, tuple(found), accuracy))
+    price = Price(0.0725, "USD", "c7g.large", "AWS", "us-east-1", 2, "2026-07-20", "source")
+    served = Served(
+        Settings(tuple(SCENARIOS), qps=1e4, slo_us=500.0),
+        {"cpu": "A processor with a long name @ 2.40 GHz", "system": "Linux", "cpu_quota": None},
+        "400 rows of held_out.csv",
+        cost=Cost(price, 0.3),
+        results=results,
+    )
+    model = FileDigest("a.safetensors", 10_000, 64 * "0")
+    made = ServingProvenance("tinyrs bench " + " ".join(names), datetime(2026, 11, 27, 12), (model,), None)
+    return serving_page.page(served, made)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from conftest import csv_text, flowers
 from PIL import Image
-from report_pages import TABLES, Page
+from report_pages import TABLES, Page, benchmark_page
 
 # Writes what is wrong with the layout of the page, as JSON, into the attribute data-wrong of its root.
 CHECKS = (Path(__file__).parent / "report_layout.js").read_text()
@@ -48,6 +48,8 @@ def pages(browser: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[
         options = ["--target", "kind", "--hidden", "8", "--epochs", "3", "--json"]
         assert main(["train", *map(str, files), *options]) == 0
         found[name] = folder / "r.html"
+    found["benchmark"] = tmp_path_factory.mktemp("report") / "r.html"
+    found["benchmark"].write_text(benchmark_page())
     return found
 
 
@@ -69,7 +71,7 @@ def run(command: list[str], page: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("table", ["flowers", *TABLES])
+@pytest.mark.parametrize("table", ["flowers", *TABLES, "benchmark"])
 def test_nothing_overflows_overlaps_or_is_clipped(
     browser: list[str], pages: dict[str, Path], tmp_path: Path, table: str, width: int
 ) -> None:

@@ -82,3 +82,9 @@ def test_errors(tmp_path: Path, old: str, new: str, message: str) -> None:
         load(tmp_path, ALL.replace(old, new, 1))
     assert message in str(raised.value)
     assert str(raised.value).startswith(str(tmp_path / "b.yaml"))
+
+
+def test_the_example(root: Path) -> None:
+    plan = yaml_file.load(root / "example_serving.yaml")
+    assert [model.path.name for model in plan.models] == ["model.safetensors", "small.safetensors"]
+    assert plan.settings.slo_us == 1000

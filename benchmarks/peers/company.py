@@ -18,6 +18,7 @@ import numpy as np
 import tinyrs
 from tinyrs.bench.harness import Percentiles, no_garbage_collection
 from tinyrs.bench.isolated import Channel, Worker, WorkerError
+from tinyrs.bench.serving.companions import busy_processes
 
 from peers.engines import ENGINES
 from peers.workloads import HEADLINE_F32, LARGE_F32, MEDIUM_32, MEDIUM_256, SMALL_TANH, Workload
@@ -111,20 +112,11 @@ def run(workload: AnyWorkload, company: Company, contender: str, seconds: float)
         for worker in workers:
             if worker.receive(_TIMEOUT_S) != "ready":
                 return None
-        for _ in range(company.busy):
-            stack.enter_context(Worker("peers.company:spin", company.nice)).receive(_TIMEOUT_S)
+        stack.enter_context(busy_processes(company.busy, company.nice))
         for worker in workers:
             worker.send("start")
         times = [worker.receive(_TIMEOUT_S) for worker in workers]
     return Percentiles.of([ns for of_one in times for ns in of_one])
-
-
-def spin(channel: Channel, nice: int) -> None:
-    """A busy process: computes for ever."""
-    os.nice(nice)
-    channel.send("ready")
-    while True:
-        pass
 
 
 def measure(

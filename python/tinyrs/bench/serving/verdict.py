@@ -77,8 +77,8 @@ def reasons(measured: Measured, rules: Rules) -> list[str]:
         bound = upper_percentile(measured.latency_us, rules.percentile)
         if bound > rules.deadline_us:
             found.append(
-                f"deadline missed: {ordinal(rules.percentile)} percentile {bound:.4g} us, expected at most "
-                f"{rules.deadline_us:g} us"
+                f"deadline missed: {ordinal(rules.percentile)} percentile {_us(bound)}, expected at most "
+                f"{_us(rules.deadline_us)}"
             )
     if rules.rate is not None and measured.late_s > 0.05 * measured.seconds:
         found.append(
@@ -152,6 +152,10 @@ def _ignored(count: int, percentile: float) -> int:
     while special.bdtr(ignored, count, 1 - percentile) > 1 - CONFIDENCE:
         ignored -= 1
     return ignored
+
+
+def _us(microseconds: float) -> str:
+    return f"{microseconds:,.0f} us" if microseconds >= 1000 else f"{microseconds:.4g} us"
 
 
 def ordinal(percentile: float) -> str:

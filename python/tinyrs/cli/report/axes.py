@@ -108,7 +108,7 @@ class Axes:
         for value, text in self.x.ticks():
             # The label of the last tick may not leave the picture.
             place = min(self.x_of(value), WIDTH - CHARACTER * len(text) / 2)
-            parts.append(tag("text", text, x=place, y=HEIGHT - 24, text_anchor="middle", class_="x-tick"))
+            parts.append(tag("text", text, x=place, y=HEIGHT - 22, text_anchor="middle", class_="x-tick"))
         name = {"text_anchor": "middle", "class_": "name"}
         middle = f"translate(11 {(TOP + self.bottom) / 2:g}) rotate(-90)"
         parts += [

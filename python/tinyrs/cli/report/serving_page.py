@@ -117,7 +117,7 @@ def _models(served: Served) -> Markup | None:
 
 
 def _machine(served: Served) -> Markup:
-    entries = [(_words(name), _shown(value)) for name, value in served.environment.items()]
+    entries = [(_words(name), _shown(value, "none known")) for name, value in served.environment.items()]
     explained = (
         "Where the times come from. A prediction cannot read its weights faster than the read bandwidth, nor "
         "multiply faster than the arithmetic limit, measured with all threads."
@@ -131,7 +131,7 @@ def _repeat(served: Served, provenance: ServingProvenance) -> Markup:
     if provenance.data is not None:
         entries.append(("data", file(provenance.data)))
     chosen = {**asdict(served.settings), "company": str(served.settings.company)}
-    entries += [(_words(name), _shown(value)) for name, value in chosen.items()]
+    entries += [(_words(name), _shown(value, "default")) for name, value in chosen.items()]
     if served.cost is not None:
         entries.append(("price", report.price(served.cost)))
         entries.append(("utilisation", f"{served.cost.utilisation:g}"))
@@ -142,7 +142,7 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _shown(value: object) -> str:
+def _shown(value: object, missing: str) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ", ".join(map(str, value))
-    return "default" if value is None else str(value)
+    return missing if value is None else str(value)
