@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from classifiers import data_sets, report, scores
 from classifiers.data_sets import DataSet
 from classifiers.models import models, quantized_models
+from sklearn.base import BaseEstimator
 from sklearn.metrics import average_precision_score, roc_auc_score
 from tinyrs import TinyClassifier
 
@@ -96,17 +98,41 @@ def test_quantized_classifiers_share_a_training(mixed: DataSet, monkeypatch: pyt
     assert list(results) == ["TinyClassifier"] + [
         f"TinyClassifier {kind}" for kind in ("f16", "bf16", "int8", "int8_weights")
     ]
-    assert len(trained) == 2
+    assert len(trained) == 1
     exact = results["TinyClassifier"].log_loss
     assert {row.log_loss == pytest.approx(exact, abs=1e-2) for row in results.values()} == {True}
     assert results["TinyClassifier int8"].log_loss != exact
+    assert [row.test_rows for row in results.values()] == [90] * 5
     # Another fold is trained anew.
     scores.measure("mixed", mixed, 1, "int8", quantized_models()["TinyClassifier int8"])
-    assert len(trained) == 3
+    assert len(trained) == 2
+
+
+def test_changed_labels_are_those_that_differ_from_full_precision(mixed: DataSet) -> None:
+    class Exact:
+        def predict(self, X: pd.DataFrame) -> Any:
+            return np.where(np.arange(len(X)) < 7, "no", "yes")
+
+    class Model(BaseEstimator):  # type: ignore[misc]
+        classes_ = np.array(["no", "yes"])
+        full_precision_ = Exact()
+
+        def fit(self, X: Any, y: Any) -> Any:
+            return self
+
+        def predict_proba(self, X: pd.DataFrame) -> Any:
+            return np.tile([0.25, 0.75], (len(X), 1))
+
+    row = scores.measure("mixed", mixed, 0, "TinyClassifier", Model())
+    assert (row.changed_labels, row.test_rows) == (7, 90)
+    over_all = report.tables([row]).splitlines()
+    assert over_all[0].endswith("| labels changed |")
+    assert over_all[2].endswith("| 7 of 90 (7.78%) |")
 
 
 def test_results_are_kept_and_read(tmp_path: Path) -> None:
     path, results = tmp_path / "a.csv", rows({("s", 0, "A"): 0.125, ("s", 1, "A"): 0.1}, imbalanced=True)
+    results[1] = replace(results[1], test_rows=10, changed_labels=0)
     for row in results:
         scores.append_row(path, row)
     assert scores.read_rows(path) == results

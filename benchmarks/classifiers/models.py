@@ -93,18 +93,24 @@ def _categories(X: pd.DataFrame) -> list[str]:
 
 
 class Quantized(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """TinyClassifier with weights of fewer bytes. All formats share the network, which is trained once."""
+    """TinyClassifier's predictor with weights of fewer bytes, or as it is if `kind` is None.
+
+    All kinds share the network, which is trained once. `full_precision_` is its predictor.
+    """
 
     _last: tuple[pd.DataFrame, npt.NDArray[Any], TinyClassifier] | None = None
 
-    def __init__(self, kind: str = "int8") -> None:
+    def __init__(self, kind: str | None = None) -> None:
         self.kind = kind
 
     def fit(self, X: pd.DataFrame, y: npt.NDArray[Any]) -> Quantized:
         last = Quantized._last
         if last is None or not (X.equals(last[0]) and np.array_equal(y, last[1])):
             last = Quantized._last = X, y, TinyClassifier(random_state=0).fit(X, y)
-        self.predictor_ = last[2].predictor(quantize=self.kind)
+        self.full_precision_ = last[2].predictor()
+        self.predictor_ = (
+            self.full_precision_ if self.kind is None else self.full_precision_.quantize(self.kind)
+        )
         self.classes_ = self.predictor_.classes_
         return self
 
@@ -115,10 +121,7 @@ class Quantized(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 def quantized_models() -> dict[str, Any]:
     """TinyClassifier in full precision, and in each format of `Network.quantize`."""
     formats = ("f16", "bf16", "int8", "int8_weights")
-    return {
-        "TinyClassifier": TinyClassifier(random_state=0),
-        **{f"TinyClassifier {kind}": Quantized(kind) for kind in formats},
-    }
+    return {"TinyClassifier": Quantized(), **{f"TinyClassifier {kind}": Quantized(kind) for kind in formats}}
 
 
 def models() -> dict[str, Any]:

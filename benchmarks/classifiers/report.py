@@ -36,6 +36,17 @@ class Results:
     def total(self, column: str) -> Floats:
         return np.array([sum(getattr(by[m], column) for by in self.folds.values()) for m in self.models])
 
+    def changed_labels(self) -> list[str]:
+        """The test rows that each model labels differently than in full precision; empty if unknown."""
+        by_model = [[by[m] for by in self.folds.values()] for m in self.models]
+        if any(row.changed_labels is None for rows in by_model for row in rows):
+            return []
+        counts = [
+            (sum(r.changed_labels or 0 for r in rows), sum(r.test_rows or 0 for r in rows))
+            for rows in by_model
+        ]
+        return [f"{changed} of {rows:,} ({changed / rows:.2%})" for changed, rows in counts]
+
     def _values(self, name: str, model: str, column: str) -> list[float]:
         return [getattr(by[model], column) for (s, _), by in self.folds.items() if s == name]
 
@@ -66,16 +77,18 @@ def _over_sets(title: str, results: Results) -> str:
         results.total("predict_seconds"),
     ]
     formats = (".4f", ".4f", ".4f", ".4f", ".3f", ".2f", ".2f", ".0f", ".1f")
+    changed = results.changed_labels()
     lines = [
         f"| {len(results.sets)} {title} sets, {len(results.folds)} folds | error | log loss | AUC "
         "| average precision | calibration error | rank by error | rank by log loss | seconds to fit "
-        "| to predict | error - TinyClassifier's | log loss - TinyClassifier's |",
-        "| --- " * (len(columns) + 3) + "|",
+        "| to predict | error - TinyClassifier's | log loss - TinyClassifier's |"
+        + (" labels changed |" if changed else ""),
+        "| --- " * (len(columns) + (4 if changed else 3)) + "|",
     ]
     for i, model in enumerate(results.models):
         cells = [format(column[i], spec) for column, spec in zip(columns, formats, strict=True)]
         differences = [_difference(results, values, model) for values in (error, loss)]
-        lines.append(f"| {model} | " + " | ".join(cells + differences) + " |")
+        lines.append(f"| {model} | " + " | ".join(cells + differences + changed[i : i + 1]) + " |")
     return "\n".join(lines)
 
 

@@ -29,6 +29,9 @@ class Row:
         The mean over the classes, each against the others; of two classes, those of the rarer one.
     ece : float
         Expected calibration error, 15 bins.
+    test_rows, changed_labels : int or None
+        The rows of the test, and those with another label than in full precision. None for models that are
+        not quantized, and in files of before 2026-11-27.
     """
 
     set: str
@@ -42,6 +45,8 @@ class Row:
     ece: float
     fit_seconds: float
     predict_seconds: float
+    test_rows: int | None = None
+    changed_labels: int | None = None
 
 
 def measure(name: str, data: DataSet, fold: int, label: str, model: Any) -> Row:
@@ -55,7 +60,9 @@ def measure(name: str, data: DataSet, fold: int, label: str, model: Any) -> Row:
     predicted = time.perf_counter()
     p /= p.sum(axis=1, keepdims=True)
     y, classes = data.y[test], np.asarray(model.classes_)
-    right = classes[p.argmax(axis=1)] == y
+    labels = classes[p.argmax(axis=1)]
+    right = labels == y
+    full_precision = getattr(model, "full_precision_", None)
     auc, precision = _ranking(y, p, classes)
     return Row(
         set=name,
@@ -69,6 +76,10 @@ def measure(name: str, data: DataSet, fold: int, label: str, model: Any) -> Row:
         ece=calibration_error(p, right),
         fit_seconds=fitted - start,
         predict_seconds=predicted - fitted,
+        test_rows=None if full_precision is None else len(test),
+        changed_labels=None
+        if full_precision is None
+        else int((labels != full_precision.predict(data.X.iloc[test])).sum()),
     )
 
 
@@ -100,10 +111,16 @@ def calibration_error(p: Probabilities, right: npt.NDArray[np.bool_], bins: int 
 
 def read_rows(path: Path) -> list[Row]:
     """The rows of a file of `append_row`."""
-    parse: dict[str, Any] = {"str": str, "int": int, "float": float, "bool": "True".__eq__}
+    parse: dict[str, Any] = {
+        "str": str,
+        "int": int,
+        "float": float,
+        "bool": "True".__eq__,
+        "int | None": lambda text: int(text) if text else None,
+    }
     with path.open(newline="") as file:
         return [
-            Row(**{column.name: parse[str(column.type)](line[column.name]) for column in fields(Row)})
+            Row(**{c.name: parse[str(c.type)](line[c.name]) for c in fields(Row) if c.name in line})
             for line in csv.DictReader(file)
         ]
 
