@@ -92,18 +92,28 @@ impl Product<'_> {
         let mut column = 0;
         while column < self.out.cols() {
             let rest = self.out.col_range(column..self.out.cols());
-            // SAFETY: the caller's promise; column is a multiple of nr, so a panel begins there.
-            let columns = unsafe {
-                let part = Part::new(matrix, first + column, inputs, rest);
-                let columns = match (part.rows, rest.cols().div_ceil(M::Lanes::N)) {
-                    _ if in_tiles => panel_in_tiles(m, part),
-                    (1..4, 3..) => panels::<M, { 2 * PANEL_REGISTERS }>(m, part),
-                    (_, 2..) => panels::<M, PANEL_REGISTERS>(m, part),
-                    _ => panels::<M, 1>(m, part),
-                };
-                self.finish(m, column..column + columns);
-                columns
+            let part = Part::new(matrix, first + column, inputs, rest);
+            let registers = match (part.rows, part.cols.div_ceil(M::Lanes::N)) {
+                (1..4, 3..) if !in_tiles => 2 * PANEL_REGISTERS,
+                (_, 2..) => PANEL_REGISTERS,
+                _ => 1,
             };
+            let columns = (registers * M::Lanes::N).min(part.cols);
+            let mut row = 0;
+            while row < part.rows {
+                let rest = part.rows_from(row);
+                // SAFETY: the caller's promise; column is a multiple of nr, so a panel begins there.
+                unsafe {
+                    let rows = match registers {
+                        _ if in_tiles => tiles(m, rest),
+                        1 => rows_of_tile::<M, 1>(m, rest),
+                        PANEL_REGISTERS => rows_of_tile::<M, PANEL_REGISTERS>(m, rest),
+                        _ => rows_of_tile::<M, { 2 * PANEL_REGISTERS }>(m, rest),
+                    };
+                    self.finish(m, row..row + rows, column..column + columns);
+                    row += rows;
+                }
+            }
             column += columns;
         }
         if in_tiles {
@@ -111,15 +121,15 @@ impl Product<'_> {
         }
     }
 
-    /// Applies the epilogue to some columns of `out`.
+    /// Applies the epilogue to some rows and columns of `out`.
     ///
     /// # Safety
     /// As for [`Product`].
     #[inline(always)]
-    unsafe fn finish<M: Multiply>(&self, m: M, columns: Range<usize>) {
+    unsafe fn finish<M: Multiply>(&self, m: M, rows: Range<usize>, columns: Range<usize>) {
         let first = self.outputs.start + columns.start;
         let bias = &self.bias[first..first + columns.len()];
-        for r in 0..self.x.rows() {
+        for r in rows {
             let repair = |j, z| self.repair(r, first + j, z);
             // SAFETY: the caller's promise; only one row is borrowed at a time.
             let row = unsafe { self.out.col_range(columns.clone()).row(r) };
@@ -190,48 +200,41 @@ impl<'a> Part<'a> {
 #[repr(C, align(64))]
 struct TileSums([u8; MAX_TILE_ROWS * 2 * 16 * 4]);
 
-/// All rows of the first panel, in tile registers; returns the number of its columns that exist.
+/// Computes and stores the first rows of the first panel, in tile registers; returns the number of rows.
 #[inline(always)]
-unsafe fn panel_in_tiles<M: Multiply>(m: M, part: Part) -> usize {
+unsafe fn tiles<M: Multiply>(m: M, part: Part) -> usize {
     let row_bytes = PANEL_REGISTERS * <M::Lanes as Lanes<f32>>::N * 4;
     let mut sums = std::mem::MaybeUninit::<TileSums>::uninit();
     let first = sums.as_mut_ptr().cast::<u8>();
-    for row in (0..part.rows).step_by(MAX_TILE_ROWS) {
-        let rest = part.rows_from(row);
-        let Inputs { first: inputs, stride, .. } = rest.inputs;
-        let tile = TilePart { weights: part.weights, inputs, stride, steps: part.steps, sums: first };
-        let rows = rest.rows.min(MAX_TILE_ROWS);
-        // SAFETY: the caller's promise; prepared inputs and sums have room for whole tiles, and a panel has two registers.
-        unsafe {
-            m.multiply_tiles(&tile, rows);
-            for i in 0..rows {
-                let row = first.add(i * row_bytes).cast::<[M::Sums; PANEL_REGISTERS]>();
-                store_row::<M, PANEL_REGISTERS>(m, row.read(), i, &rest);
-            }
+    let Inputs { first: inputs, stride, .. } = part.inputs;
+    let tile = TilePart { weights: part.weights, inputs, stride, steps: part.steps, sums: first };
+    let rows = part.rows.min(MAX_TILE_ROWS);
+    // SAFETY: the caller's promise; prepared inputs and sums have room for whole tiles, and a panel has two registers.
+    unsafe {
+        m.multiply_tiles(&tile, rows);
+        for i in 0..rows {
+            let row = first.add(i * row_bytes).cast::<[M::Sums; PANEL_REGISTERS]>();
+            store_row::<M, PANEL_REGISTERS>(m, row.read(), i, &part);
         }
     }
-    part.cols.min(PANEL_REGISTERS * <M::Lanes as Lanes<f32>>::N)
+    rows
 }
 
-/// All rows of the first W registers of columns, in tiles of the micro-kernel; returns the number of these columns that exist.
+/// Computes and stores the first rows and W registers of columns, in the largest tile of the micro-kernel that fits;
+/// returns the number of rows.
 #[inline(always)]
-unsafe fn panels<M: Multiply, const W: usize>(m: M, part: Part) -> usize {
-    let mut row = 0;
-    while row < part.rows {
-        let rest = part.rows_from(row);
-        // SAFETY: the caller's promise for the rest of the rows, which are at least those of the tile.
-        row += unsafe {
-            match rest.rows {
-                12.. if W <= PANEL_REGISTERS && M::TILE_ROWS >= 12 => tile::<M, 12, W>(m, rest),
-                8.. if W <= PANEL_REGISTERS && M::TILE_ROWS >= 8 => tile::<M, 8, W>(m, rest),
-                6.. if W <= PANEL_REGISTERS && M::TILE_ROWS >= 6 => tile::<M, 6, W>(m, rest),
-                4.. if W <= PANEL_REGISTERS => tile::<M, 4, W>(m, rest),
-                2.. => tile::<M, 2, W>(m, rest),
-                _ => tile::<M, 1, W>(m, rest),
-            }
-        };
+unsafe fn rows_of_tile<M: Multiply, const W: usize>(m: M, part: Part) -> usize {
+    // SAFETY: the caller's promise; the part has at least the rows of the tile.
+    unsafe {
+        match part.rows {
+            12.. if W <= PANEL_REGISTERS && M::TILE_ROWS >= 12 => tile::<M, 12, W>(m, part),
+            8.. if W <= PANEL_REGISTERS && M::TILE_ROWS >= 8 => tile::<M, 8, W>(m, part),
+            6.. if W <= PANEL_REGISTERS && M::TILE_ROWS >= 6 => tile::<M, 6, W>(m, part),
+            4.. if W <= PANEL_REGISTERS => tile::<M, 4, W>(m, part),
+            2.. => tile::<M, 2, W>(m, part),
+            _ => tile::<M, 1, W>(m, part),
+        }
     }
-    part.cols.min(W.next_multiple_of(PANEL_REGISTERS) * <M::Lanes as Lanes<f32>>::N)
 }
 
 /// Computes and stores the first R rows and W registers of columns; returns R.
