@@ -195,6 +195,8 @@ def test_machine_limits_are_plausible() -> None:
     # The range covers slow emulators and future machines.
     assert 1e8 < limits["read_bandwidth"] < 1e13
     assert 1e8 < limits["fma_f64"] < limits["fma_f32"] * 1.5 < 1e14
+    assert 1e7 < limits["multiply_add_bf16"] < 1e15
+    assert 1e7 < limits["multiply_add_int8"] < 1e15
 
 
 def test_explain_plan_says_what_a_pass_does() -> None:

@@ -43,6 +43,8 @@ class _MachineLimits(TypedDict):
     prefetch_distance: int
     fma_f32: float
     fma_f64: float
+    multiply_add_bf16: float
+    multiply_add_int8: float
 
 @final
 class ColumnCheck:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinyrs.bench.config import Case, Cost
-from tinyrs.bench.results import Limit, Measurement, Results, cost_fields
+from tinyrs.bench.results import Measurement, Results, cost_fields
 
 LIMIT_MEANING = {
     "memory": "moving the parameters from and to beyond the private caches",
@@ -33,6 +33,7 @@ def details(measurements: Sequence[Measurement], cost: Cost | None = None) -> st
     """The results of one case: a table with one column per engine, the limit, the peak memory, the price."""
     first = measurements[0]
     case, limit = first.case, first.limit
+    unit = "Gop/s in int8" if case.precision == "int8" else "GFLOP/s"
     times = ("mean",) if first.percentiles is None else ("median", "p90", "p99")
     lines: list[tuple[str, Callable[[Measurement, dict[str, Any]], str]]] = [
         *((name, _milliseconds(f"{name}_ms")) for name in times),
@@ -60,7 +61,7 @@ def details(measurements: Sequence[Measurement], cost: Cost | None = None) -> st
         f"{case.flops / 1e9:.3g} GFLOP a pass\n\n"
         f"{columns(table)}\n\n{note}"
         f"The limit is {limit.name}, {LIMIT_MEANING[limit.name]}: {duration(limit.seconds * 1e3)} a pass\n"
-        f"  (measured: {limit.read_bandwidth / 1e9:.1f} GB/s read, {_arithmetic(limit)})\n"
+        f"  (measured: {limit.read_bandwidth / 1e9:.1f} GB/s read, {limit.flops / 1e9:.0f} {unit})\n"
         f"Peak memory {peak(first)}" + ("" if cost is None else f"\n{price(cost)}")
     )
 
@@ -101,12 +102,6 @@ def price(cost: Cost) -> str:
 def _milliseconds(field: str) -> Callable[[Measurement, dict[str, Any]], str]:
     """Shows a field of the row that holds milliseconds."""
     return lambda m, row: duration(row[field])
-
-
-def _arithmetic(limit: Limit) -> str:
-    if limit.flops is None:
-        return "arithmetic of this precision not measured"
-    return f"{limit.flops / 1e9:.0f} GFLOP/s"
 
 
 def peak(measurement: Measurement) -> str:

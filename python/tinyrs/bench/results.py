@@ -19,7 +19,7 @@ SCHEMA = 3
 
 @dataclass(frozen=True)
 class Limit:
-    """The least time in which this machine could do a pass, from its measured bandwidth and FMA rate.
+    """The least time in which this machine could do a pass, from its measured bandwidth and rate of multiply-adds.
 
     `name` is the bottleneck: "memory" if the weights do not fit in the private caches, "cache" if they do,
     "arithmetic" if computing takes longer than reading.
@@ -28,7 +28,7 @@ class Limit:
     name: str
     seconds: float
     read_bandwidth: float  # bytes per second
-    flops: float | None  # floating-point operations per second; None if they are no limit that is known
+    flops: float  # operations per second on numbers of the precision
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Measurement:
             "limit_ms": self.limit.seconds * 1e3,
             "limit_share": self.limit_share,
             "limit_gbytes_per_s": self.limit.read_bandwidth / 1e9,
-            "limit_gflops": self.limit.flops and self.limit.flops / 1e9,
+            "limit_gflops": self.limit.flops / 1e9,
             "error": self.error,
             "allowed_error": self.allowed_error,
             "numpy_ratio": self.numpy_ratio,

@@ -54,18 +54,19 @@ def run(case: Case, plan: Plan, progress: Progress) -> tuple[list[Measurement], 
 
 
 def machine_limit(case: Case) -> Limit:
-    """The least time in which this machine could do a pass with `case.threads` threads.
-
-    For bf16 and int8 it is the time to read the weights: the probe does not measure the arithmetic of the
-    instructions that multiply such numbers.
-    """
+    """The least time in which this machine could do a pass with `case.threads` threads."""
     threads = case.threads or tinyrs.get_num_threads()
     # With the size of this network, since that decides which caches help.
     limits = tinyrs.machine_limits(threads, working_set=case.held_bytes)
     bandwidth = limits["read_bandwidth"]
-    # Other weights of low precision are multiplied as f32.
-    flops = {"f64": limits["fma_f64"], "bf16": None, "int8": None}.get(case.precision, limits["fma_f32"])
-    reading, computing = case.traffic_bytes / bandwidth, case.flops / flops if flops else 0.0
+    peaks = {
+        "f64": limits["fma_f64"],
+        "bf16": limits["multiply_add_bf16"],
+        "int8": limits["multiply_add_int8"],
+    }
+    # Weights of the other formats are multiplied in f32.
+    flops = peaks.get(case.precision, limits["fma_f32"])
+    reading, computing = case.traffic_bytes / bandwidth, case.flops / flops
     if computing > reading:
         return Limit("arithmetic", computing, bandwidth, flops)
     cached = case.held_bytes <= environment.private_cache(threads)

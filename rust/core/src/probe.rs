@@ -1,15 +1,17 @@
-//! Measures the peak read bandwidth and the peak rate of multiply-adds of this machine, as limits to compare the time
+//! Measures the peak read bandwidth and the peak rates of multiply-adds of this machine, as limits to compare the time
 //! of a pass with.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use crate::error::Result;
-use crate::linalg::peaks::{MultiplyAdd, ReadMemory, ReadPattern};
+use crate::linalg::peaks::{LowPrecisionMultiplyAdd, MultiplyAdd, ReadMemory, ReadPattern};
 use crate::memory::zeros;
 use crate::parallel::with_team;
 use crate::simd::dispatch::{Dispatch, Kernels, kernels};
-use crate::simd::{CACHE_LINE, Isa};
+use crate::simd::low_precision::dispatch;
+use crate::simd::{CACHE_LINE, Isa, LowPrecisionIsa};
+use crate::weight_format::WeightFormat;
 
 /// The peak rates of this machine: the best of several measurements.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -26,6 +28,10 @@ pub struct MachineLimits {
     pub fma_f32: f64,
     /// Floating-point operations per second in f64; a multiply-add counts as two.
     pub fma_f64: f64,
+    /// Operations per second on bf16 numbers, summed in f32; a multiply-add counts as two.
+    pub multiply_add_bf16: f64,
+    /// Operations per second on 8-bit integers, summed in i32; a multiply-add counts as two.
+    pub multiply_add_int8: f64,
 }
 
 /// The default working set in bytes: more than most caches hold.
@@ -43,15 +49,17 @@ const MULTIPLY_ADD_TIME: Duration = Duration::from_millis(15);
 /// # Errors
 /// [`crate::Error::OutOfMemory`] if the working set cannot be allocated.
 pub fn machine_limits(n_threads: usize, working_set: usize) -> Result<MachineLimits> {
-    let isa = Isa::active()?;
+    let (isa, low_precision) = (Isa::active()?, LowPrecisionIsa::active()?);
     let (working_set, read_bandwidth, pattern) = read_bandwidth(kernels(isa)?, n_threads, working_set)?;
     Ok(MachineLimits {
         n_threads,
         working_set,
         read_bandwidth,
         pattern,
-        fma_f32: multiply_add_rate(kernels::<f32>(isa)?, n_threads),
-        fma_f64: multiply_add_rate(kernels::<f64>(isa)?, n_threads),
+        fma_f32: fma_rate(kernels::<f32>(isa)?, n_threads),
+        fma_f64: fma_rate(kernels::<f64>(isa)?, n_threads),
+        multiply_add_bf16: low_precision_rate(low_precision, WeightFormat::Bf16, n_threads),
+        multiply_add_int8: low_precision_rate(low_precision, WeightFormat::Int8, n_threads),
     })
 }
 
@@ -101,22 +109,82 @@ fn read_bandwidth(kernels: &Kernels<f64>, n_threads: usize, working_set: usize) 
     unreachable!("the loop above ends by time")
 }
 
-/// Floating-point operations per second of all threads together: the best of three runs.
-fn multiply_add_rate<T: Dispatch>(kernels: &Kernels<T>, n_threads: usize) -> f64 {
+/// Floating-point operations per second of all threads together.
+fn fma_rate<T: Dispatch>(kernels: &Kernels<T>, n_threads: usize) -> f64 {
+    multiply_add_rate(n_threads, |rounds| {
+        let (value, operations) = kernels.run(MultiplyAdd { rounds });
+        black_box(value);
+        operations
+    })
+}
+
+/// Operations per second of all threads together on numbers of `format`. The CPU has `isa`.
+fn low_precision_rate(isa: LowPrecisionIsa, format: WeightFormat, n_threads: usize) -> f64 {
+    assert!(isa.is_available());
+    // SAFETY: the CPU has the instruction set, and the operation has no requirements.
+    let run = |rounds| unsafe { dispatch::run(isa, LowPrecisionMultiplyAdd { format, rounds }) };
+    multiply_add_rate(n_threads, run)
+}
+
+/// Operations per second of all threads together, the best of three runs. `run` computes a number of rounds, at least
+/// one, and returns the number of operations.
+fn multiply_add_rate(n_threads: usize, run: impl Fn(usize) -> usize + Sync) -> f64 {
     let timed = |rounds: usize| {
         let started = Instant::now();
         let operations = std::sync::atomic::AtomicUsize::new(0);
         with_team(n_threads, |team| {
             team.open();
             team.for_each(n_threads, |_, _| {
-                let (value, done) = kernels.run(MultiplyAdd { rounds: black_box(rounds) });
-                black_box(value);
-                operations.fetch_add(done, std::sync::atomic::Ordering::Relaxed);
+                operations.fetch_add(run(black_box(rounds)), std::sync::atomic::Ordering::Relaxed);
             });
         });
         (operations.into_inner() as f64, started.elapsed().as_secs_f64())
     };
-    let (_, trial) = timed(100_000);
-    let rounds = (100_000.0 * MULTIPLY_ADD_TIME.as_secs_f64() / trial.max(1e-6)) as usize;
+    let trial_rounds = 20_000;
+    let (_, trial) = timed(trial_rounds);
+    let rounds = (trial_rounds as f64 * MULTIPLY_ADD_TIME.as_secs_f64() / trial.max(1e-6)) as usize;
     (0..3).map(|_| timed(rounds.max(1))).fold(0.0, |best: f64, (operations, seconds)| best.max(operations / seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matrix::{Matrix, MatrixMut};
+    use crate::{Activation, Forward, Init, Network, NetworkConfig, QuantizedNetwork};
+
+    #[test]
+    #[cfg_attr(miri, ignore = "measures time")]
+    fn every_instruction_set_has_a_peak_in_every_format() {
+        for isa in LowPrecisionIsa::available() {
+            for format in WeightFormat::ALL {
+                let rate = low_precision_rate(isa, *format, 1);
+                assert!(rate.is_finite() && rate > 1e6, "{isa:?} {format:?}: {rate}");
+            }
+        }
+    }
+
+    /// A product of matrices cannot be faster than multiply-adds in registers, except that the machine may be busier
+    /// while one of them is measured.
+    #[test]
+    #[cfg_attr(miri, ignore = "measures time")]
+    fn no_product_exceeds_the_peak_of_its_instruction_set() {
+        let (width, rows) = (256, 128);
+        let config = NetworkConfig { activations: vec![Activation::Relu], ..NetworkConfig::default() };
+        let network = Network::<f32>::new(&[width, width], config, Init::HeUniform, 7).unwrap();
+        let (x, mut y) = (vec![0.5; rows * width], vec![0.0; rows * width]);
+        for isa in LowPrecisionIsa::available() {
+            for format in [WeightFormat::Bf16, WeightFormat::Int8] {
+                let quantized = QuantizedNetwork::quantize(&network, &[Some(format)]).unwrap().with_isa(isa).unwrap();
+                let pass = |y: &mut [f32]| {
+                    let started = Instant::now();
+                    let mut out = MatrixMut::new("y", y, rows, width).unwrap();
+                    quantized.forward(Matrix::new("x", &x, rows, width).unwrap(), &mut out, 1).unwrap();
+                    started.elapsed().as_secs_f64()
+                };
+                let best = (0..10).map(|_| pass(&mut y)).fold(f64::INFINITY, f64::min);
+                let share = (2 * width * width * rows) as f64 / best / low_precision_rate(isa, format, 1);
+                assert!(share > 0.0 && share < 1.1, "{isa:?} {format:?}: {share} of the peak");
+            }
+        }
+    }
 }

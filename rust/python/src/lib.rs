@@ -133,7 +133,8 @@ mod _tinyrs {
     /// dict
     ///     n_threads; working_set in bytes; read_bandwidth in bytes per second, the best over several access patterns;
     ///     streams and prefetch_distance (in bytes) of the best pattern; fma_f32 and fma_f64 in floating-point
-    ///     operations per second, where a multiply-add counts as two.
+    ///     operations per second, multiply_add_bf16 and multiply_add_int8 in operations per second on such numbers (sums
+    ///     are f32 and 32-bit integers), where a multiply-add counts as two.
     #[pyfunction]
     #[pyo3(signature = (n_threads=None, *, working_set=None))]
     fn machine_limits<'py>(
@@ -153,6 +154,8 @@ mod _tinyrs {
         result.set_item("prefetch_distance", limits.pattern.prefetch_distance)?;
         result.set_item("fma_f32", limits.fma_f32)?;
         result.set_item("fma_f64", limits.fma_f64)?;
+        result.set_item("multiply_add_bf16", limits.multiply_add_bf16)?;
+        result.set_item("multiply_add_int8", limits.multiply_add_int8)?;
         Ok(result)
     }
 }

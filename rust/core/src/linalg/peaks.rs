@@ -1,11 +1,14 @@
 //! Loops that reach the machine's peaks, for `probe`: reading memory with the access pattern of `gemv`, and
-//! multiply-adds in registers.
+//! multiply-adds in registers, in f32 and f64 and in low precision.
 
 use std::hint::black_box;
 
 use crate::scalar::Scalar;
 use crate::simd::dispatch::{Operation, SafeOperation};
+use crate::simd::low_precision::dispatch::LowPrecisionOperation;
+use crate::simd::low_precision::{LowPrecision, Multiply, TILE_ROW_UNIT, TILE_STEPS};
 use crate::simd::{CACHE_LINE, Lanes};
+use crate::weight_format::WeightFormat;
 
 /// The order in which the probe reads memory: `streams` parts of equal length side by side, each from front to back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,3 +98,63 @@ impl<T: Scalar> Operation<T> for MultiplyAdd {
 
 // SAFETY: `run` has no requirements.
 unsafe impl<T: Scalar> SafeOperation<T> for MultiplyAdd {}
+
+/// The multiply-adds of a low-precision format, `rounds` times on each of several registers of sums, or of tiles of
+/// sums. Returns the number of operations, two per multiply-add.
+pub(crate) struct LowPrecisionMultiplyAdd {
+    pub format: WeightFormat,
+    pub rounds: usize,
+}
+
+impl LowPrecisionOperation for LowPrecisionMultiplyAdd {
+    type Output = usize;
+
+    #[inline(always)]
+    unsafe fn run<S: LowPrecision>(self, s: S) -> usize {
+        match self.format {
+            WeightFormat::F16 => multiply_add(s.f16(), self.rounds),
+            WeightFormat::Bf16 => multiply_add(s.bf16(), self.rounds),
+            WeightFormat::Int8 => multiply_add(s.int8(), self.rounds),
+            WeightFormat::Int8Weights => multiply_add(s.int8_weights(), self.rounds),
+        }
+    }
+}
+
+/// Operands of a step, and of a tile: bytes that are ordinary numbers in every format, neither denormal nor infinite.
+#[repr(C, align(64))]
+struct Operands([u8; 1024]);
+
+static OPERANDS: Operands = Operands([0x3f; 1024]);
+
+#[inline(always)]
+fn multiply_add<M: Multiply>(m: M, rounds: usize) -> usize {
+    if M::MIN_TILE_ROWS < usize::MAX {
+        m.begin_tiles();
+        // SAFETY: tiles are prepared, and the operands are as large as one.
+        unsafe { m.repeat_tile_products(OPERANDS.0.as_ptr(), rounds) };
+        m.end_tiles();
+        return 2 * rounds * 4 * TILE_ROW_UNIT * TILE_ROW_UNIT * TILE_STEPS * M::GROUP;
+    }
+    // As many sums as the micro-kernel has at most: two registers for each of its rows.
+    if M::TILE_ROWS >= 6 { multiply_add_rows::<M, 6>(m, rounds) } else { multiply_add_rows::<M, 4>(m, rounds) }
+}
+
+#[inline(always)]
+fn multiply_add_rows<M: Multiply, const R: usize>(m: M, rounds: usize) -> usize {
+    let p = OPERANDS.0.as_ptr();
+    // SAFETY: the operands are larger than those of a step.
+    let (weights, inputs) = unsafe { ([m.load_weights(p), m.load_weights(p.add(1))], m.splat_inputs(p)) };
+    let mut inputs = [inputs; R];
+    let mut sums = [[m.zero(); 2]; R];
+    for _ in 0..rounds {
+        // Or the compiler would compute once what does not depend on the sums.
+        black_box(&mut inputs);
+        for (sums, inputs) in sums.iter_mut().zip(inputs) {
+            for (sum, weights) in sums.iter_mut().zip(weights) {
+                *sum = m.multiply_add(weights, inputs, *sum);
+            }
+        }
+    }
+    black_box(&sums);
+    2 * rounds * R * 2 * M::Lanes::N * M::GROUP
+}

@@ -33,6 +33,11 @@ const MIN_ROWS_PER_THREAD: usize = if cfg!(miri) { 4 } else { 16 };
 /// them from a thread that is late or shares its core. See rust/core/TUNING.md, "Splitting rows or outputs".
 const MIN_HALF_BLOCK: usize = 48;
 
+/// A thread's share of a pass that multiplies narrower numbers than f32 is not halved if the weights have more bytes: they
+/// do not stay in the private cache of a core, and reading them again takes longer than multiplying.
+/// See rust/core/TUNING.md, "Low precision".
+const MAX_REREAD_BYTES: usize = 1 << 20;
+
 /// Networks with at most this many bytes of weights keep a packed copy of them, except for layers with too few outputs
 /// to fill one register of a panel. See rust/core/TUNING.md, "Packed weights".
 pub(super) const MAX_PACKED_BYTES: usize = 96 << 20;
@@ -98,6 +103,11 @@ impl Shape {
         self.weights.nbytes <= MAX_PACKED_BYTES
     }
 
+    /// Whether reading the weights once more takes less time than the arithmetic of half a share.
+    fn may_reread(&self) -> bool {
+        self.weights.row_work >= self.n_parameters || self.weights.nbytes <= MAX_REREAD_BYTES
+    }
+
     fn is_short(&self) -> bool {
         self.work() < SHORT_MULTIPLY_ADDS
     }
@@ -150,7 +160,8 @@ impl Plan {
         };
         let rows_per_thread = shape.batch.div_ceil(n_threads).next_multiple_of(unit);
         let half = (rows_per_thread / 2).next_multiple_of(unit);
-        let block = block.min(if half >= MIN_HALF_BLOCK { half } else { rows_per_thread });
+        let is_halved = half >= MIN_HALF_BLOCK && shape.may_reread();
+        let block = block.min(if is_halved { half } else { rows_per_thread });
         Plan { shape, available, n_threads, split: Split::Rows, block, workers_paused: false }
     }
 
@@ -258,6 +269,15 @@ pub(super) mod tests {
         assert_eq!(plan(WeightFormat::Int8, n / 4, 1).n_threads(), 1);
         // Blocks are whole tiles.
         assert_eq!(plan(WeightFormat::Int8, n / 4, 200).block(), 64);
+        // Weights that exceed the cache are read once by each thread, unless the arithmetic takes longer.
+        let large = |format, row_work| {
+            let plan = self::plan(10, 1024, 256, 2);
+            let low_precision = Some(LowPrecision { isa: LowPrecisionIsa::Scalar, format, is_mixed: false });
+            let weights = Weights { nbytes: plan.shape.n_parameters, row_work, low_precision };
+            Plan::new(Shape { weights, ..plan.shape }, 2).block()
+        };
+        let n = 10 * (1024 * 1024 + 1024);
+        assert_eq!((large(WeightFormat::Int8, n / 4), large(WeightFormat::Int8Weights, n)), (128, 64));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use half::bf16;
 
-use super::layout::Layout;
+use super::layout::{Layout, WIDEN_MIN_ROWS};
 use super::stored::{LARGEST, divisor, scale_of};
 use crate::linalg::view::View;
 use crate::simd::Lanes;
@@ -25,12 +25,13 @@ pub(super) struct Inputs<'a> {
 const MAX_LANES: usize = 16;
 
 impl Layout {
-    /// The scratch memory for `rows` prepared rows, in f32 elements; its start need not be aligned.
+    /// The scratch memory for a product of `rows` rows, in f32 elements; its start need not be aligned. It holds the
+    /// prepared rows, or a widened panel.
     pub(super) fn scratch_len(&self, rows: usize, inputs: usize) -> usize {
-        let rows = rows.next_multiple_of(TILE_ROW_UNIT);
         match self.form {
-            InputForm::F32 => 0,
-            _ => rows * (self.row_bytes(inputs) / size_of::<f32>() + 1),
+            InputForm::F32 if rows < WIDEN_MIN_ROWS => 0,
+            InputForm::F32 => self.panel_len(inputs),
+            _ => rows.next_multiple_of(TILE_ROW_UNIT) * (self.row_bytes(inputs) / size_of::<f32>() + 1),
         }
     }
 }

@@ -11,6 +11,10 @@ use crate::weight_format::WeightFormat;
 /// Registers of sums in one row of a panel.
 pub(super) const PANEL_REGISTERS: usize = 2;
 
+/// The panels of formats with inputs in f32 are widened to f32, one at a time, for a product of at least this many rows.
+/// For fewer rows, the micro-kernel widens registers of weights.
+pub(super) const WIDEN_MIN_ROWS: usize = 36;
+
 /// Prepared rows of inputs have room for a multiple of this, of which those after the last input are 0.
 const INPUT_UNIT: usize = 64;
 

@@ -6,13 +6,15 @@
 use std::ops::Range;
 
 use super::inputs::{Inputs, prepare};
-use super::layout::PANEL_REGISTERS;
+use super::layout::{PANEL_REGISTERS, WIDEN_MIN_ROWS};
 use super::matrix::LowPrecisionMatrix;
 use crate::activation::Epilogue;
 use crate::linalg::epilogue::{apply_epilogue, saturating_dot};
 use crate::linalg::view::{View, ViewMut};
 use crate::simd::low_precision::dispatch::{self, LowPrecisionOperation};
-use crate::simd::low_precision::{InputForm, LowPrecision, MAX_TILE_ROWS, Multiply, TilePart};
+use crate::simd::low_precision::{
+    InputForm, LowPrecision, MAX_TILE_ROWS, Multiply, TILE_PREFETCH_BYTES, TILE_STEPS, TilePart, widened,
+};
 use crate::simd::{CACHE_LINE, Lanes};
 use crate::weight_format::WeightFormat;
 
@@ -92,20 +94,27 @@ impl Product<'_> {
         let mut column = 0;
         while column < self.out.cols() {
             let rest = self.out.col_range(column..self.out.cols());
-            let part = Part::new(matrix, first + column, inputs, rest);
+            let mut part = Part::new::<M>(matrix, first + column, inputs, rest);
             let registers = match (part.rows, part.cols.div_ceil(M::Lanes::N)) {
                 (1..4, 3..) if !in_tiles => 2 * PANEL_REGISTERS,
                 (_, 2..) => PANEL_REGISTERS,
                 _ => 1,
             };
             let columns = (registers * M::Lanes::N).min(part.cols);
+            let is_widened = M::FORM == InputForm::F32 && part.rows >= WIDEN_MIN_ROWS && registers == PANEL_REGISTERS;
+            if is_widened {
+                // SAFETY: the caller's promise: scratch has room for a panel, and holds no prepared rows.
+                unsafe { widen_panel(m, &part, self.scratch) };
+                part.weights = self.scratch.cast();
+            }
             let mut row = 0;
             while row < part.rows {
                 let rest = part.rows_from(row);
                 // SAFETY: the caller's promise; column is a multiple of nr, so a panel begins there.
                 unsafe {
                     let rows = match registers {
-                        _ if in_tiles => tiles(m, rest),
+                        _ if in_tiles => tiles(m, rest, row),
+                        _ if is_widened => rows_of_tile::<_, PANEL_REGISTERS>(widened::F32(m.lanes()), rest),
                         1 => rows_of_tile::<M, 1>(m, rest),
                         PANEL_REGISTERS => rows_of_tile::<M, PANEL_REGISTERS>(m, rest),
                         _ => rows_of_tile::<M, { 2 * PANEL_REGISTERS }>(m, rest),
@@ -158,6 +167,8 @@ struct Part<'a> {
     /// Bytes from one panel to the next.
     panel_bytes: usize,
     inputs: Inputs<'a>,
+    /// Whether each sum is multiplied with its scale.
+    is_scaled: bool,
     /// The scales of these outputs; only read if the format has scales.
     scales: *const f32,
     /// Only read if inputs are quantized.
@@ -168,7 +179,7 @@ struct Part<'a> {
 impl<'a> Part<'a> {
     /// The part that begins with output `o`, the first of a panel.
     #[inline(always)]
-    fn new(matrix: &LowPrecisionMatrix, o: usize, inputs: Inputs<'a>, out: ViewMut<f32>) -> Self {
+    fn new<M: Multiply>(matrix: &LowPrecisionMatrix, o: usize, inputs: Inputs<'a>, out: ViewMut<f32>) -> Self {
         let (layout, k) = (&matrix.layout, matrix.inputs());
         let panel_bytes = layout.panel_len(k) * matrix.format().weight_bytes();
         Part {
@@ -178,6 +189,7 @@ impl<'a> Part<'a> {
             weights: matrix.panels().as_ptr().wrapping_add(o / layout.nr * panel_bytes),
             panel_bytes,
             inputs,
+            is_scaled: M::SCALED,
             scales: matrix.scales.as_ptr().wrapping_add(o),
             corrections: matrix.corrections.as_ptr().wrapping_add(o),
             out,
@@ -200,14 +212,31 @@ impl<'a> Part<'a> {
 #[repr(C, align(64))]
 struct TileSums([u8; MAX_TILE_ROWS * 2 * 16 * 4]);
 
-/// Computes and stores the first rows of the first panel, in tile registers; returns the number of rows.
+/// Writes the first panel of `part` in f32 to `to`.
 #[inline(always)]
-unsafe fn tiles<M: Multiply>(m: M, part: Part) -> usize {
+unsafe fn widen_panel<M: Multiply>(m: M, part: &Part, to: *mut f32) {
+    let n = <M::Lanes as Lanes<f32>>::N;
+    for register in 0..part.steps * PANEL_REGISTERS {
+        // SAFETY: the caller's promise: there are whole panels, and room for one in f32.
+        unsafe {
+            let weights = m.load_weights(part.weights.add(register * n * M::WEIGHT_BYTES));
+            m.lanes().store(to.add(register * n), m.widen(weights));
+        }
+    }
+}
+
+/// Computes and stores the first rows of the first panel, in tile registers; returns the number of rows. `row` is the
+/// number of the first one.
+#[inline(always)]
+unsafe fn tiles<M: Multiply>(m: M, part: Part, row: usize) -> usize {
     let row_bytes = PANEL_REGISTERS * <M::Lanes as Lanes<f32>>::N * 4;
     let mut sums = std::mem::MaybeUninit::<TileSums>::uninit();
     let first = sums.as_mut_ptr().cast::<u8>();
     let Inputs { first: inputs, stride, .. } = part.inputs;
-    let tile = TilePart { weights: part.weights, inputs, stride, steps: part.steps, sums: first };
+    // Each call prefetches another part of the next panel.
+    let ahead = part.panel_bytes + row / MAX_TILE_ROWS * (part.steps / TILE_STEPS * TILE_PREFETCH_BYTES);
+    let ahead = part.weights.wrapping_add(ahead);
+    let tile = TilePart { weights: part.weights, ahead, inputs, stride, steps: part.steps, sums: first };
     let rows = part.rows.min(MAX_TILE_ROWS);
     // SAFETY: the caller's promise; prepared inputs and sums have room for whole tiles, and a panel has two registers.
     unsafe {
@@ -312,7 +341,7 @@ unsafe fn store_row<M: Multiply, const W: usize>(m: M, sums: [M::Sums; W], i: us
         // SAFETY: the caller's promise: corrections and scales exist for whole panels, `columns` elements of the row.
         unsafe {
             let mut v = m.to_f32(sums, part.corrections.wrapping_add(w * n));
-            if M::SCALED {
+            if part.is_scaled {
                 let mut scale = s.load(part.scales.wrapping_add(w * n));
                 if matches!(M::FORM, InputForm::Int8 { .. }) {
                     // The product of two scales may overflow, and infinity times a sum of 0 would be NaN.

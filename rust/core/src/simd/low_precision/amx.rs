@@ -7,7 +7,7 @@
 use std::arch::asm;
 
 use super::avx512::{Avx512Bf16, Bf16, Int8Vnni};
-use super::{InputForm, LowPrecision, Multiply, TilePart, widened};
+use super::{InputForm, LowPrecision, Multiply, TILE_PREFETCH_BYTES, TILE_STEPS, TilePart, widened};
 use crate::simd::Lanes;
 use crate::simd::avx512::Avx512;
 
@@ -64,6 +64,12 @@ trait TileProducts: Multiply<Lanes = Avx512> {
     /// # Safety
     /// As there.
     unsafe fn multiply<const ROW_TILES: usize>(part: &TilePart);
+
+    /// [`Multiply::repeat_tile_products`].
+    ///
+    /// # Safety
+    /// As there.
+    unsafe fn repeat(operands: *const u8, rounds: usize);
 }
 
 /// Implements [`TileProducts`] with the instruction `$product`.
@@ -74,7 +80,7 @@ macro_rules! tile_products {
 
             #[inline(always)]
             unsafe fn multiply<const ROW_TILES: usize>(part: &TilePart) {
-                let TilePart { weights, inputs, stride, steps, sums } = *part;
+                let TilePart { weights, ahead, inputs, stride, steps, sums } = *part;
                 // SAFETY: the caller's promise: tiles are configured, and the operands exist.
                 unsafe {
                     if ROW_TILES == 1 {
@@ -94,7 +100,7 @@ macro_rules! tile_products {
                             "tilestored [{sums} + {row}], tmm0",
                             "tilestored [{sums} + {row} + 64], tmm1",
                             inputs = inout(reg) inputs => _, weights = inout(reg) weights => _,
-                            tiles = inout(reg) steps / 16 => _, stride = in(reg) stride, row = in(reg) 128usize,
+                            tiles = inout(reg) steps / TILE_STEPS => _, stride = in(reg) stride, row = in(reg) 128usize,
                             sums = in(reg) sums,
                             out("tmm0") _, out("tmm1") _, out("tmm4") _, out("tmm6") _, out("tmm7") _,
                             options(nostack),
@@ -114,6 +120,15 @@ macro_rules! tile_products {
                             "tileloadd tmm5, [{more_inputs} + {stride}]",
                             concat!($product, " tmm2, tmm5, tmm6"),
                             concat!($product, " tmm3, tmm5, tmm7"),
+                            "prefetcht1 [{ahead}]",
+                            "prefetcht1 [{ahead} + 64]",
+                            "prefetcht1 [{ahead} + 128]",
+                            "prefetcht1 [{ahead} + 192]",
+                            "prefetcht1 [{ahead} + 256]",
+                            "prefetcht1 [{ahead} + 320]",
+                            "prefetcht1 [{ahead} + 384]",
+                            "prefetcht1 [{ahead} + 448]",
+                            "add {ahead}, {prefetched}",
                             "add {inputs}, 64",
                             "add {more_inputs}, 64",
                             "add {weights}, 2048",
@@ -125,13 +140,42 @@ macro_rules! tile_products {
                             "tilestored [{sums} + {row} + 2112], tmm3",
                             inputs = inout(reg) inputs => _,
                             more_inputs = inout(reg) inputs.wrapping_add(16 * stride) => _,
-                            weights = inout(reg) weights => _, tiles = inout(reg) steps / 16 => _,
+                            weights = inout(reg) weights => _, ahead = inout(reg) ahead => _,
+                            tiles = inout(reg) steps / TILE_STEPS => _, prefetched = const TILE_PREFETCH_BYTES,
                             stride = in(reg) stride, row = in(reg) 128usize, sums = in(reg) sums,
                             out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _, out("tmm4") _, out("tmm5") _,
                             out("tmm6") _, out("tmm7") _,
                             options(nostack),
                         );
                     }
+                }
+            }
+
+            #[inline(always)]
+            unsafe fn repeat(operands: *const u8, rounds: usize) {
+                // SAFETY: as above.
+                unsafe {
+                    asm!(
+                        "tilezero tmm0",
+                        "tilezero tmm1",
+                        "tilezero tmm2",
+                        "tilezero tmm3",
+                        "tileloadd tmm4, [{operands} + {row}]",
+                        "tileloadd tmm5, [{operands} + {row}]",
+                        "tileloadd tmm6, [{operands} + {row}]",
+                        "tileloadd tmm7, [{operands} + {row}]",
+                        "2:",
+                        concat!($product, " tmm0, tmm4, tmm6"),
+                        concat!($product, " tmm1, tmm4, tmm7"),
+                        concat!($product, " tmm2, tmm5, tmm6"),
+                        concat!($product, " tmm3, tmm5, tmm7"),
+                        "dec {rounds}",
+                        "jnz 2b",
+                        operands = in(reg) operands, row = in(reg) 64usize, rounds = inout(reg) rounds => _,
+                        out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _, out("tmm4") _, out("tmm5") _,
+                        out("tmm6") _, out("tmm7") _,
+                        options(nostack, readonly),
+                    );
                 }
             }
         }
@@ -172,7 +216,7 @@ impl<M: TileProducts> Multiply for Tiled<M> {
     const FORM: InputForm = M::FORM;
     const SCALED: bool = M::SCALED;
     const TILE_ROWS: usize = M::TILE_ROWS;
-    const STEPS_UNIT: usize = 16;
+    const STEPS_UNIT: usize = TILE_STEPS;
     const MIN_TILE_ROWS: usize = M::MIN_ROWS;
 
     #[inline(always)]
@@ -225,5 +269,10 @@ impl<M: TileProducts> Multiply for Tiled<M> {
     unsafe fn multiply_tiles(self, part: &TilePart, rows: usize) {
         // SAFETY: the caller's promise.
         unsafe { if rows <= 16 { M::multiply::<1>(part) } else { M::multiply::<2>(part) } }
+    }
+    #[inline(always)]
+    unsafe fn repeat_tile_products(self, operands: *const u8, rounds: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { M::repeat(operands, rounds) }
     }
 }

@@ -37,7 +37,7 @@ pub(crate) mod dispatch;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod portable;
-mod widened;
+pub(crate) mod widened;
 #[cfg(target_arch = "x86_64")]
 mod x86_int8;
 
@@ -124,6 +124,11 @@ pub(crate) trait Multiply: Copy {
     unsafe fn splat_inputs(self, p: *const u8) -> Self::Inputs;
     /// `sums` plus the products of one step.
     fn multiply_add(self, weights: Self::Weights, inputs: Self::Inputs, sums: Self::Sums) -> Self::Sums;
+    /// The weights of a step in f32, for formats with inputs in f32.
+    fn widen(self, weights: Self::Weights) -> <Self::Lanes as Lanes<f32>>::V {
+        let _ = weights;
+        unreachable!("inputs are not f32")
+    }
     /// The sums in f32. Those of integers have `corrections` subtracted, the products of the offset of the inputs.
     ///
     /// # Safety
@@ -147,10 +152,25 @@ pub(crate) trait Multiply: Copy {
         let _ = (part, rows);
         unreachable!("MIN_TILE_ROWS is larger than any number of rows");
     }
+    /// Multiplies the tiles of inputs and weights at `operands`, which stay in tile registers, `4 * rounds` times.
+    ///
+    /// # Safety
+    /// [`Multiply::begin_tiles`] has been called on this thread; `operands` is valid for reading one tile.
+    unsafe fn repeat_tile_products(self, operands: *const u8, rounds: usize) {
+        let _ = (operands, rounds);
+        unreachable!("MIN_TILE_ROWS is larger than any number of rows");
+    }
 }
 
 /// The rows of one tile register, whose contents are read and written whole.
 pub(crate) const TILE_ROW_UNIT: usize = 16;
+
+/// Steps of one product of tile registers.
+pub(crate) const TILE_STEPS: usize = 16;
+
+/// How much a call of [`Multiply::multiply_tiles`] prefetches for each [`TILE_STEPS`], in bytes: a quarter of what it
+/// reads of the weights, so that four calls prefetch a panel.
+pub(crate) const TILE_PREFETCH_BYTES: usize = 512;
 
 /// The most rows of one call of [`Multiply::multiply_tiles`].
 pub(crate) const MAX_TILE_ROWS: usize = 2 * TILE_ROW_UNIT;
@@ -161,6 +181,8 @@ pub(crate) const MAX_TILE_ROWS: usize = 2 * TILE_ROW_UNIT;
 pub(crate) struct TilePart {
     /// One panel.
     pub weights: *const u8,
+    /// Weights that a later call reads, at any address, which are prefetched.
+    pub ahead: *const u8,
     /// The first row.
     pub inputs: *const u8,
     /// Bytes from one row of inputs to the next.

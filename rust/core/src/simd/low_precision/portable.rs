@@ -78,7 +78,7 @@ impl Multiply for Int8 {
     #[inline(always)]
     fn multiply_add(self, weights: [[i8; 4]; N], inputs: [i8; 4], sums: [i32; N]) -> [i32; N] {
         let product = |w: [i8; 4]| (0..4).map(|i| i32::from(w[i]) * i32::from(inputs[i])).sum::<i32>();
-        std::array::from_fn(|j| sums[j] + product(weights[j]))
+        std::array::from_fn(|j| sums[j].wrapping_add(product(weights[j])))
     }
     #[inline(always)]
     unsafe fn to_f32(self, sums: [i32; N], corrections: *const i32) -> [f32; N] {

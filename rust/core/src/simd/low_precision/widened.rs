@@ -50,6 +50,10 @@ macro_rules! widened {
                 self.0.mul_add(inputs, weights, sums)
             }
             #[inline(always)]
+            fn widen(self, weights: S::V) -> S::V {
+                weights
+            }
+            #[inline(always)]
             unsafe fn to_f32(self, sums: S::V, _: *const i32) -> S::V {
                 sums
             }
@@ -62,6 +66,10 @@ macro_rules! widened {
     };
 }
 
+widened!(
+    /// f32: the weights of a panel that was widened.
+    F32, 4 bytes, load, scaled false
+);
 widened!(
     /// IEEE half precision.
     F16, 2 bytes, load_f16, scaled false
