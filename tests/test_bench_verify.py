@@ -150,6 +150,19 @@ def test_low_precision_is_within_its_bound(case: Case) -> None:
             verify.check(expected, wrong)
 
 
+def test_deep_networks_are_verified_if_no_hidden_value_is_rounded_another_way() -> None:
+    """Other roundings could change outputs a lot. An answer that needs them as an explanation is refused."""
+    case = Case(layers=40, dimension=256, activation="tanh", precision="int8")
+    layers, expected = list(workload.parameters(case, 0)), reference(case)
+    size = np.sqrt(np.mean(expected.output**2))
+    assert expected.without_flips.max() < 2e-3 * size < 0.1 * size < expected.allowed.max()
+    (answer,) = engines.ENGINES["tinyrs"](case, layers, workload.targets(case, 0)).answer(sample(case))
+    assert verify.check(expected, answer).allowed < 1e-3
+    for wrong in (0 * answer, answer[::-1], answer * np.float32(1.01)):
+        with pytest.raises(WrongAnswerError, match="cannot be verified"):
+            verify.check(expected, wrong)
+
+
 @pytest.mark.parametrize("precision", LOW_PRECISIONS)
 def test_another_precision_is_refused(precision: str) -> None:
     """An engine that computes with other weights is wrong in its first layers already."""

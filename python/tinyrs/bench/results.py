@@ -19,7 +19,7 @@ SCHEMA = 3
 
 @dataclass(frozen=True)
 class Limit:
-    """The least time in which this machine could do a pass, from its measured bandwidth and rate of multiply-adds.
+    """The least time in which this machine could do a pass, from its measured bandwidth and arithmetic peak.
 
     `name` is the bottleneck: "memory" if the weights do not fit in the private caches, "cache" if they do,
     "arithmetic" if computing takes longer than reading.

@@ -163,8 +163,8 @@ mod tests {
         }
     }
 
-    /// A product of matrices cannot be faster than multiply-adds in registers, except that the machine may be busier
-    /// while one of them is measured.
+    /// A product of matrices cannot be faster than multiply-adds in registers. Short runs of both take turns, of which
+    /// the best are hardly slower on a busy machine.
     #[test]
     #[cfg_attr(miri, ignore = "measures time")]
     fn no_product_exceeds_the_peak_of_its_instruction_set() {
@@ -175,16 +175,28 @@ mod tests {
         for isa in LowPrecisionIsa::available() {
             for format in [WeightFormat::Bf16, WeightFormat::Int8] {
                 let quantized = QuantizedNetwork::quantize(&network, &[Some(format)]).unwrap().with_isa(isa).unwrap();
-                let pass = |y: &mut [f32]| {
-                    let started = Instant::now();
-                    let mut out = MatrixMut::new("y", y, rows, width).unwrap();
-                    quantized.forward(Matrix::new("x", &x, rows, width).unwrap(), &mut out, 1).unwrap();
-                    started.elapsed().as_secs_f64()
-                };
-                let best = (0..10).map(|_| pass(&mut y)).fold(f64::INFINITY, f64::min);
-                let share = (2 * width * width * rows) as f64 / best / low_precision_rate(isa, format, 1);
-                assert!(share > 0.0 && share < 1.1, "{isa:?} {format:?}: {share} of the peak");
+                let mut best = [0.0f64; 2];
+                for _ in 0..30 {
+                    // SAFETY: the CPU has the instruction set.
+                    let peak = rate(|| unsafe { dispatch::run(isa, LowPrecisionMultiplyAdd { format, rounds: 500 }) });
+                    let pass = rate(|| {
+                        let mut out = MatrixMut::new("y", &mut y, rows, width).unwrap();
+                        quantized.forward(Matrix::new("x", &x, rows, width).unwrap(), &mut out, 1).unwrap();
+                        2 * width * width * rows
+                    });
+                    best = [best[0].max(peak), best[1].max(pass)];
+                }
+                let share = best[1] / best[0];
+                println!("{isa:?} {format:?}: {share} of {:.0} Gop/s", best[0] / 1e9);
+                assert!(share > 0.0 && share < 1.1, "{isa:?} {format:?}: {share} of {:.0} Gop/s", best[0] / 1e9);
             }
         }
+    }
+
+    /// Operations per second of a run that returns their number.
+    fn rate(mut run: impl FnMut() -> usize) -> f64 {
+        let started = Instant::now();
+        let operations = run();
+        operations as f64 / started.elapsed().as_secs_f64()
     }
 }

@@ -185,6 +185,11 @@ impl Plan {
         self.split
     }
 
+    /// Whether a block is the whole share of a thread because weights would have to be read again for a second one.
+    pub(super) fn is_whole_share(&self) -> bool {
+        self.split == Split::Rows && !self.shape.may_reread() && self.block * self.n_threads >= self.shape.batch
+    }
+
     /// The number of rows that go through all layers together.
     pub(crate) fn block(&self) -> usize {
         self.block

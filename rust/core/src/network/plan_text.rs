@@ -66,6 +66,11 @@ impl Plan {
     fn blocks_text(&self) -> String {
         match (self.shape.batch, self.block()) {
             (1, _) => "one row through all layers".into(),
+            (batch, block) if block < batch && self.is_whole_share() => format!(
+                "{block} rows at a time through all layers, the share of a thread, because {} of weights exceed its \
+                 cache and are read once for each block",
+                bytes(self.shape.weights.nbytes)
+            ),
             (batch, block) if block < batch => format!(
                 "{block} rows at a time through all layers, because their values in a hidden layer ({} a row) should \
                  stay within {} of cache",
@@ -130,11 +135,11 @@ impl Plan {
 /// The kernel of the widest layer with low-precision weights.
 fn low_precision_text(LowPrecision { isa, format, is_mixed }: LowPrecision) -> String {
     let arithmetic = match format {
-        WeightFormat::F16 => "weights are converted to f32 in registers; inputs and sums are f32",
+        WeightFormat::F16 => "weights are converted to f32; inputs and sums are f32, so batches take as long as in f32",
         WeightFormat::Bf16 => "weights and inputs are bfloat16; sums are f32",
         WeightFormat::Int8 => "weights and inputs are 8-bit integers; sums are exact",
         WeightFormat::Int8Weights => {
-            "weights are 8-bit integers, converted to f32 in registers; inputs and sums are f32"
+            "weights are 8-bit integers, converted to f32; inputs and sums are f32, so batches take as long as in f32"
         }
     };
     let others = if is_mixed { "; some layers have weights of other formats" } else { "" };
@@ -209,6 +214,13 @@ mod tests {
                 "12,480 multiply-adds, about as fast as 3,120 in f32 (fewer than 500,000) are done before \
                                 a second thread wakes"
             ),
+            "{text}"
+        );
+        let shape = plan(10, 1024, 256, 2).shape;
+        let weights = Weights { row_work: shape.n_parameters / 4, low_precision, ..shape.weights };
+        let text = Plan::new(Shape { weights, ..shape }, 2).to_string();
+        assert!(
+            text.contains("blocks: 128 rows at a time through all layers, the share of a thread, because"),
             "{text}"
         );
         let text = plan(1, 8, 5, 1).to_string();

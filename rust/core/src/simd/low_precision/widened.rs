@@ -1,4 +1,4 @@
-//! [`Multiply`] for the formats whose weights are converted to f32 in registers, on every instruction set.
+//! [`Multiply`] for the formats whose weights are converted to f32, on every instruction set.
 
 use super::{InputForm, Multiply, NarrowLanes};
 
