@@ -187,7 +187,6 @@ mod tests {
                     best = [best[0].max(peak), best[1].max(pass)];
                 }
                 let share = best[1] / best[0];
-                println!("{isa:?} {format:?}: {share} of {:.0} Gop/s", best[0] / 1e9);
                 assert!(share > 0.0 && share < 1.1, "{isa:?} {format:?}: {share} of {:.0} Gop/s", best[0] / 1e9);
             }
         }
