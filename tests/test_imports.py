@@ -327,7 +327,7 @@ RUST_ALLOWED = {
     "network": _NUMBERS | {"linalg", "parallel"},
     "preprocess": _NUMBERS | {"linalg", "network", "parallel"},
     "training": _NUMBERS | {"linalg", "network", "parallel"},
-    "probe": {"error", "linalg", "memory", "parallel", "scalar", "simd"},
+    "probe": {"error", "linalg", "memory", "parallel", "scalar", "simd", "weight_format"},
 }
 
 

@@ -149,8 +149,6 @@ fn multiply_add_rate(n_threads: usize, run: impl Fn(usize) -> usize + Sync) -> f
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::matrix::{Matrix, MatrixMut};
-    use crate::{Activation, Forward, Init, Network, NetworkConfig, QuantizedNetwork};
 
     #[test]
     #[cfg_attr(miri, ignore = "measures time")]
@@ -161,41 +159,5 @@ mod tests {
                 assert!(rate.is_finite() && rate > 1e6, "{isa:?} {format:?}: {rate}");
             }
         }
-    }
-
-    /// A product of matrices cannot be faster than multiply-adds in registers. Short runs of both take turns, of which
-    /// the best are hardly slower on a busy machine.
-    #[test]
-    #[cfg_attr(miri, ignore = "measures time")]
-    fn no_product_exceeds_the_peak_of_its_instruction_set() {
-        let (width, rows) = (256, 128);
-        let config = NetworkConfig { activations: vec![Activation::Relu], ..NetworkConfig::default() };
-        let network = Network::<f32>::new(&[width, width], config, Init::HeUniform, 7).unwrap();
-        let (x, mut y) = (vec![0.5; rows * width], vec![0.0; rows * width]);
-        for isa in LowPrecisionIsa::available() {
-            for format in [WeightFormat::Bf16, WeightFormat::Int8] {
-                let quantized = QuantizedNetwork::quantize(&network, &[Some(format)]).unwrap().with_isa(isa).unwrap();
-                let mut best = [0.0f64; 2];
-                for _ in 0..30 {
-                    // SAFETY: the CPU has the instruction set.
-                    let peak = rate(|| unsafe { dispatch::run(isa, LowPrecisionMultiplyAdd { format, rounds: 500 }) });
-                    let pass = rate(|| {
-                        let mut out = MatrixMut::new("y", &mut y, rows, width).unwrap();
-                        quantized.forward(Matrix::new("x", &x, rows, width).unwrap(), &mut out, 1).unwrap();
-                        2 * width * width * rows
-                    });
-                    best = [best[0].max(peak), best[1].max(pass)];
-                }
-                let share = best[1] / best[0];
-                assert!(share > 0.0 && share < 1.1, "{isa:?} {format:?}: {share} of {:.0} Gop/s", best[0] / 1e9);
-            }
-        }
-    }
-
-    /// Operations per second of a run that returns their number.
-    fn rate(mut run: impl FnMut() -> usize) -> f64 {
-        let started = Instant::now();
-        let operations = run();
-        operations as f64 / started.elapsed().as_secs_f64()
     }
 }
