@@ -149,12 +149,15 @@ fn multiply_add_rows<M: Multiply, const R: usize>(m: M, rounds: usize) -> usize 
     for _ in 0..rounds {
         // Or the compiler would compute once what does not depend on the sums.
         black_box(&mut inputs);
-        for (sums, inputs) in sums.iter_mut().zip(inputs) {
+        for (sums, inputs) in sums.iter_mut().zip(&inputs) {
             for (sum, weights) in sums.iter_mut().zip(weights) {
-                *sum = m.multiply_add(weights, inputs, *sum);
+                *sum = m.multiply_add(weights, *inputs, *sum);
             }
         }
     }
-    black_box(&sums);
+    // One by one: with the address of the array, all sums would be stored in each round.
+    for sum in sums.as_flattened() {
+        black_box(*sum);
+    }
     2 * rounds * R * 2 * M::Lanes::N * M::GROUP
 }
