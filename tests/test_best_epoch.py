@@ -28,7 +28,7 @@ def kept(losses: list[Any], epochs: Any) -> int:
     """The epoch that is kept, given the losses of the validation rows after each epoch."""
     network = Counter()
     checkpoint = BestEpoch(
-        network,  # type: ignore[arg-type]
+        network,
         epochs,
         lambda: np.atleast_1d(np.asarray(losses[network.value], dtype=float)),
     )
@@ -64,6 +64,36 @@ def test_a_later_epoch_may_be_half_a_standard_error_worse() -> None:
     assert kept([lowest, noise + 0.04, lowest - 1, noise - 0.96], range(4)) == 3
     # The same worse loss in every row is no noise.
     assert kept([lowest, lowest + 1e-9], range(2)) == 0
+
+
+def test_training_stops_after_a_candidate_that_is_a_standard_error_worse() -> None:
+    lowest = np.zeros(100)
+    noise = np.where(np.arange(100) % 2, 1.0, -1.0)  # the standard error of a mean difference is 0.1
+    rows = [lowest, noise + 5, noise + 0.09, noise + 0.11]
+    now = 0
+
+    def stopped(stops: bool, candidates: Any, losses: list[Any]) -> list[int]:
+        nonlocal now
+        best, asked = BestEpoch(Counter(), candidates, lambda: losses[now], stops=stops), []
+        for now in range(len(losses)):
+            if best({"epoch": now}):  # type: ignore[typeddict-item]
+                asked.append(now)
+        return asked
+
+    # Epoch 1 is not a candidate, and epoch 2 is near enough.
+    assert stopped(True, {0, 2, 3}, rows) == [3]
+    assert stopped(False, {0, 2, 3}, rows) == []
+    assert stopped(True, {0, 1}, [np.array([0.1]), np.array([0.9])]) == []
+
+
+def test_an_overfitted_network_ends_the_training_at_the_end_of_a_cycle() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(900, 10))
+    y = X[:, 0] + 2 * rng.normal(size=900) > 0
+    model = TinyClassifier(
+        max_iter=60, width=64, learning_rate_init=0.2, batch_size=32, precision="f32", random_state=0
+    ).fit(X[:100], y[:100], eval_set=(X[100:], y[100:]))
+    assert model.n_iter_ - 1 in candidate_epochs("coslog4", 60) - {59}
 
 
 def test_the_losses_of_validation_rows() -> None:

@@ -305,3 +305,20 @@ def test_on_a_terminal_there_is_a_question(
     assert done.status == 130
     assert "tinyrs: write this model to m? [y/N] " in done.err
     assert Path("m").exists() == written
+
+
+# Several networks
+
+
+def test_several_networks_are_one_model(tinyrs_cli: Run, train: Run) -> None:
+    done = train("--ensemble", "3")
+    assert done.status == 0, done.err
+    assert len(load().network.members) == 3
+    assert "mean of 3 of" in tinyrs_cli("info", "m").out
+    assert tinyrs_cli("info", "m", "--json").json["network"]["members"] == 3
+    assert tinyrs_cli("evaluate", "m", "data.csv", "--target", "kind").status == 0
+    assert tinyrs_cli("export", "m", "--to", "c", "-o", "m.h").status == 0
+    assert train("--max-time", "60", "--quantize", "int8", "--ensemble", "2").status == 0
+    assert load().network.weights == "int8"
+    assert len(load().network.members) == 2
+    assert train("--ensemble", "0").status == 2

@@ -131,6 +131,7 @@ def models() -> dict[str, Any]:
     """
     found: dict[str, Any] = {
         "TinyClassifier": TinyClassifier(random_state=0),
+        "TinyClassifier, 8 networks": TinyClassifier(n_ensemble=8, random_state=0),
         "MLPClassifier": _scaled(MLPClassifier(random_state=0)),
         "MLPClassifier 256-256": _scaled(MLPClassifier((256, 256), early_stopping=True, random_state=0)),
         "LogisticRegression balanced": _scaled(LogisticRegression(class_weight="balanced", max_iter=1000)),

@@ -94,6 +94,7 @@ def explain(
         The contributions (rows, columns), the targets (rows,), and their probabilities for the rows and for
         the baseline (rows,).
     """
+    members = network.members
     p, n_rows = network.forward(rows), np.arange(len(rows))
     targets = p.argmax(axis=1) if targets is None else targets
     probability = p[n_rows, targets].astype(np.float64)
@@ -102,7 +103,8 @@ def explain(
     def gradients(points: Floats, classes: npt.NDArray[np.intp]) -> Floats:
         of_class = np.zeros((len(points), p.shape[1]), points.dtype)
         of_class[np.arange(len(points)), classes] = 1
-        return network.backward(points, of_class)[0]
+        of_members = [member.backward(points, of_class)[0] for member in members]
+        return np.asarray(np.mean(of_members, axis=0), dtype=points.dtype)
 
     of_features = integrated_gradients(gradients, rows, baseline, targets, probability - base)
     contributions = np.zeros((len(rows), max(column_of) + 1))

@@ -193,7 +193,7 @@ def train_student(
         seed=lesson.seed,
         n_threads=lesson.n_threads,
     )
-    train(network, new_optimizer(), data, options, callbacks=[callback])
+    train(network, new_optimizer(), data, options, callback=callback)
     if lesson.held_out is not None:
         rows, targets = lesson.held_out
         z = logits(network, preprocessor.transform(rows, "f32"), lesson.n_threads)

@@ -166,6 +166,29 @@ def _at_most_one(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return weights / largest if largest > 0 else weights
 
 
+def split_rows(
+    targets: npt.NDArray[Any], n_members: int, validation_fraction: float, rng: np.random.RandomState
+) -> list[tuple[Indices, Indices | None]]:
+    """The indices of the training rows and of the validation rows of each member of an ensemble.
+
+    A single network gets those of `train_validation_split`. Each of several holds out another fold of the
+    rows, and rows of a class are spread evenly over the folds. The only row of a class is in no fold.
+    """
+    if n_members == 1:
+        return [train_validation_split(targets, validation_fraction, rng)]
+    n_rows = len(targets)
+    if n_rows < max(MIN_ROWS_TO_SPLIT, 2 * n_members):
+        return [(np.arange(n_rows), None)] * n_members
+    order = rng.permutation(n_rows)
+    if targets.ndim == 1:
+        order = order[np.argsort(targets[order], kind="stable")]
+    fold = np.empty(n_rows, dtype=np.intp)
+    fold[order] = np.arange(n_rows) % n_members
+    if targets.ndim == 1:
+        fold[np.bincount(targets)[targets] == 1] = -1
+    return [(np.flatnonzero(fold != i), np.flatnonzero(fold == i)) for i in range(n_members)]
+
+
 def train_validation_split(
     targets: npt.NDArray[Any], validation_fraction: float, rng: np.random.RandomState
 ) -> tuple[Indices, Indices | None]:

@@ -38,6 +38,12 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
         The sizes of the hidden layers.
     activation : {"selu", "sigmoid", "tanh", "relu", "leaky_relu", "gelu", "silu", "identity"}
         The activation of the hidden layers.
+    n_ensemble : int
+        The number of networks to train, whose probabilities are averaged: several take more time, memory and
+        space than one, and have a lower log loss. Each of several holds out another of `n_ensemble` folds of
+        the rows, and all their predictions for held-out rows choose one epoch and one temperature. So all
+        rows are learnt, and there is no refit. They are trained side by side, and a callback is shown the
+        means over them. Not with `warm_start` and `partial_fit`.
     n_layers, width : int, optional
         The number of hidden layers and the size of each, as scalars for a hyperparameter search. Each
         overrides `hidden_layer_sizes`.
@@ -60,14 +66,19 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
     early_stopping : bool
         Split off validation rows, and keep the latest epoch whose log loss on them, after calibration, is at
         most half a standard error above the lowest. With the schedule "coslog4" only the ends of its four
-        cycles and the last epoch are candidates. An `eval_set` has the same effect.
+        cycles and the last epoch are candidates, and training stops at the end of a cycle that is more than a
+        standard error worse than the best. An `eval_set` has the same effect.
     validation_fraction : float
-        The part of the rows to validate on. Tables of fewer than 50 rows are not split.
+        The part of the rows to validate on, if `n_ensemble` is 1. Tables of fewer than 50 rows are not split.
     refit : bool
         After the choice of the epoch, train once more on all rows: from the same initial weights, up to that
         epoch. The fitted attributes, the callbacks and the temperature refer to the first training. There is
-        no refit with an `eval_set`, nor with `warm_start`, where the next `fit` must not have seen the
-        validation rows.
+        no refit with an `eval_set`, with several networks, nor with `warm_start`, where the next `fit` must
+        not have seen the validation rows.
+    max_time : float, optional
+        The seconds after which `fit` should have ended. Then training stops, and the best epoch so far is
+        kept; the refit is left out if it would take too long. The model depends on the speed of the machine
+        if this happens.
     n_iter_no_change : int, optional
         Stop after this many epochs in which the first `eval_metric` did not improve on the validation rows;
         without validation rows, after this many epochs without a lower training loss.
@@ -127,7 +138,7 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
         after `fit` with ``importance=True``.
     coefs_, intercepts_ : list of array
         The weights (inputs, outputs) and biases (outputs,) of each layer. Those of the last layer are already
-        divided by the temperature.
+        divided by the temperature. If there are several networks, see ``network_.members``.
     network_ : tinyrs.Network
     preprocessor_ : tinyrs.tabular.preprocessor.Preprocessor or tinyrs.tabular.max_abs_scaler.MaxAbsScaler
 
@@ -151,6 +162,7 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
         hidden_layer_sizes: Sequence[int] = (256, 256, 256),
         activation: str = "selu",
         *,
+        n_ensemble: int = 1,
         n_layers: int | None = None,
         width: int | None = None,
         learning_rate_init: float = 0.04,
@@ -163,6 +175,7 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
         early_stopping: bool = True,
         validation_fraction: float = 0.2,
         refit: bool = True,
+        max_time: float | None = None,
         n_iter_no_change: int | None = None,
         class_weight: Mapping[Any, float] | str | None = None,
         calibrate: bool = True,
@@ -178,6 +191,7 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
+        self.n_ensemble = n_ensemble
         self.n_layers = n_layers
         self.width = width
         self.learning_rate_init = learning_rate_init
@@ -190,6 +204,7 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.refit = refit
+        self.max_time = max_time
         self.n_iter_no_change = n_iter_no_change
         self.class_weight = class_weight
         self.calibrate = calibrate

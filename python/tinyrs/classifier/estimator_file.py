@@ -93,12 +93,14 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _unfolded(network: Network, scale: Any, precision: str) -> Network:
     """The network for scaled columns, from one for unscaled columns: the inverse of `fold_into`."""
-    (weight, bias), *others = network.parameters()
-    weight = np.divide(weight, scale, out=np.zeros(weight.shape), where=scale > 0)
+
+    def unfolded(member: Network) -> Network:
+        (weight, bias), *others = member.parameters()
+        weight = np.divide(weight, scale, out=np.zeros(weight.shape), where=scale > 0)
+        return Network.from_parameters([(weight, bias), *others], **member.options | {"precision": precision})
+
     try:
-        return Network.from_parameters(
-            [(weight, bias), *others], **network.options | {"precision": precision}
-        )
+        return Network.ensemble(map(unfolded, network.members))
     except ValueError as error:
         raise ValueError(f"model file: model.estimator: {error}") from None
 

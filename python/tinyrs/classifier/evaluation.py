@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from tinyrs._tinyrs import Network
-from tinyrs.classifier.data import Dataset
+from tinyrs.classifier.data import Dataset, Floats
+from tinyrs.classifier.members import Members
 from tinyrs.classifier.recipe import logits
 from tinyrs.history import Record
+from tinyrs.tuning.basic_metrics import accuracy, log_loss
+from tinyrs.tuning.calibration import fit_temperature
 from tinyrs.tuning.epoch_selection import Losses, row_losses
 from tinyrs.tuning.metrics import EpochMetric, TrueLabels
 
@@ -29,11 +31,40 @@ class EvaluationSet:
         Their labels.
     encoded : array of shape (rows, encoded columns) or CSR
         The rows as the preprocessing encodes them.
+    parts : sequence of slice, optional
+        The rows that each member of an ensemble held out. They cover the set once: a row is predicted by the
+        member that was not trained on it. By default all members predict all rows, and the mean counts.
     """
 
     data: Dataset
     true: TrueLabels
     encoded: Any
+    parts: Sequence[slice] | None = None
+
+    def rows(self, part: slice) -> EvaluationSet:
+        """The rows of a part."""
+        rows = np.arange(len(self.data.targets))[part]
+        return EvaluationSet(self.data.rows(rows), self.true.rows(rows), self.encoded[part])
+
+    def probabilities(self, members: Members, n_threads: int | None) -> Floats:
+        """What the members predict, (rows, outputs)."""
+        features = self.data.features
+        if self.parts is None:
+            return members.averaged().forward(features, n_threads=n_threads)
+        pairs = zip(members.networks, self.parts, strict=True)
+        return np.concatenate(
+            [network.forward(features[part], n_threads=n_threads) for network, part in pairs]
+        )
+
+    def member_logits(self, members: Members, n_threads: int | None) -> tuple[Floats, Dataset]:
+        """The logits of each member for its rows, one member after the other, and these rows."""
+        parts = self.parts or [slice(None)] * len(members)
+        pairs = list(zip(members.networks, parts, strict=True))
+        z = [logits(network, self.data.features[part], n_threads) for network, part in pairs]
+        if self.parts is not None or len(members) == 1:
+            return np.concatenate(z), self.data
+        rows = np.tile(np.arange(len(self.data.targets)), len(members))
+        return np.concatenate(z), self.data.rows(rows)
 
 
 def read_pairs(eval_set: Any) -> list[tuple[Any, Any]]:
@@ -62,10 +93,10 @@ class Evaluation:
 
     Parameters
     ----------
-    network : Network
-        The network that is trained.
+    members : Members
+        The networks that are trained.
     sets : list of EvaluationSet
-        `Network.fit` validates on the last one, which also decides about early stopping.
+        The last one decides about early stopping.
     metrics : list of EpochMetric
         The first one decides about early stopping.
     patience : int or None
@@ -84,7 +115,7 @@ class Evaluation:
 
     def __init__(
         self,
-        network: Network,
+        members: Members,
         sets: Sequence[EvaluationSet],
         metrics: Sequence[EpochMetric],
         patience: int | None,
@@ -92,7 +123,7 @@ class Evaluation:
         *,
         calibrate: bool = True,
     ) -> None:
-        self._network, self._sets, self._metrics = network, sets, metrics
+        self._members, self._sets, self._metrics = members, sets, metrics
         self._patience, self._n_threads, self._calibrate = patience, n_threads, calibrate
         self.curves: dict[str, dict[str, list[float]]] = {
             f"valid_{i}": {metric.name: [] for metric in metrics} for i in range(len(sets))
@@ -102,8 +133,13 @@ class Evaluation:
 
     def __call__(self, record: Record) -> bool:
         """Returns True if training should stop."""
+        if "validation_loss" not in record:  # several networks share the last set
+            last = self._sets[-1]
+            p = last.probabilities(self._members, self._n_threads)
+            record["validation_loss"] = log_loss(last.data.targets, p)
+            record["validation_score"] = accuracy(last.data.targets, p)
         for i, evaluation_set in enumerate(self._sets):
-            # Network.fit has computed accuracy and loss on the last set.
+            # Accuracy and loss on the last set are known.
             known: Mapping[str, Any] = record if i == len(self._sets) - 1 else {}
             for name, value in self._evaluate(evaluation_set, known).items():
                 self.curves[f"valid_{i}"][name].append(value)
@@ -123,7 +159,7 @@ class Evaluation:
                 values[metric.name] = float(known[metric.record_field])
                 continue
             if p is None:
-                p = self._network.forward(evaluation_set.data.features, n_threads=self._n_threads)
+                p = evaluation_set.probabilities(self._members, self._n_threads)
             values[metric.name] = metric.value(evaluation_set.true, p)
         return values
 
@@ -132,13 +168,20 @@ class Evaluation:
 
         A metric that is not a mean over the rows gives a single loss, (1,).
         """
-        first, data = self._metrics[0], self._sets[-1].data
+        first, n_rows = self._metrics[0], len(self._sets[-1].data.targets)
         if first.record_field is None:
             return np.array([-self.score])
-        return row_losses(
-            logits(self._network, data.features, self._n_threads),
+        z, data = self._sets[-1].member_logits(self._members, self._n_threads)
+        losses = row_losses(
+            z,
             data.targets,
             data.weights,
             by_accuracy=first.record_field == "validation_score",
             calibrate=self._calibrate,
         )
+        return np.asarray(losses.reshape(-1, n_rows).mean(axis=0))
+
+    def temperature(self) -> float:
+        """The temperature that calibrates the members on the rows of the last set that they predict."""
+        z, data = self._sets[-1].member_logits(self._members, self._n_threads)
+        return fit_temperature(z, data.targets, data.weights)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,33 +27,31 @@ from tinyrs.classifier.data import (
     native_table,
     read_table,
     row_weights,
-    train_validation_split,
+    split_rows,
 )
+from tinyrs.classifier.deadline import Deadline
 from tinyrs.classifier.evaluation import Evaluation, EvaluationSet, read_pairs
 from tinyrs.classifier.held_out import HeldOut, column_importance
+from tinyrs.classifier.members import Callback, Member, Members, all_of
 from tinyrs.classifier.recipe import (
     TrainingOptions,
     add_outputs,
     default_epochs,
     initial_network,
-    logits,
     new_optimizer,
     train,
 )
-from tinyrs.history import History, ProgressBar, Record
+from tinyrs.history import History, ProgressBar
 from tinyrs.tabular.max_abs_scaler import MaxAbsScaler
 from tinyrs.tabular.preprocessor import Preprocessor
 from tinyrs.tabular.preprocessor_fit import fit_preprocessor
 from tinyrs.tabular.type_checks import is_frame
-from tinyrs.tuning.calibration import divide_logits, fit_temperature
-from tinyrs.tuning.epoch_selection import BestEpoch, candidate_epochs
+from tinyrs.tuning.epoch_selection import BestEpoch, Patience, candidate_epochs
 from tinyrs.tuning.metrics import EpochMetric, Metric, TrueLabels, read_metrics
 from tinyrs.tuning.sklearn_callbacks import EpochTasks, with_callbacks
 
 if TYPE_CHECKING:
     from tinyrs.classifier.estimator import TinyClassifier
-
-Callback = Callable[[Record], object]
 
 # precision="auto" is f64 for fewer rows than this.
 F32_MIN_ROWS = 200
@@ -61,10 +59,13 @@ F32_MIN_ROWS = 200
 
 @dataclass(frozen=True)
 class _Rows:
-    """The rows that `fit` trains on, and the sets that it evaluates on; it validates on the last one."""
+    """The rows that `fit` trains on, and the sets that it evaluates on; it validates on the last one.
+
+    `parts` are the training rows and the validation rows of each network.
+    """
 
     all: Dataset
-    train: Indices
+    parts: list[tuple[Indices, Indices | None]]
     evaluation: list[EvaluationSet]
     class_frequencies: npt.NDArray[np.float64]
 
@@ -80,6 +81,9 @@ def fit(
 ) -> None:
     """`TinyClassifier.fit` on a draft."""
     draft._validate_params()
+    if draft.warm_start:
+        _refuse_ensemble(draft, "warm_start=True")
+    deadline = Deadline(draft.max_time)
     metrics, pairs = read_metrics(eval_metric), read_pairs(eval_set)
     X = native_table(X)
     y = _check_data(draft, X, y, reset=True)
@@ -92,28 +96,28 @@ def fit(
     if not hasattr(draft, "_precision") or not draft.warm_start:
         _set_precision(draft, table.n_rows)
     targets = _targets(draft, y)
-    train_rows, validation_rows = np.arange(table.n_rows), None
+    parts: list[tuple[Indices, Indices | None]] = [(np.arange(table.n_rows), None)] * draft.n_ensemble
     if draft.early_stopping and not pairs:
-        train_rows, validation_rows = train_validation_split(targets, draft.validation_fraction, rng)
+        parts = split_rows(targets, draft.n_ensemble, draft.validation_fraction, rng)
     if not (draft.warm_start and hasattr(draft, "network_")):
         # Fitted to the validation rows too: it sees no labels, and the refit must have the same inputs.
         draft.preprocessor_ = fit_preprocessor(table, _categorical_indices(draft), weights)
     encoded = draft.preprocessor_.encode(table)
     data = Dataset(draft._features(encoded), targets, weights)
     sets = [_evaluation_set(draft, *pair) for pair in pairs]
-    if validation_rows is not None:
+    folds = [rows for _, rows in parts if rows is not None]
+    if folds:
+        validation_rows, ends = np.concatenate(folds), np.cumsum([len(fold) for fold in folds])
         held_out = data.rows(validation_rows)
         true = TrueLabels(y[validation_rows], held_out.targets, draft.classes_)
-        sets = [EvaluationSet(held_out, true, encoded[validation_rows])]
+        slices = [slice(end - len(fold), end) for fold, end in zip(folds, ends, strict=True)]
+        sets = [EvaluationSet(held_out, true, encoded[validation_rows], slices)]
     if draft.importance:
         _check_importance(draft, sets)
     del encoded  # it may be as large as the table
 
-    seed = int(rng.randint(2**31 - 1))
-    sizes = _layer_sizes(draft, data)
-    continued = draft.warm_start and hasattr(draft, "network_") and draft.network_.layer_sizes == tuple(sizes)
-    network = copy.copy(draft.network_) if continued else _initial_network(draft, sizes, seed)
-    _fit_network(draft, network, _Rows(data, train_rows, sets, frequencies), metrics, seed)
+    rows = _Rows(data, parts, sets, frequencies)
+    _fit_members(draft, _new_members(draft, rows, rng), rows, metrics, deadline)
     # The moments of an earlier partial_fit belong to another network.
     draft._optimizer = None
 
@@ -143,19 +147,44 @@ def _check_importance(draft: TinyClassifier, sets: list[EvaluationSet]) -> None:
         raise ValueError("importance=True: expected a dense X, got a sparse matrix: pass X.toarray()")
 
 
-def _fit_network(
-    draft: TinyClassifier, network: Network, rows: _Rows, metrics: list[EpochMetric], seed: int
+def _refuse_ensemble(draft: TinyClassifier, what: str) -> None:
+    if draft.n_ensemble > 1:
+        raise ValueError(f"n_ensemble: expected 1 with {what}, got {draft.n_ensemble}")
+
+
+def _new_members(draft: TinyClassifier, rows: _Rows, rng: np.random.RandomState) -> Members:
+    """The networks to train, each with its rows and its seed."""
+    sizes, evaluation = _layer_sizes(draft, rows.all), rows.evaluation[-1] if rows.evaluation else None
+    continued = draft.warm_start and hasattr(draft, "network_") and draft.network_.layer_sizes == tuple(sizes)
+    members = []
+    for i, (train_rows, _) in enumerate(rows.parts):
+        seed = int(rng.randint(2**31 - 1))
+        validation = None
+        if evaluation is not None and evaluation.parts is not None:
+            validation = evaluation.rows(evaluation.parts[i]).data
+        elif evaluation is not None and len(rows.parts) == 1:
+            validation = evaluation.data
+        options = _training_options(draft, _epochs(draft, rows.all), seed, rows.class_frequencies)
+        network = copy.copy(draft.network_) if continued else _initial_network(draft, sizes, seed)
+        members.append(Member(network, rows.all.rows(train_rows), validation, options))
+    return Members(members)
+
+
+def _epochs(draft: TinyClassifier, data: Dataset) -> int:
+    return draft.max_iter or default_epochs(len(data.targets))
+
+
+def _fit_members(
+    draft: TinyClassifier, members: Members, rows: _Rows, metrics: list[EpochMetric], deadline: Deadline
 ) -> None:
-    """Trains, chooses the epoch and the temperature, trains again on all rows; sets the attributes."""
-    data, validation = rows.all, rows.evaluation[-1].data if rows.evaluation else None
-    epochs = draft.max_iter or default_epochs(len(data.targets))
-    options = _training_options(draft, epochs, seed, rows.class_frequencies)
-    initial_parameters = network.parameters()
-    refit = draft.refit and not draft.warm_start and len(rows.train) < len(data.targets)
-    evaluation = best_epoch = None
-    if validation is not None:
+    """Trains, chooses the epoch and the temperature, trains a single network again; sets the attributes."""
+    data, epochs, n_train = rows.all, _epochs(draft, rows.all), len(rows.parts[0][0])
+    initial_parameters = members.parameters()
+    refit = draft.refit and not draft.warm_start and len(members) == 1 and n_train < len(data.targets)
+    evaluation = best_epoch = patience = None
+    if rows.evaluation:
         evaluation = Evaluation(
-            network,
+            members,
             rows.evaluation,
             metrics,
             draft.n_iter_no_change,
@@ -163,61 +192,81 @@ def _fit_network(
             calibrate=draft.calibrate,
         )
         candidates = candidate_epochs(draft.schedule, epochs)
-        best_epoch = BestEpoch(network, candidates, evaluation.losses)
+        best_epoch = BestEpoch(members, candidates, evaluation.losses, stops=draft.schedule == "coslog4")
+    elif draft.n_iter_no_change is not None:
+        patience = Patience(draft.n_iter_no_change)
     tasks = EpochTasks.of(
         draft,
         epochs,
         data.features,
         data.targets,
-        lambda: {"network_": copy.copy(network), "temperature_": 1.0},
+        lambda: {"network_": members.averaged(), "temperature_": 1.0},
     )
+
+    def refit_epochs() -> float:
+        """The length of the refit, in epochs of the first training."""
+        best = epochs if best_epoch is None or best_epoch.epoch < 0 else best_epoch.epoch + 1
+        return refit * best * len(data.targets) / n_train
+
     with _progress_bar(draft, epochs * (1 + refit)) as bar:
-        shown = [bar.update] if bar else []
-        history = train(
-            network,
-            new_optimizer(),
-            data.rows(rows.train),
-            # With validation rows, `evaluation` decides when to stop.
-            dataclasses.replace(options, patience=None if evaluation else draft.n_iter_no_change),
-            validation=validation,
-            callbacks=_present(*(draft.callbacks or ()), evaluation, best_epoch, tasks, *shown),
+        shown = bar.update if bar else None
+        in_time = deadline.callback(refit_epochs)
+        callbacks = _present(
+            evaluation, *(draft.callbacks or ()), best_epoch, patience, tasks, shown, in_time
         )
+        history = members.train(callbacks, draft._threads)
         best, temperature = len(history) - 1, 1.0
-        draft._held_out = draft._importances = None
-        if validation is not None and best_epoch is not None:
+        held_out, draft._importances = None, None
+        if evaluation is not None and best_epoch is not None:
             best = best_epoch.restore()
-            if draft.calibrate:
-                temperature = fit_temperature(
-                    logits(network, validation.features), validation.targets, validation.weights
-                )
-            calibrated = copy.copy(network)
-            divide_logits(calibrated, temperature)
-            _measure(draft, calibrated, rows.evaluation[-1], metrics[0], refit)
+            temperature = evaluation.temperature() if draft.calibrate else 1.0
+            held_out = _measure(draft, members.divided(temperature), rows.evaluation[-1], metrics[0])
         if refit:
-            # On 14 sets of benchmarks/accuracy.py (38 folds) the refit lowered the mean error on 10 sets and
-            # raised it on 3; the mean log loss was 0.294 instead of 0.300.
-            network.set_parameters(initial_parameters)
             if bar is not None:
                 bar.relabel("refit", best + 1)
-            callbacks = [lambda record: record["epoch"] == best, *shown]
-            train(network, new_optimizer(), data, options, callbacks=callbacks)
-    divide_logits(network, temperature)
-    _set_fitted(draft, network, history, best, temperature)
+            callbacks = _present(shown, deadline.callback())
+            refit = _refit(members[0], initial_parameters[0], data, best, callbacks)
+    draft._held_out = None if held_out is None else dataclasses.replace(held_out, refitted=refit)
+    _set_fitted(draft, members.divided(temperature).averaged(), history, best, temperature)
     draft.evals_result_ = evaluation.curves if evaluation is not None else {}
     if tasks is not None:
         tasks.close()
 
 
-def _measure(
-    draft: TinyClassifier, network: Network, rows: EvaluationSet, metric: EpochMetric, refit: bool
-) -> None:
-    """Sets what the calibrated network says about the rows that it was not trained on."""
-    p = network.forward(rows.data.features, n_threads=draft._threads)
-    draft._held_out = HeldOut(rows.data.targets, p, refit, rows.encoded)
+def _refit(
+    member: Member, initial_parameters: Any, data: Dataset, epoch: int, callbacks: list[Callback]
+) -> bool:
+    """Trains the network again, on all rows, up to and including `epoch`.
+
+    On 14 sets of benchmarks/accuracy.py (38 folds) the refit lowered the mean error on 10 sets and raised it
+    on 3; the mean log loss was 0.294 instead of 0.300.
+
+    Returns False if a callback ended it early: the network is as it was then.
+    """
+    network, trained = member.network, member.network.parameters()
+    network.set_parameters(initial_parameters)
+    again = Members([dataclasses.replace(member, train=data, validation=None)])
+    history = again.train([lambda record: record["epoch"] == epoch, *callbacks], None)
+    finished = len(history) == epoch + 1
+    if not finished:
+        network.set_parameters(trained)
+    return finished
+
+
+def _measure(draft: TinyClassifier, members: Members, rows: EvaluationSet, metric: EpochMetric) -> HeldOut:
+    """What the calibrated members say about the rows that they were not trained on; sets the importances."""
     if draft.importance and isinstance(draft.preprocessor_, Preprocessor):
-        draft._importances = column_importance(
-            network, draft.preprocessor_, rows, metric, n_threads=draft._threads
+        parts = [rows] if rows.parts is None else [rows.rows(part) for part in rows.parts]
+        networks = [members.averaged()] if rows.parts is None else members.networks
+        draft._importances = np.mean(
+            [
+                column_importance(network, draft.preprocessor_, part, metric, draft._threads)
+                for network, part in zip(networks, parts, strict=True)
+            ],
+            axis=0,
         )
+    p = rows.probabilities(members, draft._threads)
+    return HeldOut(rows.data.targets, p, False, rows.encoded)
 
 
 @contextmanager
@@ -238,6 +287,7 @@ def partial_fit(
     draft: TinyClassifier, X: Any, y: Any, classes: npt.ArrayLike | None, sample_weight: npt.ArrayLike | None
 ) -> None:
     """`TinyClassifier.partial_fit` on a draft."""
+    _refuse_ensemble(draft, "partial_fit")
     first = not hasattr(draft, "network_")
     if first:
         draft._validate_params()
@@ -269,7 +319,7 @@ def partial_fit(
     draft._optimizer = optimizer or new_optimizer()
     with _progress_bar(draft, 1) as bar:
         callbacks = _present(*(draft.callbacks or ()), bar.update if bar else None)
-        history = train(network, draft._optimizer, data, options, callbacks=callbacks)
+        history = train(network, draft._optimizer, data, options, callback=all_of(callbacks))
     # They were measured with another network.
     draft._held_out = draft._importances = None
     if first:

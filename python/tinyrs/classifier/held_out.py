@@ -50,7 +50,6 @@ def column_importance(
     preprocessor: Preprocessor,
     rows: EvaluationSet,
     metric: EpochMetric,
-    *,
     n_threads: int | None,
 ) -> npt.NDArray[np.float64]:
     """How much worse `metric` gets when a column of the table is shuffled, (columns,); at least 0."""

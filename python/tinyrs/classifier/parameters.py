@@ -17,6 +17,7 @@ DTYPES: dict[str, type[np.float32] | type[np.float64]] = {"f32": np.float32, "f6
 # In the format of scikit-learn's `_validate_params`.
 CONSTRAINTS: dict[str, list[Any]] = {
     "hidden_layer_sizes": ["array-like"],
+    "n_ensemble": [Interval(Integral, 1, None, closed="left")],
     "n_layers": [Interval(Integral, 0, None, closed="left"), None],
     "width": [Interval(Integral, 1, None, closed="left"), None],
     "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
@@ -28,6 +29,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "early_stopping": ["boolean"],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
     "refit": ["boolean"],
+    "max_time": [Interval(Real, 0, None, closed="neither"), None],
     "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), None],
     "class_weight": [StrOptions({"balanced"}), dict, None],
     "calibrate": ["boolean"],

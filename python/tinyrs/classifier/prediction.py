@@ -318,8 +318,13 @@ class FittedClassifier(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
 
     @property
     def coefs_(self) -> list[Floats]:
-        return [weight.T for weight, _ in self.network_.parameters()]
+        return [weight.T for weight, _ in self._parameters("coefs_")]
 
     @property
     def intercepts_(self) -> list[Floats]:
-        return [bias for _, bias in self.network_.parameters()]
+        return [bias for _, bias in self._parameters("intercepts_")]
+
+    def _parameters(self, attribute: str) -> list[tuple[Floats, Floats]]:
+        if len(self.network_.members) > 1:
+            raise AttributeError(f"{attribute}: expected a single network, got several: see network_.members")
+        return self.network_.parameters()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import log_softmax, logsumexp
 
 from tinyrs._tinyrs import Network, Optimizer
 from tinyrs.classifier.data import Dataset, Floats, Indices
@@ -67,7 +68,6 @@ class TrainingOptions:
     smoothing_prior: Sequence[float]
     seed: int
     n_threads: int | None
-    patience: int | None = None
 
 
 def train(
@@ -77,14 +77,10 @@ def train(
     options: TrainingOptions,
     *,
     validation: Dataset | None = None,
-    callbacks: Sequence[Callable[[Record], object]] = (),
+    callback: Callable[[Record], object] | None = None,
+    n_threads: int | None = None,
 ) -> History:
-    """Trains `network` in place on `data`. Training stops after an epoch in which a callback returns True."""
-
-    def callback(record: Record) -> bool:
-        # Not any(): each callback is called after each epoch.
-        return sum(bool(call(record)) for call in callbacks) > 0
-
+    """Trains `network` in place on `data`. It stops after an epoch for which `callback` returns True."""
     return network.fit(
         data.features,
         data.targets,
@@ -103,20 +99,33 @@ def train(
         smoothing_prior=options.smoothing_prior,
         sample_weight=data.weights,
         validation=None if validation is None else (validation.features, validation.targets),
-        patience=options.patience,
         restore_best=False,
         seed=options.seed,
-        callback=callback if callbacks else None,
-        n_threads=options.n_threads,
+        callback=callback,
+        n_threads=n_threads or options.n_threads,
     )
 
 
 def logits(network: Network, features: Floats, n_threads: int | None = None) -> Floats:
-    """The outputs (rows, outputs) of `network` before its output activation, for features (rows, inputs)."""
-    linear = Network.from_parameters(
-        network.parameters(), activation=network.activation, precision=network.precision
-    )
-    return linear.forward(features, n_threads=n_threads)
+    """The outputs (rows, outputs) of `network` before its output activation, for features (rows, inputs).
+
+    Those of an ensemble are the logarithms of its mean probabilities, or for the labels of a multilabel model
+    the logarithms of their odds.
+    """
+    each = []
+    for member in network.members:
+        linear = Network.from_parameters(
+            member.parameters(), activation=member.activation, precision=member.precision
+        )
+        each.append(linear.forward(features, n_threads=n_threads))
+    if len(each) == 1:
+        return each[0]
+    z = np.stack(each).astype(np.float64)
+    if network.output_activation == "softmax":
+        mean = logsumexp(log_softmax(z, axis=2), axis=0) - math.log(len(each))
+    else:
+        mean = logsumexp(-np.logaddexp(0, -z), axis=0) - logsumexp(-np.logaddexp(0, z), axis=0)
+    return np.asarray(mean, dtype=each[0].dtype)
 
 
 def add_outputs(network: Network, indices: Indices, n_outputs: int) -> Network:

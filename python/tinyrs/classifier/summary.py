@@ -21,7 +21,9 @@ MAX_VALUES, MAX_NAME = 8, 40
 def summary(model: FittedClassifier) -> str:
     """Columns, classes, layers, training and the metrics of held-out rows, a line each."""
     network, epochs = model.network_, model.n_iter_
-    sizes = "-".join(map(str, network.layer_sizes))
+    sizes, members = "-".join(map(str, network.layer_sizes)), len(network.members)
+    if members > 1:
+        sizes = f"mean of {members} of {sizes}"
     classes = listed(model.classes_.tolist(), _printable, MAX_VALUES)
     kept = f"kept epoch {model.best_iteration_ + 1}, temperature {model.temperature_:.4g}"
     return "\n".join(

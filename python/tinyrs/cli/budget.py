@@ -23,7 +23,7 @@ from tinyrs.predictor import Predictor
 _MICROSECONDS = {"us": 1.0, "ms": 1e3}
 _BYTES = {"B": 1, "KB": 1000, "MB": 1_000_000}
 # Options of `train` that the search decides itself.
-_DECIDED = ("cv", "epochs", "quantize")
+_DECIDED = ("cv", "ensemble", "epochs", "quantize")
 
 
 def limit(text: str) -> tuple[str, float]:

@@ -106,6 +106,7 @@ def fit(
 
         model = TinyClassifier(
             hidden_layer_sizes=tuple(options.hidden),
+            n_ensemble=options.ensemble or 1,
             max_iter=epochs,
             class_weight=options.class_weight,
             callbacks=[after_epoch],
@@ -120,9 +121,10 @@ def fit(
             epoch = times[-1] - times[0] if len(times) > 1 else time_limit
             # Preparing the data takes as long again as in the trial, which was all but its two epochs.
             remaining = time_limit - trial - (trial - 2 * epoch)
-            # Each epoch runs twice: on the training part, then on all rows.
-            both = epoch * (1 + 1 / (1 - model.validation_fraction))
-            model.set_params(max_iter=int(np.clip(remaining / max(both, 1e-9), 1, epochs)), refit=True)
+            if model.n_ensemble == 1:
+                # Each epoch runs twice: on the training part, then on all rows.
+                epoch *= 1 + 1 / (1 - model.validation_fraction)
+            model.set_params(max_iter=int(np.clip(remaining / max(epoch, 1e-9), 1, epochs)), refit=True)
             history.clear()
         model.set_params(verbose=int(sys.stderr.isatty())).fit(X, y, eval_metric=options.metric)
         curve = model.evals_result_["valid_0"][options.metric] if model.evals_result_ else []

@@ -40,6 +40,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             "layer_sizes": list(network.layer_sizes),
             "parameters": network.n_parameters,
             "weights": network.weights,
+            "members": len(network.members),
             **network.options,
         },
     }
@@ -61,6 +62,8 @@ def _lines(description: dict[str, Any]) -> list[str]:
     """The description for a person."""
     network = description["network"]
     sizes = "-".join(map(str, network["layer_sizes"]))
+    if network["members"] > 1:
+        sizes = f"mean of {network['members']} of {sizes}"
     lines = [
         f"{description['file']}: {description['bytes']:,} bytes, a {description['kind']}",
         f"  network   {sizes}, {network['activation']}, {network['weights']}, "

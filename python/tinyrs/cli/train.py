@@ -86,6 +86,7 @@ def _add_training_options(parser: Parser) -> None:
     widths = list(TinyClassifier().hidden_layer_sizes)
     parser.add_argument(
         "--time-limit",
+        "--max-time",
         type=positive_seconds,
         metavar="SECONDS",
         help="reduce the number of epochs so that training takes about this time at most",
@@ -103,6 +104,12 @@ def _add_training_options(parser: Parser) -> None:
         default=widths,
         metavar="WIDTH",
         help=f"widths of the hidden layers; smaller is faster (default: {' '.join(map(str, widths))})",
+    )
+    parser.add_argument(
+        "--ensemble",
+        metavar="N",
+        type=integer_at_least(1),
+        help="number of networks whose probabilities are averaged: better, slower, larger (default: 1)",
     )
     parser.add_argument(
         "--seed", metavar="N", type=integer_at_least(0), default=0, help="random seed (default: 0)"

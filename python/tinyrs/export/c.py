@@ -46,7 +46,9 @@ def to_text(model: Model, name: str) -> str:
         raise ValueError(
             f"name: expected ASCII letters, digits and underscores, a letter first, got {name!r}"
         )
-    layers = list(model.layers())
+    members = model.members()
+    # All have layers of the same kinds.
+    layers = members[0]
     single = model.dtype == np.float32
     values = {
         "name": name,
@@ -65,7 +67,7 @@ def to_text(model: Model, name: str) -> str:
 
     used = {layer.activation for layer in layers}
     columns = [model.column_name(column) for column in range(model.n_columns)]
-    buffers, calls = _calls(layers, name, values["real"])
+    buffers, calls = _calls(members, name, values["real"])
     parts = [
         fill(text.HEAD),
         *_times(model),
@@ -75,8 +77,13 @@ def to_text(model: Model, name: str) -> str:
         *_features(model, name, fill),
         *_products(layers, fill),
         *(fill(code) for activation, code in text.ACTIVATIONS.items() if activation in used),
-        *([fill(text.SCALE)] if any(layer.scale != 1 for layer in layers) else []),
-        *_weights(layers, name, values["real"]),
+        *([fill(text.ADD)] if len(members) > 1 else []),
+        *([fill(text.SCALE)] if len(members) > 1 or any(layer.scale != 1 for layer in layers) else []),
+        *(
+            text
+            for m, layers in enumerate(members)
+            for text in _weights(layers, _prefix(name, m), values["real"])
+        ),
         fill(text.PREDICT_PROBA, buffers=buffers, calls=calls),
         fill(text.PREDICT_MULTILABEL if model.multilabel else text.PREDICT),
         text.TAIL,
@@ -229,44 +236,74 @@ def _products(layers: list[Layer], fill: Fill) -> Iterator[str]:
         yield fill(text.ROUND_TO_BFLOAT16)
 
 
-def _weights(layers: list[Layer], name: str, real: str) -> Iterator[str]:
+def _prefix(name: str, member: int) -> str:
+    """What the names of the arrays of a network start with."""
+    return name if member == 0 else f"{name}_m{member}"
+
+
+def _weights(layers: list[Layer], prefix: str, real: str) -> Iterator[str]:
     for i, layer in enumerate(layers):
         weight = layer.weight if layer.format == "int8" else layer.weight.T
         if layer.weight_scale is None:
-            yield _array(f"const {real}", f"{name}_w{i}", map(_real, weight.ravel()))
+            yield _array(f"const {real}", f"{prefix}_w{i}", map(_real, weight.ravel()))
         else:
-            yield _array("const int8_t", f"{name}_w{i}", map(str, weight.ravel().tolist()))
-            yield _array("const float", f"{name}_s{i}", map(_real, layer.weight_scale))
-        yield _array(f"const {real}", f"{name}_b{i}", map(_real, layer.bias))
+            yield _array("const int8_t", f"{prefix}_w{i}", map(str, weight.ravel().tolist()))
+            yield _array("const float", f"{prefix}_s{i}", map(_real, layer.weight_scale))
+        yield _array(f"const {real}", f"{prefix}_b{i}", map(_real, layer.bias))
 
 
-def _product(layer: Layer, x: str, z: str, name: str, i: int) -> list[str]:
-    """The statements that compute z = W x + b for layer i, where x and z are the names of buffers."""
+def _product(layer: Layer, x: str, z: str, name: str, arrays: str) -> list[str]:
+    """The statements that compute z = W x + b, where x and z are the names of buffers.
+
+    `arrays` are the names of the layer's arrays, with % for their kind.
+    """
     n_out, n_in = layer.weight.shape
-    weights, bias = f"{name}_w{i}", f"{name}_b{i}"
+    weights, scales, bias = (arrays % kind for kind in "wsb")
     if layer.format == "int8":
-        return [f"{name}_dense_int8({x}, {n_in}, {weights}, {name}_s{i}, {bias}, q, {z}, {n_out});"]
+        return [f"{name}_dense_int8({x}, {n_in}, {weights}, {scales}, {bias}, q, {z}, {n_out});"]
     if layer.format == "int8_weights":
-        return [f"{name}_dense_int8_weights({x}, {n_in}, {weights}, {name}_s{i}, {bias}, {z}, {n_out});"]
+        return [f"{name}_dense_int8_weights({x}, {n_in}, {weights}, {scales}, {bias}, {z}, {n_out});"]
     rounding = [f"{name}_round_to_bfloat16({x}, {n_in});"] if layer.format == "bf16" else []
     return [*rounding, f"{name}_dense({x}, {n_in}, {weights}, {bias}, {z}, {n_out});"]
 
 
-def _calls(layers: list[Layer], name: str, real: str) -> tuple[str, str]:
-    """The declarations of the buffers between layers, and the calls that compute the network with them."""
-    x, z = "a", "b"
-    widths = [layers[0].weight.shape[1], *(len(layer.bias) for layer in layers[:-1])]
-    buffers = real + " " + ", ".join(f"{buffer}[{max(widths)}]" for buffer in (x, z)[: len(layers)]) + ";"
-    if any(layer.format == "int8" for layer in layers):
-        buffers += f" int8_t q[{max(widths)}];"
-    lines = [f"{name}_features(row, {x});"]
+def _network(
+    layers: list[Layer], name: str, member: int, buffers: tuple[str, str, str], out: str
+) -> list[str]:
+    """The statements that compute a network. `buffers` are its input, and two for its hidden layers."""
+    x, *hidden = buffers
+    lines = []
     for i, layer in enumerate(layers):
-        z = z if i < len(layers) - 1 else "probabilities"
+        z = hidden[i % 2] if i < len(layers) - 1 else out
         n_out = len(layer.bias)
-        lines += _product(layer, x, z, name, i)
+        lines += _product(layer, x, z, name, f"{_prefix(name, member)}_%s{i}")
         if layer.activation != "identity":
             lines.append(f"{name}_{layer.activation}({z}, {n_out});")
         if layer.scale != 1:
             lines.append(f"{name}_times({z}, {n_out}, {_real(layer.weight.dtype.type(layer.scale))});")
-        x, z = z, x
+        x = z
+    return lines
+
+
+def _calls(members: list[list[Layer]], name: str, real: str) -> tuple[str, str]:
+    """The declarations of buffers, and the calls that compute the networks and the mean of their outputs."""
+    layers = members[0]
+    n_features, n_classes = layers[0].weight.shape[1], len(layers[-1].bias)
+    widths = [len(layer.bias) for layer in layers[:-1]]
+    if len(members) == 1:
+        # The buffer of the input serves the second hidden layer too.
+        sizes = dict.fromkeys("ab"[: len(layers)], max([n_features, *widths]))
+        lines = [f"{name}_features(row, a);", *_network(layers, name, 0, ("a", "b", "a"), "probabilities")]
+    else:
+        hidden = dict.fromkeys("ab"[: len(widths)], max(widths, default=0))
+        sizes = {"x": n_features, **hidden, "p": n_classes}
+        lines = [f"{name}_features(row, x);", *_network(layers, name, 0, ("x", "a", "b"), "probabilities")]
+        for m, of_member in enumerate(members[1:], start=1):
+            lines += _network(of_member, name, m, ("x", "a", "b"), "p")
+            lines.append(f"{name}_add(p, {n_classes}, probabilities);")
+        share = _real(layers[-1].bias.dtype.type(1 / len(members)))
+        lines.append(f"{name}_times(probabilities, {n_classes}, {share});")
+    buffers = real + " " + ", ".join(f"{buffer}[{size}]" for buffer, size in sizes.items()) + ";"
+    if any(layer.format == "int8" for layer in layers):
+        buffers += f" int8_t q[{max([n_features, *widths])}];"
     return buffers, "".join(f"    {line}\n" for line in lines)

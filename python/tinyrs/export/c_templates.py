@@ -235,6 +235,14 @@ static inline void ${name}_times($real *z, int n, $real factor)
 }
 """
 
+ADD = """\
+static inline void ${name}_add(const $real *z, int n, $real *sum)
+{
+    int i;
+    for (i = 0; i < n; i++) sum[i] += z[i];
+}
+"""
+
 PREDICT_PROBA = """\
 /* The probability of each of ${name}_classes. */
 static inline void ${name}_predict_proba(const double *row, $real *probabilities)

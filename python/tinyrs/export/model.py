@@ -105,9 +105,12 @@ class Model:
         """The error about a column."""
         return ValueError(f"column {self.column_name(column)!r}: {message}")
 
-    def layers(self) -> Iterator[Layer]:
-        """The layers of the network, from the first to the last."""
-        network, scale = self.network, float(self.network.options["activation_scale"])
+    def members(self) -> list[list[Layer]]:
+        """The layers of each network whose outputs are averaged, from the first to the last."""
+        return [list(self._layers(member)) for member in self.network.members]
+
+    def _layers(self, network: Network) -> Iterator[Layer]:
+        scale = float(network.options["activation_scale"])
         layers = network.parameters()
         names = network.activation
         hidden = [names] * (len(layers) - 1) if isinstance(names, str) else list(names)

@@ -130,12 +130,13 @@ def to_bytes(model: Model, inputs: str = "auto") -> bytes:
     graph = _Graph(["label", "probabilities"])
     columns = _Columns(graph, model, text, matrix=inputs == "matrix" or (inputs == "auto" and not text))
     x = _features(graph, model, columns)
-    for layer in model.layers():
-        x = _dense(graph, layer, x, model.dtype)
-        x = _activate(graph, x, layer.activation, model.dtype)
-        if layer.scale != 1:
-            x = graph.op("Mul", x, graph.constant(layer.scale, model.dtype))
-    graph.op("Identity", x, output="probabilities")
+    outputs_of = [_network(graph, layers, x, model.dtype) for layers in model.members()]
+    if len(outputs_of) > 1:
+        # Not Mean, which onnxruntime lacks for float64.
+        count = graph.constant(len(outputs_of), model.dtype)
+        graph.op("Div", graph.op("Sum", *outputs_of), count, output="probabilities")
+    else:
+        graph.op("Identity", outputs_of[0], output="probabilities")
     label_type, label_shape = _label(graph, model)
     outputs = [
         helper.make_tensor_value_info("label", label_type, label_shape),
@@ -199,6 +200,16 @@ def _one_hot(graph: _Graph, model: Model, columns: _Columns, category: CategoryC
         return known
     missing = graph.constant([[key is None for key in keys]], np.bool_)
     return graph.op("Or", known, graph.op("And", graph.op("IsNaN", x), missing))
+
+
+def _network(graph: _Graph, layers: Sequence[Layer], x: str, dtype: np.dtype[np.floating[Any]]) -> str:
+    """The outputs (rows, classes) of a network for x (rows, features)."""
+    for layer in layers:
+        x = _dense(graph, layer, x, dtype)
+        x = _activate(graph, x, layer.activation, dtype)
+        if layer.scale != 1:
+            x = graph.op("Mul", x, graph.constant(layer.scale, dtype))
+    return x
 
 
 def _dense(graph: _Graph, layer: Layer, x: str, dtype: np.dtype[np.floating[Any]]) -> str:

@@ -3,7 +3,8 @@
 A file holds tensors and one metadata entry, `tinyrs`: a JSON object with
 
     format    the version of this layout; `load` raises for a version newer than its own. Since version 2, the
-              columns of a predictor have kinds; version 3 is that of files with tensors of 8 or 16 bits
+              columns of a predictor have kinds; version 3 is that of files with tensors of 8 or 16 bits,
+              version 4 that of files with several networks whose outputs are averaged
     tinyrs    the version of tinyrs that wrote the file
     kind      "network", "checkpoint" or "predictor"
     model     what the tensors mean: see below, `tinyrs.files.checkpoint` and `tinyrs.files.predictor_file`
@@ -37,8 +38,9 @@ if TYPE_CHECKING:
     T = TypeVar("T")
     Tensors = Mapping[str, Tensor]
 
-# The format of files with a tensor of a dtype in NARROW, and that of others, which older versions read too.
-FORMAT, FORMAT_WITHOUT_NARROW = 3, 2
+# The newest format. A file has the oldest one that can hold it, so that older versions read it too: see
+# `_format`.
+FORMAT = 4
 NARROW = {"float16", "bfloat16", "int8"}
 KEY = "tinyrs"
 
@@ -136,14 +138,25 @@ def to_bytes(kind: str, model: Mapping[str, Any], arrays: Mapping[str, Tensor | 
         name: a if isinstance(a, Tensor) else Tensor(a.dtype.str, a.shape, a.tobytes())
         for name, a in arrays.items()
     }
-    version = FORMAT if any(t.dtype in NARROW for t in tensors.values()) else FORMAT_WITHOUT_NARROW
-    description = {"format": version, "tinyrs": build_info()["version"], "kind": kind, "model": model}
+    description = {
+        "format": _format(tensors),
+        "tinyrs": build_info()["version"],
+        "kind": kind,
+        "model": model,
+    }
     try:
         sha = digest(json.dumps(description, allow_nan=False), tensors)
     except ValueError as error:
         # A number is NaN or infinite, or a name or label has a lone surrogate (as from `surrogateescape`).
         raise ValueError(f"model: expected finite numbers and valid Unicode, got {error}") from None
     return write_safetensors(tensors, {KEY: json.dumps(description | {"sha256": sha}, sort_keys=True)})
+
+
+def _format(tensors: Tensors) -> int:
+    """The oldest format with such tensors."""
+    if any(name.startswith("members.") for name in tensors):
+        return 4
+    return 3 if any(t.dtype in NARROW for t in tensors.values()) else 2
 
 
 def from_bytes(data: bytes) -> tuple[str, Fields, Tensors]:
@@ -212,10 +225,16 @@ def describe_network(network: Network) -> tuple[dict[str, Any], dict[str, Tensor
     if network.weights != network.precision:
         model["weights"] = list(network.layer_weights)
     tensors: dict[str, Tensor | npt.NDArray[Any]] = {}
-    for i, stored in enumerate(network._stored()):
-        tensors[f"layers.{i}.weight"], tensors[f"layers.{i}.bias"] = stored["W"], stored["b"]
-        if "scale" in stored:
-            tensors[f"layers.{i}.scale"] = stored["scale"]
+    members = network.members
+    if len(members) > 1:
+        model["n_members"] = len(members)
+    for m, member in enumerate(members):
+        prefix = f"members.{m}." if len(members) > 1 else ""
+        for i, stored in enumerate(member._stored()):
+            tensors[f"{prefix}layers.{i}.weight"] = stored["W"]
+            tensors[f"{prefix}layers.{i}.bias"] = stored["b"]
+            if "scale" in stored:
+                tensors[f"{prefix}layers.{i}.scale"] = stored["scale"]
     return model, tensors
 
 
@@ -248,35 +267,45 @@ def restore_network(model: Fields, tensors: Tensors) -> Network:
         If an option or a tensor is missing or invalid.
     """
     options = {name: read(model, name) for name, read in OPTIONS.items()}
-    # The bound keeps a file with a huge `n_layers` from running a long loop.
+    # The bounds keep a file with a huge number from running a long loop.
     n_layers = model.whole("n_layers", least=1, below=len(tensors) + 1)
-    try:
+    prefixes = [""]
+    if "n_members" in model.values:
+        n_members = model.whole("n_members", least=2, below=max(len(tensors), 2) + 1)
+        prefixes = [f"members.{m}." for m in range(n_members)]
+
+    def member(prefix: str) -> Network:
         if "weights" in model.values:
-            return Network._from_stored(_stored_layers(model, tensors, n_layers), **options)
+            return Network._from_stored(_stored_layers(model, tensors, prefix, n_layers), **options)
         dtype = {"f32": "float32", "f64": "float64"}.get(options["precision"], "float32")
-        return Network.from_parameters(
-            (_weight_and_bias(tensors, i, dtype, dtype) for i in range(n_layers)), **options
-        )
+        layers = (_weight_and_bias(tensors, f"{prefix}layers.{i}", dtype, dtype) for i in range(n_layers))
+        return Network.from_parameters(layers, **options)
+
+    try:
+        return Network.ensemble(map(member, prefixes))
     except ValueError as error:
         message = str(error)
         raise error if message.startswith("model file: ") else ValueError(f"model file: {message}") from None
 
 
-def _weight_and_bias(tensors: Tensors, i: int, weight_dtype: str, bias_dtype: str) -> tuple[Tensor, Tensor]:
-    weight = tensor(tensors, f"layers.{i}.weight", [weight_dtype], (-1, -1))
-    return weight, tensor(tensors, f"layers.{i}.bias", [bias_dtype], weight.shape[:1])
+def _weight_and_bias(
+    tensors: Tensors, layer: str, weight_dtype: str, bias_dtype: str
+) -> tuple[Tensor, Tensor]:
+    weight = tensor(tensors, f"{layer}.weight", [weight_dtype], (-1, -1))
+    return weight, tensor(tensors, f"{layer}.bias", [bias_dtype], weight.shape[:1])
 
 
-def _stored_layers(model: Fields, tensors: Tensors, n_layers: int) -> list[dict[str, Any]]:
-    """The layers of a quantized network, as `Network._from_stored` takes them."""
+def _stored_layers(model: Fields, tensors: Tensors, prefix: str, n_layers: int) -> list[dict[str, Any]]:
+    """The layers of a quantized network, as `Network._from_stored` takes them; `prefix` is its member's."""
     formats = model.strings("weights")
     if len(formats) != n_layers or not set(formats) <= WEIGHT_DTYPES.keys():
         expected = f"{n_layers} of {', '.join(WEIGHT_DTYPES)}"
         refuse(f"{model.path}.weights", expected, formats)
     layers = []
     for i, name in enumerate(formats):
-        weight, bias = _weight_and_bias(tensors, i, WEIGHT_DTYPES[name], "float32")
+        layer = f"{prefix}layers.{i}"
+        weight, bias = _weight_and_bias(tensors, layer, WEIGHT_DTYPES[name], "float32")
         layers.append({"format": name, "W": weight, "b": bias})
         if WEIGHT_DTYPES[name] == "int8":
-            layers[i]["scale"] = tensor(tensors, f"layers.{i}.scale", ["float32"], weight.shape[:1])
+            layers[i]["scale"] = tensor(tensors, f"{layer}.scale", ["float32"], weight.shape[:1])
     return layers

@@ -68,5 +68,9 @@ class MaxAbsScaler:
         options, used = network.options, self.scale[self.scale > 0]
         if ((used < F32_SCALES[0]) | (used > F32_SCALES[1])).any():
             options = {**options, "precision": "f64"}
-        (weight, bias), *others = network.parameters()
-        return Network.from_parameters([(weight * self.scale, bias), *others], **options)
+
+        def folded(member: Network) -> Network:
+            (weight, bias), *others = member.parameters()
+            return Network.from_parameters([(weight * self.scale, bias), *others], **options)
+
+        return Network.ensemble(map(folded, network.members))

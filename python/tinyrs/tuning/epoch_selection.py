@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from tinyrs._tinyrs import Network
 from tinyrs.history import Record
 from tinyrs.tuning.calibration import fit_temperature, log_losses
 
@@ -64,6 +63,26 @@ def row_losses(
     return losses if weights is None else np.asarray(losses * (weights / weights.mean()))
 
 
+class Trained(Protocol):
+    """A network, or several."""
+
+    def parameters(self) -> Any: ...
+
+    def set_parameters(self, parameters: Any, /) -> None: ...
+
+
+class Patience:
+    """A callback that ends a training after `n_epochs` epochs without a lower training loss."""
+
+    def __init__(self, n_epochs: int) -> None:
+        self._n_epochs, self._lowest, self._without = n_epochs, math.inf, 0
+
+    def __call__(self, record: Record) -> bool:
+        self._without = 0 if record["loss"] < self._lowest else self._without + 1
+        self._lowest = min(self._lowest, record["loss"])
+        return self._without >= self._n_epochs
+
+
 class BestEpoch:
     """A callback of `Network.fit` that keeps a copy of the parameters after the best epoch.
 
@@ -72,25 +91,36 @@ class BestEpoch:
 
     Parameters
     ----------
-    network : Network
-        The network that is trained.
+    network : Network or Members
+        What is trained.
     candidates : collection of int
         The epochs to choose from.
     losses : callable
         Returns the present loss of each validation row, (rows,), or a single loss, (1,).
+    stops : bool
+        Ask to end the training after a candidate whose mean loss is more than a standard error above the
+        lowest: the network has started to learn the training rows by heart. Not with a single loss.
     """
 
-    def __init__(self, network: Network, candidates: Collection[int], losses: Callable[[], Losses]) -> None:
-        self._network, self._candidates, self._losses = network, candidates, losses
+    def __init__(
+        self,
+        network: Trained,
+        candidates: Collection[int],
+        losses: Callable[[], Losses],
+        *,
+        stops: bool = False,
+    ) -> None:
+        self._network, self._candidates, self._losses, self._stops = network, candidates, losses, stops
         self._lowest: Losses | None = None
         self._last_epoch: int | None = None
         self.epoch = -1
 
     def __call__(self, record: Record) -> bool:
         self._last_epoch = record["epoch"]
-        if self._last_epoch in self._candidates:
-            self._compare(self._last_epoch)
-        return False
+        if self._last_epoch not in self._candidates:
+            return False
+        standard_errors = self._compare(self._last_epoch)
+        return self._stops and standard_errors > 1
 
     def restore(self) -> int:
         """Sets the network's parameters to those of the best epoch, and returns that epoch.
@@ -102,14 +132,16 @@ class BestEpoch:
         self._network.set_parameters(self._parameters)
         return self.epoch
 
-    def _compare(self, epoch: int) -> None:
+    def _compare(self, epoch: int) -> float:
+        """Returns how many standard errors the present mean loss is above the lowest; 0 for a single loss."""
         losses = self._losses()
         if self._lowest is None or losses.mean() < self._lowest.mean():
             self._lowest = losses
         with np.errstate(invalid="ignore"):  # a metric that is NaN has an infinite loss
             difference = losses - self._lowest
-            near = difference.mean() <= 0.5 * difference.std() / math.sqrt(len(difference))
+            mean, standard_error = difference.mean(), difference.std() / math.sqrt(len(difference))
         # One copy is enough: an epoch with a new lowest loss replaces it, and later epochs are compared with
         # that loss.
-        if near or self.epoch < 0:
+        if mean <= 0.5 * standard_error or self.epoch < 0:
             self.epoch, self._parameters = epoch, self._network.parameters()
+        return float(mean / standard_error) if standard_error > 0 else 0.0

@@ -77,6 +77,7 @@ pub use linalg::low_precision::{MAX_INT8_INPUTS, StoredWeights};
 pub use linalg::peaks::ReadPattern;
 pub use matrix::{Matrix, MatrixMut};
 pub use memory::collect;
+pub use network::ensemble::Ensemble;
 pub use network::forward::Forward;
 pub use network::init::Init;
 pub use network::input::Input;

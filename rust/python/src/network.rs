@@ -233,7 +233,38 @@ impl Network {
     ///     If a weight is too large for its format, a layer has more than 133,144 inputs for "int8", `kind` does not fit
     ///     the layers, or the network is quantized already.
     fn quantize(&self, py: Python, kind: &Bound<PyAny>) -> PyResult<Self> {
-        Ok(AnyNetwork::Quantized(quantized::quantize(py, &self.current(), kind)?).into())
+        Ok(quantized::quantize(py, &self.current(), kind)?.into())
+    }
+
+    /// Build a network whose outputs are the means of those of several networks.
+    ///
+    /// It predicts, and can be quantized, saved and pickled. It cannot be trained and has no `parameters` of its own:
+    /// those of its networks are in `members`.
+    ///
+    /// Parameters
+    /// ----------
+    /// members : iterable of Network
+    ///     Networks of the same sizes, activations and formats, of which copies are made.
+    ///
+    /// Returns
+    /// -------
+    /// Network
+    ///     A copy of the only network, if there is one.
+    ///
+    /// Raises
+    /// ------
+    /// ValueError
+    ///     If there is no network, one is an ensemble, or two are not alike.
+    #[classmethod]
+    fn ensemble(_class: &Bound<PyType>, members: &Bound<PyAny>) -> PyResult<Self> {
+        let copy = |item: PyResult<Bound<PyAny>>| item?.cast::<Network>()?.get().current().try_clone();
+        Ok(AnyNetwork::ensemble(members.try_iter()?.map(copy).collect::<PyResult<_>>()?)?.into())
+    }
+
+    /// Copies of the networks whose outputs are averaged; a list of one copy if this is not an ensemble.
+    #[getter]
+    fn members(&self) -> PyResult<Vec<Self>> {
+        Ok(self.current().members()?.into_iter().map(Self::from).collect())
     }
 
     /// Return the parameters as a model file holds them: a list with a dict per layer of "format", the tensors "W" and
@@ -428,6 +459,7 @@ impl Network {
             AnyNetwork::F32(network) => copies_of(py, network.layers()),
             AnyNetwork::F64(network) => copies_of(py, network.layers()),
             AnyNetwork::Quantized(network) => quantized::dequantized(py, network.layers()),
+            other @ AnyNetwork::Ensemble(_) => Err(not_trainable(other)),
         }
     }
 
@@ -448,7 +480,7 @@ impl Network {
         let changed = match &*self.current() {
             AnyNetwork::F32(network) => AnyNetwork::F32(with_parameters(network, parameters)?),
             AnyNetwork::F64(network) => AnyNetwork::F64(with_parameters(network, parameters)?),
-            AnyNetwork::Quantized(network) => return Err(not_trainable(network)),
+            other => return Err(not_trainable(other)),
         };
         if self.0.set(changed) { Ok(()) } else { Err(training::being_trained()) }
     }
@@ -462,10 +494,7 @@ impl Network {
     /// The type of inputs, outputs and biases: "f32" or "f64". It is "f32" for quantized networks.
     #[getter]
     fn precision(&self) -> &'static str {
-        match *self.current() {
-            AnyNetwork::F32(_) | AnyNetwork::Quantized(_) => "f32",
-            AnyNetwork::F64(_) => "f64",
-        }
+        self.current().precision()
     }
 
     /// The format of the weights: "f32", "f64", "f16", "bf16", "int8" or "int8_weights", or "mixed" if that of a layer
@@ -532,7 +561,11 @@ impl Network {
             }
         }
         text += ")";
-        if matches!(*current, AnyNetwork::Quantized(_)) {
+        let members = current.members()?.len();
+        if members > 1 {
+            text = format!("Network.ensemble([{text}] * {members})");
+        }
+        if current.weights() != current.precision() {
             let kind = match current.weights() {
                 "mixed" => quantized::layer_weights(&current).into_bound_py_any(py)?,
                 kind => kind.into_bound_py_any(py)?,

@@ -3,7 +3,9 @@
 use numpy::Element;
 use pyo3::exceptions::PyValueError;
 use pyo3::{PyErr, PyResult};
-use tinyrs_core::{Dispatch, Network, Optimizer, OptimizerConfig, QuantizedLayer, QuantizedNetwork, WeightFormat};
+use tinyrs_core::{
+    Dispatch, Ensemble, Network, Optimizer, OptimizerConfig, QuantizedLayer, QuantizedNetwork, WeightFormat,
+};
 
 use crate::errors::to_python;
 
@@ -12,6 +14,14 @@ pub enum AnyNetwork {
     F32(Network<f32>),
     F64(Network<f64>),
     Quantized(QuantizedNetwork),
+    Ensemble(AnyEnsemble),
+}
+
+/// Networks of one kind, whose outputs are averaged.
+pub enum AnyEnsemble {
+    F32(Ensemble<Network<f32>>),
+    F64(Ensemble<Network<f64>>),
+    Quantized(Ensemble<QuantizedNetwork>),
 }
 
 /// Evaluates `$body` with `$network` bound to the network of any kind.
@@ -21,18 +31,21 @@ macro_rules! with_network {
             $crate::precision::AnyNetwork::F32($network) => $body,
             $crate::precision::AnyNetwork::F64($network) => $body,
             $crate::precision::AnyNetwork::Quantized($network) => $body,
+            $crate::precision::AnyNetwork::Ensemble($crate::precision::AnyEnsemble::F32($network)) => $body,
+            $crate::precision::AnyNetwork::Ensemble($crate::precision::AnyEnsemble::F64($network)) => $body,
+            $crate::precision::AnyNetwork::Ensemble($crate::precision::AnyEnsemble::Quantized($network)) => $body,
         }
     };
 }
 pub(crate) use with_network;
 
-/// Evaluates `$body` with `$network` bound to the network of either precision; an error for a quantized one.
+/// Evaluates `$body` with `$network` bound to the network of either precision; an error for another network.
 macro_rules! with_trainable {
     ($any:expr, $network:ident => $body:expr) => {
         match $any {
             $crate::precision::AnyNetwork::F32($network) => $body,
             $crate::precision::AnyNetwork::F64($network) => $body,
-            $crate::precision::AnyNetwork::Quantized($network) => Err($crate::precision::not_trainable($network)),
+            other => Err($crate::precision::not_trainable(other)),
         }
     };
 }
@@ -50,9 +63,18 @@ impl AnyNetwork {
     /// The name of the format of the weights, or "mixed" if that of a layer differs.
     pub fn weights(&self) -> &'static str {
         match self {
-            AnyNetwork::F32(_) => "f32",
-            AnyNetwork::F64(_) => "f64",
+            AnyNetwork::F32(_) | AnyNetwork::Ensemble(AnyEnsemble::F32(_)) => "f32",
+            AnyNetwork::F64(_) | AnyNetwork::Ensemble(AnyEnsemble::F64(_)) => "f64",
             AnyNetwork::Quantized(network) => weights_of(network),
+            AnyNetwork::Ensemble(AnyEnsemble::Quantized(ensemble)) => weights_of(&ensemble.members()[0]),
+        }
+    }
+
+    /// "f32" or "f64", the type of the outputs.
+    pub fn precision(&self) -> &'static str {
+        match self {
+            AnyNetwork::F64(_) | AnyNetwork::Ensemble(AnyEnsemble::F64(_)) => "f64",
+            _ => "f32",
         }
     }
 
@@ -63,7 +85,69 @@ impl AnyNetwork {
             AnyNetwork::F32(network) => network.try_clone().map(AnyNetwork::F32),
             AnyNetwork::F64(network) => network.try_clone().map(AnyNetwork::F64),
             AnyNetwork::Quantized(network) => Ok(AnyNetwork::Quantized(network.clone())),
+            AnyNetwork::Ensemble(ensemble) => match ensemble {
+                AnyEnsemble::F32(ensemble) => ensemble.try_clone().map(AnyEnsemble::F32),
+                AnyEnsemble::F64(ensemble) => ensemble.try_clone().map(AnyEnsemble::F64),
+                AnyEnsemble::Quantized(ensemble) => Ok(AnyEnsemble::Quantized(ensemble.clone())),
+            }
+            .map(AnyNetwork::Ensemble),
         }
+        .map_err(to_python)
+    }
+
+    /// Copies of the networks whose outputs are averaged; of one that is not an ensemble, itself.
+    ///
+    /// # Errors
+    /// MemoryError.
+    pub fn members(&self) -> PyResult<Vec<Self>> {
+        let AnyNetwork::Ensemble(ensemble) = self else {
+            return Ok(vec![self.try_clone()?]);
+        };
+        match ensemble {
+            AnyEnsemble::F32(ensemble) => {
+                ensemble.members().iter().map(|network| network.try_clone().map(AnyNetwork::F32)).collect()
+            }
+            AnyEnsemble::F64(ensemble) => {
+                ensemble.members().iter().map(|network| network.try_clone().map(AnyNetwork::F64)).collect()
+            }
+            AnyEnsemble::Quantized(ensemble) => {
+                Ok(ensemble.members().iter().map(|network| AnyNetwork::Quantized(network.clone())).collect())
+            }
+        }
+        .map_err(to_python)
+    }
+
+    /// The ensemble of these networks; of one, itself.
+    ///
+    /// # Errors
+    /// ValueError, if there is none, or two of them are not alike.
+    pub fn ensemble(mut members: Vec<Self>) -> PyResult<Self> {
+        if members.len() == 1 {
+            return Ok(members.remove(0));
+        }
+        let n_members = members.len();
+        let (mut f32s, mut f64s, mut quantized) = (Vec::new(), Vec::new(), Vec::new());
+        for member in members {
+            match member {
+                AnyNetwork::F32(network) => f32s.push(network),
+                AnyNetwork::F64(network) => f64s.push(network),
+                AnyNetwork::Quantized(network) => quantized.push(network),
+                AnyNetwork::Ensemble(_) => {
+                    return Err(PyValueError::new_err("members: expected single networks, got an ensemble"));
+                }
+            }
+        }
+        if ![f32s.len(), f64s.len(), quantized.len()].contains(&n_members) {
+            return Err(PyValueError::new_err("members: expected networks of one precision, got several"));
+        }
+        if !f64s.is_empty() {
+            Ensemble::new(f64s).map(AnyEnsemble::F64)
+        } else if !quantized.is_empty() {
+            Ensemble::new(quantized).map(AnyEnsemble::Quantized)
+        } else {
+            Ensemble::new(f32s).map(AnyEnsemble::F32)
+        }
+        .map(AnyNetwork::Ensemble)
         .map_err(to_python)
     }
 }
@@ -135,9 +219,12 @@ fn weights_of(network: &QuantizedNetwork) -> &'static str {
     if network.layers().iter().all(|layer| format_name(layer) == first) { first } else { "mixed" }
 }
 
-/// The error for training a quantized network.
-pub fn not_trainable(network: &QuantizedNetwork) -> PyErr {
-    let weights = weights_of(network);
+/// The error for training a network that is neither f32 nor f64.
+pub fn not_trainable(network: &AnyNetwork) -> PyErr {
+    if let AnyNetwork::Ensemble(_) = network {
+        return PyValueError::new_err("an ensemble has no parameters of its own and cannot be trained: see `members`");
+    }
+    let weights = network.weights();
     PyValueError::new_err(format!(
         "a network with {weights} weights cannot be trained; train the f32 network and quantize it again"
     ))

@@ -13,11 +13,11 @@ use tinyrs_core::{
 
 use crate::arrays::{array_of, tuple};
 use crate::errors::to_python;
-use crate::precision::{AnyNetwork, format_name};
+use crate::precision::{AnyEnsemble, AnyNetwork, format_name, not_trainable};
 use crate::safetensors::Tensor;
 
 /// `network` in the formats that `kind` names.
-pub fn quantize(py: Python, network: &AnyNetwork, kind: &Bound<PyAny>) -> PyResult<QuantizedNetwork> {
+pub fn quantize(py: Python, network: &AnyNetwork, kind: &Bound<PyAny>) -> PyResult<AnyNetwork> {
     match network {
         AnyNetwork::F32(network) => {
             let formats = formats_of(kind, network.layers().len())?;
@@ -32,7 +32,13 @@ pub fn quantize(py: Python, network: &AnyNetwork, kind: &Bound<PyAny>) -> PyResu
             let message = format!("quantize: expected a network with f32 or f64 weights, got one with {got} weights");
             return Err(PyValueError::new_err(message));
         }
+        AnyNetwork::Ensemble(_) => {
+            let members = network.members()?;
+            let members = members.iter().map(|member| quantize(py, member, kind)).collect::<PyResult<_>>()?;
+            return AnyNetwork::ensemble(members);
+        }
     }
+    .map(AnyNetwork::Quantized)
     .map_err(to_python)
 }
 
@@ -63,6 +69,11 @@ pub fn layer_weights(network: &AnyNetwork) -> Vec<&'static str> {
         AnyNetwork::F32(network) => vec![F32; network.layers().len()],
         AnyNetwork::F64(network) => vec!["f64"; network.layers().len()],
         AnyNetwork::Quantized(network) => network.layers().iter().map(format_name).collect(),
+        AnyNetwork::Ensemble(AnyEnsemble::F32(ensemble)) => vec![F32; ensemble.layer_sizes().len() - 1],
+        AnyNetwork::Ensemble(AnyEnsemble::F64(ensemble)) => vec!["f64"; ensemble.layer_sizes().len() - 1],
+        AnyNetwork::Ensemble(AnyEnsemble::Quantized(ensemble)) => {
+            ensemble.members()[0].layers().iter().map(format_name).collect()
+        }
     }
 }
 
@@ -93,6 +104,7 @@ pub fn stored<'py>(py: Python<'py>, network: &AnyNetwork) -> PyResult<Bound<'py,
                 QuantizedLayer::LowPrecision(low) => stored_low_precision(py, layer, low)?,
             })
         })?,
+        other @ AnyNetwork::Ensemble(_) => return Err(not_trainable(other)),
     }
     Ok(list)
 }

@@ -30,7 +30,7 @@ pub fn fit<'py>(network: &Shared<AnyNetwork>, arguments: &FitArguments<'py>) -> 
     let report = match copy {
         AnyNetwork::F32(copy) => train(&network, copy, arguments)?,
         AnyNetwork::F64(copy) => train(&network, copy, arguments)?,
-        AnyNetwork::Quantized(copy) => return Err(not_trainable(&copy)),
+        other => return Err(not_trainable(&other)),
     };
     let records = PyList::empty(py);
     for epoch in &report.epochs {

@@ -110,6 +110,11 @@ impl<T: Scalar> Architecture<T> {
         self.sizes.len() - 1
     }
 
+    /// Whether the sizes, what the layers compute, and the instruction set are those of `other`.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        self.sizes == other.sizes && self.config == other.config && self.kernels.isa() == other.kernels.isa()
+    }
+
     /// The number of outputs of each layer.
     pub(crate) fn widths(&self) -> &[usize] {
         &self.sizes[1..]

@@ -14,26 +14,35 @@ use crate::network::plan::{Plan, Shape, Split, Weights};
 use crate::network::rows::Rows;
 use crate::network::sparse::Csr;
 use crate::parallel::{Shared, Team, with_team};
+use crate::scalar::Scalar;
 use crate::simd::CACHE_LINE;
 use crate::simd::dispatch::Dispatch;
 
-/// The layers of a network, as [`Forward`] computes them.
+/// The layers of a network, or of several networks of the same architecture, as [`Forward`] computes them.
 pub trait Layers: Sync {
     /// The type of inputs, hidden values and outputs.
     type Value: Dispatch;
-    /// What the layers read besides the parameters.
-    type Packed: Sync;
 
     fn architecture(&self) -> &Architecture<Self::Value>;
+
+    /// The number of networks whose outputs are averaged.
+    fn n_members(&self) -> usize {
+        1
+    }
+
+    /// Whether the sizes, the activations and the formats of all layers are those of `other`.
+    fn is_like(&self, other: &Self) -> bool {
+        self.architecture().is_like(other.architecture())
+    }
 
     /// What the plan of a pass depends on.
     fn weights(&self) -> Weights;
 
-    /// What the layers read besides the parameters. The first call makes it, for any plan of this network.
+    /// Makes what the layers read besides the parameters. The first call does, for any plan of this network.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
-    fn packed(&self, plan: &Plan) -> Result<&Self::Packed>;
+    fn pack(&self, plan: &Plan) -> Result<()>;
 
     /// Threads split the outputs of layer `layer` at multiples of this.
     fn unit(&self, layer: usize) -> usize;
@@ -41,11 +50,18 @@ pub trait Layers: Sync {
     /// The number of scratch elements that a thread needs for its part of any layer, with a block of `rows` rows.
     fn scratch_len(&self, rows: usize) -> usize;
 
-    /// Computes one thread's part of layer `layer`.
+    /// Computes one thread's part of layer `layer`, after [`Layers::pack`].
     ///
     /// # Safety
     /// The columns `part.out` and [`Layers::scratch_len`] elements of `part.scratch` exist, and nothing else uses them.
-    unsafe fn forward_layer(&self, layer: usize, pass: (&Plan, &Self::Packed), part: LayerPart<Self::Value>);
+    unsafe fn forward_layer(&self, layer: LayerIndex, plan: &Plan, part: LayerPart<Self::Value>);
+}
+
+/// A layer of one of the networks whose outputs are averaged.
+#[derive(Debug, Clone, Copy)]
+pub struct LayerIndex {
+    pub(crate) member: usize,
+    pub(crate) layer: usize,
 }
 
 /// One thread's part of a layer: some of its outputs for a block of rows.
@@ -58,7 +74,8 @@ pub struct LayerPart<'a, T> {
     pub(crate) scratch: *mut T,
 }
 
-/// The forward pass of a [`Network`](crate::Network) or a [`QuantizedNetwork`](crate::QuantizedNetwork).
+/// The forward pass of a [`Network`](crate::Network), a [`QuantizedNetwork`](crate::QuantizedNetwork) or an
+/// [`Ensemble`](crate::Ensemble) of them.
 pub trait Forward: Layers {
     /// Computes the outputs `out` (batch, outputs) of the rows `x` (batch, inputs) on at most `n_threads` threads,
     /// fewer if more would not pay. The result of a row has the same bits for any number of threads and in any batch.
@@ -126,7 +143,7 @@ fn plan_with<N: Layers + ?Sized>(network: &N, batch: usize, features: usize, n_t
     let (summary, kernels) = (architecture.summary(), architecture.kernels());
     let shape = Shape {
         batch,
-        n_parameters: summary.n_parameters,
+        n_parameters: network.n_members() * summary.n_parameters,
         weights: network.weights(),
         row_bytes: summary.hidden_width.max(features) * size_of::<N::Value>(),
         widest: summary.widest,
@@ -147,15 +164,17 @@ fn forward_blocks<N: Layers + ?Sized>(
 ) -> Result<()> {
     let (batch, unit, architecture) = (x.rows(), CACHE_LINE / size_of::<N::Value>(), network.architecture());
     let plan = plan_with(network, batch, x.scratch_len(1), n_threads);
-    let pass = Pass { network, plan: &plan, packed: network.packed(&plan)? };
+    network.pack(&plan)?;
+    let pass = Pass { network, plan: &plan };
     let block = plan.block();
     let hidden = (block * architecture.stride(architecture.summary().hidden_width)).next_multiple_of(unit);
     let input = x.scratch_len(block).next_multiple_of(unit);
     let product = network.scratch_len(block).next_multiple_of(unit);
+    let member = if network.n_members() > 1 { (block * architecture.outputs()).next_multiple_of(unit) } else { 0 };
     // Threads that share outputs work on one block together; threads that share rows have one each.
     let (n_blocks_at_once, team_size) =
         if plan.split() == Split::Rows { (plan.n_threads(), 1) } else { (1, plan.n_threads()) };
-    let size = 2 * hidden + input + team_size * product;
+    let size = 2 * hidden + input + member + team_size * product;
     with_scratch("X", n_blocks_at_once * size, |scratch: &mut [N::Value]| {
         let (scratch, out) = (Shared(scratch.as_mut_ptr()), Shared(out.as_mut_ptr()));
         let block_pass = |team: &Team, index: usize, slot: usize| {
@@ -163,7 +182,8 @@ fn forward_blocks<N: Layers + ?Sized>(
             let buffers = Buffers {
                 hidden: [scratch, scratch.at(hidden)],
                 input: scratch.at(2 * hidden),
-                products: scratch.at(2 * hidden + input),
+                member: scratch.at(2 * hidden + input),
+                products: scratch.at(2 * hidden + input + member),
                 product_len: product,
             };
             let rows = index * block..((index + 1) * block).min(batch);
@@ -183,11 +203,10 @@ fn forward_blocks<N: Layers + ?Sized>(
 struct Pass<'a, N: Layers + ?Sized> {
     network: &'a N,
     plan: &'a Plan,
-    packed: &'a N::Packed,
 }
 
 impl<N: Layers + ?Sized> Pass<'_, N> {
-    /// Reads a block of rows, sends it through all layers, and applies the softmax if there is one.
+    /// Reads a block of rows, and writes the mean of what the networks compute for them.
     fn rows(
         &self,
         team: &Team,
@@ -195,24 +214,58 @@ impl<N: Layers + ?Sized> Pass<'_, N> {
         buffers: &Buffers<N::Value>,
         out: &Shared<N::Value>,
     ) {
-        let architecture = self.network.architecture();
-        let outputs = architecture.outputs();
-        let out = out.at(rows.start * outputs);
+        let out = out.at(rows.start * self.network.architecture().outputs());
         // SAFETY: `input` has as many elements as `scratch_len` asked for, and nothing else uses it.
-        let x = unsafe { x.read(team, rows.clone(), &buffers.input) };
-        self.layers(team, x, buffers, &out);
-        if architecture.config().output_activation == OutputActivation::Softmax {
-            team.for_each_range(rows.len(), 1, 1, |_, range| {
-                // SAFETY: ranges are disjoint rows of `out`, which no thread writes any more.
-                let out = unsafe { out.slice_mut(range.start * outputs..range.end * outputs) };
-                out.chunks_exact_mut(outputs).for_each(|row| architecture.kernels().run(Softmax { z: row }));
-            });
+        let x = unsafe { x.read(team, rows, &buffers.input) };
+        self.layers(team, 0, x, buffers, &out);
+        self.softmax(team, x.rows(), &out);
+        for member in 1..self.network.n_members() {
+            self.layers(team, member, x, buffers, &buffers.member);
+            self.softmax(team, x.rows(), &buffers.member);
+            self.add(team, member, x.rows(), (&buffers.member, &out));
         }
     }
 
-    /// Sends a block through all layers. Layer l reads `hidden[(l - 1) % 2]`, which layer l - 1 wrote, and writes
-    /// `hidden[l % 2]`; the last layer writes `out`.
-    fn layers(&self, team: &Team, mut x: View<N::Value>, buffers: &Buffers<N::Value>, out: &Shared<N::Value>) {
+    /// Applies the softmax to `rows` rows of outputs, if there is one.
+    fn softmax(&self, team: &Team, rows: usize, out: &Shared<N::Value>) {
+        let architecture = self.network.architecture();
+        let outputs = architecture.outputs();
+        if architecture.config().output_activation != OutputActivation::Softmax {
+            return;
+        }
+        team.for_each_range(rows, 1, 1, |_, range| {
+            // SAFETY: ranges are disjoint rows of `out`, which no thread writes any more.
+            let out = unsafe { out.slice_mut(range.start * outputs..range.end * outputs) };
+            out.chunks_exact_mut(outputs).for_each(|row| architecture.kernels().run(Softmax { z: row }));
+        });
+    }
+
+    /// Adds `rows` rows of outputs of network `member` to the sum of those before it; the last one divides the sum.
+    fn add(&self, team: &Team, member: usize, rows: usize, (from, sum): (&Shared<N::Value>, &Shared<N::Value>)) {
+        let (outputs, n_members) = (self.network.architecture().outputs(), self.network.n_members());
+        let last = member + 1 == n_members;
+        let count = N::Value::from_f64(n_members as f64);
+        team.for_each_range(rows, 1, 1, |_, range| {
+            let range = range.start * outputs..range.end * outputs;
+            // SAFETY: ranges are disjoint rows of both, which no other thread uses any more.
+            let (from, sum) = unsafe { (from.slice(range.clone()), sum.slice_mut(range)) };
+            sum.iter_mut().zip(from).for_each(|(sum, value)| *sum += *value);
+            if last {
+                sum.iter_mut().for_each(|sum| *sum = *sum / count);
+            }
+        });
+    }
+
+    /// Sends a block through all layers of network `member`. Layer l reads `hidden[(l - 1) % 2]`, which layer l - 1
+    /// wrote, and writes `hidden[l % 2]`; the last layer writes `out`.
+    fn layers(
+        &self,
+        team: &Team,
+        member: usize,
+        mut x: View<N::Value>,
+        buffers: &Buffers<N::Value>,
+        out: &Shared<N::Value>,
+    ) {
         let architecture = self.network.architecture();
         let last = architecture.n_layers() - 1;
         for (l, &outputs) in architecture.widths().iter().enumerate() {
@@ -225,7 +278,7 @@ impl<N: Layers + ?Sized> Pass<'_, N> {
                 // SAFETY: each buffer holds a block of the widest hidden layer, `out` one of the last. A layer's input
                 // is only read while its output is written, and ranges are disjoint columns of the output. Each thread
                 // of the team has its own part of `products`.
-                unsafe { self.network.forward_layer(l, (self.plan, self.packed), part) };
+                unsafe { self.network.forward_layer(LayerIndex { member, layer: l }, self.plan, part) };
             });
             if l < last {
                 // SAFETY: as above; the layer's output is complete.
@@ -241,6 +294,8 @@ struct Buffers<T> {
     hidden: [Shared<T>; 2],
     /// Scratch for [`Rows::read`].
     input: Shared<T>,
+    /// The outputs of one of several networks.
+    member: Shared<T>,
     /// Scratch for [`Layers::forward_layer`]: `product_len` elements for each thread of the team.
     products: Shared<T>,
     product_len: usize,

@@ -1,13 +1,15 @@
 //! The network: layers, initial weights, and the forward pass over dense or sparse rows.
 //!
 //! Uses `linalg` for the arithmetic and `parallel` for the threads; knows nothing of training. This file holds
-//! [`Network`], and `quantized` a network whose weights take fewer bytes. Start with `forward` (the pass of both) and
+//! [`Network`], and `quantized` a network whose weights take fewer bytes,
+//! `ensemble` several of either. Start with `forward` (the pass of both) and
 //! `plan` (how a pass is blocked and split over threads, from shapes alone). `architecture`, `layer`, `quantized_layer`,
 //! `config`, `init` and `packed_weights` are the parts of a network; `rows`, `sparse` and `input` are its inputs.
 
 pub(crate) mod architecture;
 pub(crate) mod checks;
 mod config;
+pub(crate) mod ensemble;
 pub(crate) mod forward;
 pub(crate) mod init;
 pub(crate) mod input;
@@ -27,7 +29,7 @@ use crate::error::{Error, Result};
 use crate::matrix::Matrix;
 use crate::network::architecture::Architecture;
 pub use crate::network::config::NetworkConfig;
-use crate::network::forward::{LayerPart, Layers};
+use crate::network::forward::{LayerIndex, LayerPart, Layers};
 use crate::network::init::Init;
 use crate::network::layer::{Layer, LayerForward, check_chain, check_parameters};
 use crate::network::packed_weights::PackedWeights;
@@ -176,7 +178,6 @@ impl<T: Dispatch> Network<T> {
 
 impl<T: Dispatch> Layers for Network<T> {
     type Value = T;
-    type Packed = PackedWeights<T>;
 
     fn architecture(&self) -> &Architecture<T> {
         &self.architecture
@@ -186,12 +187,12 @@ impl<T: Dispatch> Layers for Network<T> {
         Weights { nbytes: self.nbytes(), row_work: self.n_parameters(), low_precision: None }
     }
 
-    fn packed(&self, plan: &Plan) -> Result<&PackedWeights<T>> {
-        if let Some(packed) = self.packed.get() {
-            return Ok(packed);
+    fn pack(&self, plan: &Plan) -> Result<()> {
+        if self.packed.get().is_none() {
+            let packed = PackedWeights::new(self.layers.iter().map(Some), self.kernels(), plan)?;
+            self.packed.get_or_init(|| packed);
         }
-        let packed = PackedWeights::new(self.layers.iter().map(Some), self.kernels(), plan)?;
-        Ok(self.packed.get_or_init(|| packed))
+        Ok(())
     }
 
     fn unit(&self, _layer: usize) -> usize {
@@ -202,9 +203,9 @@ impl<T: Dispatch> Layers for Network<T> {
         0
     }
 
-    unsafe fn forward_layer(&self, layer: usize, (plan, packed): (&Plan, &PackedWeights<T>), part: LayerPart<T>) {
+    unsafe fn forward_layer(&self, LayerIndex { layer, .. }: LayerIndex, plan: &Plan, part: LayerPart<T>) {
         let kernel = plan.kernel(part.x.rows(), self.layers[layer].outputs());
-        let (panels, epilogue) = (packed.panels(layer), self.epilogue(layer));
+        let (panels, epilogue) = (PackedWeights::panels(self.packed.get(), layer), self.epilogue(layer));
         // SAFETY: guaranteed by the caller.
         unsafe { LayerForward { layer: &self.layers[layer], panels, epilogue, kernel }.run(self.kernels(), part) }
     }

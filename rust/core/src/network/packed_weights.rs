@@ -38,8 +38,8 @@ impl<T: Dispatch> PackedWeights<T> {
         layers.map(pack).collect::<Result<_>>().map(PackedWeights)
     }
 
-    /// The panels of layer `l`.
-    pub(crate) fn panels(&self, l: usize) -> &[T] {
-        &self.0[l]
+    /// The panels of layer `l`; empty if the weights have not been packed.
+    pub(crate) fn panels(packed: Option<&Self>, l: usize) -> &[T] {
+        packed.map_or(&[], |packed| &packed.0[l])
     }
 }

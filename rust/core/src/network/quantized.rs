@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use crate::error::{Error, Result};
 use crate::linalg::low_precision::LowPrecisionMatrix;
 use crate::network::architecture::Architecture;
-use crate::network::forward::{LayerPart, Layers};
+use crate::network::forward::{LayerIndex, LayerPart, Layers};
 use crate::network::layer::{LayerForward, check_chain};
 use crate::network::packed_weights::PackedWeights;
 use crate::network::plan::{LowPrecision, Plan, Weights};
@@ -139,23 +139,27 @@ fn weights_of(layers: &[QuantizedLayer], isa: LowPrecisionIsa) -> Weights {
 
 impl Layers for QuantizedNetwork {
     type Value = f32;
-    type Packed = PackedWeights<f32>;
 
     fn architecture(&self) -> &Architecture<f32> {
         &self.architecture
+    }
+
+    fn is_like(&self, other: &Self) -> bool {
+        let formats = |network: &Self| network.layers.iter().map(QuantizedLayer::format).collect::<Vec<_>>();
+        self.architecture.is_like(&other.architecture) && self.isa == other.isa && formats(self) == formats(other)
     }
 
     fn weights(&self) -> Weights {
         self.weights
     }
 
-    fn packed(&self, plan: &Plan) -> Result<&PackedWeights<f32>> {
-        if let Some(packed) = self.packed.get() {
-            return Ok(packed);
+    fn pack(&self, plan: &Plan) -> Result<()> {
+        if self.packed.get().is_none() {
+            let layers = self.layers.iter().map(QuantizedLayer::as_f32);
+            let packed = PackedWeights::new(layers, self.architecture.kernels(), plan)?;
+            self.packed.get_or_init(|| packed);
         }
-        let packed =
-            PackedWeights::new(self.layers.iter().map(QuantizedLayer::as_f32), self.architecture.kernels(), plan)?;
-        Ok(self.packed.get_or_init(|| packed))
+        Ok(())
     }
 
     fn unit(&self, layer: usize) -> usize {
@@ -173,7 +177,7 @@ impl Layers for QuantizedNetwork {
         self.layers.iter().map(scratch_len).max().unwrap_or(0)
     }
 
-    unsafe fn forward_layer(&self, l: usize, (plan, packed): (&Plan, &PackedWeights<f32>), part: LayerPart<f32>) {
+    unsafe fn forward_layer(&self, LayerIndex { layer: l, .. }: LayerIndex, plan: &Plan, part: LayerPart<f32>) {
         let epilogue = self.architecture.epilogue(l);
         // SAFETY: guaranteed by the caller.
         unsafe {
@@ -181,7 +185,8 @@ impl Layers for QuantizedNetwork {
                 QuantizedLayer::LowPrecision(layer) => layer.forward(epilogue, part),
                 QuantizedLayer::F32(layer) => {
                     let kernel = plan.kernel(part.x.rows(), layer.outputs());
-                    let forward = LayerForward { layer, panels: packed.panels(l), epilogue, kernel };
+                    let panels = PackedWeights::panels(self.packed.get(), l);
+                    let forward = LayerForward { layer, panels, epilogue, kernel };
                     forward.run(self.architecture.kernels(), part);
                 }
             }

@@ -1,0 +1,180 @@
+//! Several networks of the same architecture, whose outputs are averaged.
+
+use crate::error::{Error, Result};
+use crate::network::Network;
+use crate::network::architecture::Architecture;
+use crate::network::config::NetworkConfig;
+use crate::network::forward::{LayerIndex, LayerPart, Layers};
+use crate::network::plan::{Plan, Weights};
+use crate::network::quantized::QuantizedNetwork;
+use crate::scalar::Scalar;
+
+/// At least two networks of the same architecture, for predictions only: an output is the mean of theirs.
+///
+/// A block of rows is read, or encoded, once, and goes through all networks while it is in the cache.
+pub struct Ensemble<N> {
+    members: Vec<N>,
+}
+
+impl<N: Layers> Ensemble<N> {
+    /// # Errors
+    /// [`Error::Invalid`] if there are fewer than two networks, or the sizes, activations or formats of two differ.
+    pub fn new(members: Vec<N>) -> Result<Self> {
+        if members.len() < 2 {
+            return Err(Error::invalid("members", "at least two networks", members.len()));
+        }
+        if let Some(index) = members.iter().position(|member| !members[0].is_like(member)) {
+            let [first, other] = [0, index].map(|index| members[index].architecture().sizes());
+            let expected = format!("the layers {first:?} and the activations and formats of members[0]");
+            return Err(Error::invalid(format!("members[{index}]"), expected, format!("{other:?}, or others")));
+        }
+        Ok(Ensemble { members })
+    }
+
+    /// The networks.
+    pub fn members(&self) -> &[N] {
+        &self.members
+    }
+
+    /// The sizes (inputs, hidden..., outputs) of each network.
+    pub fn layer_sizes(&self) -> &[usize] {
+        self.architecture().sizes()
+    }
+
+    /// What each network computes besides its parameters.
+    pub fn config(&self) -> &NetworkConfig {
+        self.architecture().config()
+    }
+
+    /// The number of weights and biases of all networks.
+    pub fn n_parameters(&self) -> usize {
+        self.members.len() * self.architecture().summary().n_parameters
+    }
+
+    /// The size of the stored parameters of all networks in bytes.
+    pub fn nbytes(&self) -> usize {
+        self.members.iter().map(|member| member.weights().nbytes).sum()
+    }
+}
+
+impl<T: Scalar> Ensemble<Network<T>> {
+    /// A copy, as [`Network::try_clone`].
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn try_clone(&self) -> Result<Self> {
+        let members = self.members.iter().map(Network::try_clone).collect::<Result<_>>()?;
+        Ok(Ensemble { members })
+    }
+}
+
+impl Clone for Ensemble<QuantizedNetwork> {
+    fn clone(&self) -> Self {
+        Ensemble { members: self.members.clone() }
+    }
+}
+
+impl<N: Layers> Layers for Ensemble<N> {
+    type Value = N::Value;
+
+    fn architecture(&self) -> &Architecture<N::Value> {
+        self.members[0].architecture()
+    }
+
+    fn n_members(&self) -> usize {
+        self.members.len()
+    }
+
+    fn weights(&self) -> Weights {
+        let weights = self.members[0].weights();
+        Weights { nbytes: self.nbytes(), row_work: self.members.len() * weights.row_work, ..weights }
+    }
+
+    fn pack(&self, plan: &Plan) -> Result<()> {
+        self.members.iter().try_for_each(|member| member.pack(plan))
+    }
+
+    fn unit(&self, layer: usize) -> usize {
+        self.members[0].unit(layer)
+    }
+
+    fn scratch_len(&self, rows: usize) -> usize {
+        self.members[0].scratch_len(rows)
+    }
+
+    unsafe fn forward_layer(&self, index: LayerIndex, plan: &Plan, part: LayerPart<N::Value>) {
+        // SAFETY: guaranteed by the caller.
+        unsafe { self.members[index.member].forward_layer(index, plan, part) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matrix::{Matrix, MatrixMut};
+    use crate::network::forward::Forward;
+    use crate::network::init::Init;
+    use crate::{OutputActivation, WeightFormat};
+
+    fn member(sizes: &[usize], output_activation: OutputActivation, seed: u64) -> Network<f32> {
+        let config = NetworkConfig { output_activation, ..NetworkConfig::default() };
+        Network::new(sizes, config, Init::HeNormal, seed).expect("a network")
+    }
+
+    fn outputs<N: Forward<Value = f32>>(network: &N, x: &[f32], rows: usize, n_threads: usize) -> Vec<f32> {
+        let mut out = vec![f32::NAN; rows * network.outputs()];
+        let mut view = MatrixMut::new("out", &mut out, rows, network.outputs()).expect("shape");
+        network
+            .forward(Matrix::new("X", x, rows, x.len() / rows).expect("shape"), &mut view, n_threads)
+            .expect("a pass");
+        out
+    }
+
+    /// The mean of the outputs of each network alone.
+    fn mean<N: Forward<Value = f32>>(members: &[N], x: &[f32], rows: usize) -> Vec<f32> {
+        let each: Vec<_> = members.iter().map(|member| outputs(member, x, rows, 1)).collect();
+        (0..each[0].len()).map(|i| each.iter().map(|out| out[i]).sum::<f32>() / each.len() as f32).collect()
+    }
+
+    #[test]
+    fn outputs_are_the_mean_of_the_members() {
+        for activation in [OutputActivation::Softmax, OutputActivation::Sigmoid, OutputActivation::Identity] {
+            let members = || (0..3).map(|seed| member(&[6, 40, 33, 5], activation, seed)).collect::<Vec<_>>();
+            let formats = [Some(WeightFormat::Int8), None, Some(WeightFormat::Bf16)];
+            let quantized =
+                || members().iter().map(|m| QuantizedNetwork::quantize(m, &formats).expect("quantized")).collect();
+            let (ensemble, low) =
+                (Ensemble::new(members()).expect("alike"), Ensemble::new(quantized()).expect("alike"));
+            for rows in if cfg!(miri) { vec![1, 9] } else { vec![1, 2, 7, 300, 1000] } {
+                let x: Vec<f32> = (0..rows * 6).map(|i| (i * i % 17) as f32 / 8.0 - 1.0).collect();
+                let check = |got: Vec<f32>, want: Vec<f32>| {
+                    assert!(
+                        got.iter().zip(&want).all(|(got, want)| (got - want).abs() < 1e-5),
+                        "{activation:?} {rows}"
+                    );
+                };
+                let (one, low_one) = (outputs(&ensemble, &x, rows, 1), outputs(&low, &x, rows, 1));
+                // The same bits for any number of threads, and for a row alone.
+                assert_eq!(one, outputs(&ensemble, &x, rows, 3));
+                assert_eq!(low_one, outputs(&low, &x, rows, 3));
+                assert_eq!(one[..5], outputs(&ensemble, &x[..6], 1, 1));
+                check(one, mean(ensemble.members(), &x, rows));
+                check(low_one, mean(low.members(), &x, rows));
+            }
+        }
+    }
+
+    #[test]
+    fn members_must_be_alike() {
+        let refused = |members| Ensemble::new(members).err().expect("refused").to_string();
+        let softmax = |sizes: &[usize]| member(sizes, OutputActivation::Softmax, 1);
+        assert_eq!(refused(vec![]), "members: expected at least two networks, got 0");
+        assert_eq!(refused(vec![softmax(&[2, 3])]), "members: expected at least two networks, got 1");
+        let message = refused(vec![softmax(&[2, 3]), softmax(&[2, 4])]);
+        assert_eq!(
+            message,
+            "members[1]: expected the layers [2, 3] and the activations and formats of members[0], got [2, 4], or others"
+        );
+        refused(vec![softmax(&[2, 3]), member(&[2, 3], OutputActivation::Identity, 1)]);
+    }
+}

@@ -1,0 +1,361 @@
+"""Several networks whose outputs are averaged: `Network.ensemble` and `TinyClassifier(n_ensemble=)`."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import shutil
+import subprocess
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse
+import tinyrs
+from sklearn.metrics import log_loss
+from tinyrs import Network, Predictor, TinyClassifier
+from tinyrs.classifier import members as members_module
+from tinyrs.classifier.data import split_rows
+from tinyrs.classifier.recipe import train
+from tinyrs.files import model_file
+from tinyrs.predictor import loads
+
+
+@pytest.fixture(scope="module")
+def data() -> tuple[Any, Any]:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(240, 5))
+    return X, np.array(["no", "yes", "maybe"])[(X[:, 0] > 0).astype(int) + (X[:, 1] > 0.5)]
+
+
+def small(**options: Any) -> TinyClassifier:
+    chosen = {"n_ensemble": 3, "n_layers": 2, "width": 16, "max_iter": 15, "random_state": 0} | options
+    return TinyClassifier(**chosen)
+
+
+@pytest.fixture(scope="module")
+def fitted(data: Any) -> TinyClassifier:
+    return small().fit(*data)
+
+
+# Network.ensemble
+
+
+def members(n: int = 3, sizes: Any = (4, 8, 3), **options: Any) -> list[Network]:
+    return [Network(sizes, output_activation="softmax", seed=seed, **options) for seed in range(n)]
+
+
+@pytest.mark.parametrize("precision", ["f32", "f64"])
+def test_an_ensemble_predicts_the_mean(precision: str) -> None:
+    networks = members(precision=precision)
+    ensemble = Network.ensemble(networks)
+    X = np.random.default_rng(0).normal(size=(50, 4))
+    want = np.mean([network.forward(X) for network in networks], axis=0)
+    np.testing.assert_allclose(ensemble.forward(X), want, rtol=1e-5)
+    np.testing.assert_allclose(ensemble.forward_one(X[0].tolist()), want[0], rtol=1e-5)
+    np.testing.assert_array_equal(ensemble.forward(scipy.sparse.csr_array(X)), ensemble.forward(X))
+    out = np.empty((50, 3), want.dtype)
+    assert ensemble.forward(X, out=out, n_threads=1) is out
+    np.testing.assert_array_equal(out, ensemble.forward(X))
+    assert ensemble.n_parameters == 3 * networks[0].n_parameters
+    assert ensemble.nbytes == 3 * networks[0].nbytes
+    assert repr(ensemble) == f"Network.ensemble([{networks[0]!r}] * 3)"
+    for member, network in zip(ensemble.members, networks, strict=True):
+        np.testing.assert_array_equal(member.forward(X), network.forward(X))
+
+
+def test_an_ensemble_of_one_is_that_network() -> None:
+    (network,) = members(1)
+    assert repr(Network.ensemble([network])) == repr(network)
+    assert len(network.members) == 1
+    Network.ensemble([network]).fit(np.zeros((4, 4)), np.zeros(4, int), epochs=1)
+
+
+def test_an_ensemble_has_no_parameters_to_train() -> None:
+    ensemble, X = Network.ensemble(members()), np.zeros((4, 4))
+    for call in (
+        ensemble.parameters,
+        lambda: ensemble.set_parameters([]),
+        lambda: ensemble.backward(X, np.zeros((4, 3))),
+        lambda: ensemble.fit(X, np.zeros(4, int)),
+    ):
+        with pytest.raises(ValueError, match="an ensemble has no parameters of its own"):
+            call()
+
+
+def test_members_must_be_alike() -> None:
+    ensemble = Network.ensemble(members())
+    for wrong, message in {
+        (): "at least two networks, got 0",
+        (*members(1), *members(1, sizes=(4, 9, 3))): r"members\[1\]: expected the layers \[4, 8, 3\]",
+        (*members(1), *members(1, activation="relu")): r"members\[1\]: expected the layers",
+        (*members(1), *members(1, precision="f64")): "networks of one precision",
+        (members(1)[0], members(1)[0].quantize("int8")): "networks of one precision",
+        (members(1)[0].quantize("f16"), members(1)[0].quantize("int8")): r"members\[1\]: expected the layers",
+        (ensemble, ensemble): "single networks, got an ensemble",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            Network.ensemble(wrong)
+    with pytest.raises(TypeError):
+        Network.ensemble([1, 2])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("kind", [None, "int8", ["f16", "f32"]])
+def test_an_ensemble_is_copied_pickled_and_quantized(kind: Any, tmp_path: Path) -> None:
+    X = np.random.default_rng(0).normal(size=(9, 4))
+    ensemble = Network.ensemble(members())
+    if kind is not None:
+        want = np.mean([member.quantize(kind).forward(X) for member in ensemble.members], axis=0)
+        ensemble = ensemble.quantize(kind)
+        np.testing.assert_allclose(ensemble.forward(X), want, rtol=1e-5)
+        with pytest.raises(ValueError, match="expected a network with f32 or f64 weights"):
+            ensemble.quantize(kind)
+    ensemble.save(tmp_path / "m")
+    for again in (copy.copy(ensemble), pickle.loads(pickle.dumps(ensemble)), tinyrs.load(tmp_path / "m")):
+        assert isinstance(again, Network)
+        np.testing.assert_array_equal(again.forward(X), ensemble.forward(X))
+        assert again.layer_weights == ensemble.layer_weights
+        assert repr(again) == repr(ensemble)
+
+
+def test_files_of_ensembles_are_refused_by_older_versions_and_checked() -> None:
+    ensemble = Network.ensemble(members())
+    kind, model, tensors = model_file.from_bytes(model_file.network_to_bytes(ensemble))
+    assert model_file._format(tensors) == 4
+    assert model_file._format(model_file.from_bytes(model_file.network_to_bytes(members()[0]))[2]) == 2
+    for n_members in (0, 1, 4, 10**6, "3"):
+        data = model_file.to_bytes(kind, model.values | {"n_members": n_members}, tensors)
+        with pytest.raises(ValueError, match=r"n_members|members\.3\.layers\.0\.weight"):
+            loads(data)
+
+
+# TinyClassifier
+
+
+def test_each_row_is_held_out_once_and_classes_are_spread_evenly() -> None:
+    targets = np.repeat([0, 1, 2, 3], [40, 21, 8, 1])
+    parts = split_rows(targets, 4, 0.2, np.random.RandomState(0))
+    held_out = np.concatenate([fold for _, fold in parts if fold is not None])
+    # The only row of class 3 is in every training set.
+    assert sorted(held_out) == list(range(69))
+    for train, fold in parts:
+        assert fold is not None
+        assert sorted([*train, *fold]) == list(range(70))
+        assert np.bincount(targets[fold], minlength=3).tolist() in ([10, 5, 2], [10, 6, 2])
+    assert split_rows(targets[:49], 4, 0.2, np.random.RandomState(0))[0][1] is None
+
+
+def test_all_rows_choose_the_epoch_and_the_temperature(data: Any, fitted: TinyClassifier) -> None:
+    X, y = data
+    p = fitted.predict_proba(X)
+    np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-5)
+    assert len(fitted.network_.members) == 3
+    assert fitted._held_out is not None
+    assert len(fitted._held_out.targets) == len(y)
+    assert not fitted._held_out.refitted
+    assert fitted.temperature_ != 1
+    # The curves are those of the predictions for all rows, each by the network that did not see it.
+    assert len(fitted.evals_result_["valid_0"]["log_loss"]) == fitted.n_iter_ == len(fitted.loss_curve_)
+    plain = small(calibrate=False, schedule="constant").fit(X, y, eval_metric=["log_loss", "auc"])
+    assert plain._held_out is not None
+    of_held_out = log_loss(plain._held_out.targets, plain._held_out.probabilities)
+    assert plain.evals_result_["valid_0"]["log_loss"][plain.best_iteration_] == pytest.approx(of_held_out)
+    np.testing.assert_allclose(np.exp(fitted.predict_log_proba(X)), p, rtol=1e-4)
+    assert (fitted.decision_function(X).argmax(axis=1) == p.argmax(axis=1)).all()
+
+
+def test_the_result_does_not_depend_on_the_number_of_threads(data: Any, fitted: TinyClassifier) -> None:
+    for n_threads in (1, 2, 5):
+        again = small(n_threads=n_threads).fit(*data)
+        np.testing.assert_array_equal(again.predict_proba(data[0]), fitted.predict_proba(data[0]))
+        assert again.loss_curve_ == fitted.loss_curve_
+
+
+def test_one_network_is_the_default(data: Any) -> None:
+    one, default = small(n_ensemble=1).fit(*data), TinyClassifier(**small().get_params() | {"n_ensemble": 1})
+    np.testing.assert_array_equal(one.predict_proba(data[0]), default.fit(*data).predict_proba(data[0]))
+    assert len(one.network_.members) == 1
+
+
+def test_evaluation_sets_are_predicted_by_the_mean(data: Any) -> None:
+    X, y = data
+    model = small(calibrate=False, schedule="constant").fit(
+        X[:200],
+        y[:200],
+        eval_set=[(X[:200], y[:200]), (X[200:], y[200:])],
+        eval_metric=["log_loss", "accuracy"],
+    )
+    curves = model.evals_result_
+    assert curves["valid_1"]["log_loss"][model.best_iteration_] == pytest.approx(
+        log_loss(y[200:], model.predict_proba(X[200:])), rel=1e-4
+    )
+    assert model.validation_scores_ == curves["valid_1"]["accuracy"]
+    assert curves["valid_0"]["accuracy"][model.best_iteration_] == model.score(X[:200], y[:200])
+    assert (
+        small(importance=True).fit(X[:200], y[:200], eval_set=(X[200:], y[200:])).feature_importances_[0] > 0
+    )
+
+
+@pytest.mark.parametrize("kind", ["sparse", "multilabel", "weights", "tiny"])
+def test_kinds_of_data(data: Any, kind: str, tmp_path: Path) -> None:
+    X, y = data
+    options: dict[str, Any] = {}
+    if kind == "sparse":
+        X = scipy.sparse.csr_array(X)
+    elif kind == "multilabel":
+        y = np.column_stack([X[:, 0] > 0, X[:, 1] > 0]).astype(int)
+    elif kind == "weights":
+        options["sample_weight"] = np.where(np.arange(len(y)) % 3, 1.0, 0.0)
+    else:
+        X, y = X[:20], y[:20]
+    model = small(class_weight="balanced" if kind == "weights" else None).fit(X, y, **options)
+    assert (model.validation_scores_ is None) == (kind == "tiny")
+    p = model.predict_proba(X)
+    model.save(tmp_path / "m")
+    for again in (pickle.loads(pickle.dumps(model)), TinyClassifier.load(tmp_path / "m")):
+        np.testing.assert_allclose(again.predict_proba(X), p, rtol=1e-5)
+    np.testing.assert_allclose(model.predictor().predict_proba(X), p, rtol=1e-5)
+    loaded = tinyrs.load(tmp_path / "m")
+    assert isinstance(loaded, Predictor)
+    np.testing.assert_allclose(loaded.predict_proba(X), p, rtol=1e-5)
+    if kind == "multilabel":
+        z = model.decision_function(X)
+        np.testing.assert_allclose(1 / (1 + np.exp(-z)), p, rtol=1e-4, atol=1e-6)
+
+
+def test_columns_are_important_for_held_out_rows(data: Any) -> None:
+    model = small(importance=True).fit(*data)
+    assert set(np.argsort(model.feature_importances_)[-2:]) == {0, 1}
+
+
+def test_what_needs_a_single_network_says_so(data: Any, fitted: TinyClassifier) -> None:
+    with pytest.raises(ValueError, match="n_ensemble: expected 1 with warm_start=True, got 3"):
+        small(warm_start=True).fit(*data)
+    with pytest.raises(ValueError, match="n_ensemble: expected 1 with partial_fit, got 3"):
+        small().partial_fit(*data)
+    with pytest.raises(AttributeError, match=r"coefs_: expected a single network.*network_\.members"):
+        fitted.coefs_  # noqa: B018
+    assert not hasattr(fitted, "intercepts_")
+    with pytest.raises(ValueError, match="n_ensemble"):
+        small(n_ensemble=0).fit(*data)
+
+
+def test_the_predictor_is_one_model(data: Any, fitted: TinyClassifier, tmp_path: Path) -> None:
+    X = data[0]
+    predictor, p = fitted.predictor(), fitted.predict_proba(X)
+    np.testing.assert_array_equal(predictor.predict_proba(X), p)
+    np.testing.assert_allclose(list(predictor.predict_proba_one(X[0]).values()), p[0], rtol=1e-6)
+    predictor.save(tmp_path / "m")
+    loaded = tinyrs.load(tmp_path / "m")
+    assert isinstance(loaded, Predictor)
+    assert loaded.verify() == 0
+    np.testing.assert_array_equal(loaded.predict_proba(X), p)
+    assert np.abs(predictor.quantize("int8").predict_proba(X) - p).max() < 0.1
+    explained = predictor.explain(X[:3])
+    np.testing.assert_allclose(
+        explained.contributions.sum(axis=1), explained.probability - explained.base, atol=2e-3
+    )
+    assert "mean of 3 of 5-16-16-3" in fitted.summary()
+
+
+@pytest.mark.parametrize("kind", [None, "int8", "bf16"])
+def test_exports_compute_the_mean(data: Any, fitted: TinyClassifier, kind: Any, tmp_path: Path) -> None:
+    X = data[0][:40]
+    predictor = fitted.predictor() if kind is None else fitted.predictor().quantize(kind)
+    p = predictor.predict_proba(X)
+    runtime = pytest.importorskip("onnxruntime")
+    predictor.to_onnx(tmp_path / "m.onnx")
+    (of_graph,) = runtime.InferenceSession(tmp_path / "m.onnx").run(["probabilities"], {"X": X})
+    np.testing.assert_allclose(of_graph, p, atol=1e-4)
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("needs a C compiler")
+    predictor.to_c(tmp_path / "m.h")
+    (tmp_path / "main.c").write_text(
+        '#include <stdio.h>\n#include "m.h"\nint main(void) { double row[5]; float p[3]; '
+        'while (scanf("%lf %lf %lf %lf %lf", row, row + 1, row + 2, row + 3, row + 4) == 5) '
+        '{ m_predict_proba(row, p); printf("%.9g %.9g %.9g %d\\n", p[0], p[1], p[2], m_predict(row)); } '
+        "return 0; }"
+    )
+    command = [
+        compiler,
+        "-std=c99",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-pedantic",
+        "main.c",
+        "-o",
+        "main",
+        "-lm",
+    ]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    rows = "\n".join(" ".join(map(repr, row)) for row in X.tolist())
+    done = subprocess.run([tmp_path / "main"], input=rows, capture_output=True, text=True, check=True)
+    of_header = np.array([line.split() for line in done.stdout.splitlines()], dtype=float)
+    np.testing.assert_allclose(of_header[:, :3], p, atol=1e-4)
+
+
+# Training side by side.
+
+
+def test_callbacks_see_the_means_in_the_calling_thread(data: Any) -> None:
+    seen: list[Any] = []
+
+    def callback(record: Any) -> bool:
+        assert threading.current_thread() is threading.main_thread()
+        seen.append(dict(record))
+        return bool(record["epoch"] == 4)
+
+    model = small(callbacks=[callback]).fit(*data)
+    assert [record["epoch"] for record in seen] == [0, 1, 2, 3, 4]
+    assert model.n_iter_ == 5
+    assert model.loss_curve_ == [record["loss"] for record in seen]
+    assert model.validation_scores_ == [record["validation_score"] for record in seen]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
+def test_after_an_exception_the_estimator_is_as_before(data: Any, error: type[BaseException]) -> None:
+    def callback(record: Any) -> bool:
+        if record["epoch"] == 2:
+            raise error
+        return False
+
+    model = small().fit(*data)
+    before, n_threads = model.predict_proba(data[0]), threading.active_count()
+    with pytest.raises(error):
+        model.set_params(callbacks=[callback], random_state=1).fit(*data)
+    np.testing.assert_array_equal(model.predict_proba(data[0]), before)
+    assert threading.active_count() == n_threads
+
+
+def test_an_error_of_one_member_ends_the_training(data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Network] = []
+
+    def second_fails(network: Network, *args: Any, callback: Any, **others: Any) -> Any:
+        calls.append(network)
+        fails = len(calls) == 2
+
+        def after_epoch(record: Any) -> bool:
+            if fails and record["epoch"] == 3:
+                raise FloatingPointError("the loss is not finite")
+            return bool(callback(record))
+
+        return train(network, *args, callback=after_epoch, **others)
+
+    monkeypatch.setattr(members_module, "train", second_fails)
+    n_threads = threading.active_count()
+    with pytest.raises(FloatingPointError, match="the loss is not finite"):
+        small().fit(*data)
+    assert len(calls) == 3
+    assert threading.active_count() == n_threads
+
+
+def test_patience_without_validation_rows(data: Any) -> None:
+    model = small(early_stopping=False, n_iter_no_change=1, max_iter=500, schedule="constant").fit(*data)
+    assert model.n_iter_ < 500
+    assert model.loss_curve_[-1] >= min(model.loss_curve_[:-1])
+    single = small(n_ensemble=1, early_stopping=False, n_iter_no_change=1, max_iter=500, schedule="constant")
+    assert single.fit(*data).n_iter_ < 500
