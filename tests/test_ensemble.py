@@ -140,9 +140,9 @@ def test_each_row_is_held_out_once_and_classes_are_spread_evenly() -> None:
     held_out = np.concatenate([fold for _, fold in parts if fold is not None])
     # The only row of class 3 is in every training set.
     assert sorted(held_out) == list(range(69))
-    for train, fold in parts:
+    for rows, fold in parts:
         assert fold is not None
-        assert sorted([*train, *fold]) == list(range(70))
+        assert sorted([*rows, *fold]) == list(range(70))
         assert np.bincount(targets[fold], minlength=3).tolist() in ([10, 5, 2], [10, 6, 2])
     assert split_rows(targets[:49], 4, 0.2, np.random.RandomState(0))[0][1] is None
 
