@@ -159,7 +159,7 @@ pub fn step(network: &Shared<AnyNetwork>, step: &Step) -> PyResult<()> {
     match copy {
         AnyNetwork::F32(copy) => take_step(&network, copy, step),
         AnyNetwork::F64(copy) => take_step(&network, copy, step),
-        AnyNetwork::Quantized(copy) => Err(not_trainable(&copy)),
+        other => Err(not_trainable(&other)),
     }
 }
 
