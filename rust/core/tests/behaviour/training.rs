@@ -1,10 +1,8 @@
 //! Training: the same bits for any number of threads, and the last finished epoch after every failure.
 
-mod common;
-
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::{available, network, uniform};
+use crate::common::{available, network, uniform};
 use tinyrs_core::{
     Activation, Algorithm, Checkpoint, Dispatch, EpochRecord, Error, FitData, Hooks, Isa, Loss, Matrix, Monitor,
     Network, NetworkConfig, Optimizer, OptimizerConfig, OutputActivation, Samples, Schedule, StopReason, Targets,
@@ -263,7 +261,7 @@ fn the_validation_set_selects_the_best_epoch_and_stops_training() {
         let validation = part(300, 400);
         let (loss, _) = tinyrs_core::loss_and_gradients(&network, &validation, Loss::CrossEntropy, 0.0, 1).unwrap();
         assert!((loss - report.epochs[report.best_epoch].validation_loss.unwrap()).abs() < 1e-12);
-        let y = common::forward(&network, &data.x[300 * 6..], 100, 1);
+        let y = crate::common::forward(&network, &data.x[300 * 6..], 100, 1);
         let is_correct =
             |(row, p): (usize, &[f64])| p[data.labels[300 + row] as usize] >= p.iter().copied().fold(0.0, f64::max);
         let score = y.chunks(3).enumerate().filter(|row| is_correct(*row)).count() as f64 / 100.0;

@@ -1,9 +1,7 @@
 //! Gradients: compared with central differences of the forward pass in f64, for every instruction set, and with the
 //! same bits for any number of threads.
 
-mod common;
-
-use common::{available, forward, network, uniform};
+use crate::common::{available, forward, network, uniform};
 use tinyrs_core::{
     Activation, Dispatch, Input, Isa, Layer, Loss, Matrix, MatrixMut, Network, NetworkConfig, OutputActivation,
     Samples, Targets, backward, loss_and_gradients, naive,

@@ -1,8 +1,6 @@
 //! Construction of networks and layers, and changes of parameters.
 
-mod common;
-
-use common::{available, forward, uniform};
+use crate::common::{available, forward, uniform};
 use tinyrs_core::{Activation, Error, Init, Isa, Layer, Matrix, Network, NetworkConfig, OutputActivation, Scalar};
 
 fn layer(outputs: usize, inputs: usize) -> Layer<f32> {

@@ -1,9 +1,7 @@
 //! The forward pass: compared with the naive loops; the same bits for any number of threads and any batch; finite
 //! results for finite inputs; nothing written on an error.
 
-mod common;
-
-use common::{available, expected, first_wrong, forward, network, uniform};
+use crate::common::{available, expected, first_wrong, forward, network, uniform};
 use tinyrs_core::{
     Activation, Dispatch, Error, Forward, Init, Isa, Layer, Matrix, MatrixMut, Network, NetworkConfig, OutputActivation,
 };

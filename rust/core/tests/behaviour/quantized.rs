@@ -1,9 +1,7 @@
 //! Quantized networks: equal to a naive computation on every instruction set; the same bits for any number of threads
 //! and in any batch; invalid parameters are refused.
 
-mod common;
-
-use common::{network, uniform};
+use crate::common::{network, uniform};
 use tinyrs_core::{
     Activation, Csr, Error, Forward, Isa, Layer, LowPrecisionIsa, Matrix, MatrixMut, NetworkConfig, OutputActivation,
     QuantizedLayer, QuantizedNetwork, StoredWeights, WeightFormat,
