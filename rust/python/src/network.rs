@@ -421,8 +421,10 @@ impl Network {
     ///
     /// Examples
     /// --------
-    /// >>> loss, gradients = network.loss_and_gradients(X, y)
-    /// >>> network.apply_gradients(gradients, optimizer, learning_rate=0.01)
+    /// >>> from tinyrs import Network, Optimizer
+    /// >>> network = Network([2, 4, 3], output_activation="softmax", seed=7)
+    /// >>> loss, gradients = network.loss_and_gradients([[0.1, 0.2], [0.3, 0.4]], [0, 2])
+    /// >>> network.apply_gradients(gradients, Optimizer("adam"), learning_rate=0.01)
     #[pyo3(signature = (gradients, optimizer, *, learning_rate=1e-3, weight_decay=0.0))]
     fn apply_gradients(
         &self,
