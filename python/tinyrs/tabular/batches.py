@@ -21,13 +21,10 @@ class DatasetPart:
     scanned : pyarrow.dataset.Fragment or pyarrow.dataset.Dataset
     schema : pyarrow.Schema or None
         What the rows of a fragment are read as.
-    first_row : int
-        The number of rows before it.
     """
 
     scanned: Any
     schema: Any
-    first_row: int
 
     def batches(self, columns: Sequence[str], batch_size: int) -> Iterator[Any]:
         """Its record batches with these columns, without empty ones."""
@@ -49,14 +46,12 @@ def dataset_parts(dataset: Any) -> Iterator[DatasetPart]:
     the end of a file. A dataset with a filter is one part: pyarrow does not tell its fragments.
     """
     if getattr(dataset, "_scan_options", None):
-        yield DatasetPart(dataset, None, 0)
+        yield DatasetPart(dataset, None)
         return
-    row = 0
     for fragment in dataset.get_fragments():
         split = getattr(fragment, "split_by_row_group", None)
         for part in split() if split is not None else [fragment]:
-            yield DatasetPart(part, dataset.schema, row)
-            row += part.count_rows()
+            yield DatasetPart(part, dataset.schema)
 
 
 class BatchSource:
