@@ -20,7 +20,7 @@ from tinyrs.scale import Scorer
 def cluster() -> Iterator[None]:
     # Two for the workers, one for the tasks that list and write files.
     ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False)
-    # The files are small: without this, one worker would get them all as one block.
+    # The files are small: this asks for several blocks, although Ray may still give them all to one worker.
     context = ray.data.DataContext.get_current()
     context.target_min_block_size, context.target_max_block_size = 1, 60_000
     yield
