@@ -127,7 +127,7 @@ def _loss(
         raise ValueError(f"metric: expected 'log_loss', 'accuracy' or a function, got {metric!r}")
 
     def loss(encoded: npt.NDArray[Any], rows: npt.NDArray[np.intp]) -> float:
-        p = predictor._outputs(predictor._network, encoded, n_threads)
+        p = predictor._probabilities(encoded, n_threads=n_threads)
         if callable(metric):
             return -float(metric(labels[rows], p))
         return log_loss(targets[rows], p) if metric == "log_loss" else -accuracy(targets[rows], p)

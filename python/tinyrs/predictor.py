@@ -379,7 +379,9 @@ class Predictor(TablePredictions):
         from tinyrs.tuning import quantization
 
         def outputs(network: Network) -> npt.NDArray[Any]:
-            return self._outputs(network, encoded)
+            return (
+                network.forward(encoded) if self._encoder is None else self._encoder.forward(network, encoded)
+            )
 
         rows = None if encoded is None else quantization.Rows(outputs, targets, self.multilabel)
         network, record = quantization.quantize(self._network, kind, rows, max_drop)
@@ -479,12 +481,6 @@ class Predictor(TablePredictions):
         self._refuse_infinite(encoded)
         return np.atleast_2d(encoded), encoded.ndim == 1
 
-    def _outputs(self, network: Network, encoded: Any, n_threads: int | None = None) -> npt.NDArray[Any]:
-        """The outputs (rows, outputs) of the network, or of a variant of it, for encoded rows."""
-        if self._encoder is None:
-            return network.forward(encoded, n_threads=n_threads)
-        return self._encoder.forward(network, encoded, n_threads=n_threads)
-
     def verify(self) -> float:
         """The largest difference between outputs computed now and those stored in the model file.
 
@@ -494,7 +490,7 @@ class Predictor(TablePredictions):
         if self._self_test is None:
             return 0.0
         rows, outputs = map(np.asarray, self._self_test)
-        return float(np.abs(self._outputs(self._network, rows) - outputs).max())
+        return float(np.abs(self._probabilities(rows) - outputs).max())
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Saves the predictor to a safetensors file, which `tinyrs.load` reads.

@@ -248,6 +248,8 @@ def fit_to_budget(
             return found
         if template is not None:
             remaining = end - time.perf_counter()
+            if remaining <= 0:
+                return found
             teacher = _train_teacher(template, X, labels, remaining, random_state, n_threads, store)
         search.refit(lesson_of(teacher, np.arange(len(labels)), None, preprocessor))
     except KeyboardInterrupt:
@@ -311,7 +313,7 @@ class _Search:
         for weights in student.formats:
             predictor = self.workshop.predictor(network, student.preprocessor, weights)
             latency, n_bytes = self.workshop.latency(predictor), len(predictor.to_bytes())
-            p = predictor._outputs(predictor._network, encoded)
+            p = predictor._probabilities(encoded)
             candidate = Candidate(
                 student.hidden,
                 weights,
@@ -424,13 +426,10 @@ def _train_teacher(
     store: Store,
 ) -> Teacher:
     """A classifier like `template`, trained for about `seconds`."""
-    # `fit` trains twice: up to the best epoch once more, on all rows.
-    end = time.perf_counter() + seconds / 2
     teacher = clone(template)
     trained_from = X, labels, seed, teacher.get_params()
-    teacher.set_params(
-        callbacks=[lambda record: time.perf_counter() > end], n_threads=n_threads, random_state=seed
-    )
+    limit = seconds if math.isfinite(seconds) else None
+    teacher.set_params(max_time=limit, n_threads=n_threads, random_state=seed)
     trained: Teacher | None = store.get(
         "teacher", trained_from, lambda: teacher.fit(X, labels), TinyClassifier.load
     )
@@ -458,7 +457,7 @@ def _selections(
     columns = [[i] for i in range(n_columns)]
     found = permutation_importance(cells, columns, loss, repeats=1, max_rows=IMPORTANCE_ROWS).mean(axis=1)
     wanted = found > UNIMPORTANT * np.maximum(found, 0).sum()
-    # A category costs little more than finding its code, which the model file needs to have anyway.
+    # Categories stay: a preprocessor has no column of categories without features.
     wanted[[category.column for category in preprocessor.categories]] = True
     useful = np.flatnonzero(wanted)
     everything = np.arange(n_columns)
