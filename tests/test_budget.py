@@ -16,7 +16,7 @@ import tinyrs
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
-from tinyrs.budget import Budget, BudgetSearch, Candidate, latencies, search, students
+from tinyrs.budget import Budget, BudgetSearch, Candidate, latencies, search, students, teacher
 from tinyrs.budget.candidates import front, table
 from tinyrs.cli.budget import limit
 from tinyrs.cli.main import main
@@ -91,8 +91,8 @@ def test_a_cell_comes_from_the_row_asked_for(kind: str) -> None:
         "polars": pl.DataFrame(columns),
     }[kind]
     cells = np.array([[0, 1, 2], [3, 3, 0]])
-    np.testing.assert_array_equal(np.asarray(students.take(given, cells)), [[0, 4, 8], [9, 10, 2]])
-    np.testing.assert_array_equal(np.asarray(students.take(given, np.array([2, 0]))), array[[2, 0]])
+    np.testing.assert_array_equal(np.asarray(teacher.take(given, cells)), [[0, 4, 8], [9, 10, 2]])
+    np.testing.assert_array_equal(np.asarray(teacher.take(given, np.array([2, 0]))), array[[2, 0]])
 
 
 def test_the_best_model_within_the_budget() -> None:

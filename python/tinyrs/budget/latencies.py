@@ -27,7 +27,7 @@ FORMATS = ("f32", "f16", "int8")
 SECONDS, FINAL_SECONDS = 0.03, 0.5
 
 
-class Workshop:
+class StudentMeter:
     """Makes predictors of students, and measures them.
 
     Parameters

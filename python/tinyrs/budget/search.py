@@ -5,28 +5,25 @@ from __future__ import annotations
 import math
 import os
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import clone
 
 from tinyrs._tinyrs import Network
-from tinyrs.budget.candidates import Budget, Candidate, front, table
-from tinyrs.budget.latencies import FINAL_SECONDS, Workshop
+from tinyrs.budget.candidates import Budget, Candidate
+from tinyrs.budget.latencies import FINAL_SECONDS, StudentMeter
+from tinyrs.budget.result import BudgetSearch
 from tinyrs.budget.store import Store
 from tinyrs.budget.students import (
-    Lesson,
-    Teacher,
-    lesson,
+    DistillationData,
+    distillation_data,
     new_student,
     only_columns,
-    take,
-    teacher_probabilities,
     train_student,
 )
-from tinyrs.classifier import TinyClassifier
+from tinyrs.budget.teacher import Teacher, take, teacher_probabilities, train_teacher, unfitted
 from tinyrs.classifier.data import (
     MIN_ROWS_TO_SPLIT,
     Indices,
@@ -55,82 +52,6 @@ UNIMPORTANT = 0.01
 TIMED_ROWS, IMPORTANCE_ROWS = 256, 2000
 # The share of the time limit for the teacher.
 TEACHER_SHARE = 0.4
-
-
-@dataclass
-class BudgetSearch:
-    """What `fit_to_budget` found.
-
-    Attributes
-    ----------
-    budget : Budget
-    candidates : list of Candidate
-        Every student that was measured.
-    best : Candidate or None
-        The best one within the budget; None if none is.
-    teacher_accuracy, teacher_log_loss : float
-        Of the teacher, on the same held-out rows.
-    held_out_rows : int
-    complete : bool
-        Whether the search ran to its end: no interrupt, and enough time.
-    refitted : bool
-        Whether the best student was trained once more with all rows; its scores are from before that.
-    """
-
-    budget: Budget
-    teacher_accuracy: float
-    teacher_log_loss: float
-    held_out_rows: int
-    max_drop: float | None = None
-    candidates: list[Candidate] = field(default_factory=list)
-    best: Candidate | None = None
-    complete: bool = False
-    refitted: bool = False
-    _predictor: Predictor | None = None
-
-    @property
-    def predictor(self) -> Predictor:
-        """The model for deployment.
-
-        Raises
-        ------
-        ValueError
-            If nothing fits the budget: the message says what comes nearest.
-        """
-        if self._predictor is None:
-            raise ValueError(self.verdict())
-        return self._predictor
-
-    @property
-    def front(self) -> list[Candidate]:
-        """The candidates that no other one beats in latency, size and accuracy, the fastest first."""
-        return front(self.candidates)
-
-    def verdict(self) -> str:
-        """What was found, in a sentence."""
-        if self.best is not None:
-            drop = self.teacher_accuracy - self.best.accuracy
-            return (
-                f"{self.best}: {self.best.p50_us:.2f} us (p99 {self.best.p99_us:.2f}), "
-                f"{self.best.n_bytes:,} bytes, accuracy {self.best.accuracy:.4f} ({-drop:+.4f} against the "
-                "teacher)"
-            )
-        fitting = [c for c in self.candidates if c.fits]
-        if fitting:
-            best = max(fitting, key=lambda c: c.accuracy)
-            return (
-                f"no model fits: the best one within {self.budget} is "
-                f"{self.teacher_accuracy - best.accuracy:.4f} less accurate than the teacher, more than "
-                f"max_drop={self.max_drop:g}"
-            )
-        if not self.complete:
-            return f"no model within {self.budget} was finished in time"
-        return f"no model fits: even one without hidden layers is not within {self.budget}"
-
-    def __str__(self) -> str:
-        teacher = f"teacher: accuracy {self.teacher_accuracy:.4f}, log loss {self.teacher_log_loss:.4f}"
-        note = "" if self.complete else "\nThe search was stopped early."
-        return f"{table(self.candidates)}\n{teacher}, on {self.held_out_rows:,} rows\n{self.verdict()}{note}"
 
 
 def fit_to_budget(
@@ -218,11 +139,11 @@ def fit_to_budget(
     rng, store = np.random.RandomState(random_state), Store(checkpoint)
     rows, held_out = train_validation_split(targets, validation_fraction, rng)
     assert held_out is not None
-    template = _unfitted(teacher)
+    template = unfitted(teacher)
     if template is not None:
         limit = math.inf if time_limit is None else TEACHER_SHARE * time_limit
         part = take(X, rows), labels[rows]
-        teacher = _train_teacher(template, *part, limit, random_state, n_threads, store)
+        teacher = train_teacher(template, *part, limit, random_state, n_threads, store)
     assert teacher is not None
     preprocessor = _preprocessor(teacher, X, rows)
     known = take(X, held_out)
@@ -231,16 +152,16 @@ def fit_to_budget(
         budget, accuracy(targets[held_out], p), log_loss(targets[held_out], p), len(held_out), max_drop
     )
     names = tuple(read_frame(known).columns) if is_frame(known) else None
-    workshop = Workshop(budget, _timed_calls(known, batch_size), classes, names, random_state)
+    meter = StudentMeter(budget, _timed_calls(known, batch_size), classes, names, random_state)
 
-    def lesson_of(
+    def data_from(
         teacher: Teacher, rows: Indices, held_out: Indices | None, preprocessor: Preprocessor
-    ) -> Lesson:
-        return lesson(
+    ) -> DistillationData:
+        return distillation_data(
             teacher, X, targets, rows, held_out, preprocessor, classes, seed=random_state, n_threads=n_threads
         )
 
-    search = _Search(lesson_of(teacher, rows, held_out, preprocessor), workshop, found, end, store)
+    search = _Search(data_from(teacher, rows, held_out, preprocessor), meter, found, end, store)
     try:
         search.run(_selections(teacher, known, targets[held_out], classes, preprocessor), progress)
         search.choose()
@@ -250,8 +171,8 @@ def fit_to_budget(
             remaining = end - time.perf_counter()
             if remaining <= 0:
                 return found
-            teacher = _train_teacher(template, X, labels, remaining, random_state, n_threads, store)
-        search.refit(lesson_of(teacher, np.arange(len(labels)), None, preprocessor))
+            teacher = train_teacher(template, X, labels, remaining, random_state, n_threads, store)
+        search.refit(data_from(teacher, np.arange(len(labels)), None, preprocessor))
     except KeyboardInterrupt:
         found.complete = False
         if found.best is None:
@@ -275,9 +196,9 @@ class _Search:
     """Trains and measures students."""
 
     def __init__(
-        self, lesson: Lesson, workshop: Workshop, found: BudgetSearch, end: float, store: Store
+        self, data: DistillationData, meter: StudentMeter, found: BudgetSearch, end: float, store: Store
     ) -> None:
-        self.lesson, self.workshop, self.found, self.end, self.store = lesson, workshop, found, end, store
+        self.data, self.meter, self.found, self.end, self.store = data, meter, found, end, store
         # The latest candidate of each student and format, and its model.
         self.models: dict[tuple[tuple[int, ...], int, str], tuple[Candidate, Predictor, _Student]] = {}
 
@@ -285,8 +206,8 @@ class _Search:
         """Successive halving over the students of these selections of columns."""
         students = []
         for columns in selections:
-            preprocessor = only_columns(self.lesson.preprocessor, columns)
-            sizes = self.workshop.sizes(preprocessor)
+            preprocessor = only_columns(self.data.preprocessor, columns)
+            sizes = self.meter.sizes(preprocessor)
             students += [_Student(h, preprocessor, columns, formats) for h, formats in sizes.items()]
         total = sum(math.ceil(len(students) / 2**i) for i in range(len(ROUNDS)))
         with progress_bar(total, "students", "student", shown=progress) as advance:
@@ -304,15 +225,15 @@ class _Search:
 
     def _train(self, student: _Student, share: float) -> float | None:
         """Trains a student for a share of the epochs; its lowest log loss, or None if the time was over."""
-        epochs = max(1, round(share * self.lesson.epochs))
-        network = self._trained(student, self.lesson, epochs)
-        if network is None or self.lesson.held_out is None:
+        epochs = max(1, round(share * self.data.epochs))
+        network = self._trained(student, self.data, epochs)
+        if network is None or self.data.held_out is None:
             return None
-        encoded, targets = self.lesson.held_out
+        encoded, targets = self.data.held_out
         losses = []
         for weights in student.formats:
-            predictor = self.workshop.predictor(network, student.preprocessor, weights)
-            latency, n_bytes = self.workshop.latency(predictor), len(predictor.to_bytes())
+            predictor = self.meter.predictor(network, student.preprocessor, weights)
+            latency, n_bytes = self.meter.latency(predictor), len(predictor.to_bytes())
             p = predictor._probabilities(encoded)
             candidate = Candidate(
                 student.hidden,
@@ -324,22 +245,22 @@ class _Search:
                 accuracy(targets, p),
                 log_loss(targets, p),
                 epochs,
-                self.workshop.allows(latency, n_bytes),
+                self.meter.allows(latency, n_bytes),
             )
             self.models[student.hidden, len(student.columns), weights] = candidate, predictor, student
             losses.append(candidate.log_loss)
         self.found.candidates = [candidate for candidate, _, _ in self.models.values()]
         return min(losses)
 
-    def _trained(self, student: _Student, lesson: Lesson, epochs: int) -> Network | None:
+    def _trained(self, student: _Student, data: DistillationData, epochs: int) -> Network | None:
         """The trained network of a student; None if the time was over before the last epoch."""
         if time.perf_counter() > self.end:
             return None
-        trained_from = lesson.digest, student.hidden, student.columns, epochs
-        return self.store.get("student", trained_from, lambda: self._train_new(student, lesson, epochs), load)
+        trained_from = data.digest, student.hidden, student.columns, epochs
+        return self.store.get("student", trained_from, lambda: self._train_new(student, data, epochs), load)
 
-    def _train_new(self, student: _Student, lesson: Lesson, epochs: int) -> Network | None:
-        network = new_student(student.hidden, student.preprocessor, len(lesson.classes), lesson.seed)
+    def _train_new(self, student: _Student, data: DistillationData, epochs: int) -> Network | None:
+        network = new_student(student.hidden, student.preprocessor, len(data.classes), data.seed)
         over = False
 
         def stop(record: Record) -> bool:
@@ -347,7 +268,7 @@ class _Search:
             over = time.perf_counter() > self.end and record["epoch"] + 1 < epochs
             return over
 
-        train_student(network, lesson, student.preprocessor, epochs, stop)
+        train_student(network, data, student.preprocessor, epochs, stop)
         return None if over else network
 
     def _ranking(self) -> list[tuple[Candidate, Predictor, _Student]]:
@@ -378,20 +299,20 @@ class _Search:
     def choose(self) -> None:
         """Sets the best candidate: the first of the ranking that still fits when it is timed for longer."""
         for candidate, predictor, _ in self._ranking():
-            latency = self.workshop.latency(predictor, FINAL_SECONDS)
-            if self.workshop.allows(latency, candidate.n_bytes):
+            latency = self.meter.latency(predictor, FINAL_SECONDS)
+            if self.meter.allows(latency, candidate.n_bytes):
                 self.found.best = replace(candidate, p50_us=latency.p50_us, p99_us=latency.p99_us)
                 self.found._predictor = predictor
                 return
 
-    def refit(self, lesson: Lesson) -> None:
-        """Trains the best student again on `lesson`, if there is time."""
+    def refit(self, data: DistillationData) -> None:
+        """Trains the best student again on `data`, if there is time."""
         best = self.found.best
         assert best is not None
         _, _, student = self.models[best.hidden_layer_sizes, best.n_columns, best.weights]
-        network = self._trained(student, lesson, best.epochs)
+        network = self._trained(student, data, best.epochs)
         if network is not None:
-            self.found._predictor = self.workshop.predictor(network, student.preprocessor, best.weights)
+            self.found._predictor = self.meter.predictor(network, student.preprocessor, best.weights)
             self.found.refitted = True
 
 
@@ -407,34 +328,6 @@ def _read(X: Any, y: npt.ArrayLike) -> tuple[Any, npt.NDArray[Any]]:
     if len(X) < MIN_ROWS_TO_SPLIT:
         raise ValueError(f"X: expected at least {MIN_ROWS_TO_SPLIT} rows, got {len(X)}")
     return X, labels
-
-
-def _unfitted(teacher: Teacher | None) -> TinyClassifier | None:
-    """The classifier to train as a teacher; None if `teacher` is fitted."""
-    if teacher is None:
-        return TinyClassifier()
-    return teacher if isinstance(teacher, TinyClassifier) and not hasattr(teacher, "network_") else None
-
-
-def _train_teacher(
-    template: TinyClassifier,
-    X: Any,
-    labels: npt.NDArray[Any],
-    seconds: float,
-    seed: int,
-    n_threads: int | None,
-    store: Store,
-) -> Teacher:
-    """A classifier like `template`, trained for about `seconds`."""
-    teacher = clone(template)
-    trained_from = X, labels, seed, teacher.get_params()
-    limit = seconds if math.isfinite(seconds) else None
-    teacher.set_params(max_time=limit, n_threads=n_threads, random_state=seed)
-    trained: Teacher | None = store.get(
-        "teacher", trained_from, lambda: teacher.fit(X, labels), TinyClassifier.load
-    )
-    assert trained is not None
-    return trained
 
 
 def _preprocessor(teacher: Teacher, X: Any, rows: Indices) -> Preprocessor:

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import joblib
 import numpy as np
 import numpy.typing as npt
 
 from tinyrs._tinyrs import Network
+from tinyrs.budget.teacher import Teacher, take, teacher_probabilities
 from tinyrs.classifier.data import Dataset, Floats, Indices, read_table
 from tinyrs.classifier.recipe import (
     TrainingOptions,
@@ -28,8 +29,6 @@ from tinyrs.classifier.recipe import (
 )
 from tinyrs.history import Record
 from tinyrs.tabular.preprocessor import NumberColumn, Preprocessor
-from tinyrs.tabular.sources import read_frame
-from tinyrs.tabular.type_checks import is_frame
 from tinyrs.tuning.calibration import divide_logits, fit_temperature
 
 # A cell of a new row comes from another row with this probability.
@@ -40,49 +39,8 @@ ROWS, ROWS_PER_ROW = 20_000, 5
 TRUE_LABEL = 0.3
 
 
-class Teacher(Protocol):
-    """A fitted classifier, such as a TinyClassifier, or one of LightGBM, CatBoost or scikit-learn."""
-
-    classes_: npt.NDArray[Any]
-
-    def predict_proba(self, X: Any) -> npt.NDArray[Any]: ...
-
-
-def take(X: Any, rows: npt.NDArray[np.intp]) -> Any:
-    """Rows of a data frame or an array: `rows` is (rows,), or the row of each cell (rows, columns)."""
-    if not is_frame(X):
-        return X[rows] if rows.ndim == 1 else X[rows, np.arange(X.shape[1])]
-    frame = read_frame(X)
-    if rows.ndim == 1:
-        return frame[rows].to_native()
-    import narwhals.stable.v1 as nw
-
-    columns = {name: frame[name][rows[:, i]].to_native() for i, name in enumerate(frame.columns)}
-    if frame.implementation.is_pandas_like():
-        columns = {name: column.reset_index(drop=True) for name, column in columns.items()}
-    return nw.from_dict(columns, backend=frame.implementation).to_native()
-
-
-def teacher_probabilities(teacher: Teacher, X: Any, classes: npt.NDArray[Any]) -> Floats:
-    """What the teacher predicts for X, (rows, classes), in the order of `classes`.
-
-    Raises
-    ------
-    ValueError
-        If the teacher has other classes, or does not predict finite probabilities of this shape.
-    """
-    known = np.asarray(teacher.classes_)
-    if sorted(known.tolist()) != classes.tolist():
-        raise ValueError(f"teacher: expected the classes of y, {classes.tolist()}, got {known.tolist()}")
-    p = np.asarray(teacher.predict_proba(X), dtype=np.float64)
-    if p.shape != (len(X), len(classes)) or not np.isfinite(p).all():
-        expected = f"finite probabilities of shape {(len(X), len(classes))}"
-        raise ValueError(f"teacher: expected {expected} from predict_proba, got shape {p.shape}")
-    return p[:, np.argsort(known)]
-
-
 @dataclass(frozen=True)
-class Lesson:
+class DistillationData:
     """What students learn, and the rows that they are measured on.
 
     Attributes
@@ -115,7 +73,7 @@ class Lesson:
         return default_epochs(len(self.rows[0]))
 
 
-def lesson(
+def distillation_data(
     teacher: Teacher,
     X: Any,
     targets: Indices,
@@ -126,8 +84,8 @@ def lesson(
     *,
     seed: int,
     n_threads: int | None,
-) -> Lesson:
-    """A lesson of the rows `train_rows` of the table X, and of new rows made of them."""
+) -> DistillationData:
+    """The data of the rows `train_rows` of the table X, and of new rows made of them."""
     rng = np.random.default_rng(seed)
     new = max(0, min(ROWS - len(train_rows), (ROWS_PER_ROW - 1) * len(train_rows)))
     cells = np.tile(rng.choice(train_rows, new)[:, np.newaxis], (1, preprocessor.n_columns))
@@ -143,7 +101,7 @@ def lesson(
     measured = None
     if held_out is not None:
         measured = (preprocessor.encode(read_table(take(X, held_out))), targets[held_out])
-    return Lesson((encoded, p), measured, preprocessor, classes, seed, n_threads)
+    return DistillationData((encoded, p), measured, preprocessor, classes, seed, n_threads)
 
 
 def only_columns(preprocessor: Preprocessor, columns: Indices) -> Preprocessor:
@@ -170,7 +128,7 @@ def new_student(hidden: tuple[int, ...], preprocessor: Preprocessor, n_classes: 
 
 def train_student(
     network: Network,
-    lesson: Lesson,
+    data: DistillationData,
     preprocessor: Preprocessor,
     epochs: int,
     callback: Callable[[Record], object],
@@ -179,8 +137,8 @@ def train_student(
 
     Training stops after an epoch for which `callback` returns True.
     """
-    encoded, p = lesson.rows
-    data = Dataset(preprocessor.transform(encoded, "f32"), p.astype(np.float32))
+    encoded, p = data.rows
+    features = Dataset(preprocessor.transform(encoded, "f32"), p.astype(np.float32))
     options = TrainingOptions(
         learning_rate=0.04,
         schedule="coslog4",
@@ -189,12 +147,12 @@ def train_student(
         weight_decay=0.0,
         dropout=0.0,
         label_smoothing=0.0,
-        smoothing_prior=np.full(len(lesson.classes), 1 / len(lesson.classes)).tolist(),
-        seed=lesson.seed,
-        n_threads=lesson.n_threads,
+        smoothing_prior=np.full(len(data.classes), 1 / len(data.classes)).tolist(),
+        seed=data.seed,
+        n_threads=data.n_threads,
     )
-    train(network, new_optimizer(), data, options, callback=callback)
-    if lesson.held_out is not None:
-        rows, targets = lesson.held_out
-        z = logits(network, preprocessor.transform(rows, "f32"), lesson.n_threads)
+    train(network, new_optimizer(), features, options, callback=callback)
+    if data.held_out is not None:
+        rows, targets = data.held_out
+        z = logits(network, preprocessor.transform(rows, "f32"), data.n_threads)
         divide_logits(network, fit_temperature(z, targets))
