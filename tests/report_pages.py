@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import xml.etree.ElementTree as ET
 from datetime import datetime
 from html.parser import HTMLParser
 from typing import Any
@@ -40,6 +42,21 @@ class Page(HTMLParser):
     def titles(self) -> list[str]:
         """The tooltips."""
         return [attributes["title"] or "" for _, attributes in self.elements if "title" in attributes]
+
+
+def check_charts(page: str) -> int:
+    """Asserts that each chart is valid XML inside its view box; the number of charts."""
+    svgs = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    for svg in svgs:
+        root = ET.fromstring(svg)
+        _, _, width, height = map(float, root.attrib["viewBox"].split())
+        for element in root.iter():
+            for name in ("x", "x1", "x2", "cx"):
+                assert -1 <= float(element.get(name, 0)) <= width
+            for name in ("y", "y1", "y2", "cy"):
+                assert -1 <= float(element.get(name, 0)) <= height
+            assert "nan" not in " ".join(element.attrib.values()).lower()
+    return len(svgs)
 
 
 def long_names() -> dict[str, list[Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import tinyrs
+from report_pages import check_charts
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
@@ -111,6 +113,14 @@ def test_the_best_model_within_the_budget() -> None:
     assert {c.epochs for c in found.candidates} > {max(c.epochs for c in found.candidates)}
     assert "teacher: accuracy" in str(found)
     assert found.verdict() in str(found)
+
+
+def test_only_the_formats_asked_for_are_tried() -> None:
+    found = fit(X, Y, max_bytes=9000, formats=["int8"], refit=False)
+    assert {c.weights for c in found.candidates} == {"int8"}
+    assert found.predictor.network.weights == "int8"
+    with pytest.raises(ValueError, match="int4"):
+        fit(X, Y, max_bytes=9000, formats=["int4"])
 
 
 def test_nothing_fits() -> None:
@@ -289,9 +299,21 @@ def test_the_command_line(csv: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "teacher: accuracy" in output
     assert model.stat().st_size < 12_000  # with the record of the training
     assert tinyrs.load(model).training["budget"] == "1000 us for one row (p50) and 9,000 bytes"  # type: ignore[union-attr]
-    assert "searched for" in report.read_text()
-    code, output = run(capsys, *train, "--json")
+    page = report.read_text()
+    assert "searched for" in page
+    assert check_charts(page) == 3
+    # The reliability diagram, and a plane for each limit.
+    for name in ("latency of one row (p50)", "size of the file"):
+        plane = re.search(f'<svg[^>]*aria-label="Plane of {re.escape(name)}.*?</svg>', page, re.DOTALL)
+        assert plane
+        for mark, count in {"best": 1, "teacher": 1, "front": 1, "chosen": 1}.items():
+            assert plane[0].count(f'class="{mark}"') == count
+        students = int(re.search(r"error: (\d+) students; chosen: ", plane[0])[1])  # type: ignore[index]
+        assert plane[0].count('class="dot ') == students == page.count("<td>yes</td>")
+    assert f"<summary>all {students} students</summary>" in page
+    code, output = run(capsys, *train, "--quantize", "f16", "--json")
     assert code == 0
+    assert tinyrs.load(model).network.weights == "f16"  # type: ignore[union-attr]
     assert json.loads(output)["best_epoch"] is None
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Run, csv_text, flowers
-from report_pages import TABLES, Page
+from report_pages import TABLES, Page, check_charts
 from tinyrs.cli.metrics_text import confusion_lines
 from tinyrs.cli.report import charts, names
-from tinyrs.cli.report.axes import Axis, Unit
+from tinyrs.cli.report.axes import Axis, LogAxis, Unit
 from tinyrs.cli.report.charts import Series
 from tinyrs.cli.report.markup import Markup, tag
 from tinyrs.tuning import intervals
@@ -128,16 +128,7 @@ def test_the_page_executes_and_loads_nothing(page: str) -> None:
 
 
 def test_each_chart_is_valid_xml_inside_its_view_box(page: str) -> None:
-    svgs = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
-    for svg in svgs:
-        root = ET.fromstring(svg)
-        _, _, width, height = map(float, root.attrib["viewBox"].split())
-        for element in root.iter():
-            for name in ("x", "x1", "x2", "cx"):
-                assert -1 <= float(element.get(name, 0)) <= width
-            for name in ("y", "y1", "y2", "cy"):
-                assert -1 <= float(element.get(name, 0)) <= height
-            assert "nan" not in " ".join(element.attrib.values()).lower()
+    assert check_charts(page) == 3
 
 
 def test_the_page_is_accessible(page: str) -> None:
@@ -261,6 +252,25 @@ def test_of_many_classes_the_errors_and_the_worst_classes_are_listed(tinyrs_cli:
 def test_text_and_attributes_are_escaped_but_markup_is_not() -> None:
     assert tag("b", "<&>", Markup("<i></i>"), title='"<') == '<b title="&quot;&lt;">&lt;&amp;&gt;<i></i></b>'
     assert tag("meta", http_equiv="a") == '<meta http-equiv="a">'
+
+
+@pytest.mark.parametrize(
+    ("values", "low", "high", "ticks"),
+    [
+        ([1.0], 0.5, 2, "0.5 1 2"),
+        ([0.61, 1.9], 0.5, 2, "0.5 1 2"),
+        ([3.0, 9.0], 2, 10, "2 5 10"),
+        ([30.0, 4.0, 49.0], 2, 100, "10 100"),
+        ([0.003, 7e5], 0.002, 1e6, "0.01 1 100 10000 1000000"),
+    ],
+)
+def test_a_logarithmic_axis_has_round_ends_and_ticks(
+    values: list[float], low: float, high: float, ticks: str
+) -> None:
+    axis = LogAxis.around("x", values, "{:.7g}".format)
+    assert (axis.low, axis.high) == pytest.approx((low, high))
+    assert " ".join(label for _, label in axis.ticks()) == ticks
+    assert [float(label) for _, label in axis.ticks()] == pytest.approx([value for value, _ in axis.ticks()])
 
 
 @pytest.mark.parametrize("values", [[1.0], [2.0, 2.0], [np.nan, 1.0, np.inf], [np.nan], [-3e9, 5e-9]])

@@ -48,6 +48,11 @@ def pages(browser: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[
         options = ["--target", "kind", "--hidden", "8", "--epochs", "3", "--json"]
         assert main(["train", *map(str, files), *options]) == 0
         found[name] = folder / "r.html"
+    found["budget"] = found["flowers"].with_name("budget.html")
+    data, model = found["flowers"].with_name("data.csv"), found["flowers"].with_name("b")
+    files = [data, "-o", model, "--report", found["budget"]]
+    limits = ["--budget", "50us", "--budget", "20KB", "--time-limit", "20"]
+    assert main(["train", *map(str, files), "--target", "kind", *limits, "--json"]) == 0
     found["benchmark"] = tmp_path_factory.mktemp("report") / "r.html"
     found["benchmark"].write_text(benchmark_page())
     return found
@@ -71,7 +76,7 @@ def run(command: list[str], page: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("table", ["flowers", *TABLES, "benchmark"])
+@pytest.mark.parametrize("table", ["flowers", *TABLES, "budget", "benchmark"])
 def test_nothing_overflows_overlaps_or_is_clipped(
     browser: list[str], pages: dict[str, Path], tmp_path: Path, table: str, width: int
 ) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from tinyrs.bench.latency import Latency
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -37,6 +39,10 @@ class Budget:
             raise ValueError(f"batch_size: expected at least 1, got {self.batch_size}")
         if self.percentile not in (50, 99):
             raise ValueError(f"percentile: expected 50 or 99, got {self.percentile}")
+
+    def us(self, model: Candidate | Latency) -> float:
+        """The latency of a model at `percentile`."""
+        return model.p50_us if self.percentile == 50 else model.p99_us
 
     def allows(self, us: float, n_bytes: int) -> bool:
         """Whether a model of this latency and size fits."""
@@ -108,12 +114,12 @@ def front(candidates: Iterable[Candidate]) -> list[Candidate]:
     return sorted(best, key=lambda c: (c.p50_us, c.n_bytes))
 
 
-def table(candidates: Iterable[Candidate]) -> str:
-    """The candidates as aligned text, the most accurate first; * marks those on the front."""
+def table_cells(candidates: Iterable[Candidate]) -> list[tuple[str, ...]]:
+    """A table of the candidates: its header, then the most accurate first; * marks those on the front."""
     tried = sorted(candidates, key=lambda c: (-c.accuracy, c.log_loss, c.p50_us))
     best = front(tried)
     header = (
-        "",
+        "front",
         "hidden layers",
         "weights",
         "columns",
@@ -124,7 +130,7 @@ def table(candidates: Iterable[Candidate]) -> str:
         "log loss",
         "fits",
     )
-    rows = [header] + [
+    body = [
         (
             "*" if c in best else "",
             " x ".join(map(str, c.hidden_layer_sizes)) or "none",
@@ -139,6 +145,12 @@ def table(candidates: Iterable[Candidate]) -> str:
         )
         for c in tried
     ]
+    return [header, *body]
+
+
+def table(candidates: Iterable[Candidate]) -> str:
+    """`table_cells` as aligned text."""
+    rows = table_cells(candidates)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:

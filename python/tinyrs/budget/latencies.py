@@ -21,7 +21,7 @@ from tinyrs.tabular.preprocessor import Preprocessor
 # The widths of hidden layers, and the numbers of hidden layers.
 WIDTHS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 DEPTHS = (1, 2, 3)
-# The formats of the weights that are tried.
+# The formats of the weights that are tried by default.
 FORMATS = ("f32", "f16", "int8")
 # How long to measure one latency: of a candidate, and of the final model.
 SECONDS, FINAL_SECONDS = 0.03, 0.5
@@ -37,6 +37,8 @@ class StudentMeter:
         The inputs of timed calls: rows as lists for a `batch_size` of 1, else arrays or frames.
     classes : array of shape (n_classes,)
     feature_names : sequence of str or None
+    formats : sequence of str
+        The formats of the weights to try.
     seed : int
     """
 
@@ -46,10 +48,11 @@ class StudentMeter:
         calls: Sequence[Any],
         classes: npt.NDArray[Any],
         feature_names: Sequence[str] | None,
+        formats: Sequence[str],
         seed: int,
     ) -> None:
         self.budget, self.calls, self.classes = budget, calls, classes
-        self.feature_names, self.seed = feature_names, seed
+        self.feature_names, self.formats, self.seed = feature_names, formats, seed
 
     def predictor(self, network: Network, preprocessor: Preprocessor, weights: str) -> Predictor:
         """A student for deployment, with its weights in this format."""
@@ -69,8 +72,7 @@ class StudentMeter:
 
     def allows(self, latency: Latency, n_bytes: int) -> bool:
         """Whether a model of this latency and size is within the budget."""
-        us = latency.p50_us if self.budget.percentile == 50 else latency.p99_us
-        return self.budget.allows(us, n_bytes)
+        return self.budget.allows(self.budget.us(latency), n_bytes)
 
     def sizes(self, preprocessor: Preprocessor) -> dict[tuple[int, ...], list[str]]:
         """The hidden layers to try, and the formats of weights in which they fit.
@@ -79,7 +81,7 @@ class StudentMeter:
         near as `WIDTHS` has them: larger students are not always better.
         """
         found: dict[tuple[int, ...], list[str]] = {}
-        for weights in FORMATS:
+        for weights in self.formats:
             if self._fits((), preprocessor, weights):
                 found.setdefault((), []).append(weights)
             for depth in DEPTHS:

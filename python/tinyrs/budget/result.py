@@ -60,11 +60,11 @@ class BudgetSearch:
     def verdict(self) -> str:
         """What was found, in a sentence."""
         if self.best is not None:
-            drop = self.teacher_accuracy - self.best.accuracy
+            difference = self.best.accuracy - self.teacher_accuracy
             return (
                 f"{self.best}: {self.best.p50_us:.2f} us (p99 {self.best.p99_us:.2f}), "
-                f"{self.best.n_bytes:,} bytes, accuracy {self.best.accuracy:.4f} ({-drop:+.4f} against the "
-                "teacher)"
+                f"{self.best.n_bytes:,} bytes, accuracy {self.best.accuracy:.4f} "
+                f"({difference:+.4f} against the teacher)"
             )
         fitting = [c for c in self.candidates if c.fits]
         if fitting:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from tinyrs._tinyrs import Network
 from tinyrs.budget.candidates import Budget, Candidate
-from tinyrs.budget.latencies import FINAL_SECONDS, StudentMeter
+from tinyrs.budget.latencies import FINAL_SECONDS, FORMATS, StudentMeter
 from tinyrs.budget.result import BudgetSearch
 from tinyrs.budget.store import Store
 from tinyrs.budget.students import (
@@ -63,6 +64,7 @@ def fit_to_budget(
     batch_size: int = 1,
     percentile: int = 50,
     max_drop: float | None = None,
+    formats: Sequence[str] = FORMATS,
     teacher: Teacher | None = None,
     time_limit: float | None = None,
     refit: bool = True,
@@ -98,6 +100,8 @@ def fit_to_budget(
         Which percentile of the latency counts.
     max_drop : float, optional
         The largest loss of accuracy against the teacher, on held-out rows.
+    formats : sequence of {"f32", "f16", "bf16", "int8", "int8_weights"}
+        The formats of the weights to try.
     teacher : classifier, optional
         A fitted classifier of any library with `classes_` and `predict_proba`. If it was trained on the rows
         that are held out, its own scores and `max_drop` mean little; students are scored on the true labels.
@@ -152,7 +156,7 @@ def fit_to_budget(
         budget, accuracy(targets[held_out], p), log_loss(targets[held_out], p), len(held_out), max_drop
     )
     names = tuple(read_frame(known).columns) if is_frame(known) else None
-    meter = StudentMeter(budget, _timed_calls(known, batch_size), classes, names, random_state)
+    meter = StudentMeter(budget, _timed_calls(known, batch_size), classes, names, formats, random_state)
 
     def data_from(
         teacher: Teacher, rows: Indices, held_out: Indices | None, preprocessor: Preprocessor
@@ -247,9 +251,8 @@ class _Search:
                 epochs,
                 self.meter.allows(latency, n_bytes),
             )
-            self.models[student.hidden, len(student.columns), weights] = candidate, predictor, student
+            self._keep(candidate, predictor, student)
             losses.append(candidate.log_loss)
-        self.found.candidates = [candidate for candidate, _, _ in self.models.values()]
         return min(losses)
 
     def _trained(self, student: _Student, data: DistillationData, epochs: int) -> Network | None:
@@ -298,12 +301,20 @@ class _Search:
 
     def choose(self) -> None:
         """Sets the best candidate: the first of the ranking that still fits when it is timed for longer."""
-        for candidate, predictor, _ in self._ranking():
+        for candidate, predictor, student in self._ranking():
             latency = self.meter.latency(predictor, FINAL_SECONDS)
-            if self.meter.allows(latency, candidate.n_bytes):
-                self.found.best = replace(candidate, p50_us=latency.p50_us, p99_us=latency.p99_us)
-                self.found._predictor = predictor
+            fits = self.meter.allows(latency, candidate.n_bytes)
+            timed = replace(candidate, p50_us=latency.p50_us, p99_us=latency.p99_us, fits=fits)
+            self._keep(timed, predictor, student)
+            if fits:
+                self.found.best, self.found._predictor = timed, predictor
                 return
+
+    def _keep(self, candidate: Candidate, predictor: Predictor, student: _Student) -> None:
+        """Adds a candidate; it replaces an earlier one of the same student and format."""
+        key = candidate.hidden_layer_sizes, candidate.n_columns, candidate.weights
+        self.models[key] = candidate, predictor, student
+        self.found.candidates = [candidate for candidate, _, _ in self.models.values()]
 
     def refit(self, data: DistillationData) -> None:
         """Trains the best student again on `data`, if there is time."""

@@ -14,6 +14,7 @@ from typing import Any
 import numpy.typing as npt
 
 from tinyrs.budget import BudgetSearch, fit_to_budget
+from tinyrs.budget.latencies import FORMATS
 from tinyrs.classifier import TinyClassifier
 from tinyrs.cli.errors import CliError, UsageError
 from tinyrs.cli.fitting import FittedModel
@@ -23,7 +24,7 @@ from tinyrs.predictor import Predictor
 _MICROSECONDS = {"us": 1.0, "ms": 1e3}
 _BYTES = {"B": 1, "KB": 1000, "MB": 1_000_000}
 # Options of `train` that the search decides itself.
-_DECIDED = ("cv", "ensemble", "epochs", "quantize")
+_DECIDED = ("cv", "ensemble", "epochs")
 
 
 def limit(text: str) -> tuple[str, float]:
@@ -62,7 +63,7 @@ class Found:
     search: BudgetSearch
 
     def predictor(self, *, quantize: str | None = None) -> Predictor:
-        """The model; the search chose the format of its weights."""
+        """The model, whose weights have the format that the search chose."""
         return self.search.predictor
 
 
@@ -79,6 +80,7 @@ def fit(X: Any, y: npt.NDArray[Any], options: argparse.Namespace) -> FittedModel
         max_us=limits.get("max_us"),
         max_bytes=None if "max_bytes" not in limits else int(limits["max_bytes"]),
         max_drop=options.max_drop,
+        formats=[options.quantize] if options.quantize else FORMATS,
         teacher=teacher,
         time_limit=options.time_limit,
         progress=sys.stderr.isatty(),

@@ -22,7 +22,7 @@ from tinyrs.cli.arguments import (
     share,
     threshold,
 )
-from tinyrs.cli.budget import check_options, limit
+from tinyrs.cli.budget import Found, check_options, limit
 from tinyrs.cli.budget import fit as search
 from tinyrs.cli.errors import CliError, Interrupted, UsageError, suggestion
 from tinyrs.cli.fitting import FittedModel, asked_to_keep, can_keep, fit
@@ -143,7 +143,8 @@ def _add_training_options(parser: Parser) -> None:
     parser.add_argument(
         "--quantize",
         choices=FORMATS,
-        help="write the weights in a format of 8 or 16 bits; see also `tinyrs quantize`",
+        help="write the weights in a format of 8 or 16 bits, see also `tinyrs quantize`; with --budget, try only "
+        "this format",
     )
     parser.add_argument(
         "--keep",
@@ -279,6 +280,7 @@ def _measure(
         rows_origin=options.valid or f"one in {HOLD_OUT}, stratified by class",
         unseen=rows,
         columns=data.columns,
+        search=fitted.model.search if isinstance(fitted.model, Found) else None,
     )
 
 

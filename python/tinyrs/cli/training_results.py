@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from tinyrs.budget import BudgetSearch
 from tinyrs.cli.column_types import ColumnSummary
 from tinyrs.cli.labelled_rows import LabelledRows
 from tinyrs.history import Record
@@ -49,6 +50,7 @@ class TrainingResults:
     threshold: float | None = None  # see `predicted_classes`
     threshold_score: str | None = None  # the score for which `threshold` is the best on `rows`, if any
     fold_accuracies: tuple[float, ...] = ()  # with --cv
+    search: BudgetSearch | None = None  # with --budget
 
     @cached_property
     def metrics(self) -> Metrics:

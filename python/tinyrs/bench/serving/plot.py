@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeVar
 
 from tinyrs.bench.config import UsageError
 from tinyrs.bench.serving import outcomes, text
 from tinyrs.bench.serving.outcomes import Point, Served
 from tinyrs.files import atomic
+
+T = TypeVar("T")
 
 
 def plane(served: Served) -> tuple[str, list[tuple[Point, float, float]]]:
@@ -25,9 +29,9 @@ def plane(served: Served) -> tuple[str, list[tuple[Point, float, float]]]:
     return name, [(p, x, y) for p, x, y in placed if x is not None and y is not None]
 
 
-def front_of(placed: list[tuple[Point, float, float]]) -> list[tuple[Point, float, float]]:
-    """The points that no other beats in this plane, from left to right."""
-    found: list[tuple[Point, float, float]] = []
+def front_of(placed: Iterable[tuple[T, float, float]]) -> list[tuple[T, float, float]]:
+    """The points (what, x, y) that no other beats in this plane, from left to right."""
+    found: list[tuple[T, float, float]] = []
     for point, x, y in sorted(placed, key=lambda p: p[1:]):
         if not found or y < found[-1][2]:
             found.append((point, x, y))

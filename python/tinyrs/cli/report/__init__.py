@@ -4,6 +4,7 @@
     serving_page assembles the page of a benchmark: scenarios, latencies, cost and error, the machine
     document     the document around the sections, its heading, lists of facts
     classes      the confusion matrix, precision and recall
+    budget       the search of --budget: planes of latency or size and error, the students that were tried
     columns      importance, content and warnings of the columns
     rows         the least confident predictions
     charts       curves and the reliability diagram as SVG; their axes are in `axes`

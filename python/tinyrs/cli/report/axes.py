@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -14,6 +14,8 @@ WIDTH, HEIGHT = 320, 240
 RIGHT, TOP, BOTTOM = 18, 10, 40
 # The room for a character of a label.
 CHARACTER = 8
+# Ticks are these multiples of a power of ten.
+_MULTIPLES = (1, 2, 5)
 
 
 class Unit(Enum):
@@ -60,19 +62,36 @@ class Axis:
 
 @dataclass(frozen=True)
 class LogAxis(Axis):
-    """A named range of positive values, with equal room for each power of ten; these are its ticks."""
+    """A named range of positive values, with equal room for each power of ten."""
 
     text: Callable[[float], str] = str  # the label of a value
+
+    @classmethod
+    def around(cls, name: str, values: Iterable[float], text: Callable[[float], str]) -> LogAxis:
+        """An axis from a tick below all values to one above them."""
+        found = list(values)
+        low, high = min(found) / 1.05, max(found) * 1.05
+        below, above = (10.0 ** math.floor(math.log10(value)) for value in (low, high))
+        return cls(
+            name,
+            max(m * below for m in _MULTIPLES if m * below <= low),
+            min(m * above for m in (*_MULTIPLES, 10) if m * above >= high),
+            text=text,
+        )
 
     def fraction(self, value: float) -> float:
         """Where a value lies on the axis: 0 at `low`, 1 at `high`."""
         return math.log(value / self.low) / (math.log(self.high / self.low) or 1)
 
     def ticks(self) -> list[tuple[float, str]]:
-        """At most five powers of ten on the axis with their labels."""
+        """At most six powers of ten with their labels; on a short axis, also 2 and 5 times these."""
         first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)
-        powers = range(first, last + 1, (last - first) // 5 + 1)
-        return [(10.0**power, self.text(10.0**power)) for power in powers]
+        if self.high / self.low > 25:
+            values = [10.0**power for power in range(first, last + 1, (last - first) // 5 + 1)]
+        else:
+            values = [m * 10.0**power for power in range(first - 1, last + 1) for m in _MULTIPLES]
+        low, high = self.low * (1 - 1e-9), self.high * (1 + 1e-9)
+        return [(value, self.text(value)) for value in values if low <= value <= high]
 
 
 def _step(span: float, smallest: float, count: int = 5) -> float:
@@ -80,7 +99,7 @@ def _step(span: float, smallest: float, count: int = 5) -> float:
     if not span > 0:
         return 0.0
     power = 10.0 ** math.floor(math.log10(span / count))
-    step = min((m * power for m in (1, 2, 5, 10)), key=lambda step: abs(span / step - count))
+    step = min((m * power for m in (*_MULTIPLES, 10)), key=lambda step: abs(span / step - count))
     return max(step, smallest)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import tinyrs
 from tinyrs.cli.output import open_output
 from tinyrs.cli.report import charts
+from tinyrs.cli.report.budget import budget_search
 from tinyrs.cli.report.classes import classes
 from tinyrs.cli.report.columns import columns, warnings
 from tinyrs.cli.report.document import document, facts, file, header
@@ -38,6 +39,7 @@ def page(results: TrainingResults, provenance: Provenance) -> Markup:
         _loss(results),
         _validation_metric(results),
         _calibration(results),
+        *budget_search(results),
         classes(results),
         *_table_sections(results),
         _provenance(results, provenance),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
@@ -27,19 +26,15 @@ def latencies(outcomes: Mapping[str, Outcome], styles: Mapping[str, str]) -> Mar
     A dashed line shows the deadline, if there is one.
     """
     histograms = {model: histogram(outcome.latency_us) for model, outcome in outcomes.items()}
-    low = min(found["edges_us"][0] for found in histograms.values())
-    high = max(found["edges_us"][-1] for found in histograms.values())
     deadline = next((o.deadline_us for o in outcomes.values() if o.deadline_us), None)
-    if deadline is not None:
-        low, high = min(low, deadline), max(high, deadline)
-    # At least one tick, and room for two.
-    low, high = 10 ** math.floor(math.log10(low)), 10 ** math.ceil(math.log10(high))
+    shown = [edge for found in histograms.values() for edge in (found["edges_us"][0], found["edges_us"][-1])]
+    shown += [] if deadline is None else [deadline]
     shares = {
         model: [count / sum(found["counts"]) for count in found["counts"]]
         for model, found in histograms.items()
     }
     most = max(max(values) for values in shares.values())
-    axes = Axes(LogAxis("latency", low, high, text=_time), Axis("share of queries", 0, most))
+    axes = Axes(LogAxis.around("latency", shown, time), Axis("share of queries", 0, most))
     marks = []
     if deadline is not None:
         x = axes.x_of(deadline)
@@ -63,12 +58,23 @@ def _outline(axes: Axes, edges: Sequence[float], shares: Sequence[float]) -> str
     return " ".join(f"{axes.x_of(x)},{axes.y_of(y)}" for x, y in points)
 
 
-def _time(microseconds: float) -> str:
-    """A power of ten of a microsecond."""
+def time(microseconds: float) -> str:
+    """The label of a round time."""
     for unit, factor in (("s", 1e-6), ("ms", 1e-3), ("\u00b5s", 1.0)):
         if microseconds * factor > 0.99:
             return f"{microseconds * factor:g} {unit}"
     return f"{microseconds * 1e3:g} ns"
+
+
+def front_line(axes: Axes, placed: Sequence[tuple[object, float, float]]) -> Markup:
+    """The front of the points (what, x, y) as a line of steps."""
+    front = plot.front_of(placed)
+    steps = []
+    for number, (_, x, y) in enumerate(front):
+        if number:
+            steps.append(f"{axes.x_of(x)},{axes.y_of(front[number - 1][2])}")
+        steps.append(f"{axes.x_of(x)},{axes.y_of(y)}")
+    return tag("polyline", tag("title", "front"), points=" ".join(steps), class_="front")
 
 
 def cost_and_error(served: Served, styles: Mapping[str, str]) -> Markup | None:
@@ -80,17 +86,10 @@ def cost_and_error(served: Served, styles: Mapping[str, str]) -> Markup | None:
     if len(placed) < 2:
         return None
     xs, ys = [x for _, x, _ in placed], [y for _, _, y in placed]
-    low, high = 10 ** math.floor(math.log10(min(xs))), 10 ** math.ceil(math.log10(max(xs) * 1.001))
     margin = 0.15 * (max(ys) - min(ys)) or 0.05
     y_axis = Axis("error", max(0.0, min(ys) - margin), max(ys) + margin)
-    axes = Axes(LogAxis(name, low, high, text=money if served.cost else _time), y_axis)
-    front = plot.front_of(placed)
-    steps = []
-    for number, (_, x, y) in enumerate(front):
-        if number:
-            steps.append(f"{axes.x_of(x)},{axes.y_of(front[number - 1][2])}")
-        steps.append(f"{axes.x_of(x)},{axes.y_of(y)}")
-    marks = [tag("polyline", tag("title", "front"), points=" ".join(steps), class_="best front")]
+    axes = Axes(LogAxis.around(name, xs, money if served.cost else time), y_axis)
+    marks = [front_line(axes, placed)]
     for point, x, y in placed:
         title = tag("title", f"{point.model}: {name}: {money(x)}, error {y:.4f}")
         dot = tag("circle", title, cx=axes.x_of(x), cy=axes.y_of(y), r=5, class_=f"dot {styles[point.model]}")

@@ -103,7 +103,7 @@ def _plane(served: Served, styles: dict[str, str]) -> Markup | None:
         return None
     entries = [(f"dot {styles[point.model]}", point.model) for point in outcomes.points(served)]
     explained = "Farther down and to the left is better; no model is below the line."
-    return card("Cost and error", explained, legend(*entries, ("best", "front")), chart, class_="third")
+    return card("Cost and error", explained, legend(*entries, ("front", "front")), chart, class_="third")
 
 
 def _models(served: Served) -> Markup | None:
