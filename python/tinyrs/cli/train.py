@@ -143,8 +143,8 @@ def _add_training_options(parser: Parser) -> None:
     parser.add_argument(
         "--quantize",
         choices=FORMATS,
-        help="write the weights in a format of 8 or 16 bits, see also `tinyrs quantize`; with --budget, try only "
-        "this format",
+        help="write the weights in a format of 8 or 16 bits; see also `tinyrs quantize`; with --budget, try "
+        "only this format",
     )
     parser.add_argument(
         "--keep",
