@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ from tinyrs.budget import Budget, BudgetSearch, Candidate, latencies, search, st
 from tinyrs.budget.candidates import front, table
 from tinyrs.cli.budget import limit
 from tinyrs.cli.main import main
+from tinyrs.tabular.preprocessor import CategoryColumn
+from tinyrs.tabular.preprocessor_fit import fit_table
+from tinyrs.tabular.tables import Table
 
 X, Y = load_iris(return_X_y=True)
 NAMES = np.array(["setosa", "versicolor", "virginica"])
@@ -183,13 +187,48 @@ def test_tables_with_categories_and_columns_that_say_nothing() -> None:
     )
     y = np.where(table["size"] + 2 * (table["kind"] == "a") > 1, "yes", "no")
     found = fit(table, y, max_bytes=12_000)
-    assert {c.n_columns for c in found.candidates} == {4, 3}  # without "noise"; categories stay
-    reduced = [c for c in found.candidates if c.n_columns == 3]
+    assert {c.n_columns for c in found.candidates} == {4, 2}  # without "noise" and "word"
+    reduced = [c for c in found.candidates if c.n_columns == 2]
     assert max(c.accuracy for c in reduced) > 0.9
     record = {"size": 1.0, "kind": "a", "noise": 0.0, "word": "new"}
     assert found.predictor.predict_one(record) == "yes"
     restored = tinyrs.predictor.loads(found.predictor.to_bytes())
     np.testing.assert_array_equal(restored.predict(table), found.predictor.predict(table))  # type: ignore[union-attr]
+
+
+def test_columns_that_are_left_out_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {
+            "size": rng.normal(size=300),
+            "word": rng.choice(["x", "y"], 300),
+            "kind": rng.choice(["a", "b"], 300),
+        }
+    )
+    full = fit_table(Table.read(table), [])
+    reduced = students.only_columns(full, np.array([0, 2]))
+    assert reduced.feature_columns == [0, 2, 2]
+    network = students.new_student((8,), reduced, 2, 0)
+    predictor = tinyrs.Predictor(network, reduced, np.array([0, 1]), feature_names=list(table.columns))
+    code = CategoryColumn.code
+
+    def read(category: CategoryColumn, value: Any) -> float:
+        assert value in ("a", "b")
+        return code(category, value)
+
+    monkeypatch.setattr(CategoryColumn, "code", read)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        p = predictor.predict_proba(table.assign(word="never seen"))
+        np.testing.assert_array_equal(p, predictor.predict_proba(table))
+        for row in (
+            table.iloc[0].to_dict(),
+            {"size": table["size"][0], "word": [], "kind": table["kind"][0]},
+        ):
+            np.testing.assert_array_equal(list(predictor.predict_proba_one(row).values()), p[0])
+    assert [column.column for column in predictor.check(table).columns] == ["size", "kind"]
+    restored = tinyrs.predictor.loads(predictor.to_bytes())
+    np.testing.assert_array_equal(restored.predict_proba(table), p)  # type: ignore[union-attr]
 
 
 def test_an_interrupt_keeps_the_best_so_far(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,6 +93,7 @@ ALLOWED = {
         "tinyrs.tabular.preprocessor",
         "tinyrs.tabular.preprocessor_fit",
         "tinyrs.tabular.sources",
+        "tinyrs.tabular.statistics",
         "tinyrs.tabular.tables",
         "tinyrs.tabular.type_checks",
         "tinyrs.tuning.basic_metrics",

@@ -248,6 +248,16 @@ def test_categories_that_are_not_distinct_numbers_are_strings(
     np.testing.assert_allclose(got, want, rtol=1e-6)
 
 
+def test_a_column_of_numbers_that_is_not_read_fits_into_a_matrix(tmp_path: Path) -> None:
+    columns = (CategoryColumn(1, (), 0, "number"),)
+    preprocessor = Preprocessor(2, (NumberColumn(0, 0.0, 1.0, False),), columns)
+    predictor = Predictor(Network([1, 2], output_activation="softmax", seed=0), preprocessor, np.arange(2))
+    predictor.to_onnx(tmp_path / "model.onnx", inputs="matrix")
+    X = np.array([[1.0, 7.0], [-2.0, np.nan]])
+    _, got = run(tmp_path / "model.onnx", {"X": X})
+    np.testing.assert_allclose(got, predictor.predict_proba(X), rtol=1e-6)
+
+
 def test_a_failed_export_leaves_the_folder_unchanged(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(IsADirectoryError, match="path: expected a file"):

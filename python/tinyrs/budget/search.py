@@ -167,7 +167,7 @@ def fit_to_budget(
 
     search = _Search(data_from(teacher, rows, held_out, preprocessor), meter, found, end, store)
     try:
-        search.run(_selections(teacher, known, targets[held_out], classes, preprocessor), progress)
+        search.run(_selections(teacher, known, targets[held_out], classes, preprocessor.n_columns), progress)
         search.choose()
         if found.best is None or not refit:
             return found
@@ -348,10 +348,9 @@ def _preprocessor(teacher: Teacher, X: Any, rows: Indices) -> Preprocessor:
 
 
 def _selections(
-    teacher: Teacher, X: Any, targets: Indices, classes: npt.NDArray[Any], preprocessor: Preprocessor
+    teacher: Teacher, X: Any, targets: Indices, classes: npt.NDArray[Any], n_columns: int
 ) -> list[Indices]:
-    """Columns to learn from: all, and if some columns of numbers say next to nothing, all but those."""
-    n_columns = preprocessor.n_columns
+    """Columns to learn from: all, and if some columns say next to nothing, all but those."""
     # A table of row numbers, so that any kind of table can be shuffled.
     cells = np.tile(np.arange(len(X))[:, np.newaxis], (1, n_columns))
 
@@ -360,10 +359,7 @@ def _selections(
 
     columns = [[i] for i in range(n_columns)]
     found = permutation_importance(cells, columns, loss, repeats=1, max_rows=IMPORTANCE_ROWS).mean(axis=1)
-    wanted = found > UNIMPORTANT * np.maximum(found, 0).sum()
-    # Categories stay: a preprocessor has no column of categories without features.
-    wanted[[category.column for category in preprocessor.categories]] = True
-    useful = np.flatnonzero(wanted)
+    useful = np.flatnonzero(found > UNIMPORTANT * np.maximum(found, 0).sum())
     everything = np.arange(n_columns)
     return [everything] if len(useful) in (0, n_columns) else [everything, useful]
 

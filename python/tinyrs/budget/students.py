@@ -28,7 +28,8 @@ from tinyrs.classifier.recipe import (
     train,
 )
 from tinyrs.history import Record
-from tinyrs.tabular.preprocessor import NumberColumn, Preprocessor
+from tinyrs.tabular.preprocessor import CategoryColumn, NumberColumn, Preprocessor
+from tinyrs.tabular.statistics import TrainingStatistics
 from tinyrs.tuning.calibration import divide_logits, fit_temperature
 
 # A cell of a new row comes from another row with this probability.
@@ -105,8 +106,16 @@ def distillation_data(
 
 
 def only_columns(preprocessor: Preprocessor, columns: Indices) -> Preprocessor:
-    """A preprocessor for the same table that makes features only of these columns, and of all categories."""
+    """A preprocessor for the same table that makes features only of these columns.
+
+    Other categories are not read at all.
+    """
     kept = set(columns.tolist())
+    used = [category.column in kept for category in preprocessor.categories]
+    statistics = preprocessor.statistics
+    if statistics is not None:
+        counts = tuple(n if k else () for n, k in zip(statistics.counts, used, strict=True))
+        statistics = TrainingStatistics(statistics.n_rows, statistics.missing, statistics.quartiles, counts)
     table_column = [*range(preprocessor.n_columns), *(column for column, _ in preprocessor.parts)]
     return Preprocessor(
         preprocessor.n_columns,
@@ -114,9 +123,12 @@ def only_columns(preprocessor: Preprocessor, columns: Indices) -> Preprocessor:
             n if table_column[n.column] in kept else NumberColumn(n.column, n.centre, 0.0, False, n.kind)
             for n in preprocessor.numbers
         ),
-        preprocessor.categories,
+        tuple(
+            c if k else CategoryColumn(c.column, (), 0, c.kind)
+            for c, k in zip(preprocessor.categories, used, strict=True)
+        ),
         preprocessor.parts,
-        preprocessor.statistics,
+        statistics,
     )
 
 

@@ -17,6 +17,8 @@ from tinyrs.tabular.values import MISSING, READERS, CellError
 
 # The value of a category in the input of an exported model: a string or a number; None for a missing value.
 Key = str | float | None
+# The kinds of columns whose categories may be numbers in an export.
+NUMERIC = ("number", "boolean")
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,12 +157,15 @@ class Model:
 
     def is_text(self, category: CategoryColumn) -> bool:
         """Whether the input values of the column are strings."""
-        return not any(isinstance(key, float) for key in self.keys(category))
+        keys = self.keys(category)
+        if not keys:
+            return category.kind not in NUMERIC
+        return not any(isinstance(key, float) for key in keys)
 
 
 def _numbers(kind: str, names: list[str]) -> list[float] | None:
     """The names of categories of this kind as numbers; None if they are not distinct numbers."""
-    if kind not in ("number", "boolean"):
+    if kind not in NUMERIC:
         return None
     try:
         exact = [READERS[kind](name) for name in names]

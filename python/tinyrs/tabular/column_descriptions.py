@@ -40,7 +40,8 @@ def column_lines(
     width = max(len(printable(column["name"])) for column in shown)
     lines = []
     for column in shown:
-        values = f": {listed(column['categories'], printable, max_values)}" if "categories" in column else ""
+        known = column.get("categories")
+        values = f": {listed(known, printable, max_values)}" if known else ""
         lines.append(f"    {printable(column['name']):{width}}  {column['kind']}{values}")
     if len(columns) > MAX_COLUMNS:
         lines.append(f"    and {len(columns) - MAX_COLUMNS:,} more")

@@ -26,6 +26,10 @@ else:
     from tinyrs._lazy import np
 
 
+# The code of a category that has none of its own, and of all values of a column that is not read.
+UNKNOWN = -1.0
+
+
 class _ComparedByArguments:
     """Equal if the constructor arguments are, as in a dataclass, whose import would take 10 ms."""
 
@@ -78,10 +82,11 @@ class CategoryColumn(_ComparedByArguments):
     column : int
         The index of the column in the table.
     names : tuple of str
-        The category names (see `category_name`) that have a code of their own: their index.
+        The category names (see `category_name`) that have a code of their own: their index. Without any, and
+        without buckets, the column is not read and gives no feature.
     buckets : int
         The number of codes, after those of `names`, that all other categories share by their hash. If it is
-        0, other categories have the code -1, and missing values NaN.
+        0, other categories have the code UNKNOWN, and missing values NaN.
     kind : str
         What its values are; see `values.py`.
     hash_prefix : str
@@ -114,7 +119,7 @@ class CategoryColumn(_ComparedByArguments):
         if code is not None:
             return code
         if not self.buckets:
-            return NAN if name == MISSING else -1
+            return NAN if name == MISSING else UNKNOWN
         from zlib import crc32
 
         # Not hash(), which differs from process to process. A string may hold a lone surrogate.
@@ -170,10 +175,12 @@ class Preprocessor(_ComparedByArguments):
         self._read = tuple(n for n in numbers if n.column < n_columns)
         # In one row, `FeatureEncoder` reads plain numbers, but it takes any number for a boolean.
         self._read_always = tuple(n for n in self._read if n.kind != "number")
+        self._coded = tuple(c for c in categories if c.n_codes)
+        self._not_read = tuple(c.column for c in categories if not c.n_codes)
         self.feature_encoder = FeatureEncoder(
             self.n_encoded,
             [(n.column, n.centre, n.scale, n.missing_indicator) for n in numbers],
-            [(c.column, c.n_codes) for c in categories],
+            [(c.column, c.n_codes) for c in self._coded],
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -247,7 +254,8 @@ class Preprocessor(_ComparedByArguments):
         encoded = np.empty((self.n_encoded, table.n_rows), dtype)
         for column, values in numbers.items():
             encoded[column] = values
-        for category in self.categories:
+        encoded[list(self._not_read)] = UNKNOWN
+        for category in self._coded:
             distinct, inverse = table.columns[category.column].distinct()
             codes = np.array([category.code(value) for value in distinct], dtype)
             encoded[category.column] = codes[inverse]
@@ -270,7 +278,9 @@ class Preprocessor(_ComparedByArguments):
         check_length(len(encoded), self.n_columns, names)
         column = 0
         try:
-            for category in self.categories:
+            for column in self._not_read:
+                encoded[column] = UNKNOWN
+            for category in self._coded:
                 column = category.column
                 encoded[column] = category.code(encoded[column])
             for number in self._read_always:

@@ -65,7 +65,7 @@ class ShiftCheck:
         self.report = _Report(preprocessor, names)
         usual = [
             *(_usual_numbers(number, preprocessor) for number in preprocessor.numbers),
-            *(_usual_categories(code, preprocessor) for code in range(len(preprocessor.categories))),
+            *(_usual_categories(index, preprocessor) for index in range(len(preprocessor.categories))),
         ]
         checked = sorted(column for column in usual if column is not None)
         self.columns = ColumnCheck(preprocessor.n_encoded, checked, self.report)
@@ -141,9 +141,11 @@ def far_limits(quartiles: Sequence[float]) -> tuple[float, float]:
     return low - width, high + width
 
 
-def _usual_categories(index: int, preprocessor: Preprocessor) -> Usual:
-    """What `ColumnCheck` compares a column of categories with."""
+def _usual_categories(index: int, preprocessor: Preprocessor) -> Usual | None:
+    """What `ColumnCheck` compares a column of categories with; None for one that the model does not use."""
     category, statistics = preprocessor.categories[index], preprocessor.statistics
+    if not category.n_codes:
+        return None
     has_missing = MISSING in category.names
     unseen = missing = None
     if statistics is not None:

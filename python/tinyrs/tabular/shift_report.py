@@ -113,6 +113,8 @@ def report_shift(preprocessor: Preprocessor, names: tuple[str, ...] | None, enco
         if number.column < preprocessor.n_columns:
             columns.append((number.column, _of_numbers(number, preprocessor, encoded[:, number.column])))
     for category in preprocessor.categories:
+        if not category.n_codes:  # it is not read
+            continue
         codes = encoded[:, category.column]
         columns.append((category.column, _of_categories(category, preprocessor, codes)))
     return ShiftReport(
