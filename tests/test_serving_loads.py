@@ -28,7 +28,8 @@ class FakeTime:
         return self.now_ns
 
     def sleep(self, seconds: float) -> None:
-        self.now_ns += int(seconds * 1e9)
+        # As late as a timer of Linux.
+        self.now_ns += int(seconds * 1e9) + 80_000
 
     def call(self, milliseconds: Callable[[object], float]) -> Callable[[object], None]:
         def run(x: object) -> None:
@@ -62,6 +63,15 @@ def test_one_query_after_the_other_for_the_given_time() -> None:
 def test_slow_queries_go_on_until_there_are_enough() -> None:
     fake = FakeTime()
     assert len(loads.one_after_the_other(fake.call(lambda x: 100), [0], 0.01, 7, fake.clock)) == 7
+
+
+def test_an_idle_worker_answers_a_request_as_soon_as_it_arrives(
+    queue_of: Callable[[list[float]], Queue],
+) -> None:
+    fake = FakeTime()
+    queue = queue_of([5.0 * i + 1 for i in range(5)])
+    answers = loads.answer_requests(fake.call(lambda x: 1), [0], queue, Shift(0, 10**12), fake.clock)
+    assert np.array(answers.begun) / MS == pytest.approx(np.array(answers.due) / MS, abs=0.001)
 
 
 def test_what_waits_in_the_queue_counts(queue_of: Callable[[list[float]], Queue]) -> None:
