@@ -20,7 +20,7 @@ import tinyrs
 from pyarrow import dataset, parquet
 from tinyrs import Network, Predictor, TinyClassifier
 from tinyrs.ordered_map import map_in_order, read_ahead
-from tinyrs.tabular.tables import NumberCells, Table
+from tinyrs.tabular.tables import FEW_ROWS, NumberCells, Table
 
 ROWS = 1000
 
@@ -116,9 +116,10 @@ def test_numbers_are_read_without_copies_and_f32_stays_f32(predictor: Predictor)
         assert isinstance(cells, NumberCells)
         lent = np.frombuffer(column.chunk(0).buffers()[1], cells.values.dtype)
         assert np.shares_memory(cells.values, lent)
-    short = table(5).set_column(2, "b", pa.array(range(5), pa.int16()))
+    rows = FEW_ROWS + 1
+    short = table(rows).set_column(2, "b", pa.array(range(rows), pa.int16()))
     assert predictor._encode(short, "ignore").dtype == "f4"
-    assert predictor._encode(table(5), "ignore").dtype == "f8"  # "b" has 64 bits
+    assert predictor._encode(table(rows), "ignore").dtype == "f8"  # "b" has 64 bits
     missing = pa.table({"x": pa.array([1, None, 3], pa.float32()), "y": pa.array([None, True, False])})
     for cells, want in zip(Table.read(missing).columns, [[1, np.nan, 3], [np.nan, 1, 0]], strict=True):
         assert isinstance(cells, NumberCells)

@@ -309,7 +309,7 @@ class Predictor(TablePredictions):
 
         names = self.feature_names_in_
         if self.preprocessor is None:
-            table = Table.read(X, names, extra_columns)
+            table = Table.read(X, names, extra_columns, values_only=True)
             check_length(len(table.columns), self.n_features_in_, names)
             return table.number_matrix()
         return self.preprocessor.encode(X, names, extra_columns)

@@ -230,8 +230,8 @@ class Preprocessor(_ComparedByArguments):
         Returns
         -------
         array of shape (rows, n_encoded)
-            X itself if it is an array of numbers and no column needs encoding; else of float32 if that holds
-            all values exactly, or of float64.
+            X itself if it is an array of numbers and no column needs encoding; else of float64, or of
+            float32 if that holds all values exactly and X has more than a few rows.
 
         Raises
         ------
@@ -246,7 +246,7 @@ class Preprocessor(_ComparedByArguments):
             raise TypeError("X: expected dense rows, as in fit, got a sparse matrix: pass X.toarray()")
         from tinyrs.tabular.tables import Table
 
-        table = X if isinstance(X, Table) else Table.read(X, names, extra_columns)
+        table = X if isinstance(X, Table) else Table.read(X, names, extra_columns, values_only=True)
         check_length(len(table.columns), self.n_columns, names)
         numbers = {number.column: table.numbers(number.column, number.kind) for number in self._read}
         dtype = np.result_type(np.float32, *{values.dtype for values in numbers.values()})
