@@ -25,7 +25,7 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 C_SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all -fanalyzer -g
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev bench bench-core peers company test test-rust test-python test-oldest test-exhaustive test-neon loom miri states asan tsan c-sanitizers stress report-browser processes soak fuzz kill interop scale lint format docs wheel sdist smoke-sdist deny smoke clean
+.PHONY: help venv dev bench bench-core peers company test test-rust test-python test-oldest test-exhaustive test-neon loom miri states asan tsan c-sanitizers stress report-browser processes soak fit-large fuzz kill interop scale lint format docs wheel sdist smoke-sdist deny smoke clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -94,6 +94,9 @@ processes: dev $(VENV)/.test ## test forks, start methods, namespaces and exits,
 
 soak: dev $(VENV)/.test ## run changing work for SOAK_SECONDS=1800; memory, threads and open files must not grow
 	$(PY) tests/soak.py $(or $(SOAK_SECONDS),1800)
+
+fit-large: dev $(VENV)/.test ## train on ROWS=20000000 rows in an address space of 2 GB; as accurate as in memory (15 minutes)
+	$(PY) tests/fit_large.py --rows $(or $(ROWS),20000000)
 
 states: dev $(VENV)/.test ## test long sequences of calls of TinyClassifier (STATES=1000: this many)
 	TINYRS_STATES=$(or $(STATES),1000) $(PY) -m pytest tests/test_classifier_states.py

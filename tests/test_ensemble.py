@@ -16,7 +16,7 @@ import scipy.sparse
 import tinyrs
 from sklearn.metrics import log_loss
 from tinyrs import Network, Predictor, TinyClassifier
-from tinyrs.classifier import members as members_module
+from tinyrs.classifier import memory_rows
 from tinyrs.classifier.data import split_rows
 from tinyrs.classifier.recipe import train
 from tinyrs.files import model_file
@@ -345,7 +345,7 @@ def test_an_error_of_one_member_ends_the_training(data: Any, monkeypatch: pytest
 
         return train(network, *args, callback=after_epoch, **others)
 
-    monkeypatch.setattr(members_module, "train", second_fails)
+    monkeypatch.setattr(memory_rows, "train", second_fails)
     n_threads = threading.active_count()
     with pytest.raises(FloatingPointError, match="the loss is not finite"):
         small().fit(*data)

@@ -91,6 +91,22 @@ def progress_bar(total: int, label: str, unit: str, *, shown: bool) -> Iterator[
         yield advance
 
 
+@contextmanager
+def row_bar(total: int, label: str, *, shown: bool) -> Iterator[Callable[[int], object]]:
+    """Yields a function that advances a bar by a number of rows, until the context ends; if it is `shown`.
+
+    Raises
+    ------
+    ImportError
+        If tqdm is not installed.
+    """
+    if not shown:
+        yield lambda rows: None
+        return
+    with _tqdm()(total=total, desc=label, unit=" rows", unit_scale=True, leave=False) as bar:
+        yield bar.update
+
+
 def _tqdm() -> Any:
     try:
         from tqdm.auto import tqdm

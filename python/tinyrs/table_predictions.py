@@ -177,9 +177,7 @@ class _PredictedStream:
             encoded = predictor._encode(table, "ignore")
             p = predictor._probabilities(encoded, None, 1)
         except CellError as error:
-            assert error.column is not None
-            located = type(error)(error.expected, error.value, first_row + error.row)
-            raise located.at(error.column, predictor.feature_names_in_) from None
+            raise error.in_row(first_row + error.row, predictor.feature_names_in_) from None
         if self._shift is not None:
             self._shift.add(encoded)
         return self._columns.of(nw.from_native(table), p).to_native()

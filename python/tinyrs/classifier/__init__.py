@@ -2,10 +2,13 @@
 
 Start in `estimator.py`: the parameters and the public methods of training. The methods of a fitted classifier
 are in `prediction.py`. `fitting.py` does the work of `fit`, on a copy of the estimator from `draft.py`:
-`data.py` turns what the user passes into arrays, `recipe.py` initialises and trains a network, `members.py`
-trains several side by side, and `evaluation.py` measures them after each epoch, `held_out.py` at the end.
-`deadline.py` ends the training in time. `summary.py` and `plots.py` show what
-is known of a fitted classifier. `parameters.py` says which values the parameters take.
+`data.py` turns what the user passes into arrays, and `training.py` trains the networks of `members.py` on
+`TrainingRows`, chooses their epoch and trains again. `memory_rows.py` holds such rows in memory.
+With a path or the like, `streaming.py` does that work: `streamed_rows.py` reads the rows again in each epoch,
+as `memory_plan.py` divides the memory, mixes them (`shuffle.py`) and trains piece by piece (`piecewise.py`).
+`recipe.py` initialises and trains a network, `evaluation.py` measures it after each epoch, `held_out.py` at
+the end. `deadline.py` ends the training in time. `summary.py` and `plots.py` show what is known of a fitted
+classifier. `parameters.py` says which values the parameters take.
 May use `tabular`, `tuning`, `history`, `predictor` and the compiled extension.
 """
 

@@ -39,10 +39,21 @@ class Dataset:
     targets: npt.NDArray[Any]
     weights: npt.NDArray[np.float64] | None = None
 
-    def rows(self, rows: Indices) -> Dataset:
+    def rows(self, rows: Indices | slice) -> Dataset:
         """The dataset of these rows."""
         weights = None if self.weights is None else self.weights[rows]
         return Dataset(self.features[rows], self.targets[rows], weights)
+
+    def followed_by(self, other: Dataset) -> Dataset:
+        """The dataset of these rows, in an array, and those of another."""
+        weights = None
+        if self.weights is not None and other.weights is not None:
+            weights = np.concatenate([self.weights, other.weights])
+        return Dataset(
+            np.concatenate([self.features, other.features]),
+            np.concatenate([self.targets, other.targets]),
+            weights,
+        )
 
 
 def native_table(X: Any) -> Any:

@@ -11,10 +11,11 @@ import numpy.typing as npt
 from sklearn.base import ClassifierMixin
 
 from tinyrs._tinyrs import Optimizer
-from tinyrs.classifier import estimator_file, fitting, parameters
+from tinyrs.classifier import estimator_file, fitting, parameters, streaming
 from tinyrs.classifier.draft import draft_of
 from tinyrs.classifier.prediction import FittedClassifier
 from tinyrs.history import Record
+from tinyrs.tabular.row_source import RowSource, is_row_source
 from tinyrs.tuning.metrics import Metric
 from tinyrs.tuning.sklearn_callbacks import CallbackSupportMixin
 
@@ -73,8 +74,8 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
     refit : bool
         After the choice of the epoch, train once more on all rows: from the same initial weights, up to that
         epoch. The fitted attributes, the callbacks and the temperature refer to the first training. There is
-        no refit with an `eval_set`, with several networks, nor with `warm_start`, where the next `fit` must
-        not have seen the validation rows.
+        no refit with an `eval_set`, if fewer than one row in 20 were held out, with several networks, nor
+        with `warm_start`, where the next `fit` must not have seen the validation rows.
     max_time : float, optional
         The seconds after which `fit` should have ended. Then training stops, and the best epoch so far is
         kept; the refit is left out if it would take too long. The model depends on the speed of the machine
@@ -224,20 +225,26 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
         self,
         X: Any,
         y: Any,
-        sample_weight: npt.ArrayLike | None = None,
+        sample_weight: npt.ArrayLike | str | None = None,
         *,
         eval_set: tuple[Any, Any] | list[tuple[Any, Any]] | None = None,
         eval_metric: Metric | Sequence[Metric] = "log_loss",
+        max_memory: int = 2_000_000_000,
     ) -> TinyClassifier:
         """Fits the preprocessing and the network.
 
         Parameters
         ----------
-        X : array, data frame or CSR matrix of shape (rows, columns)
-        y : array of shape (rows,) or (rows, labels)
-            The class of each row, or an indicator matrix of 0 and 1 for multilabel classification.
-        sample_weight : array of shape (rows,), optional
-            The weights of the rows, of which only the ratios matter. Rows of weight 0 are left out.
+        X : array, data frame or CSR matrix of shape (rows, columns); or path, dataset or callable
+            A path is that of a Parquet file or of a folder of them, a dataset one of pyarrow. A callable
+            takes no arguments and returns a fresh reader, with `__arrow_c_stream__`, of the same rows in the
+            same order. See the notes.
+        y : array of shape (rows,) or (rows, labels), or str
+            The class of each row, or an indicator matrix of 0 and 1 for multilabel classification. With a
+            path, dataset or callable, the name of the column of classes.
+        sample_weight : array of shape (rows,) or str, optional
+            The weights of the rows, of which only the ratios matter, or with a path, dataset or callable the
+            name of their column. Rows of weight 0 are left out.
         eval_set : tuple (X, y) or list of such tuples, optional
             The rows to validate on, instead of a part of X. Of several sets, the last one chooses the epoch
             to keep and the temperature; the others are only measured.
@@ -254,19 +261,38 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
             - the name of a scikit-learn scorer, which is shown class indices as labels, or a scorer made by
               `make_scorer`;
             - a function of (y_true, y_proba) whose higher values are better.
+        max_memory : int
+            The bytes that the rows of a path, dataset or callable may take, in all forms that they have
+            during the training.
 
         Raises
         ------
         ValueError, TypeError
             If a parameter is out of range, or X, y, the weights, `eval_set` or `eval_metric` are not as
-            described.
+            described. Of a path, dataset or callable, also if its rows change from one reading to the next.
+        OSError
+            If a file cannot be read.
 
         Notes
         -----
         After an exception, KeyboardInterrupt included, the estimator is as it was before the call.
+
+        The rows of a path, dataset or callable are loaded if `max_memory` is enough to train on them. If not,
+        they are read once for the statistics of the columns, and again in each epoch: the row groups of a
+        dataset in a new order, several in turns, and mixed within the rows that a quarter of `max_memory`
+        holds. Those of a callable should come in random order. At least one whole row group is in memory.
+
+        The validation rows are chosen by the hashes of their numbers: `validation_fraction` of the rows, or
+        those that a sixteenth of `max_memory` holds; several networks share the latter. The quartiles that
+        numbers are scaled by come from a random sample of up to 524,288 rows; minima, maxima, missing values
+        and the frequencies of up to 65,536 categories a column are exact.
         """
         with draft_of(self) as draft:
-            fitting.fit(draft, X, y, sample_weight, eval_set, eval_metric)
+            if is_row_source(X, y):
+                source = X if isinstance(X, RowSource) else RowSource(X, y, sample_weight)
+                streaming.fit(draft, source, eval_set, eval_metric, max_memory)
+            else:
+                fitting.fit(draft, X, y, sample_weight, eval_set, eval_metric)
         return self
 
     def partial_fit(

@@ -51,7 +51,7 @@ class EvaluationSet:
         features = self.data.features
         if self.parts is None:
             return members.averaged().forward(features, n_threads=n_threads)
-        pairs = zip(members.networks, self.parts, strict=True)
+        pairs = zip(members, self.parts, strict=True)
         return np.concatenate(
             [network.forward(features[part], n_threads=n_threads) for network, part in pairs]
         )
@@ -59,7 +59,7 @@ class EvaluationSet:
     def member_logits(self, members: Members, n_threads: int | None) -> tuple[Floats, Dataset]:
         """The logits of each member for its rows, one member after the other, and these rows."""
         parts = self.parts or [slice(None)] * len(members)
-        pairs = list(zip(members.networks, parts, strict=True))
+        pairs = list(zip(members, parts, strict=True))
         z = [logits(network, self.data.features[part], n_threads) for network, part in pairs]
         if self.parts is not None or len(members) == 1:
             return np.concatenate(z), self.data

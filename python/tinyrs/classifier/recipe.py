@@ -21,6 +21,8 @@ from tinyrs.history import History, Record
 # benchmarks/accuracy.py (first fold), 114 epochs followed by a refit gave a mean error of 0.0569, 256 epochs
 # with a refit 0.0567, and 256 epochs without a refit, which take as long as the first, 0.0576.
 EPOCHS, EPOCHS_UP_TO_ROWS = 256, 1000
+# The schedule of weight decay and dropout.
+DECAY_SCHEDULE = "flat_cosine"
 
 
 def default_epochs(rows: int) -> int:
@@ -68,6 +70,7 @@ class TrainingOptions:
     smoothing_prior: Sequence[float]
     seed: int
     n_threads: int | None
+    decay_schedule: str = DECAY_SCHEDULE
 
 
 def train(
@@ -92,9 +95,9 @@ def train(
         batch_size=options.batch_size,
         epochs=options.epochs,
         weight_decay=options.weight_decay,
-        weight_decay_schedule="flat_cosine",
+        weight_decay_schedule=options.decay_schedule,
         dropout=options.dropout,
-        dropout_schedule="flat_cosine",
+        dropout_schedule=options.decay_schedule,
         label_smoothing=options.label_smoothing,
         smoothing_prior=options.smoothing_prior,
         sample_weight=data.weights,

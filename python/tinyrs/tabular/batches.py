@@ -26,9 +26,26 @@ class DatasetPart:
     scanned: Any
     schema: Any
 
-    def batches(self, columns: Sequence[str], batch_size: int) -> Iterator[Any]:
-        """Its record batches with these columns, without empty ones."""
+    @property
+    def n_rows(self) -> int:
+        """The number of its rows."""
+        # `count_rows` of a single row group counts its whole file.
+        groups = getattr(self.scanned, "row_groups", None)
+        return int(self.scanned.count_rows() if groups is None else sum(group.num_rows for group in groups))
+
+    def batches(self, columns: Sequence[str], batch_size: int, *, buffered: bool = False) -> Iterator[Any]:
+        """Its record batches with these columns, without empty ones.
+
+        With `buffered`, a Parquet file is read a little at a time: half the memory, but more requests to a
+        remote file.
+        """
         options = {} if self.schema is None else {"schema": self.schema}
+        if buffered and hasattr(self.scanned, "row_groups"):
+            from pyarrow.dataset import ParquetFragmentScanOptions
+
+            options["fragment_scan_options"] = ParquetFragmentScanOptions(
+                use_buffered_stream=True, buffer_size=1 << 16, pre_buffer=False
+            )
         batches = self.scanned.to_batches(
             columns=list(columns),
             batch_size=batch_size,

@@ -68,15 +68,15 @@ def fit_table(table: Table, categorical: Sequence[int] = (), weights: Numbers | 
         numbers = table.numbers(column, cells.kind)
         missing.append(int(np.isnan(numbers).sum()))
         summaries.append(summarize(numbers, weights))
-        fitted.append(_number_column(column, summaries[-1], missing[-1] > 0, cells.kind))
+        fitted.append(number_column(column, summaries[-1], missing[-1] > 0, cells.kind))
         for part, values in calendar(numbers).items() if cells.kind == "date" else ():
             if len(np.unique(values[~np.isnan(values)])) > 1:
                 # The date itself says that it is missing.
                 index = len(table.columns) + len(parts)
-                part_columns.append(_number_column(index, summarize(values, weights), False, "number"))
+                part_columns.append(number_column(index, summarize(values, weights), False, "number"))
                 parts.append((column, part))
     fitted_categories = tuple(
-        _category_column(column, of_column, table.columns[column].category_kind())
+        category_column(column, of_column, table.columns[column].category_kind())
         for column, of_column in zip(sorted(categories), counts, strict=True)
     )
     statistics = TrainingStatistics(
@@ -93,9 +93,7 @@ def fit_table(table: Table, categorical: Sequence[int] = (), weights: Numbers | 
     )
 
 
-def _number_column(
-    column: int, summary: Quartiles | None, missing_indicator: bool, kind: str
-) -> NumberColumn:
+def number_column(column: int, summary: Quartiles | None, missing_indicator: bool, kind: str) -> NumberColumn:
     """Learns centre and scale of the column with index `column`, from minimum, quartiles and maximum.
 
     The centre is the median. The scale is 1 / (interquartile range) or, if the quartiles are equal,
@@ -119,10 +117,10 @@ def summarize(numbers: Numbers, weights: Numbers | None) -> Quartiles | None:
 
 def fit_categories(column: int, cells: Column) -> CategoryColumn:
     """Learns the categories of the column with index `column`, from its cells."""
-    return _category_column(column, category_counts(cells), cells.category_kind())
+    return category_column(column, category_counts(cells), cells.category_kind())
 
 
-def _category_column(column: int, counts: Mapping[str, int], kind: str) -> CategoryColumn:
+def category_column(column: int, counts: Mapping[str, int], kind: str) -> CategoryColumn:
     # By falling frequency, ties by name.
     names = sorted(counts, key=lambda name: (-counts[name], name))
     buckets = BUCKETS if len(names) > MAX_CATEGORIES else 0

@@ -61,6 +61,11 @@ class CellError(ValueError):
         error.args = (f"column {name}: {self}" + ("" if one_row else f" in row {self.row}"),)
         return error
 
+    def in_row(self, row: int, names: Sequence[str] | None) -> CellError:
+        """The same error, made by `at`, with another number of the row."""
+        assert self.column is not None
+        return type(self)(self.expected, self.value, row).at(self.column, names)
+
 
 class CellTypeError(CellError, TypeError):
     """A value that no kind of column can hold."""

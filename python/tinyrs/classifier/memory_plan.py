@@ -1,0 +1,110 @@
+"""How `fit` on more rows than memory holds divides the memory that it may take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinyrs.tabular.preprocessor_fit import fit_table
+from tinyrs.tabular.row_source import BATCH_ROWS, SourceRows
+from tinyrs.tabular.tables import Table
+
+# Rows of the sample: with more, quartiles would not change visibly; see `RowSample`.
+MAX_SAMPLE = 1 << 19
+# The parts of a dataset that are read in turns at most, and the rows that are read of one at a time at least.
+MAX_PARTS, MIN_BATCH_ROWS = 32, 1 << 10
+# The bytes of one distinct value of text as a Python object.
+TEXT_BYTES = 64
+
+
+@dataclass(frozen=True)
+class RowCost:
+    """The bytes that a row takes: as Arrow, as Python objects, as encoded, and as features.
+
+    The last two are with its label.
+    """
+
+    arrow: float
+    objects: float
+    encoded: float
+    features: float
+
+    @classmethod
+    def of(cls, rows: SourceRows, categorical: list[int]) -> RowCost:
+        """Measured on the first rows of a source. There must be some."""
+        cells = Table.read(rows.columns)
+        preprocessor = fit_table(cells, categorical)
+        encoded = preprocessor.encode(cells)
+        labels = rows.labels.itemsize + np.dtype(np.float64).itemsize  # and a weight
+        return cls(
+            rows.table.nbytes / len(rows.numbers),
+            TEXT_BYTES * len(preprocessor.categories),
+            labels + encoded.itemsize * encoded.shape[1],
+            labels + np.dtype(np.float32).itemsize * preprocessor.feature_encoder.n_features,
+        )
+
+    @property
+    def in_memory(self) -> float:
+        """The bytes of a row in `fit` of a table in memory, which holds each form twice at times."""
+        return self.arrow + self.objects + 2 * self.encoded + 2 * self.features
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """What is held at the same time.
+
+    Attributes
+    ----------
+    sample : int
+        The rows that the quartiles of numbers come from, and the validation rows.
+    validation : int
+        The validation rows.
+    buffer : int
+        The rows of the shuffle buffer.
+    piece : int
+        The rows that are trained on together.
+    parts : int
+        The parts of a dataset that are read in turns.
+    batch_rows : int
+        The rows that are read of a part at a time.
+    """
+
+    sample: int
+    validation: int
+    buffer: int
+    piece: int
+    parts: int
+    batch_rows: int
+
+    @classmethod
+    def of(cls, max_memory: int, cost: RowCost, largest_part: int, batch_size: int) -> MemoryPlan:
+        """The plan for a limit in bytes.
+
+        A quarter of it is for the shuffle buffer, and a quarter for the parts of a dataset.
+
+        Raises
+        ------
+        ValueError
+            If a piece or the shuffle buffer would have less than one batch.
+        """
+        buffer, piece = int(max_memory / 4 / cost.encoded), int(max_memory / 16 / cost.features)
+        if min(buffer, piece) < batch_size:
+            needed = int(max(4 * cost.encoded, 16 * cost.features) * batch_size) + 1
+            raise ValueError(
+                f"max_memory: expected at least {needed:,} bytes for a batch of {batch_size} rows, got "
+                f"{max_memory:,}"
+            )
+        # One more is in memory while it takes the place of another.
+        parts = int(np.clip(max_memory / 4 / (max(largest_part, 1) * cost.arrow) - 1, 1, MAX_PARTS))
+        # The rows of a part must not fill the buffer: in turns, it holds rows of all parts that are read.
+        batch_rows = int(np.clip(buffer // (2 * parts), MIN_BATCH_ROWS, BATCH_ROWS))
+        return cls(
+            # Compacting the sample holds it three times.
+            sample=int(np.clip(max_memory / 24 / (cost.arrow + cost.objects + cost.encoded), 1, MAX_SAMPLE)),
+            validation=max(int(max_memory / 16 / (cost.encoded + 3 * cost.features)), 1),
+            buffer=buffer,
+            piece=piece,
+            parts=parts,
+            batch_rows=batch_rows,
+        )

@@ -1,0 +1,257 @@
+"""Labelled rows that need not fit in memory: Parquet files, datasets of pyarrow, and functions."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from tinyrs.tabular.batches import DatasetPart, dataset_parts
+from tinyrs.tabular.row_sample import RowNumbers, row_hashes
+from tinyrs.tabular.sources import require_pyarrow
+from tinyrs.tabular.tables import Table
+from tinyrs.tabular.type_checks import is_dataset
+from tinyrs.tabular.values import CellError
+
+T = TypeVar("T")
+
+BATCH_ROWS = 1 << 16
+
+
+def is_row_source(X: Any, y: Any) -> bool:
+    """Whether `fit` should read X and y as a `RowSource`.
+
+    A dataset of pyarrow with an array of labels is a data frame.
+    """
+    if isinstance(X, (str, os.PathLike, RowSource)) or (callable(X) and not hasattr(X, "shape")):
+        return True
+    return is_dataset(X) and isinstance(y, str)
+
+
+@dataclass(frozen=True)
+class SourceRows:
+    """Some rows of a `RowSource`.
+
+    Attributes
+    ----------
+    numbers : array of shape (rows,)
+        The number of each row in the source, from 0. A row has the same number each time it is read.
+    table : pyarrow.Table
+        The columns of the model, the target and the weights.
+    """
+
+    numbers: RowNumbers
+    table: Any
+    target: str
+    weight: str | None
+
+    @classmethod
+    def concatenated(cls, parts: Sequence[SourceRows]) -> SourceRows:
+        """The rows of all parts, in order. There must be some."""
+        import pyarrow as pa
+
+        table = pa.concat_tables([part.table for part in parts]).unify_dictionaries()
+        numbers = np.concatenate([part.numbers for part in parts])
+        return cls(numbers, table, parts[0].target, parts[0].weight)
+
+    @property
+    def columns(self) -> Any:
+        """The columns of the model."""
+        return self.table.drop_columns([self.target] + ([] if self.weight is None else [self.weight]))
+
+    @property
+    def labels(self) -> npt.NDArray[Any]:
+        """The labels, (rows,). ValueError if one is missing."""
+        import pyarrow as pa
+
+        labels = self.table[self.target]
+        if pa.types.is_dictionary(labels.type):
+            labels = labels.cast(labels.type.value_type)
+        missing = labels.is_null(nan_is_null=True)
+        if missing.to_numpy().any():
+            row = self.numbers[int(missing.index(True).as_py())]
+            raise ValueError(
+                f"y: expected a label in every row, got a missing one in row {row} of column {self.target!r}"
+            )
+        return np.asarray(labels.to_numpy())
+
+    @property
+    def weights(self) -> npt.NDArray[np.float64] | None:
+        """The weights, (rows,), if the source has any. ValueError if one is negative, infinite or missing."""
+        if self.weight is None:
+            return None
+        weights = np.asarray(self.table[self.weight].to_numpy(), dtype=np.float64)
+        wrong = np.flatnonzero(~((weights >= 0) & np.isfinite(weights)))
+        if wrong.size:
+            raise ValueError(
+                f"sample_weight: expected finite weights of at least 0, got {weights[wrong[0]]} in row "
+                f"{self.numbers[wrong[0]]} of column {self.weight!r}"
+            )
+        return weights
+
+    def read(self, use: Callable[[Table], T]) -> T:
+        """What `use` returns for the columns of the model; an error about a cell names its row's number."""
+        try:
+            return use(Table.read(self.columns))
+        except CellError as error:
+            if error.column is None:
+                raise
+            raise error.in_row(int(self.numbers[error.row]), self.columns.column_names) from None
+
+    def where(self, chosen: npt.NDArray[np.bool_]) -> SourceRows:
+        """The rows for which `chosen` (rows,) is true."""
+        return self if chosen.all() else self.take(np.flatnonzero(chosen))
+
+    def take(self, indices: npt.NDArray[np.intp]) -> SourceRows:
+        """The rows at these indices."""
+        return SourceRows(self.numbers[indices], self.table.take(indices), self.target, self.weight)
+
+
+class RowSource:
+    """Labelled rows that can be read again and again.
+
+    Parameters
+    ----------
+    source : path, pyarrow.dataset.Dataset, callable, or RowSource
+        A Parquet file or a folder of them; a dataset; or a function without arguments that returns a fresh
+        reader of the same rows in the same order: anything with `__arrow_c_stream__`.
+    target : str
+        The column of labels.
+    weight : str, optional
+        The column of weights. Rows of weight 0 are left out.
+    prepare : callable, optional
+        Maps each table that is read to one with as many rows, such as one with columns of other types.
+
+    Attributes
+    ----------
+    names : list of str
+        The columns of the model: all others.
+
+    Raises
+    ------
+    ValueError
+        If a column does not exist, or there is no column besides.
+    TypeError
+        If the function does not return a reader.
+    OSError
+        If a file cannot be read.
+    """
+
+    def __init__(
+        self,
+        source: Any,
+        target: str,
+        weight: Any = None,
+        prepare: Callable[[Any], Any] = lambda table: table,
+    ) -> None:
+        require_pyarrow("fit: a path, a dataset or a reader")
+        from pyarrow import dataset
+
+        if isinstance(source, (str, os.PathLike)):
+            source = dataset.dataset(source, format="parquet")
+        self._source, self.target, self._prepare = source, target, prepare
+        self._held_out: tuple[int, np.uint64] | None = None
+        self._known_parts: list[tuple[int, DatasetPart]] | None = None
+        found = (source if is_dataset(source) else self._reader()).schema.names
+        for parameter, name, what in [("y", target, "labels"), ("sample_weight", weight, "weights")]:
+            if not (isinstance(name, str) and name in found) and not (name is None and parameter != "y"):
+                listed = ", ".join(map(repr, found[:20])) + (", ..." if len(found) > 20 else "")
+                got = repr(name) if isinstance(name, str) else f"a {type(name).__name__}"
+                raise ValueError(
+                    f"{parameter}: expected the name of the column of {what}, one of {listed}, got {got}"
+                )
+        self.weight: str | None = weight
+        self.names = [name for name in found if name not in (target, weight)]
+        if not self.names:
+            raise ValueError(f"X: expected columns besides {target!r}, got none")
+
+    def without(self, seed: int, last: np.uint64) -> RowSource:
+        """The rows but those whose hash with this seed is at most `last`; see `RowSample`."""
+        rest = copy.copy(self)
+        rest._held_out = (seed, last)
+        return rest
+
+    def batches(
+        self, order: np.random.Generator | None = None, parts_at_once: int = 1, batch_rows: int = BATCH_ROWS
+    ) -> Iterator[SourceRows]:
+        """All rows, a batch at a time.
+
+        `order` shuffles the parts of a dataset, of which `parts_at_once` are read in turns, `batch_rows` at a
+        time. The rows of a function keep their order.
+        """
+        for first_row, batch in self._read(order, parts_at_once, batch_rows):
+            import pyarrow as pa
+
+            table = self._prepare(pa.Table.from_batches([batch]))
+            numbers = np.arange(first_row, first_row + len(batch), dtype=np.int64)
+            rows = SourceRows(numbers, table, self.target, self.weight)
+            if self._held_out is not None:
+                seed, last = self._held_out
+                rows = rows.where(row_hashes(rows.numbers, seed) > last)
+            weights = rows.weights
+            if weights is not None:
+                rows = rows.where(weights > 0)
+            if len(rows.numbers):
+                yield rows
+
+    def largest_part(self) -> int:
+        """The rows of the largest part of a dataset, which are read together; 0 for a function."""
+        return max((part.n_rows for _, part in self._parts()), default=0)
+
+    def _read(
+        self, order: np.random.Generator | None, parts_at_once: int, batch_rows: int
+    ) -> Iterator[tuple[int, Any]]:
+        """Record batches, each with the number of its first row."""
+        columns = [*self.names, self.target] + ([] if self.weight is None else [self.weight])
+        if not is_dataset(self._source):
+            yield from _numbered(0, (batch.select(columns) for batch in self._reader()))
+            return
+        parts = self._parts()
+        waiting = iter(parts if order is None else [parts[i] for i in order.permutation(len(parts))])
+
+        def started(count: int) -> Iterator[Iterator[tuple[int, Any]]]:
+            for first_row, part in islice(waiting, count):
+                yield _numbered(first_row, part.batches(columns, batch_rows, buffered=True))
+
+        reading = deque(started(parts_at_once))
+        while reading:
+            part = reading.popleft()
+            numbered = next(part, None)
+            if numbered is None:
+                reading.extend(started(1))
+            else:
+                yield numbered
+                reading.append(part)
+
+    def _parts(self) -> list[tuple[int, DatasetPart]]:
+        """The parts of a dataset, each with the number of its first row; none for a function."""
+        if self._known_parts is None:
+            self._known_parts, row = [], 0
+            for part in dataset_parts(self._source) if is_dataset(self._source) else ():
+                self._known_parts.append((row, part))
+                row += part.n_rows
+        return self._known_parts
+
+    def _reader(self) -> Any:
+        stream = self._source()
+        if not hasattr(stream, "__arrow_c_stream__"):
+            raise TypeError(
+                "X: expected a function that returns a pyarrow.RecordBatchReader or another object with "
+                f"__arrow_c_stream__, got one that returns a {type(stream).__name__}"
+            )
+        return require_pyarrow("fit: a reader").RecordBatchReader.from_stream(stream)
+
+
+def _numbered(first_row: int, batches: Iterator[Any]) -> Iterator[tuple[int, Any]]:
+    """The batches that are not empty, each with the number of its first row."""
+    for batch in batches:
+        if len(batch):
+            yield first_row, batch
+            first_row += len(batch)
