@@ -18,7 +18,7 @@ from pyarrow import parquet
 from tinyrs.cli import fitting
 from tinyrs.cli import train as cli_train
 from tinyrs.cli.labelled_rows import LabelledRows
-from tinyrs.cli.training_data import hold_out
+from tinyrs.cli.training_data import Part, hold_out
 from tinyrs.cli.training_results import TrainingResults
 from tinyrs.predictor import Predictor
 
@@ -56,9 +56,9 @@ def test_the_output_describes_columns_classes_and_metrics(tinyrs_cli: Run) -> No
 def test_held_out_rows_are_not_used_for_training(tinyrs_cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, list[float]] = {}
 
-    def fit(X: pa.Table, *args: Any, **others: Any) -> Any:
-        seen["trained"] = X["id"].to_pylist()
-        return fitting.fit(X, *args, **others)
+    def fit(part: Part, *args: Any, **others: Any) -> Any:
+        seen["trained"] = part.X["id"].to_pylist()
+        return fitting.fit(part, *args, **others)
 
     def measure(rows: LabelledRows, **others: Any) -> TrainingResults:
         assert isinstance(rows.raw, pa.Table)

@@ -21,7 +21,7 @@ from sklearn import metrics
 from tinyrs.classifier import TinyClassifier
 from tinyrs.cli import fitting
 from tinyrs.cli import train as cli_train
-from tinyrs.cli.training_data import fold_of_rows, hold_out
+from tinyrs.cli.training_data import Part, fold_of_rows, hold_out
 from tinyrs.predictor import Predictor
 
 QUICK = ["--hidden", "8", "--epochs", "8"]
@@ -63,9 +63,9 @@ def test_the_model_in_the_file_is_trained_on_all_rows(
 ) -> None:
     seen = list[int]()
 
-    def fit(X: Any, *args: Any, **others: Any) -> Any:
-        seen.append(len(X))
-        return fitting.fit(X, *args, **others)
+    def fit(part: Part, *args: Any, **others: Any) -> Any:
+        seen.append(part.n_rows)
+        return fitting.fit(part, *args, **others)
 
     monkeypatch.setattr(cli_train, "fit", fit)
     done = train()
@@ -101,9 +101,9 @@ def test_cross_validation_predicts_every_row_once(
 ) -> None:
     sizes = list[int]()
 
-    def fit(X: Any, *args: Any, **others: Any) -> Any:
-        sizes.append(len(X))
-        return fitting.fit(X, *args, **others)
+    def fit(part: Part, *args: Any, **others: Any) -> Any:
+        sizes.append(part.n_rows)
+        return fitting.fit(part, *args, **others)
 
     monkeypatch.setattr(cli_train, "fit", fit)
     done = train("--cv", "4", "--report", "report.html")

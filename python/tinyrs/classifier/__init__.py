@@ -20,6 +20,8 @@ except ModuleNotFoundError as missing:
     ) from missing
 
 from tinyrs.classifier.estimator import TinyClassifier
+from tinyrs.classifier.memory_plan import memory_needed
 from tinyrs.classifier.recipe import default_epochs
+from tinyrs.classifier.training import REFIT_SHARE
 
-__all__ = ["TinyClassifier", "default_epochs"]
+__all__ = ["REFIT_SHARE", "TinyClassifier", "default_epochs", "memory_needed"]

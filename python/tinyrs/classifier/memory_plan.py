@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tinyrs.tabular.preprocessor_fit import fit_table
-from tinyrs.tabular.row_source import BATCH_ROWS, SourceRows
-from tinyrs.tabular.tables import Table
+from tinyrs.tabular.row_source import BATCH_ROWS, RowSource, SourceRows
 
 # Rows of the sample: with more, quartiles would not change visibly; see `RowSample`.
 MAX_SAMPLE = 1 << 19
@@ -16,6 +16,8 @@ MAX_SAMPLE = 1 << 19
 MAX_PARTS, MIN_BATCH_ROWS = 32, 1 << 10
 # The bytes of one distinct value of text as a Python object.
 TEXT_BYTES = 64
+# Those of a label and a weight.
+LABEL_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -33,21 +35,30 @@ class RowCost:
     @classmethod
     def of(cls, rows: SourceRows, categorical: list[int]) -> RowCost:
         """Measured on the first rows of a source. There must be some."""
-        cells = Table.read(rows.columns)
-        preprocessor = fit_table(cells, categorical)
-        encoded = preprocessor.encode(cells)
-        labels = rows.labels.itemsize + np.dtype(np.float64).itemsize  # and a weight
+        preprocessor = rows.read(lambda table: fit_table(table, categorical))
+        encoded = rows.read(preprocessor.encode)
         return cls(
             rows.table.nbytes / len(rows.numbers),
             TEXT_BYTES * len(preprocessor.categories),
-            labels + encoded.itemsize * encoded.shape[1],
-            labels + np.dtype(np.float32).itemsize * preprocessor.feature_encoder.n_features,
+            LABEL_BYTES + encoded.itemsize * encoded.shape[1],
+            LABEL_BYTES + np.dtype(np.float32).itemsize * preprocessor.feature_encoder.n_features,
         )
 
     @property
     def in_memory(self) -> float:
         """The bytes of a row in `fit` of a table in memory, which holds each form twice at times."""
         return self.arrow + self.objects + 2 * self.encoded + 2 * self.features
+
+
+def memory_needed(source: RowSource, categorical: Sequence[str]) -> float:
+    """About how many bytes `TinyClassifier.fit` takes for the rows of a dataset in memory; 0 without rows.
+
+    `categorical` are the columns of numbers to treat as categories.
+    """
+    indices = [source.names.index(name) for name in categorical]
+    first = next(source.batches(), None)
+    n_rows = source.n_rows()
+    return 0.0 if first is None or n_rows is None else n_rows * RowCost.of(first, indices).in_memory
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from tinyrs.classifier.evaluation import EvaluationSet, read_pairs
 from tinyrs.classifier.memory_plan import MemoryPlan, RowCost
 from tinyrs.classifier.streamed_rows import Encoding, HeldOutRows, StreamedRows
 from tinyrs.classifier.training import fit_members, set_precision
+from tinyrs.history import row_bar
 from tinyrs.ordered_map import read_ahead
 from tinyrs.tabular.column_notes import ColumnWarning, column_warnings
 from tinyrs.tabular.preprocessor import Preprocessor
@@ -133,9 +134,13 @@ def _fit_streamed(
     categorical = fitting.categorical_indices(draft, source.names)
     found = _FirstPass(StreamedStatistics(categorical), RowSample(plan.sample, seed))
     # In another thread: KeyboardInterrupt would not come through a reader of pyarrow.
-    with closing(read_ahead(source.batches())) as batches:
+    with (
+        row_bar(source.n_rows(), "columns", shown=bool(draft.verbose)) as advance,
+        closing(read_ahead(source.batches())) as batches,
+    ):
         for rows in batches:
             found.add(rows)
+            advance(len(rows.numbers))
     sampled, numbers = found.sample.rows()
     sample = SourceRows(numbers, sampled, source.target, source.weight)
     validate_data(draft, sample.columns, reset=True, skip_check_array=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -10,6 +11,7 @@ from typing import NoReturn
 from tinyrs.cli.errors import USAGE
 from tinyrs.cli.output import printable
 
+BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 # What `--to` and `--quantize` take.
 FORMATS = ("f16", "bf16", "int8", "int8_weights")
 
@@ -120,6 +122,15 @@ def share(text: str) -> float:
     if not 0 <= number <= 1:
         raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text!r}")
     return number
+
+
+def size(text: str) -> int:
+    """The type of an option: a number of bytes, such as 50KB or 2GB."""
+    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*([a-zA-Z]+)", text)
+    bytes_of_unit = BYTES.get(match[2].upper()) if match else None
+    if match is None or bytes_of_unit is None or float(match[1]) == 0:
+        raise argparse.ArgumentTypeError(f"expected a size such as 50KB or 2GB, got {text!r}")
+    return int(float(match[1]) * bytes_of_unit)
 
 
 def threshold(text: str) -> float | str:

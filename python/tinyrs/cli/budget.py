@@ -16,13 +16,14 @@ import numpy.typing as npt
 from tinyrs.budget import BudgetSearch, fit_to_budget
 from tinyrs.budget.latencies import FORMATS
 from tinyrs.classifier import TinyClassifier
+from tinyrs.cli.arguments import BYTES
 from tinyrs.cli.errors import CliError, UsageError
 from tinyrs.cli.fitting import FittedModel
 from tinyrs.cli.output import say
+from tinyrs.cli.table_reader import is_table_folder
 from tinyrs.predictor import Predictor
 
 _MICROSECONDS = {"us": 1.0, "ms": 1e3}
-_BYTES = {"B": 1, "KB": 1000, "MB": 1_000_000}
 # Options of `train` that the search decides itself.
 _DECIDED = ("cv", "ensemble", "epochs")
 
@@ -36,8 +37,8 @@ def limit(text: str) -> tuple[str, float]:
         number, unit = 0.0, ""
     if number > 0 and unit in _MICROSECONDS:
         return "max_us", number * _MICROSECONDS[unit]
-    if number > 0 and unit.upper() in _BYTES:
-        return "max_bytes", number * _BYTES[unit.upper()]
+    if number > 0 and unit.upper() in BYTES:
+        return "max_bytes", number * BYTES[unit.upper()]
     raise argparse.ArgumentTypeError(f"expected a latency such as 2us, or a size such as 50KB, got {text!r}")
 
 
@@ -49,7 +50,7 @@ def check_options(options: argparse.Namespace, default_widths: Sequence[int]) ->
     if given:
         names = ", ".join(f"--{name}" for name in given)
         raise UsageError(f"train: --budget chooses the model itself, so it excludes {names}")
-    if Path(options.data).is_dir():
+    if Path(options.data).is_dir() and not is_table_folder(options.data):
         raise UsageError("train: --budget needs a table, got a folder")
     kinds = [kind for kind, _ in options.budget]
     if len(set(kinds)) < len(kinds):

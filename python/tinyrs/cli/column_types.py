@@ -43,12 +43,13 @@ class ColumnLocation:
     file: str
     column: str
     first_row: int = 1  # the row of the file that the first value is in
+    numbers: npt.NDArray[np.int64] | None = None  # the row of each value, if they do not follow each other
 
     def value_error(self, offset: int, expected: str, value: Any) -> CliError:
         """An error about the value `offset` rows after the first."""
         got = repr(value)
         got = got if len(got) <= MAX_VALUE_SHOWN else got[: MAX_VALUE_SHOWN - 3] + "..."
-        row = self.first_row + offset
+        row = self.first_row + offset if self.numbers is None else self.numbers[offset]
         return CliError(f'{self.file}: row {row}, column "{self.column}": expected {expected}, got {got}')
 
     def cell_error(self, error: CellError) -> CliError:
@@ -179,16 +180,20 @@ class ColumnSummary:
 
 
 def infer_columns(
-    table: pa.Table, file: str, first_row: int, categorical: Iterable[str] = ()
+    table: pa.Table,
+    file: str,
+    first_row: int,
+    categorical: Iterable[str] = (),
+    numbers: npt.NDArray[np.int64] | None = None,
 ) -> tuple[pa.Table, list[ColumnSummary]]:
     """The columns of a training table, of which text that reads as numbers becomes float64 with NaN.
 
-    Columns named in `categorical` are not converted.
+    Columns named in `categorical` are not converted. `numbers` are as in `ColumnLocation`.
     """
     columns: dict[str, pa.Array] = {}
     summaries = []
     for name in table.column_names:
-        column, location = combined(table[name]), ColumnLocation(file, name, first_row)
+        column, location = combined(table[name]), ColumnLocation(file, name, first_row, numbers)
         if name not in categorical and _holds_numbers(column, location):
             column = pa.array(to_numbers(column, location))
         columns[name] = column

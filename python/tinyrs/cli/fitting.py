@@ -11,16 +11,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from tinyrs.classifier import TinyClassifier, default_epochs
 from tinyrs.cli.output import warn
+from tinyrs.cli.training_data import Part, cell_error
 from tinyrs.history import Record
 from tinyrs.predictor import Predictor
 from tinyrs.tabular.column_notes import ColumnWarning
+from tinyrs.tabular.row_source import RowSource
+from tinyrs.tabular.values import CellError
 
 
 class Model(Protocol):
@@ -80,12 +82,7 @@ def asked_to_keep(options: argparse.Namespace) -> bool:
 
 
 def fit(
-    X: Any,
-    y: npt.NDArray[Any],
-    options: argparse.Namespace,
-    *,
-    time_limit: float | None = None,
-    keep: bool = False,
+    part: Part, options: argparse.Namespace, *, time_limit: float | None = None, keep: bool = False
 ) -> FittedModel:
     """Trains a classifier within `time_limit` seconds, if there is a limit.
 
@@ -93,7 +90,7 @@ def fit(
     rows up to the best epoch so far, as after any training.
     """
     start, history, times = time.perf_counter(), list[Record](), list[float]()
-    epochs = options.epochs or default_epochs(len(y))
+    epochs = options.epochs or default_epochs(part.n_rows)
     with first_interrupt(keep) as interrupt, warnings.catch_warnings():
         # They are in the list of columns already.
         warnings.simplefilter("ignore", ColumnWarning)
@@ -116,7 +113,8 @@ def fit(
         )
         if time_limit is not None and epochs > 2:
             # The learning rate schedule needs the number of epochs in advance. Two trial epochs estimate it.
-            model.set_params(max_iter=2, refit=False).fit(X, y)
+            model.set_params(max_iter=2, refit=False)
+            _fit(model, part, options)
             trial = time.perf_counter() - start
             epoch = times[-1] - times[0] if len(times) > 1 else time_limit
             # Preparing the data takes as long again as in the trial, which was all but its two epochs.
@@ -126,6 +124,14 @@ def fit(
                 epoch *= 1 + 1 / (1 - model.validation_fraction)
             model.set_params(max_iter=int(np.clip(remaining / max(epoch, 1e-9), 1, epochs)), refit=True)
             history.clear()
-        model.set_params(verbose=int(sys.stderr.isatty())).fit(X, y, eval_metric=options.metric)
+        _fit(model.set_params(verbose=int(sys.stderr.isatty())), part, options)
         curve = model.evals_result_["valid_0"][options.metric] if model.evals_result_ else []
         return FittedModel(model, history, curve, time.perf_counter() - start, interrupt.seen)
+
+
+def _fit(model: TinyClassifier, part: Part, options: argparse.Namespace) -> None:
+    """Fits the model. CliError with the file, column and row of a value that does not fit its column."""
+    try:
+        model.fit(part.X, part.y, eval_metric=options.metric, max_memory=options.max_memory)
+    except CellError as error:
+        raise cell_error(error, part.X, part.file) if isinstance(part.X, RowSource) else error from None

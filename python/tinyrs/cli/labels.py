@@ -27,24 +27,27 @@ def learn_labels(column: Column, location: ColumnLocation) -> tuple[npt.NDArray[
     """
     labels = to_text(column, location)
     encoded = pc.dictionary_encode(labels)
-    names = encoded.dictionary.to_pylist()
+    values = label_values(encoded.dictionary.to_pylist(), len(labels) - labels.null_count, location)
+    classes, inverse = np.unique(np.array(values), return_inverse=True)
+    return classes, _class_indices(encoded, inverse)
+
+
+def label_values(names: list[str], rows: int, location: ColumnLocation) -> list[int] | list[str]:
+    """The classes that the different texts in `rows` rows of a target column mean; see `learn_labels`."""
     if len(names) < 2:
         found = f"only {names[0]!r}" if names else "none"
         raise location.column_error(f"expected at least two classes, got {found}")
-    rows = len(labels) - labels.null_count
     if len(names) > MANY_CLASSES and rows < MIN_ROWS_PER_CLASS * len(names):
         raise location.column_error(
             f"expected classes with several rows each, got {len(names):,} different values in {rows:,} rows; "
             "tinyrs does not predict continuous values"
         )
-    values: list[int] | list[str] = names
     if all(INTEGER.match(name) for name in names):
         integers = [int(name.partition(".")[0]) for name in names]
         # Text after all if two names are the same integer ("1" and "1.0"), or one does not fit into int64.
         if len(set(integers)) == len(integers) and max(map(abs, integers)) < 2**63:
-            values = integers
-    classes, inverse = np.unique(np.array(values), return_inverse=True)
-    return classes, _class_indices(encoded, inverse)
+            return integers
+    return names
 
 
 def match_labels(

@@ -7,11 +7,12 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from pyarrow import parquet
+from pyarrow import dataset, parquet
 
 from tinyrs.cli import csv_reader
 from tinyrs.cli.csv_reader import at_least_one, check_unique
@@ -19,6 +20,7 @@ from tinyrs.cli.errors import CliError
 from tinyrs.cli.output import STREAM
 from tinyrs.cli.text_format import DEFAULT, TextFormat
 from tinyrs.cli.text_stream import Utf8Stream
+from tinyrs.tabular.batches import dataset_parts
 
 # Rows of a chunk of a Parquet or NPZ file.
 CHUNK_ROWS = 1 << 16
@@ -60,6 +62,16 @@ class TableReader:
             row += len(chunk)
 
 
+def is_parquet(path: str) -> bool:
+    """Whether the name is that of a Parquet file."""
+    return path.lower().endswith((".parquet", ".pq"))
+
+
+def is_table_folder(path: str) -> bool:
+    """Whether this is a folder with Parquet files, in it or in its subfolders."""
+    return Path(path).is_dir() and any(is_parquet(file.name) for file in Path(path).rglob("*"))
+
+
 def open_table(path: str, text_format: TextFormat = DEFAULT) -> TableReader:
     """Opens a table by the suffix of its name; everything else, and `-` for standard input, is CSV.
 
@@ -73,9 +85,11 @@ def open_table(path: str, text_format: TextFormat = DEFAULT) -> TableReader:
     if path != STREAM:
         if not Path(path).exists():
             raise CliError(f"{path}: no such file")
+        if is_table_folder(path):
+            return _open_parquet_folder(path)
         if Path(path).is_dir():
-            raise CliError(f"{path}: expected a file with a table, got a folder")
-        if path.lower().endswith((".parquet", ".pq")):
+            raise CliError(f"{path}: expected a table or a folder of Parquet files, got another folder")
+        if is_parquet(path):
             return _open_parquet(path)
         if path.lower().endswith(".npz"):
             return _open_npz(path)
@@ -107,6 +121,23 @@ def _open_parquet(path: str) -> TableReader:
             raise CliError(f"{path}: the file is damaged: {error}") from None
 
     return TableReader(path, columns, chunks())
+
+
+def _open_parquet_folder(path: str) -> TableReader:
+    try:
+        source = dataset.dataset(path, format="parquet")
+    except pa.ArrowInvalid as error:
+        raise CliError(f"{path}: expected Parquet files only: {error}") from None
+    check_unique(source.schema.names, path)
+
+    def chunks() -> Iterator[pa.RecordBatch]:
+        try:
+            parts = (part.batches(source.schema.names, CHUNK_ROWS) for part in dataset_parts(source))
+            yield from at_least_one(chain.from_iterable(parts), source.schema)
+        except pa.ArrowInvalid as error:
+            raise CliError(f"{path}: a file is damaged: {error}") from None
+
+    return TableReader(path, source.schema.names, chunks())
 
 
 def _open_npz(path: str) -> TableReader:

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from tinyrs.classifier import TinyClassifier
+from tinyrs.classifier import REFIT_SHARE, TinyClassifier
 from tinyrs.cli.arguments import (
     FORMATS,
     Parser,
@@ -20,6 +19,7 @@ from tinyrs.cli.arguments import (
     integer_at_least,
     positive_seconds,
     share,
+    size,
     threshold,
 )
 from tinyrs.cli.budget import Found, check_options, limit
@@ -31,18 +31,15 @@ from tinyrs.cli.metrics_text import confusion_lines
 from tinyrs.cli.output import printable, say, warn
 from tinyrs.cli.paths import check_files
 from tinyrs.cli.quantization_text import quantization_lines
+from tinyrs.cli.streamed_data import StreamedData, read_streamed
+from tinyrs.cli.table_reader import is_table_folder
 from tinyrs.cli.text_format import add_text_options
-from tinyrs.cli.training_data import (
-    HOLD_OUT,
-    TrainingData,
-    fold_of_rows,
-    hold_out,
-    read_images,
-    read_table,
-)
+from tinyrs.cli.training_data import Part, TrainingData, fold_of_rows, read_images, read_table
 from tinyrs.cli.training_results import TrainingResults, predict_encoded
 from tinyrs.predictor import Predictor
 from tinyrs.tuning.scores import Floats, best_threshold
+
+Data = TrainingData | StreamedData
 
 # The values of `eval_metric` of TinyClassifier that are offered.
 DEFAULT_METRIC = inspect.signature(TinyClassifier.fit).parameters["eval_metric"].default
@@ -52,14 +49,18 @@ METRICS = ("log_loss", "accuracy", "auc", "average_precision", "balanced_accurac
 def parser() -> Parser:
     parser = Parser(
         "train",
-        "Train a classifier on a table (CSV, Parquet, or NPZ with arrays X and y) or a folder of images\n"
-        "with a subfolder for each class, and measure it on rows that were not used for training.",
+        "Train a classifier on a table (CSV, Parquet, a folder of Parquet files, NPZ with arrays X and y)\n"
+        "or a folder of images with a subfolder for each class, and measure it on rows that were not\n"
+        "used for training.",
         "tinyrs train data.csv --target quality -o model.safetensors",
         "tinyrs train data.csv --target quality -o model.safetensors --time-limit 60 --report report.html",
         "tinyrs train data.csv --target quality -o model.safetensors --budget 2us --budget 50KB",
         "tinyrs train photos/ -o model.safetensors",
     )
-    parser.add_argument("data", help="a table, `-` for CSV on standard input, or a folder of images")
+    parser.add_argument(
+        "data",
+        help="a table, `-` for CSV on standard input, a folder of Parquet files, or a folder of images",
+    )
     parser.add_argument(
         "--target", metavar="COLUMN", help="column to predict; not needed for NPZ, whose target is y"
     )
@@ -147,6 +148,13 @@ def _add_training_options(parser: Parser) -> None:
         "only this format",
     )
     parser.add_argument(
+        "--max-memory",
+        metavar="SIZE",
+        type=size,
+        default=size("2GB"),
+        help="Parquet that takes more than this in memory is read again in each epoch (default: 2GB)",
+    )
+    parser.add_argument(
         "--keep",
         action="store_true",
         help="after Ctrl-C, write the best model so far; without it, a question is asked on a terminal",
@@ -186,23 +194,21 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         raise UsageError("train: --cv measures on all rows, so it excludes --valid and --no-refit")
     if options.budget is not None:
         check_options(options, TinyClassifier().hidden_layer_sizes)
-    data = read_images(options) if Path(options.data).is_dir() else read_table(options)
+    data = _read(options)
     _check_classes(data, options)
-    train, held_out = _split(data, options)
-    fitted, results = (
-        _cross_validate(data, options) if options.cv else _measure(data, train, held_out, options)
-    )
+    fitted, results = _cross_validate(data, options) if options.cv else _measure(data, options)
     results = _with_threshold(results, options)
     _say_results(results, options.json)
-    model, rows, interrupted = fitted.model, len(train), fitted.interrupted
+    rows = 0 if options.cv else int(results.predictor.training["rows"])
+    model, interrupted = fitted.model, fitted.interrupted
     if interrupted:
         if not asked_to_keep(options):
             raise KeyboardInterrupt
-    elif options.refit and options.budget is None and rows < len(data.y):
+    elif options.refit and options.budget is None and (data.n_rows - rows) * REFIT_SHARE >= data.n_rows:
         refitted = _refit(data, options)
         interrupted = refitted is None or refitted.interrupted
         if refitted is not None:
-            model, rows = refitted.model, len(data.y)
+            model, rows = refitted.model, data.n_rows
     predictor = model.predictor(quantize=options.quantize)
     _save(predictor, data, rows, results, options)
     if predictor.quantization is not None:
@@ -219,7 +225,17 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-def _check_classes(data: TrainingData, options: argparse.Namespace) -> None:
+def _read(options: argparse.Namespace) -> Data:
+    """The rows of `options.data`."""
+    streamed = read_streamed(options)
+    if streamed is not None:
+        return streamed
+    if Path(options.data).is_dir() and not is_table_folder(options.data):
+        return read_images(options)
+    return read_table(options)
+
+
+def _check_classes(data: Data, options: argparse.Namespace) -> None:
     """Checks the options that are about classes, and gives `class_weight` the classes as its keys."""
     if options.threshold is not None and len(data.classes) != 2:
         raise UsageError(f"train: --threshold needs two classes, got {len(data.classes)}")
@@ -231,43 +247,18 @@ def _check_classes(data: TrainingData, options: argparse.Namespace) -> None:
         options.class_weight = {known[name]: weight for name, weight in options.class_weight.items()}
 
 
-def _split(
-    data: TrainingData, options: argparse.Namespace
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Indices of the rows to train the measured model on, and of those to measure it on: none with --valid.
-
-    With --cv, every row belongs to both.
-    """
-    if options.valid is not None:
-        return np.arange(len(data.y)), np.arange(0)
-    if options.cv is not None:
-        if len(data.y) < 2 * options.cv:
-            raise CliError(f"{options.data}: {len(data.y)} rows are too few for --cv {options.cv}")
-        return np.arange(0), np.arange(len(data.y))
-    train, held_out = hold_out(data.y, options.seed)
-    if len(held_out) == 0:
-        raise CliError(
-            f"{options.data}: {len(data.y)} rows are too few to hold some out: measure with --valid FILE"
-        )
-    return train, held_out
-
-
-def _measure(
-    data: TrainingData,
-    train: npt.NDArray[np.intp],
-    held_out: npt.NDArray[np.intp],
-    options: argparse.Namespace,
-) -> tuple[FittedModel, TrainingResults]:
+def _measure(data: Data, options: argparse.Namespace) -> tuple[FittedModel, TrainingResults]:
     """Trains on one part of the rows and predicts the other, or the file of --valid."""
-    say(f"\ntraining on {len(train):,} rows, {len(data.classes)} classes", quiet=options.json)
+    part, held_out = (data.everything(), np.arange(0)) if options.valid else data.split()
+    say(f"\ntraining on {part.n_rows:,} rows, {len(data.classes)} classes", quiet=options.json)
     # Half the time is for training again on all rows.
-    parts = 2 if options.refit and len(held_out) else 1
+    parts = 2 if options.refit and part.n_rows < data.n_rows else 1
     if options.budget is not None:
-        fitted = search(data.features(train), data.classes[data.y[train]], options)
+        fitted = search(part.X, part.y, options)
     else:
-        fitted = _fit(data, train, options, parts, keep=can_keep(options))
+        fitted = _fit(part, options, parts, keep=can_keep(options))
     predictor = fitted.model.predictor()
-    predictor.training |= data.record | {"rows": len(train), "seed": options.seed}
+    predictor.training |= data.record | {"rows": part.n_rows, "seed": options.seed}
     rows = _read_valid(predictor, data, options) if options.valid else data.rows(predictor, held_out)
     return fitted, TrainingResults(
         predictor=predictor,
@@ -277,21 +268,24 @@ def _measure(
         seconds=fitted.seconds,
         rows=rows,
         probabilities=predict_encoded(predictor, rows.encoded),
-        rows_origin=options.valid or f"one in {HOLD_OUT}, stratified by class",
+        rows_origin=options.valid or data.held_out_origin,
         unseen=rows,
         columns=data.columns,
         search=fitted.model.search if isinstance(fitted.model, Found) else None,
     )
 
 
-def _cross_validate(data: TrainingData, options: argparse.Namespace) -> tuple[FittedModel, TrainingResults]:
+def _cross_validate(data: Data, options: argparse.Namespace) -> tuple[FittedModel, TrainingResults]:
     """Trains a model for each fold on the rows of the others, and predicts its rows."""
+    assert isinstance(data, TrainingData), "read_streamed refuses --cv"
+    if data.n_rows < 2 * options.cv:
+        raise CliError(f"{options.data}: {data.n_rows} rows are too few for --cv {options.cv}")
     folds, fold_of_row = options.cv, fold_of_rows(data.y, options.cv, options.seed)
     parts, probabilities, accuracies = list[LabelledRows](), list[Floats](), list[float]()
     for fold in range(folds):
         train = np.flatnonzero(fold_of_row != fold)
         say(f"{'' if fold else chr(10)}fold {fold + 1} of {folds}: {len(train):,} rows", quiet=options.json)
-        fitted = _fit(data, train, options, folds + 1)
+        fitted = _fit(data.part(train), options, folds + 1)
         predictor = fitted.model.predictor()
         predictor.training |= data.record | {"rows": len(train), "seed": options.seed}
         parts.append(data.rows(predictor, np.flatnonzero(fold_of_row == fold)))
@@ -312,20 +306,20 @@ def _cross_validate(data: TrainingData, options: argparse.Namespace) -> tuple[Fi
     )
 
 
-def _refit(data: TrainingData, options: argparse.Namespace) -> FittedModel | None:
+def _refit(data: Data, options: argparse.Namespace) -> FittedModel | None:
     """Trains again, as measured, on all rows; None if it was interrupted and the measured model is kept.
 
     With --cv no single model was measured; interrupted, the best epoch so far may be kept.
     """
-    say(f"\ntraining again on all {len(data.y):,} rows", quiet=options.json)
-    everything = np.arange(len(data.y))
+    say(f"\ntraining again on all {data.n_rows:,} rows", quiet=options.json)
+    everything = data.everything()
     if options.cv:
-        fitted = _fit(data, everything, options, options.cv + 1, keep=can_keep(options))
+        fitted = _fit(everything, options, options.cv + 1, keep=can_keep(options))
         if fitted.interrupted and not asked_to_keep(options):
             raise KeyboardInterrupt
         return fitted
     try:
-        return _fit(data, everything, options, 2)
+        return _fit(everything, options, 2)
     except KeyboardInterrupt:
         if not can_keep(options):
             raise
@@ -335,17 +329,10 @@ def _refit(data: TrainingData, options: argparse.Namespace) -> FittedModel | Non
         return None
 
 
-def _fit(
-    data: TrainingData,
-    rows: npt.NDArray[np.intp],
-    options: argparse.Namespace,
-    parts: int,
-    *,
-    keep: bool = False,
-) -> FittedModel:
+def _fit(part: Part, options: argparse.Namespace, parts: int, *, keep: bool = False) -> FittedModel:
     """Trains on these rows in one of `parts` equal parts of the time limit."""
     limit = None if options.time_limit is None else options.time_limit / parts
-    return fit(data.features(rows), data.classes[data.y[rows]], options, time_limit=limit, keep=keep)
+    return fit(part, options, time_limit=limit, keep=keep)
 
 
 def _with_threshold(results: TrainingResults, options: argparse.Namespace) -> TrainingResults:
@@ -359,7 +346,7 @@ def _with_threshold(results: TrainingResults, options: argparse.Namespace) -> Tr
 
 def _save(
     predictor: Predictor,
-    data: TrainingData,
+    data: Data,
     rows: int,
     results: TrainingResults,
     options: argparse.Namespace,
@@ -379,9 +366,7 @@ def _save(
     predictor.save(options.output)
 
 
-def _as_json(
-    data: TrainingData, rows: int, results: TrainingResults, options: argparse.Namespace
-) -> dict[str, Any]:
+def _as_json(data: Data, rows: int, results: TrainingResults, options: argparse.Namespace) -> dict[str, Any]:
     return {
         "output": options.output,
         "report": options.report,
@@ -417,7 +402,8 @@ def _next_steps(rows: int, results: TrainingResults, options: argparse.Namespace
     """The files that were written, what the model is, and commands to copy."""
     measured = rows == results.predictor.training["rows"]
     model = "the one that was measured" if measured else f"trained on all {rows:,} rows"
-    new = "NEW_PHOTOS/" if Path(options.data).is_dir() else "NEW" + (Path(options.data).suffix or ".csv")
+    suffix = ".parquet" if is_table_folder(options.data) else Path(options.data).suffix or ".csv"
+    new = "NEW_PHOTOS/" if results.target is None else "NEW" + suffix
     report = f" and {options.report}" if options.report else ""
     lines = [
         f"wrote {options.output}{report}; the model is {model}; next steps:",
@@ -428,7 +414,7 @@ def _next_steps(rows: int, results: TrainingResults, options: argparse.Namespace
     return lines
 
 
-def _read_valid(predictor: Predictor, data: TrainingData, options: argparse.Namespace) -> LabelledRows:
+def _read_valid(predictor: Predictor, data: Data, options: argparse.Namespace) -> LabelledRows:
     """The labelled rows of --valid."""
     if data.table is None:
         return image_rows(predictor, options.valid, options.threads)

@@ -22,12 +22,33 @@ from tinyrs.cli.table_predictor import TablePredictor
 from tinyrs.cli.table_reader import TableReader, open_table
 from tinyrs.cli.text_format import DEFAULT, TextFormat
 from tinyrs.predictor import Predictor
+from tinyrs.tabular.row_source import RowSource
+from tinyrs.tabular.values import CellError
 
 # One row in HOLD_OUT is held out to measure the model.
 HOLD_OUT = 10
 MAX_COLUMNS, MAX_CLASSES = 50, 12
 
 Indices = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Part:
+    """The rows that one model is trained on, as `TinyClassifier.fit` takes them.
+
+    Attributes
+    ----------
+    X : array, table or RowSource
+    y : array of shape (n_rows,), or the name of the target in a RowSource
+    n_rows : int
+    file : str
+        Where they come from, for error messages.
+    """
+
+    X: Any
+    y: Any
+    n_rows: int
+    file: str
 
 
 @dataclass(frozen=True)
@@ -39,6 +60,8 @@ class TrainingData:
     classes: npt.NDArray[Any]
     record: dict[str, Any]  # what the model file keeps: the target column, or how images are encoded
     numbers: npt.NDArray[np.int64]  # the number of each row in its file
+    file: str  # the file or folder, for error messages
+    seed: int  # of the split
     # For a table:
     columns: list[ColumnSummary] = field(default_factory=list)
     table: TableReader | None = None
@@ -48,6 +71,35 @@ class TrainingData:
     def features(self, indices: Indices) -> Any:
         """The rows of `X` at these indices."""
         return self.X.take(pa.array(indices)) if isinstance(self.X, pa.Table) else self.X[indices]
+
+    @property
+    def n_rows(self) -> int:
+        return len(self.y)
+
+    def part(self, indices: Indices) -> Part:
+        """The rows at these indices."""
+        return Part(self.features(indices), self.classes[self.y[indices]], len(indices), self.file)
+
+    @property
+    def held_out_origin(self) -> str:
+        """How `split` chooses the rows to measure the model on, for the reader."""
+        return f"one in {HOLD_OUT}, stratified by class"
+
+    def everything(self) -> Part:
+        """All rows."""
+        return self.part(np.arange(len(self.y)))
+
+    def split(self) -> tuple[Part, Indices]:
+        """The rows to train on, and the indices of those to measure the model on.
+
+        CliError if there are too few.
+        """
+        train, held_out = hold_out(self.y, self.seed)
+        if len(held_out) == 0:
+            raise CliError(
+                f"{self.file}: {len(self.y)} rows are too few to hold some out: measure with --valid FILE"
+            )
+        return self.part(train), held_out
 
     def rows(self, predictor: Predictor, indices: Indices) -> LabelledRows:
         """The rows at these indices, encoded for a model that was trained on this data."""
@@ -60,31 +112,27 @@ class TrainingData:
 def read_table(options: argparse.Namespace) -> TrainingData:
     """Reads the table and prints what each column was understood to be."""
     table = open_table(options.data, TextFormat.of(options))
-    target = _check_columns(table, options)
+    target = check_columns(table, options)
     rows = table.format.without_missing_in(table.read_all())
     classes, y = learn_labels(rows[target], ColumnLocation(table.name, target, table.first_row))
     X = rows.drop_columns(list(dict.fromkeys([target, *options.drop])))
-    if X.num_columns == 0:
-        raise CliError(f"{table.name}: expected columns besides the target, got none")
     X = table.format.in_training(X, table.name, table.first_row, options.categorical)
     X, columns = infer_columns(X, table.name, table.first_row, options.categorical)
     columns = [_with_hint(column, X[column.name], options.categorical) for column in columns]
     numbers = table.first_row + np.arange(len(rows))
     say(f"{table.name}: {len(rows):,} rows, {len(columns)} columns", quiet=options.json)
-    width = max(len(printable(column.name)) for column in columns)
-    for column in columns[:MAX_COLUMNS]:
-        say(column.text(width), quiet=options.json)
-    if len(columns) > MAX_COLUMNS:
-        say(f"  and {len(columns) - MAX_COLUMNS:,} more", quiet=options.json)
+    say_columns(columns, options.json)
     labelled = np.flatnonzero(y >= 0)
-    _say_classes(f"target {target}", classes, y[labelled], options.json)
+    say_classes(f"target {target}", classes, np.bincount(y[labelled], minlength=len(classes)), options.json)
     if len(labelled) < len(y):
         say(f"{len(y) - len(labelled):,} rows without a value in {target} skipped", quiet=options.json)
         X, y, numbers = X.take(pa.array(labelled)), y[labelled], numbers[labelled]
     record: dict[str, Any] = {"target": target}
     if text_format := table.format.as_json():
         record["csv"] = text_format
-    return TrainingData(X, y, classes, record, numbers, columns=columns, table=table)
+    return TrainingData(
+        X, y, classes, record, numbers, table.name, options.seed, columns=columns, table=table
+    )
 
 
 def _with_hint(column: ColumnSummary, values: pa.ChunkedArray, categorical: list[str]) -> ColumnSummary:
@@ -94,7 +142,7 @@ def _with_hint(column: ColumnSummary, values: pa.ChunkedArray, categorical: list
     return replace(column, note=DEFAULT.hint(values) or column.note)
 
 
-def _check_columns(table: TableReader, options: argparse.Namespace) -> str:
+def check_columns(table: TableReader, options: argparse.Namespace) -> str:
     """The name of the target. Raises if a column named in the options does not exist."""
     target: str | None = options.target or ("y" if not table.has_names and "y" in table.columns else None)
     if target is None:
@@ -107,7 +155,16 @@ def _check_columns(table: TableReader, options: argparse.Namespace) -> str:
             raise CliError(f'{table.name}: no column "{name}": {hint}')
     if target in options.drop:
         raise UsageError(f"train: --drop {target}: the target cannot be dropped")
+    if not set(table.columns) - {target, *options.drop}:
+        raise CliError(f"{table.name}: expected columns besides the target, got none")
     return target
+
+
+def cell_error(error: CellError, source: RowSource, file: str) -> Exception:
+    """The error about a value of a RowSource, with its file, column and row."""
+    if error.column is None:
+        return error
+    return ColumnLocation(file, source.names[error.column]).cell_error(error)
 
 
 def read_images(options: argparse.Namespace) -> TrainingData:
@@ -127,17 +184,33 @@ def read_images(options: argparse.Namespace) -> TrainingData:
         raise CliError(f"{options.data}: expected images in at least two subfolders, got one: {classes[0]}")
     say(f"{options.data}: {len(images.files):,} images", quiet=options.json)
     say(f"  {encoder}", quiet=options.json)
-    _say_classes("classes", classes, y, options.json)
-    numbers = np.arange(len(images.files))
+    say_classes("classes", classes, np.bincount(y, minlength=len(classes)), options.json)
     return TrainingData(
-        images.features, y, classes, {"images": encoder.as_json()}, numbers, files=images.files
+        images.features,
+        y,
+        classes,
+        {"images": encoder.as_json()},
+        np.arange(len(images.files)),
+        options.data,
+        options.seed,
+        files=images.files,
     )
 
 
-def _say_classes(title: str, classes: npt.NDArray[Any], y: npt.NDArray[np.int64], quiet: bool) -> None:
+def say_columns(columns: list[ColumnSummary], quiet: bool) -> None:
+    """Prints what each column was understood to be."""
+    width = max(len(printable(column.name)) for column in columns)
+    for column in columns[:MAX_COLUMNS]:
+        say(column.text(width), quiet=quiet)
+    if len(columns) > MAX_COLUMNS:
+        say(f"  and {len(columns) - MAX_COLUMNS:,} more", quiet=quiet)
+
+
+def say_classes(
+    title: str, classes: npt.NDArray[Any], counts: npt.NDArray[np.integer[Any]], quiet: bool
+) -> None:
     """Prints the number of rows of each class."""
-    counts = np.bincount(y, minlength=len(classes)).tolist()
-    pairs = zip(classes[:MAX_CLASSES].tolist(), counts[:MAX_CLASSES], strict=True)
+    pairs = zip(classes[:MAX_CLASSES].tolist(), counts[:MAX_CLASSES].tolist(), strict=True)
     more = f", ... ({len(classes)} in all)" if len(classes) > MAX_CLASSES else ""
     say(f"{title}: {', '.join(f'{printable(name)} {count:,}' for name, count in pairs)}{more}", quiet=quiet)
 

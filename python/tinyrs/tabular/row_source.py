@@ -6,7 +6,7 @@ import copy
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -126,8 +126,11 @@ class RowSource:
         The column of labels.
     weight : str, optional
         The column of weights. Rows of weight 0 are left out.
+    drop : sequence of str
+        Columns to leave out.
     prepare : callable, optional
-        Maps each table that is read to one with as many rows, such as one with columns of other types.
+        Maps each table that is read, and the number of its first row, to a table with the same rows, such as
+        one with columns of other types. Rows to which it gives no label are left out.
 
     Attributes
     ----------
@@ -149,7 +152,9 @@ class RowSource:
         source: Any,
         target: str,
         weight: Any = None,
-        prepare: Callable[[Any], Any] = lambda table: table,
+        *,
+        drop: Sequence[str] = (),
+        prepare: Callable[[Any, int], Any] | None = None,
     ) -> None:
         require_pyarrow("fit: a path, a dataset or a reader")
         from pyarrow import dataset
@@ -168,7 +173,7 @@ class RowSource:
                     f"{parameter}: expected the name of the column of {what}, one of {listed}, got {got}"
                 )
         self.weight: str | None = weight
-        self.names = [name for name in found if name not in (target, weight)]
+        self.names = [name for name in found if name not in (target, weight, *drop)]
         if not self.names:
             raise ValueError(f"X: expected columns besides {target!r}, got none")
 
@@ -189,9 +194,12 @@ class RowSource:
         for first_row, batch in self._read(order, parts_at_once, batch_rows):
             import pyarrow as pa
 
-            table = self._prepare(pa.Table.from_batches([batch]))
+            table = pa.Table.from_batches([batch])
             numbers = np.arange(first_row, first_row + len(batch), dtype=np.int64)
             rows = SourceRows(numbers, table, self.target, self.weight)
+            if self._prepare is not None:
+                rows = replace(rows, table=self._prepare(table, first_row))
+                rows = rows.where(rows.table[self.target].is_valid().to_numpy())
             if self._held_out is not None:
                 seed, last = self._held_out
                 rows = rows.where(row_hashes(rows.numbers, seed) > last)
@@ -200,6 +208,10 @@ class RowSource:
                 rows = rows.where(weights > 0)
             if len(rows.numbers):
                 yield rows
+
+    def n_rows(self) -> int | None:
+        """The number of rows of a dataset, before any are left out; None for a function."""
+        return sum(part.n_rows for _, part in self._parts()) if is_dataset(self._source) else None
 
     def largest_part(self) -> int:
         """The rows of the largest part of a dataset, which are read together; 0 for a function."""
