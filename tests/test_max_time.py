@@ -61,8 +61,15 @@ def test_time_is_left_for_the_refit(clock: Any, data: Any) -> None:
     model = fit(clock, data, max_time=10, schedule="coslog4")
     assert model._held_out is not None
     assert model._held_out.refitted
-    kept = model.best_iteration_ + 1
-    assert model.n_iter_ + 1.25 * kept <= 10 + 1.25
+    assert 5 <= model.n_iter_ <= 10 - 1.25 * 2 + 1
+
+
+def test_before_the_first_candidate_only_as_many_epochs_may_follow(clock: Any, data: Any) -> None:
+    # The first candidate is the 19th of 300 epochs: after 16 others, 17 and their refit would take 38 s.
+    model = fit(clock, data, max_time=36, schedule="coslog4", max_iter=300)
+    assert (model.n_iter_, model.best_iteration_) == (16, 15)
+    assert model._held_out is not None
+    assert model._held_out.refitted
 
 
 def test_a_refit_that_takes_too_long_is_left_out(

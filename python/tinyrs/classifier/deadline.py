@@ -20,7 +20,9 @@ class Deadline:
     def __init__(self, seconds: float | None) -> None:
         self._end = None if seconds is None else monotonic() + seconds
 
-    def callback(self, epochs_to_come: Callable[[], float] = lambda: 0.0) -> Callable[[Record], bool] | None:
+    def callback(
+        self, epochs_to_come: Callable[[int], float] = lambda done: 0.0
+    ) -> Callable[[Record], bool] | None:
         """A callback of a training that begins now, if there is a deadline.
 
         It stops the training if another epoch would be too late.
@@ -28,7 +30,7 @@ class Deadline:
         Parameters
         ----------
         epochs_to_come : callable
-            How many epochs must follow the training, in the time of one of its epochs.
+            How many epochs, each as long as one of this training, must follow if it ends after `done` epochs.
         """
         if self._end is None:
             return None
@@ -36,7 +38,7 @@ class Deadline:
 
         def after_epoch(record: Record) -> bool:
             now = monotonic()
-            each = (now - start) / (record["epoch"] + 1)
-            return now + each * (1 + epochs_to_come()) > end
+            done = record["epoch"] + 1
+            return now + (now - start) / done * (1 + epochs_to_come(done + 1)) > end
 
         return after_epoch

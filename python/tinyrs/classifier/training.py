@@ -74,9 +74,9 @@ def fit_members(
         lambda: {"network_": members.averaged(), "temperature_": 1.0},
     )
 
-    def refit_epochs() -> float:
-        """The length of the refit, in epochs of the first training."""
-        best = epochs if best_epoch is None or best_epoch.epoch < 0 else best_epoch.epoch + 1
+    def refit_epochs(done: int) -> float:
+        """The length of the refit, in epochs of the first training, if this ends after `done` epochs."""
+        best = done if best_epoch is None or best_epoch.epoch < 0 else best_epoch.epoch + 1
         return refit * best * rows.n_rows / rows.n_training
 
     with progress_bar(draft, epochs * (1 + refit)) as bar:
