@@ -39,6 +39,7 @@ def few_and_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latencies, "SECONDS", 0.002)
     monkeypatch.setattr(search, "FINAL_SECONDS", 0.002)
     monkeypatch.setattr(students, "ROWS", 600)
+    monkeypatch.setattr(teacher, "NETWORKS", 2)
 
 
 def fit(X: Any, y: Any, **options: Any) -> BudgetSearch:
@@ -269,6 +270,15 @@ def test_the_time_limit_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None
     assert found.best is not None
 
 
+def test_the_first_student_is_finished_even_if_the_time_is_over() -> None:
+    found = fit(X, Y, max_bytes=9000, time_limit=1e-9)
+    assert len({c.hidden_layer_sizes for c in found.candidates}) == 1
+    assert found.best is not None
+    assert found.best.hidden_layer_sizes != ()
+    assert not found.complete
+    assert not found.refitted
+
+
 def test_a_checkpoint_spares_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = fit(X, Y, max_bytes=9000, checkpoint=tmp_path / "new")
     files = sorted(path.name for path in (tmp_path / "new").iterdir())
@@ -350,7 +360,7 @@ def test_the_command_line(csv: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
         students = int(re.search(r"error: (\d+) students; chosen: ", plane[0])[1])  # type: ignore[index]
         assert plane[0].count('class="dot ') == students == page.count("<td>yes</td>")
     assert f"<summary>all {students} students</summary>" in page
-    code, output = run(capsys, *train, "--quantize", "f16", "--json")
+    code, output = run(capsys, *train, "--quantize", "f16", "--time-limit", 1, "--json")
     assert code == 0
     assert tinyrs.load(model).network.weights == "f16"  # type: ignore[union-attr]
     assert json.loads(output)["best_epoch"] is None

@@ -82,8 +82,6 @@ class StudentMeter:
         """
         found: dict[tuple[int, ...], list[str]] = {}
         for weights in self.formats:
-            if self._fits((), preprocessor, weights):
-                found.setdefault((), []).append(weights)
             for depth in DEPTHS:
                 largest = self._largest(depth, preprocessor, weights)
                 if largest is None:
@@ -93,6 +91,8 @@ class StudentMeter:
                     formats = found.setdefault((WIDTHS[nearest],) * depth, [])
                     if weights not in formats:
                         formats.append(weights)
+            if self._fits((), preprocessor, weights):
+                found.setdefault((), []).append(weights)
         return found
 
     def _largest(self, depth: int, preprocessor: Preprocessor, weights: str) -> int | None:

@@ -105,10 +105,11 @@ def fit_to_budget(
     teacher : classifier, optional
         A fitted classifier of any library with `classes_` and `predict_proba`. If it was trained on the rows
         that are held out, its own scores and `max_drop` mean little; students are scored on the true labels.
-        Or a `TinyClassifier` that is not fitted, as by default: it is trained on the rows that are not held
-        out, and for `refit` on all rows.
+        Or a `TinyClassifier` that is not fitted, by default one of four networks: it is trained on the rows
+        that are not held out, and for `refit` on all rows.
     time_limit : float, optional
-        About how many seconds the search may take. It ends with the students that are finished.
+        About how many seconds the search may take. It ends with the students that are finished, at least
+        one.
     refit : bool
         Train the best student, and the default teacher, once more on all rows.
     validation_fraction : float
@@ -257,7 +258,7 @@ class _Search:
 
     def _trained(self, student: _Student, data: DistillationData, epochs: int) -> Network | None:
         """The trained network of a student; None if the time was over before the last epoch."""
-        if time.perf_counter() > self.end:
+        if self._over():
             return None
         trained_from = data.digest, student.hidden, student.columns, epochs
         return self.store.get("student", trained_from, lambda: self._train_new(student, data, epochs), load)
@@ -268,11 +269,15 @@ class _Search:
 
         def stop(record: Record) -> bool:
             nonlocal over
-            over = time.perf_counter() > self.end and record["epoch"] + 1 < epochs
+            over = self._over() and record["epoch"] + 1 < epochs
             return over
 
         train_student(network, data, student.preprocessor, epochs, stop)
         return None if over else network
+
+    def _over(self) -> bool:
+        """Whether the time is over; the first student is always finished."""
+        return bool(self.models) and time.perf_counter() > self.end
 
     def _ranking(self) -> list[tuple[Candidate, Predictor, _Student]]:
         """The candidates within the budget, the best first.

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from tinyrs.budget import BudgetSearch, fit_to_budget
 from tinyrs.budget.latencies import FORMATS
-from tinyrs.classifier import TinyClassifier
+from tinyrs.budget.teacher import default_teacher
 from tinyrs.cli.arguments import BYTES
 from tinyrs.cli.errors import CliError, UsageError
 from tinyrs.cli.fitting import FittedModel
@@ -72,7 +72,7 @@ def fit(X: Any, y: npt.NDArray[Any], options: argparse.Namespace) -> FittedModel
     """Searches for the best model within `options.budget`, and prints what was tried."""
     start = time.perf_counter()
     limits = dict(options.budget)
-    teacher = TinyClassifier(
+    teacher = default_teacher(
         class_weight=options.class_weight, categorical_features=options.categorical or "auto"
     )
     found = fit_to_budget(
