@@ -56,7 +56,7 @@ test-oldest: dev $(VENV)-oldest/.installed ## run scikit-learn's estimator check
 	PYTHONPATH=python $(VENV)-oldest/$(notdir $(patsubst %/,%,$(dir $(PY))))/python -m pytest tests/test_classifier.py \
 		-k 'scikit_learns_checks and width' -W ignore::pytest.PytestRemovedIn10Warning
 
-test-exhaustive: ## test exp, tanh and sigmoid on every f32 (8 minutes)
+test-exhaustive: ## test exp, tanh, sigmoid, sine and cosine on every f32 (12 minutes)
 	cargo test --release -- --ignored exhaustive_
 
 test-neon: ## test the core on emulated ARM (installs compiler and emulator with apt, as root)

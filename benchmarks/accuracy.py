@@ -5,6 +5,7 @@
     ./benchmarks/accuracy.py --folds 10 --csv a.csv     # continues, if a.csv has results already
     ./benchmarks/accuracy.py --sets vehicle texture --models TinyClassifier
     ./benchmarks/accuracy.py --quantize                 # TinyClassifier in f16, bf16 and int8 instead
+    ./benchmarks/accuracy.py --numeric-embedding        # TinyClassifier with and without one instead
 
 Prints means over the folds of error, log loss, area under the ROC curve, average precision, calibration
 error and seconds; ranks; and the differences to TinyClassifier with a bootstrap interval over the sets.
@@ -21,7 +22,7 @@ import warnings
 from pathlib import Path
 
 from classifiers.data_sets import DATA_SETS, N_FOLDS
-from classifiers.models import models, quantized_models
+from classifiers.models import embedding_models, models, quantized_models
 from classifiers.report import tables
 from classifiers.scores import Row, append_row, done, measure, read_rows
 
@@ -45,13 +46,22 @@ def main() -> None:
         type=Path,
         help="a file of results: those that it has are not measured again, others are added",
     )
-    parser.add_argument(
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument(
         "--quantize", action="store_true", help="compare TinyClassifier with its quantized predictors"
+    )
+    instead.add_argument(
+        "--numeric-embedding",
+        action="store_true",
+        help="compare TinyClassifier with and without an embedding",
     )
     flags = parser.parse_args()
     # The libraries warn that an epoch limit was reached, and that LightGBM was fitted with feature names.
     warnings.filterwarnings("ignore")
-    found = quantized_models() if flags.quantize else models()
+    if flags.quantize:
+        found = quantized_models()
+    else:
+        found = embedding_models() if flags.numeric_embedding else models()
     if unknown := set(flags.models or ()) - set(found):
         parser.error(f"--models: expected some of {', '.join(found)}, got {', '.join(sorted(unknown))}")
     chosen = {label: model for label, model in found.items() if flags.models is None or label in flags.models}

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from classifiers import data_sets, report, scores
 from classifiers.data_sets import DataSet
-from classifiers.models import models, quantized_models
+from classifiers.models import embedding_models, models, quantized_models
 from sklearn.base import BaseEstimator
 from sklearn.metrics import average_precision_score, roc_auc_score
 from tinyrs import TinyClassifier
@@ -128,6 +128,12 @@ def test_changed_labels_are_those_that_differ_from_full_precision(mixed: DataSet
     over_all = report.tables([row]).splitlines()
     assert over_all[0].endswith("| labels changed |")
     assert over_all[2].endswith("| 7 of 90 (7.78%) |")
+
+
+def test_the_compared_models_differ_in_the_embedding() -> None:
+    plain, embedded = (model.get_params() for model in embedding_models().values())
+    assert (plain.pop("numeric_embedding"), embedded.pop("numeric_embedding")) == (None, "pbld")
+    assert plain == embedded
 
 
 def test_results_are_kept_and_read(tmp_path: Path) -> None:

@@ -322,3 +322,18 @@ def test_several_networks_are_one_model(tinyrs_cli: Run, train: Run) -> None:
     assert load().network.weights == "int8"
     assert len(load().network.members) == 2
     assert train("--ensemble", "0").status == 2
+
+
+# Numeric embeddings
+
+
+def test_a_numeric_embedding_is_part_of_the_model(tinyrs_cli: Run, train: Run) -> None:
+    done = train("--numeric-embedding", "pbld")
+    assert done.status == 0, done.err
+    assert load().network.numeric_embedding == "pbld"
+    assert "numeric embedding pbld" in tinyrs_cli("info", "m").out
+    assert tinyrs_cli("info", "m", "--json").json["network"]["numeric_embedding"] == "pbld"
+    assert train("--numeric-embedding", "plr").status == 2
+    refused = train("--numeric-embedding", "pbld", "--budget", "2us")
+    assert "excludes" in refused.err
+    assert "--numeric-embedding" in refused.err

@@ -123,8 +123,9 @@ def test_an_ensemble_is_copied_pickled_and_quantized(kind: Any, tmp_path: Path) 
 def test_files_of_ensembles_are_refused_by_older_versions_and_checked() -> None:
     ensemble = Network.ensemble(members())
     kind, model, tensors = model_file.from_bytes(model_file.network_to_bytes(ensemble))
-    assert model_file._format(tensors) == 4
-    assert model_file._format(model_file.from_bytes(model_file.network_to_bytes(members()[0]))[2]) == 2
+    assert model_file._format(model.values, tensors) == 4
+    _, model_of_one, tensors_of_one = model_file.from_bytes(model_file.network_to_bytes(members()[0]))
+    assert model_file._format(model_of_one.values, tensors_of_one) == 2
     for n_members in (0, 1, 4, 10**6, "3"):
         data = model_file.to_bytes(kind, model.values | {"n_members": n_members}, tensors)
         with pytest.raises(ValueError, match=r"n_members|members\.3\.layers\.0\.weight"):

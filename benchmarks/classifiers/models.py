@@ -124,6 +124,14 @@ def quantized_models() -> dict[str, Any]:
     return {"TinyClassifier": Quantized(), **{f"TinyClassifier {kind}": Quantized(kind) for kind in formats}}
 
 
+def embedding_models() -> dict[str, Any]:
+    """TinyClassifier without and with a numeric embedding."""
+    return {
+        "TinyClassifier": TinyClassifier(random_state=0),
+        "TinyClassifier pbld": TinyClassifier(numeric_embedding="pbld", random_state=0),
+    }
+
+
 def models() -> dict[str, Any]:
     """The classifiers by name.
 

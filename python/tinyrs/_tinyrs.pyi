@@ -91,6 +91,7 @@ class Network:
         output_activation: str = "identity",
         precision: str = "f32",
         activation_scale: float = 1.0,
+        numeric_embedding: str | None = None,
         epsilon_exp: float = 4e-6,
         epsilon_square: float = 4e-6,
         init: str = "glorot_uniform",
@@ -105,6 +106,7 @@ class Network:
         output_activation: str = "identity",
         precision: str = "f32",
         activation_scale: float = 1.0,
+        numeric_embedding: str | None = None,
         epsilon_exp: float = 4e-6,
         epsilon_square: float = 4e-6,
     ) -> Self: ...
@@ -127,6 +129,7 @@ class Network:
         output_activation: str | None = None,
         precision: str = "f32",
         activation_scale: float | None = None,
+        numeric_embedding: str | None = None,
         epsilon_exp: float | None = None,
         epsilon_square: float | None = None,
     ) -> Self: ...
@@ -200,6 +203,8 @@ class Network:
     def layer_weights(self) -> tuple[str, ...]: ...
     @property
     def activation(self) -> str | list[str]: ...
+    @property
+    def numeric_embedding(self) -> str | None: ...
     @property
     def output_activation(self) -> str: ...
     @property

@@ -250,6 +250,57 @@ def output_backward(
     raise unknown_name("output_activation", OUTPUT_ACTIVATIONS, output_activation)
 
 
+# The numeric embedding, the two layers before the dense ones: each output reads the values of one input only.
+
+
+def embedding_forward(x: Array, first: Layer, second: Layer) -> Array:
+    """Appends e_o = sum_k W2_ok cos(2 pi (W1_k x + b1_k)) + b2_o, with 3 o and 16 k, of each of n inputs.
+
+    They are the first ones. x (inputs,) or (batch, inputs) -> (inputs + 3 n,) or (batch, inputs + 3 n).
+    `first` is W1 (16 n, 1) and b1 (16 n,) in turns, `second` is W2 (3 n, 16) and b2 (3 n,), both with the
+    values of one input after those of another. This is PBLD (Holzmuller, Grinsztajn and Steinwart, "Better
+    by default", 2024).
+    """
+    x = np.asarray(x, dtype=first[0].dtype)
+    n, w2 = embedded_inputs(second), by_input(second[0])
+    e = (w2 * np.cos(embedding_angle(x, first))[..., None, :]).sum(axis=-1) + by_input(second[1])
+    return np.concatenate([x, saturate(e.reshape(*x.shape[:-1], 3 * n), x.dtype)], axis=-1)
+
+
+def embedding_backward(x: Array, d: Array, first: Layer, second: Layer) -> tuple[Array, list[Layer]]:
+    """The gradients of `embedding_forward`.
+
+    x (batch, inputs), d (batch, inputs + 3 n) -> dx (batch, inputs), [(dW1, db1), (dW2, db2)]
+    """
+    x = np.asarray(x, dtype=first[0].dtype)
+    n, w2 = embedded_inputs(second), by_input(second[0])
+    angle, de = embedding_angle(x, first), d[:, x.shape[1] :].reshape(len(x), n, 3)
+    dw2 = np.einsum("bno,bnk->nok", de, np.cos(angle))
+    du = -2 * np.pi * np.sin(angle) * np.einsum("bno,nok->bnk", de, w2)
+    dw1, db1 = (du * x[:, :n, None]).sum(axis=0), du.sum(axis=0)
+    dx = d[:, : x.shape[1]].copy()
+    dx[:, :n] += (du * first[0].reshape(n, 16)).sum(axis=-1)
+    layers = [(dw1.reshape(-1, 1), db1.ravel()), (dw2.reshape(-1, 16), de.sum(axis=0).ravel())]
+    return dx, [(dW.astype(x.dtype), db.astype(x.dtype)) for dW, db in layers]
+
+
+def embedding_angle(x: Array, first: Layer) -> Array:
+    """2 pi (W1 x + b1) for each embedded input, (..., n, 16), less whole turns, which do not matter."""
+    w1, b1 = first[0].reshape(-1, 16), first[1].reshape(-1, 16)
+    turns = w1 * x[..., : len(w1), None] + b1
+    return np.asarray(2 * np.pi * (turns - np.round(turns)), dtype=x.dtype)
+
+
+def embedded_inputs(second: Layer) -> int:
+    """The number of embedded inputs, n."""
+    return len(second[1]) // 3
+
+
+def by_input(array: Array) -> Array:
+    """W2 as (n, 3, 16), or b2 as (n, 3)."""
+    return array.reshape(-1, 3, *array.shape[1:])
+
+
 # Layers.
 
 
@@ -367,16 +418,20 @@ def forward(
     output_activation: str = "identity",
     activation_scale: float = 1.0,
     epsilon_exp: float = 4e-6,
+    numeric_embedding: str | None = None,
 ) -> Array:
     """The network: x (inputs,) or (batch, inputs) -> (outputs,) or (batch, outputs).
 
     `layers` is any iterable of (W, b), which may create the layers lazily. `activation` is one name, or one
-    name for each hidden layer. The output activation "same" is the activation of the last hidden layer.
+    name for each hidden layer. The output activation "same" is the activation of the last hidden layer. With
+    `numeric_embedding`, which is "pbld" or None, the first two (W, b) are those of `embedding_forward`.
 
     Raises ValueError for an unknown name, and if there are no layers.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        z, n_hidden = None, -1
+        z, n_hidden, layers = None, -1, iter(layers)
+        if numeric_embedding is not None:
+            x = embedding_forward(x, next(layers), next(layers))
         for _, layer_z in layers_forward(x, layers, activation, activation_scale, epsilon_exp):
             z, n_hidden = layer_z, n_hidden + 1
         if z is None:
@@ -394,19 +449,29 @@ def backward(
     output_activation: str,
     activation_scale: float = 1.0,
     epsilon_exp: float = 4e-6,
+    numeric_embedding: str | None = None,
 ) -> tuple[Array, list[Layer]]:
     """The gradients of a loss, given its gradient d_output = dLoss/dOutput.
 
     x (batch, inputs), d_output (batch, outputs) -> dx (batch, inputs), [(dW, db), ...]
     """
     with np.errstate(over="ignore", invalid="ignore"):
+        embedding: Sequence[Layer] = ()
+        inputs = x
+        if numeric_embedding is not None:
+            embedding, layers = layers[:2], layers[2:]
+            x = embedding_forward(x, *embedding)
         last = last_activation(activation, len(layers) - 1)
         saved = list(layers_forward(x, layers, activation, activation_scale, epsilon_exp))
         _, z = saved[-1]
         d = np.asarray(d_output, dtype=z.dtype)
         dz = output_backward(z, d, output_activation, last, activation_scale, epsilon_exp)
         dz, gradients = layers_backward(dz, saved, layers, activation, activation_scale, epsilon_exp)
-        return dz @ layers[0][0], gradients
+        dx: Array = dz @ layers[0][0]
+        if embedding:
+            dx, of_embedding = embedding_backward(inputs, dx, *embedding)
+            gradients = of_embedding + gradients
+        return dx, gradients
 
 
 # Losses. Each returns the loss L_i of every sample i, (batch,), and the gradients dL_i/dz, (batch, outputs).
@@ -498,12 +563,14 @@ def loss_and_gradients(
     sample_weight: npt.ArrayLike | None = None,
     weights_are_scaled: bool = False,
     masks: Masks = None,
+    numeric_embedding: str | None = None,
 ) -> tuple[float, list[Layer]]:
     """The mean over the batch of w_i L_i, and its gradients [(dW, db), ...], for x (batch, inputs).
 
     y is as in the function of the loss. w is `sample_weight`, (batch,), scaled to mean 1, unless
     `weights_are_scaled`: `fit` scales the weights to mean 1 over all samples, not over each batch. `masks`
-    multiply the values of the hidden layers, (batch, width) each, for dropout.
+    multiply the values of the hidden layers, (batch, width) each, for dropout. `numeric_embedding` is as in
+    `forward`.
 
     Raises ValueError for an unknown name, and for a loss and output activation that cannot be combined.
     """
@@ -513,6 +580,11 @@ def loss_and_gradients(
         raise unknown_name(f"output_activation for {loss}", LOSSES[loss], output_activation)
     if loss == "squared_error" and label_smoothing != 0:
         raise ValueError(f"label_smoothing: expected 0 for squared_error, got {label_smoothing}")
+    embedding: Sequence[Layer] = ()
+    inputs = x
+    if numeric_embedding is not None:
+        embedding, layers = layers[:2], layers[2:]
+        x = embedding_forward(x, *embedding)
     last = last_activation(activation, len(layers) - 1)
     w = np.asarray(sample_weight, float) if weights_are_scaled else scale_to_mean_one(sample_weight, len(x))
     with np.errstate(over="ignore", invalid="ignore"):
@@ -527,7 +599,10 @@ def loss_and_gradients(
             losses, d = squared_error(output, y, epsilon_square)
             dz = output_backward(z, d, output_activation, last, activation_scale, epsilon_exp)
         dz = dz * (w / len(x)).astype(z.dtype)[:, None]
-        _, gradients = layers_backward(dz, saved, layers, activation, activation_scale, epsilon_exp, masks)
+        dz, gradients = layers_backward(dz, saved, layers, activation, activation_scale, epsilon_exp, masks)
+        if embedding:
+            _, of_embedding = embedding_backward(inputs, dz @ layers[0][0], *embedding)
+            gradients = of_embedding + gradients
         mean = float(w @ losses) / len(x)
     return min(mean, float(np.finfo(float).max)), gradients
 
@@ -676,10 +751,12 @@ class Optimizer:
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
         learning_rate_factors: Sequence[tuple[float, float]] | None = None,
+        numeric_embedding: str | None = None,
     ) -> None:
         """Updates W and b of all layers in place.
 
-        `learning_rate_factors` holds for each layer the factors of the learning rate for W and for b.
+        `learning_rate_factors` holds for each layer the factors of the learning rate for W and for b. The
+        first two layers do not decay if they are those of a `numeric_embedding`.
         """
         if not self.moments:
             zeros = np.zeros_like
@@ -689,10 +766,13 @@ class Optimizer:
         with np.errstate(over="ignore", invalid="ignore"):
             if clip_norm is not None:
                 gradients = clip_gradients(gradients, clip_norm)
-            for (W, b), (dW, db), (W_factor, b_factor), (W_moments, b_moments) in zip(
-                layers, gradients, factors, self.moments, strict=True
+            decays = [weight_decay] * len(layers)
+            if numeric_embedding is not None:
+                decays[:2] = 0.0, 0.0
+            for (W, b), (dW, db), (W_factor, b_factor), (W_moments, b_moments), decay in zip(
+                layers, gradients, factors, self.moments, decays, strict=True
             ):
-                self._update(W, dW, W_moments, learning_rate * W_factor, weight_decay)
+                self._update(W, dW, W_moments, learning_rate * W_factor, decay)
                 self._update(b, db, b_moments, learning_rate * b_factor, 0.0)
 
     def _update(self, w: Array, g: Array, moments: Layer, rate: float, weight_decay: float) -> None:
@@ -748,6 +828,7 @@ def fit(
     shuffle: bool = True,
     seed: int = 0,
     learning_rate_factors: Sequence[tuple[float, float]] | None = None,
+    numeric_embedding: str | None = None,
 ) -> list[float]:
     """Trains `layers` in place on x (n, inputs) and y, and returns the mean loss of each epoch.
 
@@ -761,7 +842,8 @@ def fit(
         raise ValueError(f"dropout: expected 0 <= p < 1, got {dropout}")
     dtype, n = layers[0][0].dtype, len(x)
     x, y, weights = np.asarray(x, dtype=dtype), np.asarray(y), scale_to_mean_one(sample_weight, n)
-    widths = [len(bias) for _, bias in layers[:-1]]
+    dense = layers if numeric_embedding is None else layers[2:]
+    widths = [len(bias) for _, bias in dense[:-1]]
     starts = range(0, n, batch_size)
     step, epoch_losses = 0, []
     for epoch in range(epochs):
@@ -786,6 +868,7 @@ def fit(
                 sample_weight=weights[rows],
                 weights_are_scaled=True,
                 masks=masks,
+                numeric_embedding=numeric_embedding,
             )
             batch_loss, gradients = of_batch(label_smoothing=label_smoothing, smoothing_prior=smoothing_prior)
             if label_smoothing != 0:
@@ -797,6 +880,7 @@ def fit(
                 weight_decay=scheduled(weight_decay, weight_decay_schedule, t),
                 clip_norm=clip_norm,
                 learning_rate_factors=learning_rate_factors,
+                numeric_embedding=numeric_embedding,
             )
             total += batch_loss * len(rows)
             step += 1

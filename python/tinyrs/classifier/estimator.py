@@ -90,6 +90,10 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
     categorical_features : "auto" or list of int or str
         Columns of numbers to treat as categories, by index or name. Columns of strings, objects or
         categories always are.
+    numeric_embedding : {"pbld"}, optional
+        A trained layer that adds to each number three sums of cosines of it, as in the full RealMLP. It helps
+        with some columns whose effect is not smooth; on the whole it lowered neither error nor log loss, and
+        `fit` takes about 1.4 times as long. Not for sparse matrices.
     precision : {"auto", "f32", "f64"}
         The precision of the network. "auto" is f64 for fewer than 200 rows, where it costs nothing, else f32.
     warm_start : bool
@@ -138,8 +142,9 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
         worse. The values do not sum to 1. Columns that carry the same information can all be near 0. Only
         after `fit` with ``importance=True``.
     coefs_, intercepts_ : list of array
-        The weights (inputs, outputs) and biases (outputs,) of each layer. Those of the last layer are already
-        divided by the temperature. If there are several networks, see ``network_.members``.
+        The weights (inputs, outputs) and biases (outputs,) of each layer; before them those of the two layers
+        of a `numeric_embedding`. Those of the last layer are already divided by the temperature. If there are
+        several networks, see ``network_.members``.
     network_ : tinyrs.Network
     preprocessor_ : tinyrs.tabular.preprocessor.Preprocessor or tinyrs.tabular.max_abs_scaler.MaxAbsScaler
 
@@ -181,6 +186,7 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
         class_weight: Mapping[Any, float] | str | None = None,
         calibrate: bool = True,
         categorical_features: Sequence[int | str] | str = "auto",
+        numeric_embedding: str | None = None,
         precision: str = "auto",
         warm_start: bool = False,
         verbose: int = 0,
@@ -210,6 +216,7 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
         self.class_weight = class_weight
         self.calibrate = calibrate
         self.categorical_features = categorical_features
+        self.numeric_embedding = numeric_embedding
         self.precision = precision
         self.warm_start = warm_start
         self.verbose = verbose

@@ -32,7 +32,6 @@ from tinyrs.classifier.memory_rows import MemoryRows
 from tinyrs.classifier.recipe import add_outputs, new_optimizer, train
 from tinyrs.classifier.training import (
     fit_members,
-    layer_sizes,
     new_network,
     present,
     progress_bar,
@@ -131,7 +130,7 @@ def partial_fit(
     data = Dataset(draft._features(draft.preprocessor_.encode(table)), targets, weights)
     optimizer = None
     if first:
-        network = new_network(draft, layer_sizes(draft, data.features.shape[1]), int(rng.randint(2**31 - 1)))
+        network = new_network(draft, data.features.shape[1], int(rng.randint(2**31 - 1)))
     elif known is not None and len(known) < len(draft.classes_):
         indices = np.asarray(np.searchsorted(draft.classes_, known))
         network = add_outputs(draft.network_, indices, len(draft.classes_))

@@ -34,6 +34,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "class_weight": [StrOptions({"balanced"}), dict, None],
     "calibrate": ["boolean"],
     "categorical_features": [StrOptions({"auto"}), "array-like"],
+    "numeric_embedding": [StrOptions({"pbld"}), None],
     "precision": [StrOptions({"auto", *DTYPES})],
     "warm_start": ["boolean"],
     "verbose": ["verbose"],

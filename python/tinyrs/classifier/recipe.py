@@ -24,6 +24,10 @@ EPOCHS, EPOCHS_UP_TO_ROWS = 256, 1000
 # The schedule of weight decay and dropout.
 DECAY_SCHEDULE = "flat_cosine"
 
+# The numeric embedding of RealMLP: cosines and sums of each number, and the standard deviation of the initial
+# frequencies, in turns per unit.
+FREQUENCIES, EMBEDDED, INITIAL_FREQUENCY = 16, 3, 0.1
+
 
 def default_epochs(rows: int) -> int:
     """The epochs if `max_iter` is None: 256 up to 1,000 rows, then proportional to 1 / sqrt(rows)."""
@@ -36,7 +40,13 @@ def new_optimizer() -> Optimizer:
 
 
 def initial_network(
-    sizes: Sequence[int], *, activation: str, output_activation: str, precision: str, seed: int
+    sizes: Sequence[int],
+    *,
+    activation: str,
+    output_activation: str,
+    precision: str,
+    seed: int,
+    n_embedded: int = 0,
 ) -> Network:
     """A network with W ~ N(0, 1) / sqrt(inputs) and b ~ N(0, 1); its last layer is 0.
 
@@ -44,16 +54,42 @@ def initial_network(
     ----------
     sizes : sequence of int
         The number of features, the sizes of the hidden layers, and the number of outputs.
+    n_embedded : int
+        The number of features with a numeric embedding, which are the first ones.
     """
     rng = np.random.default_rng(seed)
-    parameters = []
+    parameters = _initial_embedding(n_embedded, rng) if n_embedded else []
+    sizes = [sizes[0] + EMBEDDED * n_embedded, *sizes[1:]]
     for i, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
         factor = 0.0 if i == len(sizes) - 2 else 1.0
         weight = rng.normal(size=(fan_out, fan_in)) * (factor / math.sqrt(fan_in))
         parameters.append((weight, rng.normal(size=fan_out) * factor))
     return Network.from_parameters(
-        parameters, activation=activation, output_activation=output_activation, precision=precision
+        parameters,
+        activation=activation,
+        output_activation=output_activation,
+        precision=precision,
+        numeric_embedding="pbld" if n_embedded else None,
     )
+
+
+def _initial_embedding(n: int, rng: np.random.Generator) -> list[tuple[Floats, Floats]]:
+    """The initial parameters of the embedding of n features: slow cosines of all phases."""
+    cosines, bound = n * FREQUENCIES, 1 / math.sqrt(FREQUENCIES)
+    return [
+        (INITIAL_FREQUENCY * rng.normal(size=(cosines, 1)), rng.uniform(-0.5, 0.5, cosines)),
+        (
+            rng.uniform(-bound, bound, (n * EMBEDDED, FREQUENCIES)),
+            rng.uniform(-bound, bound, n * EMBEDDED),
+        ),
+    ]
+
+
+def _learning_rate_factors(network: Network) -> list[tuple[float, float]]:
+    """The NTK parametrisation under Adam, and a tenth of the learning rate for biases and the embedding."""
+    weights = [weight for weight, _ in network.parameters()]
+    of_embedding = [] if network.numeric_embedding is None else [(0.1, 0.1)] * 2
+    return of_embedding + [(1 / math.sqrt(w.shape[1]), 0.1) for w in weights[len(of_embedding) :]]
 
 
 @dataclass(frozen=True)
@@ -90,8 +126,7 @@ def train(
         optimizer=optimizer,
         learning_rate=options.learning_rate,
         schedule=options.schedule,
-        # The NTK parametrisation under Adam, and a tenth of the learning rate for biases.
-        learning_rate_factors=[(1 / math.sqrt(fan_in), 0.1) for fan_in in network.layer_sizes[:-1]],
+        learning_rate_factors=_learning_rate_factors(network),
         batch_size=options.batch_size,
         epochs=options.epochs,
         weight_decay=options.weight_decay,
@@ -118,7 +153,7 @@ def logits(network: Network, features: Floats, n_threads: int | None = None) -> 
     each = []
     for member in network.members:
         linear = Network.from_parameters(
-            member.parameters(), activation=member.activation, precision=member.precision
+            member.parameters(), **member.options | {"output_activation": "identity"}
         )
         each.append(linear.forward(features, n_threads=n_threads))
     if len(each) == 1:
@@ -142,4 +177,5 @@ def add_outputs(network: Network, indices: Indices, n_outputs: int) -> Network:
         activation=network.activation,
         output_activation=network.output_activation,
         precision=network.precision,
+        numeric_embedding=network.numeric_embedding,
     )

@@ -24,6 +24,7 @@ def summary(model: FittedClassifier) -> str:
     sizes, members = "-".join(map(str, network.layer_sizes)), len(network.members)
     if members > 1:
         sizes = f"mean of {members} of {sizes}"
+    embedding = f", numeric embedding {network.numeric_embedding}" if network.numeric_embedding else ""
     classes = listed(model.classes_.tolist(), _printable, MAX_VALUES)
     kept = f"kept epoch {model.best_iteration_ + 1}, temperature {model.temperature_:.4g}"
     return "\n".join(
@@ -31,7 +32,7 @@ def summary(model: FittedClassifier) -> str:
             type(model).__name__,
             *_column_lines(model),
             f"  {'labels' if model._multilabel else 'classes':10}  {classes}",
-            f"  layers      {sizes}, {network.activation}, {network.precision}",
+            f"  layers      {sizes}, {network.activation}, {network.precision}{embedding}",
             f"  parameters  {network.n_parameters:,}, {network.nbytes:,} bytes",
             f"  training    {epochs:,} epoch{'' if epochs == 1 else 's'}; {kept}",
             *_metric_lines(model),

@@ -159,13 +159,20 @@ def _new_members(
     draft: TinyClassifier, rows: TrainingRows, epochs: int, rng: np.random.RandomState
 ) -> tuple[Members, list[TrainingOptions]]:
     """The networks to train, and the options of each."""
-    sizes = layer_sizes(draft, rows.n_features)
-    continued = draft.warm_start and hasattr(draft, "network_") and draft.network_.layer_sizes == tuple(sizes)
     seeds = [int(rng.randint(2**31 - 1)) for _ in range(draft.n_ensemble)]
     options = [training_options(draft, epochs, seed, rows.class_frequencies) for seed in seeds]
-    if continued:
+    if _continues(draft, rows.n_features):
         return Members([copy.copy(draft.network_)]), options
-    return Members(new_network(draft, sizes, seed) for seed in seeds), options
+    return Members(new_network(draft, rows.n_features, seed) for seed in seeds), options
+
+
+def _continues(draft: TinyClassifier, n_features: int) -> bool:
+    """Whether `fit` goes on with the present network: with `warm_start`, if sizes and embedding stay."""
+    if not (draft.warm_start and hasattr(draft, "network_")):
+        return False
+    has_embedding = draft.network_.numeric_embedding is not None
+    same_sizes = draft.network_.layer_sizes == tuple(_layer_sizes(draft, n_features))
+    return same_sizes and has_embedding == (_n_embedded(draft) > 0)
 
 
 def _check_importance(draft: TinyClassifier, sets: list[EvaluationSet]) -> None:
@@ -191,19 +198,36 @@ def set_precision(draft: TinyClassifier, n_rows: int) -> None:
     draft._precision = automatic if draft.precision == "auto" else draft.precision
 
 
-def layer_sizes(draft: TinyClassifier, n_features: int) -> list[int]:
+def _layer_sizes(draft: TinyClassifier, n_features: int) -> list[int]:
     """The number of features, the sizes of the hidden layers, and the number of outputs."""
     hidden = parameters.hidden_sizes(draft.hidden_layer_sizes, draft.n_layers, draft.width)
     return [n_features, *hidden, len(draft.classes_)]
 
 
-def new_network(draft: TinyClassifier, sizes: Sequence[int], seed: int) -> Network:
+def _n_embedded(draft: TinyClassifier) -> int:
+    """The number of features with a numeric embedding: the numbers, which are the first features.
+
+    Raises ValueError for a sparse matrix, whose zeros an embedding would fill.
+    """
+    if draft.numeric_embedding is None:
+        return 0
+    if isinstance(draft.preprocessor_, MaxAbsScaler):
+        raise ValueError(
+            f"numeric_embedding={draft.numeric_embedding!r}: expected a dense X, got a sparse matrix: pass "
+            "X.toarray()"
+        )
+    return draft.preprocessor_.n_number_features
+
+
+def new_network(draft: TinyClassifier, n_features: int, seed: int) -> Network:
+    """An untrained network, with initial parameters drawn from `seed`."""
     return initial_network(
-        sizes,
+        _layer_sizes(draft, n_features),
         activation=draft.activation,
         output_activation="sigmoid" if draft._multilabel else "softmax",
         precision=draft._precision,
         seed=seed,
+        n_embedded=_n_embedded(draft),
     )
 
 

@@ -25,7 +25,7 @@ from tinyrs.predictor import Predictor
 
 _MICROSECONDS = {"us": 1.0, "ms": 1e3}
 # Options of `train` that the search decides itself.
-_DECIDED = ("cv", "ensemble", "epochs")
+_DECIDED = ("cv", "ensemble", "epochs", "numeric_embedding")
 
 
 def limit(text: str) -> tuple[str, float]:
@@ -48,7 +48,7 @@ def check_options(options: argparse.Namespace, default_widths: Sequence[int]) ->
     if options.hidden != list(default_widths):
         given.append("hidden")
     if given:
-        names = ", ".join(f"--{name}" for name in given)
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise UsageError(f"train: --budget chooses the model itself, so it excludes {names}")
     if Path(options.data).is_dir() and not is_table_folder(options.data):
         raise UsageError("train: --budget needs a table, got a folder")

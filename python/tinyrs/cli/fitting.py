@@ -104,6 +104,7 @@ def fit(
         model = TinyClassifier(
             hidden_layer_sizes=tuple(options.hidden),
             n_ensemble=options.ensemble or 1,
+            numeric_embedding=options.numeric_embedding,
             max_iter=epochs,
             class_weight=options.class_weight,
             callbacks=[after_epoch],

@@ -64,10 +64,12 @@ def _lines(description: dict[str, Any]) -> list[str]:
     sizes = "-".join(map(str, network["layer_sizes"]))
     if network["members"] > 1:
         sizes = f"mean of {network['members']} of {sizes}"
+    embedding = network.get("numeric_embedding")
+    more = f", numeric embedding {embedding}" if embedding else ""
     lines = [
         f"{description['file']}: {description['bytes']:,} bytes, a {description['kind']}",
         f"  network   {sizes}, {network['activation']}, {network['weights']}, "
-        f"{network['parameters']:,} parameters",
+        f"{network['parameters']:,} parameters{more}",
     ]
     if description["kind"] == "network":
         return lines

@@ -113,6 +113,11 @@ def _add_training_options(parser: Parser) -> None:
         help="number of networks whose probabilities are averaged: better, slower, larger (default: 1)",
     )
     parser.add_argument(
+        "--numeric-embedding",
+        choices=("pbld",),
+        help="add trained cosines of each number, for effects that are not smooth; slower (default: none)",
+    )
+    parser.add_argument(
         "--seed", metavar="N", type=integer_at_least(0), default=0, help="random seed (default: 0)"
     )
     parser.add_argument(

@@ -20,12 +20,14 @@ import numpy as np
 
 from tinyrs._tinyrs import build_info
 from tinyrs.export import c_templates as text
-from tinyrs.export.model import Layer, Model
+from tinyrs.export.model import Layer, Member, Model
 from tinyrs.tabular.preprocessor import CategoryColumn
 
 # Substitutes the values of the model and the given ones into a template.
 Fill = Callable[..., str]
 ITEMS_PER_LINE = 6
+# The arrays of an `Embedding`, in the order of the arguments of the C function.
+EMBEDDING_ARRAYS = ("w1", "b1", "w2", "b2")
 
 
 def name_from(file: str) -> str:
@@ -47,8 +49,9 @@ def to_text(model: Model, name: str) -> str:
             f"name: expected ASCII letters, digits and underscores, a letter first, got {name!r}"
         )
     members = model.members()
-    # All have layers of the same kinds.
-    layers = members[0]
+    # All have embeddings and layers of the same kinds.
+    embedding, layers = members[0].embedding, members[0].layers
+    n_added = 0 if embedding is None else embedding.n_added
     single = model.dtype == np.float32
     values = {
         "name": name,
@@ -58,7 +61,7 @@ def to_text(model: Model, name: str) -> str:
         "version": build_info()["version"],
         "n_columns": str(model.n_columns),
         "n_classes": str(len(model.classes)),
-        "n_features": str(layers[0].weight.shape[1]),
+        "n_features": str(layers[0].weight.shape[1] - n_added),
         "includes": _includes(layers),
     }
 
@@ -75,14 +78,15 @@ def to_text(model: Model, name: str) -> str:
         _classes(model, name),
         *_encoders(model, fill),
         *_features(model, name, fill),
+        *([fill(text.EMBED, n=embedding.n_inputs)] if embedding else []),
         *_products(layers, fill),
         *(fill(code) for activation, code in text.ACTIVATIONS.items() if activation in used),
         *([fill(text.ADD)] if len(members) > 1 else []),
         *([fill(text.SCALE)] if len(members) > 1 or any(layer.scale != 1 for layer in layers) else []),
         *(
             text
-            for m, layers in enumerate(members)
-            for text in _weights(layers, _prefix(name, m), values["real"])
+            for m, member in enumerate(members)
+            for text in _weights(member, _prefix(name, m), values["real"])
         ),
         fill(text.PREDICT_PROBA, buffers=buffers, calls=calls),
         fill(text.PREDICT_MULTILABEL if model.multilabel else text.PREDICT),
@@ -241,8 +245,12 @@ def _prefix(name: str, member: int) -> str:
     return name if member == 0 else f"{name}_m{member}"
 
 
-def _weights(layers: list[Layer], prefix: str, real: str) -> Iterator[str]:
-    for i, layer in enumerate(layers):
+def _weights(member: Member, prefix: str, real: str) -> Iterator[str]:
+    if member.embedding is not None:
+        for array in EMBEDDING_ARRAYS:
+            values = getattr(member.embedding, array).ravel()
+            yield _array(f"const {real}", f"{prefix}_embedding_{array}", map(_real, values))
+    for i, layer in enumerate(member.layers):
         weight = layer.weight if layer.format == "int8" else layer.weight.T
         if layer.weight_scale is None:
             yield _array(f"const {real}", f"{prefix}_w{i}", map(_real, weight.ravel()))
@@ -267,16 +275,20 @@ def _product(layer: Layer, x: str, z: str, name: str, arrays: str) -> list[str]:
     return [*rounding, f"{name}_dense({x}, {n_in}, {weights}, {bias}, {z}, {n_out});"]
 
 
-def _network(
-    layers: list[Layer], name: str, member: int, buffers: tuple[str, str, str], out: str
-) -> list[str]:
-    """The statements that compute a network. `buffers` are its input, and two for its hidden layers."""
-    x, *hidden = buffers
-    lines = []
+def _network(member: Member, name: str, prefix: str, buffers: tuple[str, str, str], out: str) -> list[str]:
+    """The statements that compute a network, whose arrays start with `prefix`.
+
+    `buffers` are its input, and two for its hidden layers.
+    """
+    (x, *hidden), lines = buffers, []
+    if member.embedding is not None:
+        arrays = ", ".join(f"{prefix}_embedding_{array}" for array in EMBEDDING_ARRAYS)
+        lines.append(f"{name}_embed({x}, {arrays});")
+    layers = member.layers
     for i, layer in enumerate(layers):
         z = hidden[i % 2] if i < len(layers) - 1 else out
         n_out = len(layer.bias)
-        lines += _product(layer, x, z, name, f"{_prefix(name, member)}_%s{i}")
+        lines += _product(layer, x, z, name, f"{prefix}_%s{i}")
         if layer.activation != "identity":
             lines.append(f"{name}_{layer.activation}({z}, {n_out});")
         if layer.scale != 1:
@@ -285,25 +297,34 @@ def _network(
     return lines
 
 
-def _calls(members: list[list[Layer]], name: str, real: str) -> tuple[str, str]:
+def _calls(members: list[Member], name: str, real: str) -> tuple[str, str]:
     """The declarations of buffers, and the calls that compute the networks and the mean of their outputs."""
-    layers = members[0]
-    n_features, n_classes = layers[0].weight.shape[1], len(layers[-1].bias)
+    layers = members[0].layers
+    n_inputs, n_classes = layers[0].weight.shape[1], len(layers[-1].bias)
     widths = [len(layer.bias) for layer in layers[:-1]]
     if len(members) == 1:
         # The buffer of the input serves the second hidden layer too.
-        sizes = dict.fromkeys("ab"[: len(layers)], max([n_features, *widths]))
-        lines = [f"{name}_features(row, a);", *_network(layers, name, 0, ("a", "b", "a"), "probabilities")]
+        sizes = dict.fromkeys("ab"[: len(layers)], max([n_inputs, *widths]))
+        lines = [
+            f"{name}_features(row, a);",
+            *_network(members[0], name, name, ("a", "b", "a"), "probabilities"),
+        ]
     else:
         hidden = dict.fromkeys("ab"[: len(widths)], max(widths, default=0))
-        sizes = {"x": n_features, **hidden, "p": n_classes}
-        lines = [f"{name}_features(row, x);", *_network(layers, name, 0, ("x", "a", "b"), "probabilities")]
-        for m, of_member in enumerate(members[1:], start=1):
-            lines += _network(of_member, name, m, ("x", "a", "b"), "p")
-            lines.append(f"{name}_add(p, {n_classes}, probabilities);")
+        sizes = {"x": n_inputs, **hidden, "p": n_classes}
+        # An embedding reads the features, which bfloat16 has rounded in the network before.
+        again = members[0].embedding is not None and layers[0].format == "bf16"
+        lines = []
+        for m, member in enumerate(members):
+            if m == 0 or again:
+                lines.append(f"{name}_features(row, x);")
+            out = "p" if m else "probabilities"
+            lines += _network(member, name, _prefix(name, m), ("x", "a", "b"), out)
+            if m:
+                lines.append(f"{name}_add(p, {n_classes}, probabilities);")
         share = _real(layers[-1].bias.dtype.type(1 / len(members)))
         lines.append(f"{name}_times(probabilities, {n_classes}, {share});")
     buffers = real + " " + ", ".join(f"{buffer}[{size}]" for buffer, size in sizes.items()) + ";"
     if any(layer.format == "int8" for layer in layers):
-        buffers += f" int8_t q[{max([n_features, *widths])}];"
+        buffers += f" int8_t q[{max([n_inputs, *widths])}];"
     return buffers, "".join(f"    {line}\n" for line in lines)

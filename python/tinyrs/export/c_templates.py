@@ -109,6 +109,23 @@ CATEGORIES = """\
     }
 """
 
+EMBED = """\
+/* Appends to the features x three sums of sixteen cosines of each of the first $n. */
+static inline void ${name}_embed($real *x, const $real *w1, const $real *b1, const $real *w2, const $real *b2)
+{
+    $real *e = x + $n_features;
+    int i, k, o;
+    for (i = 0; i < $n; i++, e += 3) {
+        for (o = 0; o < 3; o++) e[o] = b2[3 * i + o];
+        for (k = 0; k < 16; k++) {
+            $real u = w1[16 * i + k] * x[i] + b1[16 * i + k];
+            $real c = cos$f(6.283185307179586$f * (u - rint$f(u)));
+            for (o = 0; o < 3; o++) e[o] += w2[16 * (3 * i + o) + k] * c;
+        }
+    }
+}
+"""
+
 DENSE = """\
 /* z = W x + b for W of shape (inputs, outputs). The inner loop runs over the outputs, because a compiler can
    vectorise it without reordering a sum. Zeros are skipped: categories and relu produce many of them. */

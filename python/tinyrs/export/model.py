@@ -46,6 +46,41 @@ class Layer:
     weight_scale: npt.NDArray[Any] | None
 
 
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """Appends W2 cos(2 pi (W1 x + b1)) + b2 to the features, for each x of the first n of them.
+
+    Attributes
+    ----------
+    w1, b1 : array of shape (n, 16)
+    w2 : array of shape (n, 3, 16)
+    b2 : array of shape (n, 3)
+    """
+
+    w1: npt.NDArray[Any]
+    b1: npt.NDArray[Any]
+    w2: npt.NDArray[Any]
+    b2: npt.NDArray[Any]
+
+    @property
+    def n_inputs(self) -> int:
+        """The number of embedded features."""
+        return len(self.w1)
+
+    @property
+    def n_added(self) -> int:
+        """The number of values that are appended to the features."""
+        return int(self.b2.size)
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One of the networks whose outputs are averaged: its embedding, if it has one, and its dense layers."""
+
+    embedding: Embedding | None
+    layers: list[Layer]
+
+
 @dataclass(frozen=True)
 class Model:
     """The parts of a `Predictor`; see there for their meaning.
@@ -107,13 +142,15 @@ class Model:
         """The error about a column."""
         return ValueError(f"column {self.column_name(column)!r}: {message}")
 
-    def members(self) -> list[list[Layer]]:
-        """The layers of each network whose outputs are averaged, from the first to the last."""
-        return [list(self._layers(member)) for member in self.network.members]
+    def members(self) -> list[Member]:
+        """The parameters of each network whose outputs are averaged."""
+        return [Member(_embedding(network), list(self._layers(network))) for network in self.network.members]
 
     def _layers(self, network: Network) -> Iterator[Layer]:
+        """The dense layers of a network, from the first to the last."""
         scale = float(network.options["activation_scale"])
-        layers = network.parameters()
+        first = 0 if network.numeric_embedding is None else 2
+        layers = network.parameters()[first:]
         names = network.activation
         hidden = [names] * (len(layers) - 1) if isinstance(names, str) else list(names)
         last, last_scale = network.output_activation, 1.0
@@ -121,7 +158,7 @@ class Model:
             last, last_scale = names if isinstance(names, str) else names[-1], scale
         scales = [scale] * len(hidden) + [last_scale]
         formats = network.layer_weights
-        stored = network._stored() if any(name.startswith("int8") for name in formats) else ()
+        stored = network._stored()[first:] if any(name.startswith("int8") for name in formats) else ()
         for i, (weight, bias) in enumerate(layers):
             weight_scale = None
             if formats[i].startswith("int8"):
@@ -161,6 +198,14 @@ class Model:
         if not keys:
             return category.kind not in NUMERIC
         return not any(isinstance(key, float) for key in keys)
+
+
+def _embedding(network: Network) -> Embedding | None:
+    if network.numeric_embedding is None:
+        return None
+    (w1, b1), (w2, b2), *_ = network.parameters()
+    n = len(w2) // 3
+    return Embedding(w1.reshape(n, -1), b1.reshape(n, -1), w2.reshape(n, 3, -1), b2.reshape(n, 3))
 
 
 def _numbers(kind: str, names: list[str]) -> list[float] | None:

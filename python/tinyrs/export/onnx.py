@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyrs._tinyrs import build_info
-from tinyrs.export.model import Layer, Model
+from tinyrs.export.model import Embedding, Layer, Member, Model
 from tinyrs.tabular.preprocessor import CategoryColumn
 
 try:
@@ -130,7 +130,7 @@ def to_bytes(model: Model, inputs: str = "auto") -> bytes:
     graph = _Graph(["label", "probabilities"])
     columns = _Columns(graph, model, text, matrix=inputs == "matrix" or (inputs == "auto" and not text))
     x = _features(graph, model, columns)
-    outputs_of = [_network(graph, layers, x, model.dtype) for layers in model.members()]
+    outputs_of = [_network(graph, member, x, model.dtype) for member in model.members()]
     if len(outputs_of) > 1:
         # Not Mean, which onnxruntime lacks for float64.
         count = graph.constant(len(outputs_of), model.dtype)
@@ -202,14 +202,34 @@ def _one_hot(graph: _Graph, model: Model, columns: _Columns, category: CategoryC
     return graph.op("Or", known, graph.op("And", graph.op("IsNaN", x), missing))
 
 
-def _network(graph: _Graph, layers: Sequence[Layer], x: str, dtype: np.dtype[np.floating[Any]]) -> str:
+def _network(graph: _Graph, member: Member, x: str, dtype: np.dtype[np.floating[Any]]) -> str:
     """The outputs (rows, classes) of a network for x (rows, features)."""
-    for layer in layers:
+    if member.embedding is not None:
+        x = _embed(graph, member.embedding, x, dtype)
+    for layer in member.layers:
         x = _dense(graph, layer, x, dtype)
         x = _activate(graph, x, layer.activation, dtype)
         if layer.scale != 1:
             x = graph.op("Mul", x, graph.constant(layer.scale, dtype))
     return x
+
+
+def _embed(graph: _Graph, embedding: Embedding, x: str, dtype: np.dtype[np.floating[Any]]) -> str:
+    """The features x (rows, features), and after them what the embedding appends."""
+    numbers = [graph.constant([value], np.int64) for value in (0, embedding.n_inputs, 1)]
+    last = graph.constant([2], np.int64)
+    turns = graph.op("Unsqueeze", graph.op("Slice", x, *numbers), last)
+    turns = graph.op("Mul", turns, graph.constant(embedding.w1, dtype))
+    turns = graph.op("Add", turns, graph.constant(embedding.b1, dtype))
+    # Without whole turns, the product with 2 pi is as accurate as for small numbers.
+    turns = graph.op("Sub", turns, graph.op("Round", turns))
+    cosines = graph.op("Cos", graph.op("Mul", turns, graph.constant(2 * np.pi, dtype)))
+    # A product (1, 16) x (16, 3) for each row and number.
+    cosines = graph.op("Unsqueeze", cosines, last)
+    sums = graph.op("MatMul", cosines, graph.constant(embedding.w2.transpose(0, 2, 1), dtype))
+    sums = graph.op("Reshape", sums, graph.constant([-1, embedding.n_added], np.int64))
+    sums = graph.op("Add", sums, graph.constant(embedding.b2.ravel(), dtype))
+    return graph.op("Concat", x, sums, axis=1)
 
 
 def _dense(graph: _Graph, layer: Layer, x: str, dtype: np.dtype[np.floating[Any]]) -> str:

@@ -4,7 +4,8 @@ A file holds tensors and one metadata entry, `tinyrs`: a JSON object with
 
     format    the version of this layout; `load` raises for a version newer than its own. Since version 2, the
               columns of a predictor have kinds; version 3 is that of files with tensors of 8 or 16 bits,
-              version 4 that of files with several networks whose outputs are averaged
+              version 4 that of files with several networks whose outputs are averaged, version 5 that of
+              files whose networks have a numeric embedding, which is the first two layers
     tinyrs    the version of tinyrs that wrote the file
     kind      "network", "checkpoint" or "predictor"
     model     what the tensors mean: see below, `tinyrs.files.checkpoint` and `tinyrs.files.predictor_file`
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 # The newest format. A file has the oldest one that can hold it, so that older versions read it too: see
 # `_format`.
-FORMAT = 4
+FORMAT = 5
 NARROW = {"float16", "bfloat16", "int8"}
 KEY = "tinyrs"
 
@@ -139,7 +140,7 @@ def to_bytes(kind: str, model: Mapping[str, Any], arrays: Mapping[str, Tensor | 
         for name, a in arrays.items()
     }
     description = {
-        "format": _format(tensors),
+        "format": _format(model, tensors),
         "tinyrs": build_info()["version"],
         "kind": kind,
         "model": model,
@@ -152,8 +153,10 @@ def to_bytes(kind: str, model: Mapping[str, Any], arrays: Mapping[str, Tensor | 
     return write_safetensors(tensors, {KEY: json.dumps(description | {"sha256": sha}, sort_keys=True)})
 
 
-def _format(tensors: Tensors) -> int:
-    """The oldest format with such tensors."""
+def _format(model: Mapping[str, Any], tensors: Tensors) -> int:
+    """The oldest format with such a model and such tensors."""
+    if "numeric_embedding" in model.get("network", model):
+        return 5
     if any(name.startswith("members.") for name in tensors):
         return 4
     return 3 if any(t.dtype in NARROW for t in tensors.values()) else 2
@@ -220,17 +223,17 @@ def network_to_bytes(network: Network) -> bytes:
 
 def describe_network(network: Network) -> tuple[dict[str, Any], dict[str, Tensor | npt.NDArray[Any]]]:
     """The description and the tensors of a network, from which `restore_network` makes an equal one."""
-    model: dict[str, Any] = {**network.options, "n_layers": len(network.layer_sizes) - 1}
+    members = [member._stored() for member in network.members]
+    model: dict[str, Any] = {**network.options, "n_layers": len(members[0])}
     # Left out of files of full precision, which stay as older versions wrote them.
     if network.weights != network.precision:
-        model["weights"] = list(network.layer_weights)
+        model["weights"] = [stored["format"] for stored in members[0]]
     tensors: dict[str, Tensor | npt.NDArray[Any]] = {}
-    members = network.members
     if len(members) > 1:
         model["n_members"] = len(members)
     for m, member in enumerate(members):
         prefix = f"members.{m}." if len(members) > 1 else ""
-        for i, stored in enumerate(member._stored()):
+        for i, stored in enumerate(member):
             tensors[f"{prefix}layers.{i}.weight"] = stored["W"]
             tensors[f"{prefix}layers.{i}.bias"] = stored["b"]
             if "scale" in stored:
@@ -267,6 +270,8 @@ def restore_network(model: Fields, tensors: Tensors) -> Network:
         If an option or a tensor is missing or invalid.
     """
     options = {name: read(model, name) for name, read in OPTIONS.items()}
+    if "numeric_embedding" in model.values:
+        options["numeric_embedding"] = model.get("numeric_embedding", str)
     # The bounds keep a file with a huge number from running a long loop.
     n_layers = model.whole("n_layers", least=1, below=len(tensors) + 1)
     prefixes = [""]

@@ -200,6 +200,11 @@ class Preprocessor(_ComparedByArguments):
         return indices
 
     @property
+    def n_number_features(self) -> int:
+        """The number of features that are numbers. They are the first ones."""
+        return sum(number.scale > 0 for number in self.numbers)
+
+    @property
     def feature_columns(self) -> list[int]:
         """For each feature of `transform`, the index of its column in the table."""
         numbers = [number.column for number in self.numbers if number.scale > 0]

@@ -2,7 +2,7 @@
 //! one in [`derivative`] or [`derivative_from_output`].
 
 use crate::simd::Lanes;
-use crate::simd::math::{self, ExpConstants};
+use crate::simd::math::{self, MathConstants};
 use crate::stabilizer::Stabilizer;
 use crate::string_enum::string_enum;
 
@@ -80,7 +80,7 @@ const GELU: (f64, f64) = (1.595_769_121_605_730_7, 0.044715);
 
 /// `activation(v) * scale`; finite if v is.
 #[inline(always)]
-pub(crate) fn activate<T: ExpConstants, S: Lanes<T>>(s: S, epilogue: &Epilogue<T>, v: S::V) -> S::V {
+pub(crate) fn activate<T: MathConstants, S: Lanes<T>>(s: S, epilogue: &Epilogue<T>, v: S::V) -> S::V {
     let (zero, stabilizer) = (s.splat(T::ZERO), &epilogue.stabilizer);
     let value = match epilogue.activation {
         Activation::Sigmoid => sigmoid(s, stabilizer, v),
@@ -98,7 +98,7 @@ pub(crate) fn activate<T: ExpConstants, S: Lanes<T>>(s: S, epilogue: &Epilogue<T
 
 /// d(activation(v) * scale) / dv; finite if v is.
 #[inline(always)]
-pub(crate) fn derivative<T: ExpConstants, S: Lanes<T>>(s: S, epilogue: &Epilogue<T>, v: S::V) -> S::V {
+pub(crate) fn derivative<T: MathConstants, S: Lanes<T>>(s: S, epilogue: &Epilogue<T>, v: S::V) -> S::V {
     let (one, stabilizer) = (s.splat(T::ONE), &epilogue.stabilizer);
     let value = match epilogue.activation {
         Activation::Gelu => {
@@ -122,7 +122,7 @@ pub(crate) fn derivative<T: ExpConstants, S: Lanes<T>>(s: S, epilogue: &Epilogue
 
 /// d(activation(v)) / dv as a function of y = activation(v); see [`Activation::has_derivative_from_output`].
 #[inline(always)]
-pub(crate) fn derivative_from_output<T: ExpConstants, S: Lanes<T>>(s: S, activation: Activation, y: S::V) -> S::V {
+pub(crate) fn derivative_from_output<T: MathConstants, S: Lanes<T>>(s: S, activation: Activation, y: S::V) -> S::V {
     let (zero, one) = (s.splat(T::ZERO), s.splat(T::ONE));
     match activation {
         Activation::Sigmoid => s.mul(y, s.sub(one, y)),
@@ -146,14 +146,14 @@ impl Activation {
 
 /// 1 / (1 + exp(clip(-v)))
 #[inline(always)]
-fn sigmoid<T: ExpConstants, S: Lanes<T>>(s: S, stabilizer: &Stabilizer<T>, v: S::V) -> S::V {
+fn sigmoid<T: MathConstants, S: Lanes<T>>(s: S, stabilizer: &Stabilizer<T>, v: S::V) -> S::V {
     let (low, high) = stabilizer.exp_bounds();
     let negated = s.sub(s.splat(T::ZERO), v);
     math::logistic_of_negated(s, s.max(s.splat(low), s.min(s.splat(high), negated)))
 }
 
 #[inline(always)]
-fn selu<T: ExpConstants, S: Lanes<T>>(s: S, v: S::V) -> S::V {
+fn selu<T: MathConstants, S: Lanes<T>>(s: S, v: S::V) -> S::V {
     let zero = s.splat(T::ZERO);
     let below = s.mul(math::expm1_of_negative(s, s.min(zero, v)), s.splat(T::from_f64(SELU.1)));
     s.select_less(zero, v, s.mul(v, s.splat(T::from_f64(SELU.0))), below)
@@ -161,7 +161,7 @@ fn selu<T: ExpConstants, S: Lanes<T>>(s: S, v: S::V) -> S::V {
 
 /// The factor of gelu's argument, sigmoid(2 u).
 #[inline(always)]
-fn gelu_gate<T: ExpConstants, S: Lanes<T>>(s: S, stabilizer: &Stabilizer<T>, v: S::V) -> S::V {
+fn gelu_gate<T: MathConstants, S: Lanes<T>>(s: S, stabilizer: &Stabilizer<T>, v: S::V) -> S::V {
     let inner =
         s.mul_add(math::clamped_square(s, stabilizer.square_bound(), v), s.splat(T::from_f64(GELU.1)), s.splat(T::ONE));
     sigmoid(s, stabilizer, s.mul(s.mul(v, inner), s.splat(T::from_f64(GELU.0))))
@@ -169,6 +169,6 @@ fn gelu_gate<T: ExpConstants, S: Lanes<T>>(s: S, stabilizer: &Stabilizer<T>, v: 
 
 /// Infinity becomes the largest finite value.
 #[inline(always)]
-fn clip<T: ExpConstants, S: Lanes<T>>(s: S, v: S::V) -> S::V {
+fn clip<T: MathConstants, S: Lanes<T>>(s: S, v: S::V) -> S::V {
     math::clamp_magnitude(s, T::MAX, v)
 }

@@ -86,7 +86,7 @@ pub use network::plan::Plan;
 pub use network::quantized::QuantizedNetwork;
 pub use network::quantized_layer::{LowPrecisionLayer, QuantizedLayer};
 pub use network::sparse::Csr;
-pub use network::{Network, NetworkConfig};
+pub use network::{Network, NetworkConfig, NumericEmbedding};
 pub use parallel::{num_threads, process_generation, set_num_threads};
 pub use preprocess::column_check::{ColumnCheck, Finding, UsualColumn, ValueCounts};
 pub use preprocess::feature_encoder::{CategoryColumn, FeatureEncoder, NumberColumn};

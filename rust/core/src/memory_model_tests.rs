@@ -12,8 +12,15 @@ const THREADS: [usize; 2] = [1, 2];
 /// Rows that a team reads together, because its threads share the outputs, and rows that its threads share.
 const ROWS: [usize; 2] = [3, 9];
 
+const EMBEDDINGS: [Option<NumericEmbedding>; 2] = [None, Some(NumericEmbedding::Pbld)];
+
 fn network<T: Dispatch>(sizes: &[usize]) -> Network<T> {
-    let config = NetworkConfig { output_activation: OutputActivation::Softmax, ..NetworkConfig::default() };
+    network_with(sizes, None)
+}
+
+fn network_with<T: Dispatch>(sizes: &[usize], numeric_embedding: Option<NumericEmbedding>) -> Network<T> {
+    let output_activation = OutputActivation::Softmax;
+    let config = NetworkConfig { output_activation, numeric_embedding, ..NetworkConfig::default() };
     Network::new(sizes, config, Init::GlorotUniform, 5).expect("sizes in order")
 }
 
@@ -33,10 +40,13 @@ fn outputs<T: Dispatch>(rows: usize, pass: impl Fn(&mut MatrixMut<T>, usize) -> 
 fn check_dense<T: Dispatch>() {
     // One row; rows that share their outputs; rows that are shared.
     for (sizes, rows) in [(&[3, 5, 3][..], 1), (&[2, 9, 3], 3), (&[2, 5, 3], 9)] {
-        let (network, x) = (network::<T>(sizes), values(rows * sizes[0]));
+        let x = values(rows * sizes[0]);
         let x = Matrix::new("X", &x, rows, sizes[0]).expect("shape");
-        let [alone, together] = outputs(rows, |out, n_threads| network.forward(x, out, n_threads));
-        assert_eq!(alone, together, "{sizes:?}");
+        for embedding in EMBEDDINGS {
+            let network = network_with::<T>(sizes, embedding);
+            let [alone, together] = outputs(rows, |out, n_threads| network.forward(x, out, n_threads));
+            assert_eq!(alone, together, "{sizes:?} {embedding:?}");
+        }
     }
 }
 
@@ -98,11 +108,20 @@ fn arrays<T: Dispatch>(layers: &[Layer<T>], optimizer: &Optimizer<T>) -> (Vec<Ve
 
 /// Trains on `x` for two epochs, or the rest of them after `resume`; the callback reads everything that it is given.
 fn train<T: Dispatch>(x: Input<T>, config: &TrainingConfig, resume: Option<&Checkpoint<T>>) -> Trained<T> {
+    train_network(network(&[x.cols(), 5, 3]), x, config, resume)
+}
+
+/// [`train`] of a network.
+fn train_network<T: Dispatch>(
+    mut network: Network<T>,
+    x: Input<T>,
+    config: &TrainingConfig,
+    resume: Option<&Checkpoint<T>>,
+) -> Trained<T> {
     let labels: Vec<u32> = (0..x.rows() as u32).map(|row| row % 3).collect();
     let weights = vec![0.5; x.rows()];
     let samples = Samples { x, targets: Targets::Labels(&labels), weights: Some(&weights) };
     let validation = Samples { weights: None, ..samples };
-    let mut network = network(&[x.cols(), 5, 3]);
     let mut optimizer = Optimizer::new(OptimizerConfig::new(Algorithm::Adam)).expect("defaults");
     let mut checkpoint = None;
     let mut on_epoch = |state: &TrainingState<T>| {
@@ -137,6 +156,22 @@ fn check_training<T: Dispatch>(x: Input<T>) {
 fn memory_model_training() {
     let x = values(9 * 2);
     check_training::<f32>(Matrix::new("X", &x, 9, 2).expect("shape").into());
+}
+
+/// With and without clipping, which takes the gradients of all blocks first.
+#[test]
+fn memory_model_training_of_an_embedding() {
+    let x = values::<f32>(9 * 2);
+    let x = Matrix::new("X", &x, 9, 2).expect("shape").into();
+    for clip_norm in [None, Some(0.1)] {
+        let [alone, together] = THREADS.map(|n_threads| {
+            let config = TrainingConfig { clip_norm, n_threads, ..config(2) };
+            let (parameters, moments, losses, _) =
+                train_network(network_with(&[2, 5, 3], EMBEDDINGS[1]), x, &config, None);
+            (parameters, moments, losses)
+        });
+        assert!(alone == together, "{clip_norm:?}");
+    }
 }
 
 /// One batch, because the gradients of all layers are kept and measured before they are used.
@@ -179,16 +214,19 @@ fn memory_model_an_interrupted_training_is_restored() {
 
 #[test]
 fn memory_model_gradients() {
-    let (network, x, d) = (network::<f32>(&[2, 5, 3]), values(9 * 2), values(9 * 3));
+    let (x, d) = (values(9 * 2), values(9 * 3));
     let (x, d) = (Matrix::new("X", &x, 9, 2).expect("shape"), Matrix::new("d", &d, 9, 3).expect("shape"));
-    let both = THREADS.map(|n_threads| {
-        with_late_threads(|| {
-            let mut dx = vec![f32::NAN; 9 * 2];
-            let mut view = MatrixMut::new("dx", &mut dx, 9, 2).expect("shape");
-            let gradients = backward(&network, x, d, &mut view, n_threads).expect("gradients");
-            let samples = Samples { x: x.into(), targets: Targets::Labels(&[1; 9]), weights: None };
-            (dx, gradients, loss_and_gradients(&network, &samples, Loss::CrossEntropy, 0.1, n_threads))
-        })
-    });
-    assert_eq!(both[0], both[1]);
+    for embedding in EMBEDDINGS {
+        let network = network_with::<f32>(&[2, 5, 3], embedding);
+        let both = THREADS.map(|n_threads| {
+            with_late_threads(|| {
+                let mut dx = vec![f32::NAN; 9 * 2];
+                let mut view = MatrixMut::new("dx", &mut dx, 9, 2).expect("shape");
+                let gradients = backward(&network, x, d, &mut view, n_threads).expect("gradients");
+                let samples = Samples { x: x.into(), targets: Targets::Labels(&[1; 9]), weights: None };
+                (dx, gradients, loss_and_gradients(&network, &samples, Loss::CrossEntropy, 0.1, n_threads))
+            })
+        });
+        assert_eq!(both[0], both[1]);
+    }
 }

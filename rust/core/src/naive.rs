@@ -15,6 +15,22 @@ pub fn dense(weight: &[f64], bias: &[f64], x: &[f64], activation: Activation, sc
     out
 }
 
+/// x (inputs,), and after them the embedding of its first values: for the c-th of them, counted from 0, and o below 3,
+/// the sum over k below 16 of w2[c][o][k] cos(2 pi (w1[c][k] x[c] + b1[c][k])) + b2[c][o].
+pub fn embed(w1: &[f64], b1: &[f64], w2: &[f64], b2: &[f64], x: &[f64]) -> Vec<f64> {
+    let mut out = x.to_vec();
+    for (j, b) in b2.iter().enumerate() {
+        let c = j / 3;
+        let mut sum = *b;
+        for k in 0..16 {
+            let turns = w1[c * 16 + k] * x[c] + b1[c * 16 + k];
+            sum += w2[j * 16 + k] * (2.0 * std::f64::consts::PI * turns).cos();
+        }
+        out.push(sum);
+    }
+    out
+}
+
 /// activation(x)
 pub fn activate(activation: Activation, x: f64) -> f64 {
     match activation {

@@ -57,6 +57,7 @@ pub struct NetworkOptions<'a, 'py> {
     pub activation: Option<&'a Bound<'py, PyAny>>,
     pub output_activation: Option<&'a str>,
     pub activation_scale: Option<f64>,
+    pub numeric_embedding: Option<&'a str>,
     pub epsilon_exp: Option<f64>,
     pub epsilon_square: Option<f64>,
 }
@@ -70,6 +71,7 @@ impl NetworkOptions<'_, '_> {
         if let Some(name) = self.output_activation {
             config.output_activation = name.parse().map_err(to_python)?;
         }
+        config.numeric_embedding = self.numeric_embedding.map(str::parse).transpose().map_err(to_python)?;
         config.activation_scale = self.activation_scale.unwrap_or(config.activation_scale);
         config.epsilon_exp = self.epsilon_exp.unwrap_or(config.epsilon_exp);
         config.epsilon_square = self.epsilon_square.unwrap_or(config.epsilon_square);

@@ -4,7 +4,7 @@ use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple, PyType};
-use tinyrs_core::{Activation, Forward, Init, NetworkConfig};
+use tinyrs_core::{Activation, Forward, Init, NetworkConfig, NumericEmbedding};
 
 use crate::arguments::{NetworkOptions, as_count, as_seed, as_sizes, random_seed, thread_count};
 use crate::errors::to_python;
@@ -39,6 +39,9 @@ use crate::training::{self, HistoryArguments, Step};
 ///     Type of the parameters, the arithmetic and the outputs.
 /// activation_scale : float
 ///     Factor of every activated value.
+/// numeric_embedding : {"pbld"}, optional
+///     A trained transform of each input x before the first layer: x itself and three sums of sixteen cosines of x, with
+///     trained frequencies, phases and coefficients (Holzmuller et al. 2024). It adds two pairs of `parameters`.
 /// epsilon_exp, epsilon_square : float
 ///     Safety margins against overflow: before `exp`, a value is clipped to [min + epsilon_exp, ln(max) - epsilon_exp];
 ///     before it is squared, its magnitude is clipped to sqrt(max) - epsilon_square. Here min and max are the smallest
@@ -71,9 +74,9 @@ impl Network {
     // `NetworkConfig::default` has the defaults; a test compares them with the text signatures.
     #[new]
     #[pyo3(signature = (layer_sizes, *, activation=None, output_activation=None, precision="f32",
-                        activation_scale=None, epsilon_exp=None, epsilon_square=None, init="glorot_uniform", seed=None),
+                        activation_scale=None, numeric_embedding=None, epsilon_exp=None, epsilon_square=None, init="glorot_uniform", seed=None),
            text_signature = "(layer_sizes, *, activation='tanh', output_activation='identity', precision='f32', \
-                             activation_scale=1.0, epsilon_exp=4e-6, epsilon_square=4e-6, init='glorot_uniform', \
+                             activation_scale=1.0, numeric_embedding=None, epsilon_exp=4e-6, epsilon_square=4e-6, init='glorot_uniform', \
                              seed=None)")]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of the Python signature")]
     fn new(
@@ -82,12 +85,20 @@ impl Network {
         output_activation: Option<&str>,
         precision: &str,
         activation_scale: Option<f64>,
+        numeric_embedding: Option<&str>,
         epsilon_exp: Option<f64>,
         epsilon_square: Option<f64>,
         init: &str,
         seed: Option<&Bound<PyAny>>,
     ) -> PyResult<Self> {
-        let options = NetworkOptions { activation, output_activation, activation_scale, epsilon_exp, epsilon_square };
+        let options = NetworkOptions {
+            activation,
+            output_activation,
+            activation_scale,
+            numeric_embedding,
+            epsilon_exp,
+            epsilon_square,
+        };
         let (config, sizes) = (options.config()?, as_sizes(layer_sizes)?);
         let init = Init::parse("init", init).map_err(to_python)?;
         let seed = as_seed(seed)?.unwrap_or_else(random_seed);
@@ -105,8 +116,10 @@ impl Network {
     /// ----------
     /// parameters : iterable of (W, b)
     ///     One pair per layer: W of shape (outputs, inputs) and b of shape (outputs,). Layers are copied one at a time,
-    ///     so a generator needs memory for only one of them.
-    /// activation, output_activation, precision, activation_scale, epsilon_exp, epsilon_square
+    ///     so a generator needs memory for only one of them. With a `numeric_embedding` of the first n inputs, the first
+    ///     two pairs are its own: W of shape (16 n, 1) and (3 n, 16). The next W has the columns of all inputs, and then
+    ///     three for each of the first n inputs.
+    /// activation, output_activation, precision, activation_scale, numeric_embedding, epsilon_exp, epsilon_square
     ///     As in the constructor.
     ///
     /// Returns
@@ -121,9 +134,9 @@ impl Network {
     ///     If `parameters` does not consist of pairs of arrays of real numbers.
     #[classmethod]
     #[pyo3(signature = (parameters, *, activation=None, output_activation=None, precision="f32",
-                        activation_scale=None, epsilon_exp=None, epsilon_square=None),
+                        activation_scale=None, numeric_embedding=None, epsilon_exp=None, epsilon_square=None),
            text_signature = "($cls, parameters, *, activation='tanh', output_activation='identity', precision='f32', \
-                             activation_scale=1.0, epsilon_exp=4e-6, epsilon_square=4e-6)")]
+                             activation_scale=1.0, numeric_embedding=None, epsilon_exp=4e-6, epsilon_square=4e-6)")]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of the Python signature")]
     fn from_parameters(
         _class: &Bound<PyType>,
@@ -132,10 +145,18 @@ impl Network {
         output_activation: Option<&str>,
         precision: &str,
         activation_scale: Option<f64>,
+        numeric_embedding: Option<&str>,
         epsilon_exp: Option<f64>,
         epsilon_square: Option<f64>,
     ) -> PyResult<Self> {
-        let options = NetworkOptions { activation, output_activation, activation_scale, epsilon_exp, epsilon_square };
+        let options = NetworkOptions {
+            activation,
+            output_activation,
+            activation_scale,
+            numeric_embedding,
+            epsilon_exp,
+            epsilon_square,
+        };
         let config = options.config()?;
         let network = match precision {
             "f32" => AnyNetwork::F32(network_of(parameters, config)?),
@@ -276,7 +297,7 @@ impl Network {
     /// Build a quantized network from what `_stored` returned. The keyword arguments are those of `from_parameters`.
     #[classmethod]
     #[pyo3(signature = (layers, *, activation=None, output_activation=None, precision="f32",
-                        activation_scale=None, epsilon_exp=None, epsilon_square=None))]
+                        activation_scale=None, numeric_embedding=None, epsilon_exp=None, epsilon_square=None))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of the Python signature")]
     fn _from_stored(
         _class: &Bound<PyType>,
@@ -285,6 +306,7 @@ impl Network {
         output_activation: Option<&str>,
         precision: &str,
         activation_scale: Option<f64>,
+        numeric_embedding: Option<&str>,
         epsilon_exp: Option<f64>,
         epsilon_square: Option<f64>,
     ) -> PyResult<Self> {
@@ -292,7 +314,14 @@ impl Network {
             let message = format!("precision: expected \"f32\" for a quantized network, got {precision:?}");
             return Err(PyValueError::new_err(message));
         }
-        let options = NetworkOptions { activation, output_activation, activation_scale, epsilon_exp, epsilon_square };
+        let options = NetworkOptions {
+            activation,
+            output_activation,
+            activation_scale,
+            numeric_embedding,
+            epsilon_exp,
+            epsilon_square,
+        };
         Ok(AnyNetwork::Quantized(quantized::from_stored(layers, options.config()?)?).into())
     }
 
@@ -309,7 +338,7 @@ impl Network {
     /// Returns
     /// -------
     /// str
-    ///     A text of four lines for people to read; its wording changes from version to version.
+    ///     A text of a few lines for people to read; its wording changes from version to version.
     #[pyo3(signature = (batch, *, n_threads=None))]
     fn explain_plan(&self, batch: &Bound<PyAny>, n_threads: Option<&Bound<PyAny>>) -> PyResult<String> {
         let batch = as_count("batch", batch, 1)? as usize;
@@ -455,7 +484,8 @@ impl Network {
     /// Returns
     /// -------
     /// list of (W, b)
-    ///     One pair per layer: W of shape (outputs, inputs) and b of shape (outputs,).
+    ///     One pair per layer: W of shape (outputs, inputs) and b of shape (outputs,); before them the two pairs of a
+    ///     `numeric_embedding`, see `from_parameters`.
     fn parameters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         match &*self.current() {
             AnyNetwork::F32(network) => copies_of(py, network.layers()),
@@ -518,6 +548,12 @@ impl Network {
         activation_of(py, &self.config())
     }
 
+    /// The transform of single inputs before the first layer, "pbld" or None.
+    #[getter]
+    fn numeric_embedding(&self) -> Option<&'static str> {
+        self.config().numeric_embedding.map(NumericEmbedding::name)
+    }
+
     /// The activation of the last layer.
     #[getter]
     fn output_activation(&self) -> &'static str {
@@ -558,7 +594,9 @@ impl Network {
         let (options, defaults) = (self.options(py)?, options_of(py, "f32", &NetworkConfig::default())?);
         let mut text = format!("Network({sizes}");
         for (name, value) in options {
-            if name.to_string() == "precision" || !value.eq(defaults.get_item(&name)?)? {
+            if name.to_string() == "precision"
+                || !defaults.get_item(&name)?.is_some_and(|it| it.eq(&value).unwrap_or(false))
+            {
                 text += &format!(", {name}={}", value.repr()?);
             }
         }
@@ -618,6 +656,10 @@ fn options_of<'py>(py: Python<'py>, precision: &str, config: &NetworkConfig) -> 
     options.set_item("output_activation", config.output_activation.name())?;
     options.set_item("precision", precision)?;
     options.set_item("activation_scale", config.activation_scale)?;
+    // Left out without an embedding, so that files of other networks stay as older versions wrote them.
+    if let Some(embedding) = config.numeric_embedding {
+        options.set_item("numeric_embedding", embedding.name())?;
+    }
     options.set_item("epsilon_exp", config.epsilon_exp)?;
     options.set_item("epsilon_square", config.epsilon_square)?;
     Ok(options)

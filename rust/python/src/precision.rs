@@ -215,8 +215,8 @@ pub fn format_name(layer: &QuantizedLayer) -> &'static str {
 
 /// The name of the format of all layers, or "mixed".
 fn weights_of(network: &QuantizedNetwork) -> &'static str {
-    let first = format_name(&network.layers()[0]);
-    if network.layers().iter().all(|layer| format_name(layer) == first) { first } else { "mixed" }
+    let first = format_name(&network.dense_layers()[0]);
+    if network.dense_layers().iter().all(|layer| format_name(layer) == first) { first } else { "mixed" }
 }
 
 /// The error for training a network that is neither f32 nor f64.

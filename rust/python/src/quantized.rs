@@ -20,11 +20,11 @@ use crate::safetensors::Tensor;
 pub fn quantize(py: Python, network: &AnyNetwork, kind: &Bound<PyAny>) -> PyResult<AnyNetwork> {
     match network {
         AnyNetwork::F32(network) => {
-            let formats = formats_of(kind, network.layers().len())?;
+            let formats = formats_of(kind, network.layer_sizes().len() - 1)?;
             py.detach(|| QuantizedNetwork::quantize(network, &formats))
         }
         AnyNetwork::F64(network) => {
-            let formats = formats_of(kind, network.layers().len())?;
+            let formats = formats_of(kind, network.layer_sizes().len() - 1)?;
             py.detach(|| QuantizedNetwork::quantize(network, &formats))
         }
         AnyNetwork::Quantized(_) => {
@@ -63,16 +63,16 @@ fn layer_format(argument: &str, name: &str) -> PyResult<Option<WeightFormat>> {
 /// The name of the format of layers that are not quantized.
 const F32: &str = "f32";
 
-/// The name of the format of each layer.
+/// The name of the format of each layer after an embedding.
 pub fn layer_weights(network: &AnyNetwork) -> Vec<&'static str> {
     match network {
-        AnyNetwork::F32(network) => vec![F32; network.layers().len()],
-        AnyNetwork::F64(network) => vec!["f64"; network.layers().len()],
-        AnyNetwork::Quantized(network) => network.layers().iter().map(format_name).collect(),
+        AnyNetwork::F32(network) => vec![F32; network.layer_sizes().len() - 1],
+        AnyNetwork::F64(network) => vec!["f64"; network.layer_sizes().len() - 1],
+        AnyNetwork::Quantized(network) => network.dense_layers().iter().map(format_name).collect(),
         AnyNetwork::Ensemble(AnyEnsemble::F32(ensemble)) => vec![F32; ensemble.layer_sizes().len() - 1],
         AnyNetwork::Ensemble(AnyEnsemble::F64(ensemble)) => vec!["f64"; ensemble.layer_sizes().len() - 1],
         AnyNetwork::Ensemble(AnyEnsemble::Quantized(ensemble)) => {
-            ensemble.members()[0].layers().iter().map(format_name).collect()
+            ensemble.members()[0].dense_layers().iter().map(format_name).collect()
         }
     }
 }

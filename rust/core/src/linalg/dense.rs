@@ -8,7 +8,7 @@ use super::view::{Lhs, Out, Rhs, View, ViewMut};
 use crate::activation::Epilogue;
 use crate::simd::Lanes;
 use crate::simd::dispatch::Operation;
-use crate::simd::math::ExpConstants;
+use crate::simd::math::MathConstants;
 
 /// The kernel that multiplies a layer's weights with its inputs; `network::plan` chooses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub(crate) struct Dense<'a, T> {
     pub out: ViewMut<T>,
 }
 
-impl<T: ExpConstants> Operation<T> for Dense<'_, T> {
+impl<T: MathConstants> Operation<T> for Dense<'_, T> {
     type Output = ();
 
     #[inline(always)]

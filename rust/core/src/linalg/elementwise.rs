@@ -9,14 +9,14 @@ use crate::hash::mix;
 use crate::scalar::Scalar;
 use crate::simd::Lanes;
 use crate::simd::dispatch::{Operation, SafeOperation};
-use crate::simd::math::{self, ExpConstants};
+use crate::simd::math::{self, MathConstants};
 
 /// exp of every element, in place.
 ///
 /// Not a generic map over a function: closures do not inherit `target_feature`, so intrinsics are not inlined into
 /// them.
 #[inline(always)]
-pub(crate) fn exp<T: ExpConstants, S: Lanes<T>>(s: S, z: &mut [T]) {
+pub(crate) fn exp<T: MathConstants, S: Lanes<T>>(s: S, z: &mut [T]) {
     let mut chunks = z.chunks_exact_mut(S::N);
     for chunk in &mut chunks {
         // SAFETY: a chunk has N elements.
@@ -34,7 +34,7 @@ pub(crate) struct Exp<'a, T> {
     pub z: &'a mut [T],
 }
 
-impl<T: ExpConstants> Operation<T> for Exp<'_, T> {
+impl<T: MathConstants> Operation<T> for Exp<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -44,7 +44,7 @@ impl<T: ExpConstants> Operation<T> for Exp<'_, T> {
 }
 
 // SAFETY: `run` has no requirements.
-unsafe impl<T: ExpConstants> SafeOperation<T> for Exp<'_, T> {}
+unsafe impl<T: MathConstants> SafeOperation<T> for Exp<'_, T> {}
 
 /// Whether no element is infinite or NaN.
 pub(crate) struct AllFinite<'a, T> {
@@ -80,7 +80,7 @@ pub(crate) struct ActivationForward<'a, T> {
     pub derivatives: Option<ViewMut<T>>,
 }
 
-impl<T: ExpConstants> Operation<T> for ActivationForward<'_, T> {
+impl<T: MathConstants> Operation<T> for ActivationForward<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -96,7 +96,7 @@ impl<T: ExpConstants> Operation<T> for ActivationForward<'_, T> {
 
 /// [`ActivationForward`] for an activation that the compiler knows.
 #[inline(always)]
-unsafe fn known_activation_forward<T: ExpConstants, S: Lanes<T>>(
+unsafe fn known_activation_forward<T: MathConstants, S: Lanes<T>>(
     s: S,
     bias: &[T],
     epilogue: &Epilogue<T>,
@@ -145,7 +145,7 @@ pub(crate) struct ActivationBackward<T> {
     pub derivatives: Derivatives<T>,
 }
 
-impl<T: ExpConstants> Operation<T> for ActivationBackward<T> {
+impl<T: MathConstants> Operation<T> for ActivationBackward<T> {
     type Output = ();
 
     #[inline(always)]
@@ -165,7 +165,7 @@ impl<T: ExpConstants> Operation<T> for ActivationBackward<T> {
 
 /// [`ActivationBackward`] for a source, and an activation, that the compiler knows.
 #[inline(always)]
-unsafe fn known_activation_backward<T: ExpConstants, S: Lanes<T>>(s: S, d: ViewMut<T>, derivatives: Derivatives<T>) {
+unsafe fn known_activation_backward<T: MathConstants, S: Lanes<T>>(s: S, d: ViewMut<T>, derivatives: Derivatives<T>) {
     let (Derivatives::Stored(source) | Derivatives::FromOutput(_, source)) = derivatives;
     let least = s.splat(T::MIN_POSITIVE / T::EPSILON);
     for row in 0..d.rows() {

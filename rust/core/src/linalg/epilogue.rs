@@ -5,14 +5,14 @@ use crate::activation::{Epilogue, activate};
 use crate::scalar::Scalar;
 use crate::simd::Lanes;
 use crate::simd::dispatch::{Operation, SafeOperation};
-use crate::simd::math::ExpConstants;
+use crate::simd::math::MathConstants;
 
 /// `z[j] = activation(z[j] + bias[j]) * scale` in place.
 ///
 /// A sum z that is not finite is replaced by `repair(j, z)`. It must have overflowed, because weights and inputs are
 /// finite; [`saturating_dot`] computes it.
 #[inline(always)]
-pub(crate) fn apply_epilogue<T: ExpConstants, S: Lanes<T>>(
+pub(crate) fn apply_epilogue<T: MathConstants, S: Lanes<T>>(
     s: S,
     bias: &[T],
     epilogue: &Epilogue<T>,
@@ -91,7 +91,7 @@ pub(crate) struct Softmax<'a, T> {
     pub z: &'a mut [T],
 }
 
-impl<T: ExpConstants> Operation<T> for Softmax<'_, T> {
+impl<T: MathConstants> Operation<T> for Softmax<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -111,4 +111,4 @@ impl<T: ExpConstants> Operation<T> for Softmax<'_, T> {
 }
 
 // SAFETY: `run` has no requirements.
-unsafe impl<T: ExpConstants> SafeOperation<T> for Softmax<'_, T> {}
+unsafe impl<T: MathConstants> SafeOperation<T> for Softmax<'_, T> {}

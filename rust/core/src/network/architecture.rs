@@ -2,6 +2,7 @@
 
 use crate::activation::Epilogue;
 use crate::error::Result;
+use crate::linalg::numeric_embedding::{EMBEDDED, PARAMETERS_PER_INPUT};
 use crate::linalg::pack::row_stride;
 use crate::network::config::NetworkConfig;
 use crate::parallel::Gate;
@@ -13,6 +14,8 @@ use crate::simd::dispatch::{Dispatch, Kernels, kernels};
 pub struct Architecture<T: Scalar> {
     /// (inputs, hidden..., outputs)
     sizes: Vec<usize>,
+    /// The number of embedded inputs, which are the first ones.
+    embedded: usize,
     /// What each pass needs to know of the sizes.
     summary: Summary,
     config: NetworkConfig,
@@ -26,7 +29,7 @@ pub struct Architecture<T: Scalar> {
 /// Numbers computed once from the sizes of the layers.
 #[derive(Clone, Copy)]
 pub(crate) struct Summary {
-    /// The number of weights and biases.
+    /// The number of weights and biases, with those of an embedding.
     pub n_parameters: usize,
     /// The number of outputs of the widest hidden layer; 0 if there is none.
     pub hidden_width: usize,
@@ -37,12 +40,13 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    fn new(sizes: &[usize]) -> Self {
+    fn new(sizes: &[usize], embedded: usize) -> Self {
         let (widths, hidden) = (&sizes[1..], &sizes[1..sizes.len() - 1]);
         // Saturating, because the sizes come before the check that the parameters fit into memory.
         let n_parameters = |pair: &[usize]| pair[0].saturating_add(1).saturating_mul(pair[1]);
+        let of_embedding = embedded.saturating_mul(PARAMETERS_PER_INPUT + EMBEDDED.saturating_mul(widths[0]));
         Summary {
-            n_parameters: sizes.windows(2).map(n_parameters).fold(0, usize::saturating_add),
+            n_parameters: sizes.windows(2).map(n_parameters).fold(of_embedding, usize::saturating_add),
             hidden_width: hidden.iter().copied().max().unwrap_or(0),
             widest: widths.iter().copied().max().unwrap_or(0),
             narrowest: widths.iter().copied().min().unwrap_or(0),
@@ -51,16 +55,17 @@ impl Summary {
 }
 
 impl<T: Dispatch> Architecture<T> {
-    /// Layers of the sizes `sizes` (inputs, hidden..., outputs), at least two, on the instruction set that was chosen at
-    /// start-up.
+    /// Dense layers of the sizes `sizes` (inputs, hidden..., outputs), at least two, after an embedding of the first
+    /// `embedded` inputs, on the instruction set that was chosen at start-up.
     ///
     /// # Errors
     /// [`crate::Error::Invalid`] if `config` is invalid.
-    pub(crate) fn new(sizes: Vec<usize>, config: NetworkConfig) -> Result<Self> {
+    pub(crate) fn new(sizes: Vec<usize>, embedded: usize, config: NetworkConfig) -> Result<Self> {
         let epilogues = config.epilogues(sizes.len() - 1)?;
-        let summary = Summary::new(&sizes);
+        let summary = Summary::new(&sizes, embedded);
         Ok(Architecture {
             sizes,
+            embedded,
             summary,
             config,
             epilogues,
@@ -83,6 +88,7 @@ impl<T: Scalar> Clone for Architecture<T> {
     fn clone(&self) -> Self {
         Architecture {
             sizes: self.sizes.clone(),
+            embedded: self.embedded,
             summary: self.summary,
             config: self.config.clone(),
             epilogues: self.epilogues.clone(),
@@ -102,17 +108,36 @@ impl<T: Scalar> Architecture<T> {
         self.sizes[0]
     }
 
+    /// The number of embedded inputs.
+    pub(crate) fn embedded(&self) -> usize {
+        self.embedded
+    }
+
+    /// The number of inputs of the first dense layer.
+    pub(crate) fn dense_inputs(&self) -> usize {
+        self.inputs() + EMBEDDED * self.embedded
+    }
+
+    /// The number of values that the embedding writes for each row; 0 if there is none.
+    pub(crate) fn embedding_width(&self) -> usize {
+        if self.embedded > 0 { self.dense_inputs() } else { 0 }
+    }
+
     pub(crate) fn outputs(&self) -> usize {
         self.sizes[self.n_layers()]
     }
 
+    /// The number of dense layers.
     pub(crate) fn n_layers(&self) -> usize {
         self.sizes.len() - 1
     }
 
-    /// Whether the sizes, what the layers compute, and the instruction set are those of `other`.
+    /// Whether the sizes, the number of embedded inputs, what the layers compute, and the instruction set are those of
+    /// `other`.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
-        self.sizes == other.sizes && self.config == other.config && self.kernels.isa() == other.kernels.isa()
+        (&self.sizes, self.embedded) == (&other.sizes, other.embedded)
+            && self.config == other.config
+            && self.kernels.isa() == other.kernels.isa()
     }
 
     /// The number of outputs of each layer.

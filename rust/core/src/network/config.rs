@@ -4,6 +4,16 @@ use crate::activation::{Activation, Epilogue, OutputActivation};
 use crate::error::{Error, Result};
 use crate::scalar::Scalar;
 use crate::stabilizer::Stabilizer;
+use crate::string_enum::string_enum;
+
+string_enum! {
+    /// A trained transform of single inputs before the first dense layer.
+    NumericEmbedding("numeric_embedding") {
+        /// x becomes x and three sums of sixteen cosines of x, with trained frequencies, phases and coefficients
+        /// (Holzmuller et al. 2024). Two layers of parameters, each of which reads the values of one input only.
+        Pbld = "pbld",
+    }
+}
 
 /// What a network computes besides its parameters.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,6 +24,8 @@ pub struct NetworkConfig {
     pub output_activation: OutputActivation,
     /// A factor for every activated value of the hidden layers, and of the output with [`OutputActivation::Same`].
     pub activation_scale: f64,
+    /// The embedding of the first inputs, if there is one.
+    pub numeric_embedding: Option<NumericEmbedding>,
     /// See [`Stabilizer`].
     pub epsilon_exp: f64,
     /// See [`Stabilizer`].
@@ -26,6 +38,7 @@ impl Default for NetworkConfig {
             activations: vec![Activation::Tanh],
             output_activation: OutputActivation::Identity,
             activation_scale: 1.0,
+            numeric_embedding: None,
             epsilon_exp: 4e-6,
             epsilon_square: 4e-6,
         }
@@ -33,6 +46,11 @@ impl Default for NetworkConfig {
 }
 
 impl NetworkConfig {
+    /// The number of layers before the first dense one.
+    pub fn n_embedding_layers(&self) -> usize {
+        self.numeric_embedding.map_or(0, |NumericEmbedding::Pbld| 2)
+    }
+
     /// The epilogue of each of `n_layers` layers.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! Several networks of the same architecture, whose outputs are averaged.
 
 use crate::error::{Error, Result};
+use crate::linalg::numeric_embedding::EmbeddingArrays;
 use crate::network::Network;
 use crate::network::architecture::Architecture;
 use crate::network::config::NetworkConfig;
@@ -83,6 +84,10 @@ impl<N: Layers> Layers for Ensemble<N> {
 
     fn n_members(&self) -> usize {
         self.members.len()
+    }
+
+    fn embedding(&self, member: usize) -> Option<EmbeddingArrays<&[N::Value]>> {
+        self.members[member].embedding(0)
     }
 
     fn weights(&self) -> Weights {

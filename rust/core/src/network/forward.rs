@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::activation::OutputActivation;
 use crate::error::{Error, Result};
 use crate::linalg::epilogue::Softmax;
+use crate::linalg::numeric_embedding::{EmbeddingArrays, EmbeddingForward};
 use crate::linalg::view::{View, ViewMut};
 use crate::matrix::{Matrix, MatrixMut};
 use crate::memory::with_scratch;
@@ -34,6 +35,9 @@ pub trait Layers: Sync {
     fn is_like(&self, other: &Self) -> bool {
         self.architecture().is_like(other.architecture())
     }
+
+    /// The parameters of the embedding of network `member`, if there is one.
+    fn embedding(&self, member: usize) -> Option<EmbeddingArrays<&[Self::Value]>>;
 
     /// What the plan of a pass depends on.
     fn weights(&self) -> Weights;
@@ -141,11 +145,13 @@ pub(crate) fn forward_rows<N: Layers + ?Sized>(
 fn plan_with<N: Layers + ?Sized>(network: &N, batch: usize, features: usize, n_threads: usize) -> Plan {
     let architecture = network.architecture();
     let (summary, kernels) = (architecture.summary(), architecture.kernels());
+    let row_values = summary.hidden_width.max(features).max(architecture.embedding_width());
     let shape = Shape {
         batch,
         n_parameters: network.n_members() * summary.n_parameters,
         weights: network.weights(),
-        row_bytes: summary.hidden_width.max(features) * size_of::<N::Value>(),
+        embedded: architecture.embedded(),
+        row_bytes: row_values * size_of::<N::Value>(),
         widest: summary.widest,
         narrowest: summary.narrowest,
         isa: kernels.isa(),
@@ -169,12 +175,13 @@ fn forward_blocks<N: Layers + ?Sized>(
     let block = plan.block();
     let hidden = (block * architecture.stride(architecture.summary().hidden_width)).next_multiple_of(unit);
     let input = x.scratch_len(block).next_multiple_of(unit);
+    let embedded = (block * architecture.embedding_width()).next_multiple_of(unit);
     let product = network.scratch_len(block).next_multiple_of(unit);
     let member = if network.n_members() > 1 { (block * architecture.outputs()).next_multiple_of(unit) } else { 0 };
     // Threads that share outputs work on one block together; threads that share rows have one each.
     let (n_blocks_at_once, team_size) =
         if plan.split() == Split::Rows { (plan.n_threads(), 1) } else { (1, plan.n_threads()) };
-    let size = 2 * hidden + input + member + team_size * product;
+    let size = 2 * hidden + input + embedded + member + team_size * product;
     with_scratch("X", n_blocks_at_once * size, |scratch: &mut [N::Value]| {
         let (scratch, out) = (Shared(scratch.as_mut_ptr()), Shared(out.as_mut_ptr()));
         let block_pass = |team: &Team, index: usize, slot: usize| {
@@ -182,8 +189,9 @@ fn forward_blocks<N: Layers + ?Sized>(
             let buffers = Buffers {
                 hidden: [scratch, scratch.at(hidden)],
                 input: scratch.at(2 * hidden),
-                member: scratch.at(2 * hidden + input),
-                products: scratch.at(2 * hidden + input + member),
+                embedded: scratch.at(2 * hidden + input),
+                member: scratch.at(2 * hidden + input + embedded),
+                products: scratch.at(2 * hidden + input + embedded + member),
                 product_len: product,
             };
             let rows = index * block..((index + 1) * block).min(batch);
@@ -217,13 +225,49 @@ impl<N: Layers + ?Sized> Pass<'_, N> {
         let out = out.at(rows.start * self.network.architecture().outputs());
         // SAFETY: `input` has as many elements as `scratch_len` asked for, and nothing else uses it.
         let x = unsafe { x.read(team, rows, &buffers.input) };
-        self.layers(team, 0, x, buffers, &out);
-        self.softmax(team, x.rows(), &out);
+        self.member(team, 0, x, buffers, &out);
         for member in 1..self.network.n_members() {
-            self.layers(team, member, x, buffers, &buffers.member);
-            self.softmax(team, x.rows(), &buffers.member);
+            self.member(team, member, x, buffers, &buffers.member);
             self.add(team, member, x.rows(), (&buffers.member, &out));
         }
+    }
+
+    /// Sends a block through network `member`, from the rows `x` to `out`.
+    fn member(
+        &self,
+        team: &Team,
+        member: usize,
+        x: View<N::Value>,
+        buffers: &Buffers<N::Value>,
+        out: &Shared<N::Value>,
+    ) {
+        let x = self.embed(team, member, x, &buffers.embedded);
+        self.layers(team, member, x, buffers, out);
+        self.softmax(team, x.rows(), out);
+    }
+
+    /// The inputs of the first dense layer of network `member`: the rows `x`, or, if there is an embedding, what it
+    /// writes to `embedded`.
+    fn embed<'a>(
+        &self,
+        team: &Team,
+        member: usize,
+        x: View<'a, N::Value>,
+        embedded: &Shared<N::Value>,
+    ) -> View<'a, N::Value> {
+        let Some(parameters) = self.network.embedding(member) else { return x };
+        let architecture = self.network.architecture();
+        let width = architecture.dense_inputs();
+        team.for_each_range(x.rows(), 1, 1, |_, rows| {
+            let out = ViewMut::new(embedded.at(rows.start * width).0, rows.len(), width, width);
+            // SAFETY: `embedded` has `width` elements for each row of the block, and ranges are disjoint rows.
+            unsafe {
+                let x = View::new(x.at(rows.start, 0), rows.len(), x.cols(), x.stride());
+                architecture.kernels().run_unchecked(EmbeddingForward { parameters, x, out });
+            }
+        });
+        // SAFETY: all elements have been written, and no thread writes them while the dense layers read them.
+        unsafe { View::new(embedded.0, x.rows(), width, width) }
     }
 
     /// Applies the softmax to `rows` rows of outputs, if there is one.
@@ -256,8 +300,8 @@ impl<N: Layers + ?Sized> Pass<'_, N> {
         });
     }
 
-    /// Sends a block through all layers of network `member`. Layer l reads `hidden[(l - 1) % 2]`, which layer l - 1
-    /// wrote, and writes `hidden[l % 2]`; the last layer writes `out`.
+    /// Sends a block through the dense layers of network `member`. Layer l reads `hidden[(l - 1) % 2]`, which layer
+    /// l - 1 wrote, and writes `hidden[l % 2]`; the last layer writes `out`.
     fn layers(
         &self,
         team: &Team,
@@ -294,6 +338,8 @@ struct Buffers<T> {
     hidden: [Shared<T>; 2],
     /// Scratch for [`Rows::read`].
     input: Shared<T>,
+    /// The rows of the block after the embedding, if there is one.
+    embedded: Shared<T>,
     /// The outputs of one of several networks.
     member: Shared<T>,
     /// Scratch for [`Layers::forward_layer`]: `product_len` elements for each thread of the team.

@@ -55,6 +55,19 @@ impl Init {
     }
 }
 
+/// The first of the random streams of an embedding. The stream of a dense layer is its index.
+pub(crate) const EMBEDDING_STREAM: u128 = 1 << 64;
+
+/// Fills `values` with numbers that are uniform between plus and minus `bound`, from a stream of random numbers.
+pub(crate) fn uniform_values<T: Scalar>(seed: u64, stream: u128, bound: f64, values: &mut [T]) {
+    uniform(&mut Pcg64::new(seed.into(), stream), bound, values);
+}
+
+/// Fills `values` with normal numbers of standard deviation `std`, from a stream of random numbers.
+pub(crate) fn normal_values<T: Scalar>(seed: u64, stream: u128, std: f64, values: &mut [T]) {
+    normal(&mut Pcg64::new(seed.into(), stream), std, values);
+}
+
 /// A number that is uniform on [0, 1), from 53 random bits.
 fn standard_uniform(generator: &mut Pcg64) -> f64 {
     (generator.next_u64() >> 11) as f64 / (1u64 << 53) as f64

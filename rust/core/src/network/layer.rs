@@ -104,27 +104,6 @@ pub(crate) fn layer_sizes<T: Scalar>(layers: &[Layer<T>]) -> Vec<usize> {
     std::iter::once(layers[0].inputs()).chain(layers.iter().map(Layer::outputs)).collect()
 }
 
-/// The sizes (inputs, hidden..., outputs) of a network whose layers have these numbers of (inputs, outputs).
-///
-/// # Errors
-/// [`Error::Invalid`] if there is no layer, or the number of inputs of a layer is not that of outputs of the layer
-/// before.
-pub(crate) fn check_chain(layers: impl Iterator<Item = (usize, usize)>) -> Result<Vec<usize>> {
-    let mut sizes = Vec::new();
-    for (index, (inputs, outputs)) in layers.enumerate() {
-        match sizes.last() {
-            None => sizes.push(inputs),
-            Some(&before) if before != inputs => {
-                let expected = format!("{before} columns, the number of outputs of the layer before");
-                return Err(Error::invalid(format!("parameters[{index}].W"), expected, inputs));
-            }
-            Some(_) => {}
-        }
-        sizes.push(outputs);
-    }
-    if sizes.is_empty() { Err(Error::invalid("parameters", "at least one layer", "none")) } else { Ok(sizes) }
-}
-
 /// Checks that `weight` has the shape (outputs, inputs) and `bias` the shape (outputs,), and that both are finite;
 /// `name` names them in the message.
 pub(crate) fn check_parameters<T: Scalar>(

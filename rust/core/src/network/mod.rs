@@ -2,13 +2,15 @@
 //!
 //! Uses `linalg` for the arithmetic and `parallel` for the threads; knows nothing of training. This file holds
 //! [`Network`], and `quantized` a network whose weights take fewer bytes,
-//! `ensemble` several of either. Start with `forward` (the pass of both) and
-//! `plan` (how a pass is blocked and split over threads, from shapes alone). `architecture`, `layer`, `quantized_layer`,
-//! `config`, `init` and `packed_weights` are the parts of a network; `rows`, `sparse` and `input` are its inputs.
+//! `ensemble` several of either. Start with `forward` (the pass of all) and
+//! `plan` (how a pass is blocked and split over threads, from shapes alone). `architecture`, `embedding`, `layer`,
+//! `quantized_layer`, `shapes`, `config`, `init` and `packed_weights` are the parts of a network; `rows`, `sparse` and
+//! `input` are its inputs.
 
 pub(crate) mod architecture;
 pub(crate) mod checks;
 mod config;
+pub(crate) mod embedding;
 pub(crate) mod ensemble;
 pub(crate) mod forward;
 pub(crate) mod init;
@@ -20,20 +22,24 @@ mod plan_text;
 pub(crate) mod quantized;
 pub(crate) mod quantized_layer;
 pub(crate) mod rows;
+mod shapes;
 pub(crate) mod sparse;
 
 use std::sync::OnceLock;
 
 use crate::activation::Epilogue;
 use crate::error::{Error, Result};
+use crate::linalg::numeric_embedding::EmbeddingArrays;
 use crate::matrix::Matrix;
 use crate::network::architecture::Architecture;
-pub use crate::network::config::NetworkConfig;
+pub use crate::network::config::{NetworkConfig, NumericEmbedding};
+use crate::network::embedding::{embedding_arrays, initial_layers};
 use crate::network::forward::{LayerIndex, LayerPart, Layers};
 use crate::network::init::Init;
-use crate::network::layer::{Layer, LayerForward, check_chain, check_parameters};
+use crate::network::layer::{Layer, LayerForward, check_parameters};
 use crate::network::packed_weights::PackedWeights;
 use crate::network::plan::{Plan, Weights};
+use crate::network::shapes::check_chain;
 use crate::scalar::Scalar;
 use crate::simd::Isa;
 use crate::simd::dispatch::{Dispatch, Kernels};
@@ -76,7 +82,12 @@ impl<T: Scalar> Network<T> {
         Network { layers, architecture: self.architecture.clone(), packed: OnceLock::new() }
     }
 
-    /// The layers, first to last.
+    /// The dense layers, which come after those of an embedding.
+    pub(crate) fn dense_layers(&self) -> &[Layer<T>] {
+        &self.layers[self.architecture.config().n_embedding_layers()..]
+    }
+
+    /// The layers, first to last: those of the embedding, then the dense ones.
     pub fn layers(&self) -> &[Layer<T>] {
         &self.layers
     }
@@ -99,7 +110,7 @@ impl<T: Scalar> Network<T> {
 
 impl<T: Dispatch> Network<T> {
     /// A network with the sizes `layer_sizes` (inputs, hidden..., outputs), weights drawn from `init` and biases of 0.
-    /// The same seed gives the same weights on every platform.
+    /// With a `numeric_embedding`, all inputs are embedded. The same seed gives the same weights on every platform.
     ///
     /// # Errors
     /// [`Error::Invalid`] for fewer than two sizes, a size of 0 or an invalid `config`; [`Error::OutOfMemory`].
@@ -109,21 +120,26 @@ impl<T: Dispatch> Network<T> {
             return Err(Error::invalid("layer_sizes", "at least two sizes (inputs, outputs), each at least 1", got));
         }
         // Checks `config`, before gigabytes are filled with random numbers.
-        let architecture = Architecture::new(layer_sizes.to_vec(), config)?;
-        let layer = |(index, sizes): (usize, &[usize])| {
-            Layer::filled(sizes[0], sizes[1], |weight| init.fill(seed, index, sizes[0], weight))
-        };
-        let layers = layer_sizes.windows(2).enumerate().map(layer).collect::<Result<_>>()?;
+        let embedded = if config.numeric_embedding.is_some() { layer_sizes[0] } else { 0 };
+        let architecture = Architecture::new(layer_sizes.to_vec(), embedded, config)?;
+        let mut layers = if embedded > 0 { initial_layers(embedded, seed)? } else { Vec::new() };
+        for (index, sizes) in layer_sizes.windows(2).enumerate() {
+            let inputs = if index == 0 { architecture.dense_inputs() } else { sizes[0] };
+            layers.push(Layer::filled(inputs, sizes[1], |weight| init.fill(seed, index, inputs, weight))?);
+        }
         Ok(Network { layers, architecture, packed: OnceLock::new() })
     }
 
-    /// A network with these layers. Each must have the number of inputs that the layer before it has outputs.
+    /// A network with these layers. Each dense layer must have the number of inputs that the layer before it has
+    /// outputs. With a `numeric_embedding`, the first two layers are its own, and their shapes tell how many inputs are
+    /// embedded.
     ///
     /// # Errors
     /// [`Error::Invalid`] if `layers` is empty, two layers do not fit together, or `config` is invalid.
     pub fn from_layers(layers: Vec<Layer<T>>, config: NetworkConfig) -> Result<Self> {
-        let sizes = check_chain(layers.iter().map(|layer| (layer.inputs(), layer.outputs())))?;
-        let architecture = Architecture::new(sizes, config)?;
+        let shapes: Vec<_> = layers.iter().map(|layer| (layer.inputs(), layer.outputs())).collect();
+        let (sizes, embedded) = check_chain(&shapes, config.n_embedding_layers())?;
+        let architecture = Architecture::new(sizes, embedded, config)?;
         Ok(Network { layers, architecture, packed: OnceLock::new() })
     }
 
@@ -187,9 +203,13 @@ impl<T: Dispatch> Layers for Network<T> {
         Weights { nbytes: self.nbytes(), row_work: self.n_parameters(), low_precision: None }
     }
 
+    fn embedding(&self, _member: usize) -> Option<EmbeddingArrays<&[T]>> {
+        (self.architecture.embedded() > 0).then(|| embedding_arrays([&self.layers[0], &self.layers[1]]))
+    }
+
     fn pack(&self, plan: &Plan) -> Result<()> {
         if self.packed.get().is_none() {
-            let packed = PackedWeights::new(self.layers.iter().map(Some), self.kernels(), plan)?;
+            let packed = PackedWeights::new(self.dense_layers().iter().map(Some), self.kernels(), plan)?;
             self.packed.get_or_init(|| packed);
         }
         Ok(())
@@ -204,9 +224,10 @@ impl<T: Dispatch> Layers for Network<T> {
     }
 
     unsafe fn forward_layer(&self, LayerIndex { layer, .. }: LayerIndex, plan: &Plan, part: LayerPart<T>) {
-        let kernel = plan.kernel(part.x.rows(), self.layers[layer].outputs());
         let (panels, epilogue) = (PackedWeights::panels(self.packed.get(), layer), self.epilogue(layer));
+        let layer = &self.dense_layers()[layer];
+        let kernel = plan.kernel(part.x.rows(), layer.outputs());
         // SAFETY: guaranteed by the caller.
-        unsafe { LayerForward { layer: &self.layers[layer], panels, epilogue, kernel }.run(self.kernels(), part) }
+        unsafe { LayerForward { layer, panels, epilogue, kernel }.run(self.kernels(), part) }
     }
 }

@@ -54,6 +54,8 @@ pub(crate) struct Shape {
     pub batch: usize,
     pub n_parameters: usize,
     pub weights: Weights,
+    /// The number of inputs that are embedded.
+    pub embedded: usize,
     /// The size in bytes of one row of the widest hidden layer.
     pub row_bytes: usize,
     /// The number of outputs of the widest layer.
@@ -234,6 +236,7 @@ pub(super) mod tests {
             batch,
             n_parameters,
             weights: Weights { nbytes: 4 * n_parameters, row_work: n_parameters, low_precision: None },
+            embedded: 0,
             row_bytes: 4 * width,
             widest: width,
             narrowest: width.min(10),

@@ -12,9 +12,13 @@ use crate::network::plan::{
 };
 use crate::weight_format::WeightFormat;
 
-/// Three lines: the kernel, the blocks and the threads of a pass, each with its reason.
+/// The kernel, the blocks and the threads of a pass, each with its reason, in a line each; before them a line for an
+/// embedding.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        if self.shape.embedded > 0 {
+            writeln!(f, "embedding: {} inputs, each by 16 cosines, before the first layer", self.shape.embedded)?;
+        }
         write!(f, "kernel: {}\nblocks: {}\nthreads: {}", self.kernels_text(), self.blocks_text(), self.threads_text())
     }
 }

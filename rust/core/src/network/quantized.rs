@@ -4,12 +4,15 @@ use std::sync::{Arc, OnceLock};
 
 use crate::error::{Error, Result};
 use crate::linalg::low_precision::LowPrecisionMatrix;
+use crate::linalg::numeric_embedding::EmbeddingArrays;
 use crate::network::architecture::Architecture;
+use crate::network::embedding::embedding_arrays;
 use crate::network::forward::{LayerIndex, LayerPart, Layers};
-use crate::network::layer::{LayerForward, check_chain};
+use crate::network::layer::LayerForward;
 use crate::network::packed_weights::PackedWeights;
 use crate::network::plan::{LowPrecision, Plan, Weights};
 use crate::network::quantized_layer::QuantizedLayer;
+use crate::network::shapes::check_chain;
 use crate::network::{Network, NetworkConfig};
 use crate::simd::LowPrecisionIsa;
 use crate::simd::dispatch::Dispatch;
@@ -34,17 +37,18 @@ impl Clone for QuantizedNetwork {
 }
 
 impl QuantizedNetwork {
-    /// `network` with the weights of each layer rounded to its format, of which `formats` has one for each layer; `None`
-    /// keeps a layer in f32.
+    /// `network` with the weights of each layer rounded to its format, of which `formats` has one for each dense layer;
+    /// `None` keeps a layer in f32. An embedding stays in f32.
     ///
     /// # Errors
     /// [`Error::Invalid`] if `formats` has another length or only `None`; else as for [`QuantizedLayer::quantize`].
     pub fn quantize<T: Dispatch>(network: &Network<T>, formats: &[Option<WeightFormat>]) -> Result<Self> {
-        let n_layers = network.layers().len();
+        let n_layers = network.dense_layers().len();
         if formats.len() != n_layers {
             return Err(Error::invalid("kind", format!("{n_layers} formats, one for each layer"), formats.len()));
         }
-        let layers = network.layers().iter().zip(formats).enumerate();
+        let embedding = std::iter::repeat_n(&None, network.config().n_embedding_layers());
+        let layers = network.layers().iter().zip(embedding.chain(formats)).enumerate();
         let layers =
             layers.map(|(l, (layer, format))| QuantizedLayer::quantize(&format!("parameters[{l}]"), layer, *format));
         QuantizedNetwork::from_layers(layers.collect::<Result<_>>()?, network.config().clone())
@@ -53,15 +57,21 @@ impl QuantizedNetwork {
     /// A network with these layers. Each must have the number of inputs that the layer before it has outputs.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if no layer has a low-precision format, two layers do not fit together, or `config` is
-    /// invalid.
+    /// [`Error::Invalid`] if no layer has a low-precision format or one of an embedding has, two layers do not fit
+    /// together, or `config` is invalid.
     pub fn from_layers(layers: Vec<QuantizedLayer>, config: NetworkConfig) -> Result<Self> {
         if layers.iter().all(|layer| layer.format().is_none()) {
             let got = if layers.is_empty() { "no layer" } else { "only f32" };
             return Err(Error::invalid("kind", "a low-precision format for at least one layer", got));
         }
-        let sizes = check_chain(layers.iter().map(|layer| (layer.inputs(), layer.outputs())))?;
-        QuantizedNetwork::assemble(layers, Architecture::new(sizes, config)?, LowPrecisionIsa::active()?)
+        let embedding = &layers[..config.n_embedding_layers().min(layers.len())];
+        if let Some(format) = embedding.iter().find_map(QuantizedLayer::format) {
+            return Err(Error::invalid("kind", "an embedding in f32", format));
+        }
+        let shapes: Vec<_> = layers.iter().map(|layer| (layer.inputs(), layer.outputs())).collect();
+        let (sizes, embedded) = check_chain(&shapes, config.n_embedding_layers())?;
+        let architecture = Architecture::new(sizes, embedded, config)?;
+        QuantizedNetwork::assemble(layers, architecture, LowPrecisionIsa::active()?)
     }
 
     fn assemble(
@@ -70,7 +80,7 @@ impl QuantizedNetwork {
         isa: LowPrecisionIsa,
     ) -> Result<Self> {
         LowPrecisionMatrix::gather(layers.iter_mut().filter_map(QuantizedLayer::low_precision_weights_mut))?;
-        let weights = weights_of(&layers, isa);
+        let weights = weights_of(&layers, isa, architecture.config().n_embedding_layers());
         Ok(QuantizedNetwork { weights, layers: layers.into(), architecture, isa, packed: OnceLock::new() })
     }
 
@@ -83,7 +93,12 @@ impl QuantizedNetwork {
         QuantizedNetwork::assemble(layers, self.architecture.with_isa(isa.lanes())?, isa)
     }
 
-    /// The layers, first to last.
+    /// The dense layers, which come after those of an embedding.
+    pub fn dense_layers(&self) -> &[QuantizedLayer] {
+        &self.layers[self.config().n_embedding_layers()..]
+    }
+
+    /// The layers, first to last: those of the embedding, then the dense ones.
     pub fn layers(&self) -> &[QuantizedLayer] {
         &self.layers
     }
@@ -114,8 +129,8 @@ impl QuantizedNetwork {
     }
 }
 
-/// What a plan depends on.
-fn weights_of(layers: &[QuantizedLayer], isa: LowPrecisionIsa) -> Weights {
+/// What a plan depends on. The first `n_embedding` layers are those of an embedding.
+fn weights_of(layers: &[QuantizedLayer], isa: LowPrecisionIsa, n_embedding: usize) -> Weights {
     let work = |layer: &QuantizedLayer| {
         let multiply_adds = (layer.inputs() + 1) * layer.outputs();
         match layer.format() {
@@ -132,7 +147,7 @@ fn weights_of(layers: &[QuantizedLayer], isa: LowPrecisionIsa) -> Weights {
         low_precision: widest.map(|(_, format)| LowPrecision {
             isa,
             format,
-            is_mixed: layers.iter().any(|layer| layer.format() != Some(format)),
+            is_mixed: layers[n_embedding..].iter().any(|layer| layer.format() != Some(format)),
         }),
     }
 }
@@ -153,9 +168,18 @@ impl Layers for QuantizedNetwork {
         self.weights
     }
 
+    fn embedding(&self, _member: usize) -> Option<EmbeddingArrays<&[f32]>> {
+        match self.layers.as_ref() {
+            [QuantizedLayer::F32(first), QuantizedLayer::F32(second), ..] if self.architecture.embedded() > 0 => {
+                Some(embedding_arrays([first, second]))
+            }
+            _ => None,
+        }
+    }
+
     fn pack(&self, plan: &Plan) -> Result<()> {
         if self.packed.get().is_none() {
-            let layers = self.layers.iter().map(QuantizedLayer::as_f32);
+            let layers = self.dense_layers().iter().map(QuantizedLayer::as_f32);
             let packed = PackedWeights::new(layers, self.architecture.kernels(), plan)?;
             self.packed.get_or_init(|| packed);
         }
@@ -163,7 +187,7 @@ impl Layers for QuantizedNetwork {
     }
 
     fn unit(&self, layer: usize) -> usize {
-        match &self.layers[layer] {
+        match &self.dense_layers()[layer] {
             QuantizedLayer::F32(_) => self.architecture.kernels().nr(),
             QuantizedLayer::LowPrecision(layer) => layer.unit(),
         }
@@ -174,14 +198,14 @@ impl Layers for QuantizedNetwork {
             QuantizedLayer::F32(_) => 0,
             QuantizedLayer::LowPrecision(layer) => layer.scratch_len(rows),
         };
-        self.layers.iter().map(scratch_len).max().unwrap_or(0)
+        self.dense_layers().iter().map(scratch_len).max().unwrap_or(0)
     }
 
     unsafe fn forward_layer(&self, LayerIndex { layer: l, .. }: LayerIndex, plan: &Plan, part: LayerPart<f32>) {
         let epilogue = self.architecture.epilogue(l);
         // SAFETY: guaranteed by the caller.
         unsafe {
-            match &self.layers[l] {
+            match &self.dense_layers()[l] {
                 QuantizedLayer::LowPrecision(layer) => layer.forward(epilogue, part),
                 QuantizedLayer::F32(layer) => {
                     let kernel = plan.kernel(part.x.rows(), layer.outputs());

@@ -7,7 +7,7 @@
 
 use std::marker::PhantomData;
 
-use super::math::ExpConstants;
+use super::math::MathConstants;
 use super::{Isa, Lanes};
 use crate::error::{Error, Result};
 
@@ -32,7 +32,7 @@ pub trait Operation<T> {
 pub unsafe trait SafeOperation<T>: Operation<T> {}
 
 /// The element types that operations exist for: f32 and f64.
-pub trait Dispatch: ExpConstants {
+pub trait Dispatch: MathConstants {
     #[doc(hidden)]
     fn kernels(isa: Isa) -> &'static Kernels<Self>;
 

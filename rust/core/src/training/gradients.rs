@@ -97,7 +97,7 @@ pub fn backward<T: Dispatch>(
         scratch_gradients: false,
     };
     let tape = Tape::new(network, &parameters_of(network), &options)?;
-    let (kernels, n_layers) = (network.kernels(), network.layers().len());
+    let (kernels, n_layers) = (network.kernels(), tape.n_layers());
     let through_softmax = network.config().output_activation == OutputActivation::Softmax;
     let dx = Shared(dx.data_mut().as_mut_ptr());
     with_team(n_threads, |team| {
@@ -126,6 +126,10 @@ pub fn backward<T: Dispatch>(
                     }
                     tape.backward(&range, Some(dx.at(start * inputs)));
                 }
+            });
+            team.for_each(tape.embedded(), |_, column| {
+                // SAFETY: each item is another input, and the backward pass of the rows is complete.
+                unsafe { tape.embedding_gradient(column, block, start > 0) };
             });
             for l in 0..n_layers {
                 let outputs = tape.outputs(l);
@@ -181,7 +185,7 @@ fn parameters_of<T: Scalar>(network: &Network<T>) -> Vec<Parameters<T>> {
 fn gradients_of<T: Dispatch>(network: &Network<T>, tape: &Tape<T>) -> Result<Gradients<T>> {
     let layers = network.layers().iter().enumerate();
     let copy = |(l, layer): (usize, &Layer<T>)| -> Result<(Vec<T>, Vec<T>)> {
-        let gradient = tape.gradient(l);
+        let gradient = tape.gradient_of_layer(l);
         // SAFETY: the gradients have the sizes of the parameters, and nothing writes them now.
         let values = |values: Shared<T>, len: usize| unsafe { values.slice(0..len) }.iter().copied();
         let weight = collect("layer_sizes", values(gradient.weight, layer.weight().len()))?;

@@ -240,13 +240,16 @@ impl<T: Dispatch> Optimizer<T> {
         self.prepare(network.layers())?;
         let (kernels, square_bound) = (network.kernels(), network.epilogue(0).stabilizer.square_bound());
         let step = self.config.step(self.steps + 1, learning_rate, weight_decay, square_bound);
+        let n_embedding = network.config().n_embedding_layers();
         for (l, (layer, (dw, db))) in network.layers_mut().iter_mut().zip(gradients).enumerate() {
+            // An embedding does not decay.
+            let weight_update = if l < n_embedding { step.bias_update(1.0) } else { step.weight_update(1.0) };
             let (weight, bias) = layer.parameters_mut();
             let (first, second) = (&mut self.first[l], self.second.get_mut(l));
             let (second_weight, second_bias): (&mut [T], &mut [T]) =
                 second.map_or((&mut [], &mut []), |moment| (&mut moment.weight, &mut moment.bias));
             kernels.run(OptimizerUpdate {
-                update: &step.weight_update(1.0),
+                update: &weight_update,
                 arrays: ParameterArrays {
                     parameters: weight,
                     gradient: dw.data(),

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::linalg::elementwise::SumOfSquares;
+use crate::linalg::numeric_embedding::{EMBEDDED, FREQUENCIES};
 use crate::linalg::optimizer_update::{OptimizerUpdate, ParameterArrays};
 use crate::linalg::packed_gemm::ROW_UNIT;
 use crate::network::input::Input;
@@ -50,8 +51,40 @@ pub(crate) struct OptimizerState<T> {
     pub second: Vec<Parameters<T>>,
     /// Factors of the learning rate for the weights and the biases of each layer.
     pub learning_rate_factors: Vec<(f64, f64)>,
-    /// The sum of squares of the gradient of each output, layer after layer.
+    /// The sum of squares of the gradient of each output, dense layer after dense layer, then of each embedded input.
     pub gradient_squares: Shared<f64>,
+}
+
+impl<T> OptimizerState<T> {
+    /// The elements `range` of the weights or biases of layer `layer`, as `of` chooses, with their moments. `gradient`
+    /// has the gradients of these elements.
+    ///
+    /// # Safety
+    /// The elements exist, and nothing else uses them or their moments while the result is used.
+    unsafe fn arrays<'a>(
+        &self,
+        layer: usize,
+        range: Range<usize>,
+        gradient: &'a [T],
+        of: fn(&Parameters<T>) -> Shared<T>,
+    ) -> ParameterArrays<'a, T> {
+        // SAFETY: the caller's promise.
+        unsafe {
+            ParameterArrays {
+                parameters: of(&self.parameters[layer]).slice_mut(range.clone()),
+                gradient,
+                first_moment: of(&self.first[layer]).slice_mut(range.clone()),
+                second_moment: self.second.get(layer).map_or(&mut [], |second| of(second).slice_mut(range)),
+            }
+        }
+    }
+}
+
+/// The two layers of an embedding, each with the elements of its weights and of its biases that belong to the inputs
+/// `columns`.
+fn embedding_ranges(columns: Range<usize>) -> [(usize, Range<usize>, Range<usize>); 2] {
+    let of = |n: usize| columns.start * n..columns.end * n;
+    [(0, of(FREQUENCIES), of(FREQUENCIES)), (1, of(EMBEDDED * FREQUENCIES), of(EMBEDDED))]
 }
 
 /// One batch and how it is processed.
@@ -100,6 +133,10 @@ impl<T: Dispatch> BatchRunner<'_, T> {
                     unsafe { self.stripe(thread, (l, stripe), rows.len(), index > 0, batch, is_last) };
                 },
             );
+            team.for_each(self.tape.embedded(), |_, column| {
+                // SAFETY: the caller's guarantee; each item is another input, with parameters of its own.
+                unsafe { self.embedding_column(column, rows.len(), index > 0, batch, is_last) };
+            });
             if let (true, Some((state, step)), Some(norm)) = (is_last, &batch.update, batch.clip_norm) {
                 // SAFETY: as above; the squares of all outputs have been computed.
                 unsafe { self.clipped_update(team, state, *step, norm) };
@@ -174,6 +211,50 @@ impl<T: Dispatch> BatchRunner<'_, T> {
         }
     }
 
+    /// [`BatchRunner::stripe`] for the parameters that embed input `column`.
+    unsafe fn embedding_column(&self, column: usize, rows: usize, accumulate: bool, batch: &Batch<T>, is_last: bool) {
+        // SAFETY: the caller guarantees that no other thread uses the parameters of this input.
+        unsafe {
+            self.tape.embedding_gradient(column, rows, accumulate);
+            match &batch.update {
+                Some((state, step)) if is_last && batch.clip_norm.is_none() => {
+                    self.update_embedding(state, step, column..column + 1);
+                }
+                Some((state, _)) if is_last => {
+                    let index = self.dense_outputs() + column;
+                    let squares = embedding_ranges(column..column + 1).map(|(layer, weights, biases)| {
+                        let gradient = self.tape.gradient_of_layer(layer);
+                        let square = |values| self.kernels.run(SumOfSquares { values });
+                        square(gradient.weight.slice(weights)) + square(gradient.bias.slice(biases))
+                    });
+                    state.gradient_squares.slice_mut(index..index + 1)[0] = squares.iter().sum();
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The number of outputs of all dense layers.
+    fn dense_outputs(&self) -> usize {
+        (0..self.tape.n_layers()).map(|l| self.tape.outputs(l)).sum()
+    }
+
+    /// Applies the optimizer step to the parameters that embed the inputs `columns`. They do not decay.
+    unsafe fn update_embedding(&self, state: &OptimizerState<T>, step: &OptimizerStep<T>, columns: Range<usize>) {
+        for (layer, weights, biases) in embedding_ranges(columns) {
+            let (gradient, (weight_factor, bias_factor)) =
+                (self.tape.gradient_of_layer(layer), state.learning_rate_factors[layer]);
+            // SAFETY: the caller's guarantee.
+            unsafe {
+                let weight_gradient = gradient.weight.slice(weights.clone());
+                let arrays = state.arrays(layer, weights, weight_gradient, |p| p.weight);
+                self.kernels.run(OptimizerUpdate { update: &step.bias_update(weight_factor), arrays });
+                let arrays = state.arrays(layer, biases.clone(), gradient.bias.slice(biases), |p| p.bias);
+                self.kernels.run(OptimizerUpdate { update: &step.bias_update(bias_factor), arrays });
+            }
+        }
+    }
+
     /// Clips the gradient to `clip_norm` (Pascanu et al. 2013) and applies the optimizer step to all parameters.
     unsafe fn clipped_update(
         &self,
@@ -183,10 +264,14 @@ impl<T: Dispatch> BatchRunner<'_, T> {
         clip_norm: f64,
     ) {
         let n_layers = self.tape.n_layers();
-        let outputs: usize = (0..n_layers).map(|l| self.tape.outputs(l)).sum();
+        let outputs = self.dense_outputs() + self.tape.embedded();
         // SAFETY: all squares have been written, and no thread writes them now.
         let norm = unsafe { state.gradient_squares.slice(0..outputs) }.iter().sum::<f64>().sqrt();
         step.gradient_factor = clip_norm / norm.max(clip_norm);
+        team.for_each_range(self.tape.embedded(), 1, 1, |_, columns| {
+            // SAFETY: the caller's guarantee; ranges are different inputs.
+            unsafe { self.update_embedding(state, &step, columns) };
+        });
         for l in 0..n_layers {
             team.for_each_range(self.tape.outputs(l), ROW_UNIT, 1, |_, outputs| {
                 let gradient = self.tape.weight_gradient(l, outputs.start);
@@ -209,25 +294,15 @@ impl<T: Dispatch> BatchRunner<'_, T> {
         let inputs = self.tape.inputs(l);
         let gradient = self.tape.gradient(l);
         let weights = outputs.start * inputs..outputs.end * inputs;
-        let (weight_factor, bias_factor) = state.learning_rate_factors[l];
+        let layer = self.tape.n_embedding_layers() + l;
+        let (weight_factor, bias_factor) = state.learning_rate_factors[layer];
         // SAFETY: the caller guarantees that no other thread uses these outputs, in any of the arrays.
         unsafe {
-            let arrays =
-                |range: Range<usize>, gradient: Shared<T>, of: fn(&Parameters<T>) -> Shared<T>| ParameterArrays {
-                    parameters: of(&state.parameters[l]).slice_mut(range.clone()),
-                    gradient: gradient.slice(0..range.len()),
-                    first_moment: of(&state.first[l]).slice_mut(range.clone()),
-                    second_moment: state.second.get(l).map_or(&mut [], |second| of(second).slice_mut(range)),
-                };
-            let bias_gradient = gradient.bias.at(outputs.start);
-            self.kernels.run(OptimizerUpdate {
-                update: &step.weight_update(weight_factor),
-                arrays: arrays(weights, weight_gradient, |p| p.weight),
-            });
-            self.kernels.run(OptimizerUpdate {
-                update: &step.bias_update(bias_factor),
-                arrays: arrays(outputs.clone(), bias_gradient, |p| p.bias),
-            });
+            let weight_gradient = weight_gradient.slice(0..weights.len());
+            let arrays = state.arrays(layer, weights, weight_gradient, |p| p.weight);
+            self.kernels.run(OptimizerUpdate { update: &step.weight_update(weight_factor), arrays });
+            let arrays = state.arrays(layer, outputs.clone(), gradient.bias.slice(outputs.clone()), |p| p.bias);
+            self.kernels.run(OptimizerUpdate { update: &step.bias_update(bias_factor), arrays });
             self.tape.pack(l, outputs);
         }
     }

@@ -12,6 +12,9 @@ use crate::hash::{DROPOUT, key};
 use crate::linalg::elementwise::{
     ActivationBackward, ActivationForward, ApplyDropout, CopyAndSumColumns, Derivatives, Dropout,
 };
+use crate::linalg::numeric_embedding::{
+    EMBEDDED, EmbeddingArrays, EmbeddingBackward, EmbeddingForward, EmbeddingInputGradient, FREQUENCIES,
+};
 use crate::linalg::pack::{Pack, PackTransposed};
 use crate::linalg::packed_gemm::PackedGemm;
 use crate::linalg::view::{Lhs, Out, Rhs, View, ViewMut};
@@ -21,7 +24,7 @@ use crate::network::input::Input;
 use crate::parallel::Shared;
 use crate::scalar::Scalar;
 use crate::simd::dispatch::{Dispatch, Kernels};
-use crate::training::tape_buffers::{LayerTape, TapeBuffers};
+use crate::training::tape_buffers::{EmbeddingTape, LayerTape, TapeBuffers};
 
 pub(crate) use crate::training::tape_buffers::{Head, Parameters, STRIPE, TapeOptions};
 
@@ -70,7 +73,7 @@ impl<T: Dispatch> Tape<T> {
         self.rows
     }
 
-    /// The number of layers.
+    /// The number of dense layers, which have the indices from 0 on here.
     pub(crate) fn n_layers(&self) -> usize {
         self.buffers.layers.len()
     }
@@ -83,6 +86,16 @@ impl<T: Dispatch> Tape<T> {
     /// The number of outputs of layer `l`.
     pub(crate) fn outputs(&self, l: usize) -> usize {
         self.layer(l).outputs
+    }
+
+    /// The number of inputs that are embedded.
+    pub(crate) fn embedded(&self) -> usize {
+        self.buffers.embedding.as_ref().map_or(0, |embedding| embedding.n)
+    }
+
+    /// The number of layers of the embedding: the index of the first dense layer among all layers of the network.
+    pub(crate) fn n_embedding_layers(&self) -> usize {
+        self.buffers.embedding.as_ref().map_or(0, |embedding| embedding.gradient.len())
     }
 
     fn layer(&self, l: usize) -> &LayerTape<T> {
@@ -133,13 +146,22 @@ impl<T: Dispatch> Tape<T> {
         }
     }
 
+    /// dLoss/dW and dLoss/db of layer `index` of the network, of which the first ones are those of the embedding.
+    pub(crate) fn gradient_of_layer(&self, index: usize) -> Parameters<T> {
+        match &self.buffers.embedding {
+            Some(embedding) if index < embedding.gradient.len() => embedding.gradient[index],
+            _ => self.gradient(index - self.n_embedding_layers()),
+        }
+    }
+
     /// Copies row `index` of `x` to row `row` of the tape's input.
     ///
     /// # Safety
     /// The row exists, and nothing else uses it meanwhile.
     pub(crate) unsafe fn set_input(&self, row: usize, x: &Input<T>, index: usize) {
+        let input = self.buffers.embedding.as_ref().map_or(self.buffers.input, |embedding| embedding.x);
         // SAFETY: the caller's promise.
-        x.copy_row(self.kernels, index, unsafe { self.buffers.input.row(row) });
+        x.copy_row(self.kernels, index, unsafe { input.row(row) });
     }
 
     /// Row `row` of the last layer's values and of its deltas, each (outputs,).
@@ -159,6 +181,10 @@ impl<T: Dispatch> Tape<T> {
     /// The inputs of the rows are set, and the weights are packed. Nothing else uses these rows of the tape or writes
     /// parameters and panels meanwhile.
     pub(crate) unsafe fn forward(&self, rows: &Range<usize>, dropout_mask: Option<DropoutMask<T>>) {
+        if let Some(embedding) = &self.buffers.embedding {
+            // SAFETY: the caller's promise; the buffers have these sizes.
+            unsafe { self.embed(embedding, rows) };
+        }
         let mut input = self.buffers.input;
         let last = self.n_layers() - 1;
         for (l, layer) in self.buffers.layers.iter().enumerate() {
@@ -203,11 +229,62 @@ impl<T: Dispatch> Tape<T> {
                 self.input_gradient(l, rows, Out { matrix: deltas, padded: true, accumulate: false });
                 self.activation_backward(l - 1, rows);
             }
-            if let Some(dx) = dx {
+            if let Some(embedding) = &self.buffers.embedding {
+                let deltas = embedding.deltas.row_range(rows.clone());
+                self.input_gradient(0, rows, Out { matrix: deltas, padded: true, accumulate: false });
+                if let Some(dx) = dx {
+                    self.embedding_input_gradient(embedding, rows, dx);
+                }
+            } else if let Some(dx) = dx {
                 let inputs = self.inputs(0);
                 let dx = ViewMut::new(dx.at(rows.start * inputs).0, rows.len(), inputs, inputs);
                 self.input_gradient(0, rows, Out { matrix: dx, padded: false, accumulate: false });
             }
+        }
+    }
+
+    /// Writes the embedded rows to the input of the first dense layer.
+    unsafe fn embed(&self, embedding: &EmbeddingTape<T>, rows: &Range<usize>) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let x = embedding.x.row_range(rows.clone()).as_view();
+            let out = self.buffers.input.row_range(rows.clone());
+            self.kernels.run_unchecked(EmbeddingForward { parameters: embedding.arrays(), x, out });
+        }
+    }
+
+    /// Writes dLoss/dX (rows, inputs) of the embedding to `dx`.
+    unsafe fn embedding_input_gradient(&self, embedding: &EmbeddingTape<T>, rows: &Range<usize>, dx: Shared<T>) {
+        let inputs = embedding.x.cols();
+        let dx = ViewMut::new(dx.at(rows.start * inputs).0, rows.len(), inputs, inputs);
+        // SAFETY: the caller's promise.
+        unsafe {
+            let (x, d) = (embedding.x.row_range(rows.clone()).as_view(), embedding.deltas.row_range(rows.clone()));
+            let d = d.as_view();
+            self.kernels.run_unchecked(EmbeddingInputGradient { parameters: embedding.arrays(), x, d, dx });
+        }
+    }
+
+    /// The parameter gradients of the embedding of input `column`, over the first `rows` rows of the block; adds to the
+    /// present values if `accumulate`.
+    ///
+    /// # Safety
+    /// There is an embedding of this input, the backward pass of the rows is complete, and nothing writes them or uses
+    /// these gradients meanwhile.
+    pub(crate) unsafe fn embedding_gradient(&self, column: usize, rows: usize, accumulate: bool) {
+        let Some(embedding) = &self.buffers.embedding else { return };
+        let [first, second] = embedding.gradient;
+        let gradient = EmbeddingArrays {
+            w1: first.weight.at(column * FREQUENCIES).0,
+            b1: first.bias.at(column * FREQUENCIES).0,
+            w2: second.weight.at(column * EMBEDDED * FREQUENCIES).0,
+            b2: second.bias.at(column * EMBEDDED).0,
+        };
+        // SAFETY: the caller's promise.
+        unsafe {
+            let (x, d) = (embedding.x.row_range(0..rows).as_view(), embedding.deltas.row_range(0..rows).as_view());
+            let parameters = embedding.arrays();
+            self.kernels.run_unchecked(EmbeddingBackward { parameters, gradient, x, d, column, accumulate });
         }
     }
 

@@ -1,9 +1,11 @@
 //! The buffers of a tape: what they hold, and where they lie in one arena.
 
 use crate::activation::{Activation, Epilogue};
+use crate::linalg::numeric_embedding::{EMBEDDED, EmbeddingArrays, FREQUENCIES};
 use crate::linalg::pack::{panels_len, row_stride};
 use crate::linalg::view::ViewMut;
 use crate::network::Network;
+use crate::network::layer::Layer;
 use crate::parallel::Shared;
 use crate::scalar::Scalar;
 use crate::simd::CACHE_LINE;
@@ -79,6 +81,39 @@ pub(super) struct LayerTape<T> {
     pub gradient: Parameters<T>,
 }
 
+/// The buffers of an embedding.
+pub(super) struct EmbeddingTape<T> {
+    /// The number of embedded inputs.
+    pub n: usize,
+    /// The inputs of the network (rows, inputs).
+    pub x: ViewMut<T>,
+    /// dLoss/d(inputs of the first dense layer) (rows, inputs of that layer).
+    pub deltas: ViewMut<T>,
+    /// Parameters and gradients of its two layers.
+    pub parameters: [Parameters<T>; 2],
+    pub gradient: [Parameters<T>; 2],
+}
+
+impl<T> EmbeddingTape<T> {
+    /// The parameters.
+    ///
+    /// # Safety
+    /// Nothing writes them while the result is used.
+    pub(super) unsafe fn arrays<'a>(&self) -> EmbeddingArrays<&'a [T]> {
+        let [first, second] = &self.parameters;
+        let (cosines, sums) = (self.n * FREQUENCIES, self.n * EMBEDDED);
+        // SAFETY: the caller's promise; these are the sizes of the layers.
+        unsafe {
+            EmbeddingArrays {
+                w1: std::slice::from_raw_parts(first.weight.0, cosines),
+                b1: std::slice::from_raw_parts(first.bias.0, cosines),
+                w2: std::slice::from_raw_parts(second.weight.0, sums * FREQUENCIES),
+                b2: std::slice::from_raw_parts(second.bias.0, sums),
+            }
+        }
+    }
+}
+
 /// One scratch buffer per thread for the weight gradients of a stripe.
 #[derive(Clone, Copy)]
 pub(super) struct ScratchGradients<T> {
@@ -92,8 +127,10 @@ pub(super) struct ScratchGradients<T> {
 /// They may hold any numbers at first: elements after the last column of a row or of a panel only affect other elements
 /// after the last column.
 pub(super) struct TapeBuffers<T> {
-    /// (rows, inputs of the network)
+    /// (rows, inputs of the first dense layer)
     pub input: ViewMut<T>,
+    pub embedding: Option<EmbeddingTape<T>>,
+    /// The dense layers.
     pub layers: Vec<LayerTape<T>>,
     /// For each thread, a copy of the deltas of a stripe (rows, at most [`STRIPE`]).
     pub stripe_deltas: Shared<T>,
@@ -111,10 +148,29 @@ impl<T: Scalar> TapeBuffers<T> {
     ) -> (Self, usize) {
         let (nr, rows) = (network.kernels().nr(), options.rows);
         let mut space = Space { start, taken: 0 };
-        let input = space.view(rows, network.layers()[0].inputs(), nr);
+        let dense_layers = network.dense_layers();
+        let input = space.view(rows, dense_layers[0].inputs(), nr);
+        let (embedding_parameters, parameters) = parameters.split_at(parameters.len() - dense_layers.len());
+        let embedding = match (embedding_parameters, network.layers()) {
+            (&[first, second], [first_layer, second_layer, ..]) => {
+                let mut gradient = |layer: &Layer<T>| Parameters {
+                    weight: space.take(layer.weight().len()),
+                    bias: space.take(layer.outputs()),
+                };
+                let gradient = [gradient(first_layer), gradient(second_layer)];
+                Some(EmbeddingTape {
+                    n: second_layer.outputs() / EMBEDDED,
+                    x: space.view(rows, network.layer_sizes()[0], nr),
+                    deltas: space.view(rows, dense_layers[0].inputs(), nr),
+                    parameters: [first, second],
+                    gradient,
+                })
+            }
+            _ => None,
+        };
         let mut layers = Vec::new();
-        for (l, layer) in network.layers().iter().enumerate() {
-            let (inputs, outputs, is_last) = (layer.inputs(), layer.outputs(), l + 1 == network.layers().len());
+        for (l, layer) in dense_layers.iter().enumerate() {
+            let (inputs, outputs, is_last) = (layer.inputs(), layer.outputs(), l + 1 == dense_layers.len());
             let epilogue = match options.head {
                 Head::Logits if is_last => {
                     Epilogue { activation: Activation::Identity, scale: T::ONE, ..*network.epilogue(l) }
@@ -123,7 +179,7 @@ impl<T: Scalar> TapeBuffers<T> {
             };
             let from_output = epilogue.scale == T::ONE && epilogue.activation.has_derivative_from_output();
             let store_derivatives = !from_output || (options.dropout && !is_last);
-            let has_input_gradient = l > 0 || options.input_gradient;
+            let has_input_gradient = l > 0 || options.input_gradient || embedding.is_some();
             layers.push(LayerTape {
                 inputs,
                 outputs,
@@ -142,7 +198,7 @@ impl<T: Scalar> TapeBuffers<T> {
         let fits_cache = stride.saturating_mul(size_of::<T>()) <= MAX_SCRATCH_GRADIENT_BYTES;
         let scratch_gradients = (options.scratch_gradients && fits_cache)
             .then(|| ScratchGradients { first: space.take(options.n_threads.saturating_mul(stride)), stride });
-        (TapeBuffers { input, layers, stripe_deltas, scratch_gradients }, space.taken)
+        (TapeBuffers { input, embedding, layers, stripe_deltas, scratch_gradients }, space.taken)
     }
 }
 

@@ -6,5 +6,6 @@ mod common;
 mod forward;
 mod gradients;
 mod network;
+mod numeric_embedding;
 mod quantized;
 mod training;
