@@ -17,14 +17,13 @@ models whose package is not installed are left out, with a message.
 from __future__ import annotations
 
 import argparse
-import sys
 import warnings
 from pathlib import Path
 
 from classifiers.data_sets import DATA_SETS, N_FOLDS
+from classifiers.folds import measure_folds
 from classifiers.models import embedding_models, models, quantized_models
 from classifiers.report import tables
-from classifiers.scores import Row, append_row, done, measure, read_rows
 
 
 def main() -> None:
@@ -65,35 +64,8 @@ def main() -> None:
     if unknown := set(flags.models or ()) - set(found):
         parser.error(f"--models: expected some of {', '.join(found)}, got {', '.join(sorted(unknown))}")
     chosen = {label: model for label, model in found.items() if flags.models is None or label in flags.models}
-    rows = read_rows(flags.csv) if flags.csv and flags.csv.exists() else []
-    # Fold by fold: what was measured when the run is interrupted covers all sets.
-    for fold in range(flags.folds):
-        for name in flags.sets:
-            rows += _measure_fold(name, fold, chosen, done(rows), flags.csv)
+    rows = measure_folds(chosen, flags.sets, flags.folds, flags.csv)
     print(tables([row for row in rows if row.model in chosen and row.set in flags.sets]))
-
-
-def _measure_fold(
-    name: str, fold: int, chosen: dict[str, object], known: set[tuple[str, int, str]], path: Path | None
-) -> list[Row]:
-    """Measures the models on a fold of a set, except those whose results are known."""
-    missing = {label: model for label, model in chosen.items() if (name, fold, label) not in known}
-    if not missing:
-        return []
-    try:
-        data = DATA_SETS[name]()
-    except ImportError as error:
-        print(f"skipped {name}: {error.name} is not installed", file=sys.stderr)
-        return []
-    rows = []
-    for label, model in missing.items():
-        row = measure(name, data, fold, label, model)
-        rows.append(row)
-        if path:
-            append_row(path, row)
-        scores = f"{row.error:.4f} {row.log_loss:.3f} {row.auc:.3f} {row.fit_seconds:6.1f} s"
-        print(f"{name:24} {fold} {label:27} {scores}", file=sys.stderr, flush=True)
-    return rows
 
 
 if __name__ == "__main__":

@@ -8,15 +8,18 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
+import budget
 import numpy as np
 import pandas as pd
 import pytest
 from classifiers import data_sets, report, scores
 from classifiers.data_sets import DataSet
-from classifiers.models import embedding_models, models, quantized_models
+from classifiers.models import embedding_models, models, quantized_models, students
 from sklearn.base import BaseEstimator
 from sklearn.metrics import average_precision_score, roc_auc_score
 from tinyrs import TinyClassifier
+from tinyrs.budget import latencies
+from tinyrs.budget import students as budget_students
 
 
 @pytest.fixture
@@ -106,6 +109,35 @@ def test_quantized_classifiers_share_a_training(mixed: DataSet, monkeypatch: pyt
     # Another fold is trained anew.
     scores.measure("mixed", mixed, 1, "int8", quantized_models()["TinyClassifier int8"])
     assert len(trained) == 2
+
+
+def test_a_student_has_at_most_a_tenth_of_the_parameters(
+    mixed: DataSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit = TinyClassifier.fit
+    monkeypatch.setattr(TinyClassifier, "fit", lambda self, X, y: fit(self.set_params(max_iter=2), X, y))
+    for name, value in {"WIDTHS": (8, 256), "DEPTHS": (1, 3), "SECONDS": 0.001}.items():
+        monkeypatch.setattr(latencies, name, value)
+    monkeypatch.setattr(budget_students, "ROWS", 900)
+    found = {label: scores.measure("mixed", mixed, 0, label, model) for label, model in students().items()}
+    default, teacher, student = found.values()
+    assert teacher.model == "teacher, 4 networks"
+    assert default.parameters is not None
+    assert student.parameters is not None
+    assert student.parameters <= default.parameters / 10
+    assert student.one_row_us is not None
+    assert student.one_row_us > 0
+    header, _, row = budget.costs(list(found.values())).splitlines()
+    assert header.count("|") == row.count("|") == 6
+    assert row.startswith(f"| mixed | {default.parameters:,} | {student.parameters:,} | ")
+
+
+def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
+    first = scores.Row("a", False, 0, "m", 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, parameters=5, one_row_us=1.5)
+    second = replace(first, parameters=None, one_row_us=None, test_rows=3)
+    for row in (first, second):
+        scores.append_row(tmp_path / "a.csv", row)
+    assert scores.read_rows(tmp_path / "a.csv") == [first, second]
 
 
 def test_changed_labels_are_those_that_differ_from_full_precision(mixed: DataSet) -> None:

@@ -16,7 +16,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import LabelEncoder, OneHotEncoder, StandardScaler
-from tinyrs import TinyClassifier
+from tinyrs import TinyClassifier, fit_to_budget
+from tinyrs.budget.teacher import default_teacher
 
 # The most categories that HistGradientBoostingClassifier takes in a column.
 _MAX_CATEGORIES = 255
@@ -92,22 +93,46 @@ def _categories(X: pd.DataFrame) -> list[str]:
     return list(X.select_dtypes("category").columns)
 
 
+_last: tuple[pd.DataFrame, npt.NDArray[Any], TinyClassifier] | None = None
+
+
+def _default(X: pd.DataFrame, y: npt.NDArray[Any]) -> TinyClassifier:
+    """The fitted default classifier, which is trained once for consecutive calls with the same table."""
+    global _last
+    if _last is None or not (X.equals(_last[0]) and np.array_equal(y, _last[1])):
+        _last = X, y, TinyClassifier(random_state=0).fit(X, y)
+    return _last[2]
+
+
+class Student(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """What `fit_to_budget` finds for an int8 network of `share` of the default network's parameters."""
+
+    def __init__(self, share: float = 0.1) -> None:
+        self.share = share
+
+    def fit(self, X: pd.DataFrame, y: npt.NDArray[Any]) -> Student:
+        default = _default(X, y).predictor()
+        description = len(default.to_bytes()) - default.network.nbytes
+        limit = description + int(self.share * default.network.n_parameters)
+        self.predictor_ = fit_to_budget(X, y, max_bytes=limit, formats=["int8"]).predictor
+        self.classes_ = self.predictor_.classes_
+        return self
+
+    def predict_proba(self, X: pd.DataFrame) -> npt.NDArray[np.float64]:
+        return np.asarray(self.predictor_.predict_proba(X), dtype=np.float64)
+
+
 class Quantized(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """TinyClassifier's predictor with weights of fewer bytes, or as it is if `kind` is None.
 
     All kinds share the network, which is trained once. `full_precision_` is its predictor.
     """
 
-    _last: tuple[pd.DataFrame, npt.NDArray[Any], TinyClassifier] | None = None
-
     def __init__(self, kind: str | None = None) -> None:
         self.kind = kind
 
     def fit(self, X: pd.DataFrame, y: npt.NDArray[Any]) -> Quantized:
-        last = Quantized._last
-        if last is None or not (X.equals(last[0]) and np.array_equal(y, last[1])):
-            last = Quantized._last = X, y, TinyClassifier(random_state=0).fit(X, y)
-        self.full_precision_ = last[2].predictor()
+        self.full_precision_ = _default(X, y).predictor()
         self.predictor_ = (
             self.full_precision_ if self.kind is None else self.full_precision_.quantize(self.kind)
         )
@@ -130,6 +155,13 @@ def embedding_models() -> dict[str, Any]:
         "TinyClassifier": TinyClassifier(random_state=0),
         "TinyClassifier pbld": TinyClassifier(numeric_embedding="pbld", random_state=0),
     }
+
+
+def students() -> dict[str, Any]:
+    """The default classifier, the teacher of `fit_to_budget`, and its student."""
+    teacher = default_teacher(random_state=0)
+    label = f"teacher, {teacher.n_ensemble} networks"
+    return {"TinyClassifier": Quantized(), label: teacher, "student": Student()}
 
 
 def models() -> dict[str, Any]:

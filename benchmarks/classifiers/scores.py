@@ -11,11 +11,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from sklearn.base import clone
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
+from tinyrs import Predictor
+from tinyrs.bench import latency
 
 from classifiers.data_sets import DataSet
 
+# The rows whose predictions one by one are timed.
+TIMED_ROWS = 256
 Probabilities = npt.NDArray[np.float64]
 
 
@@ -32,6 +37,9 @@ class Row:
     test_rows, changed_labels : int or None
         The rows of the test, and those with another label than in full precision. None for models that are
         not quantized, and in files of before 2026-11-27.
+    parameters, one_row_us : int and float, or None
+        Of a model with a `predictor_`: the parameters of its network, and the median time of `predict_one`
+        in microseconds.
     """
 
     set: str
@@ -47,6 +55,8 @@ class Row:
     predict_seconds: float
     test_rows: int | None = None
     changed_labels: int | None = None
+    parameters: int | None = None
+    one_row_us: float | None = None
 
 
 def measure(name: str, data: DataSet, fold: int, label: str, model: Any) -> Row:
@@ -63,6 +73,7 @@ def measure(name: str, data: DataSet, fold: int, label: str, model: Any) -> Row:
     labels = classes[p.argmax(axis=1)]
     right = labels == y
     full_precision = getattr(model, "full_precision_", None)
+    predictor = getattr(model, "predictor_", None)
     auc, precision = _ranking(y, p, classes)
     return Row(
         set=name,
@@ -80,7 +91,15 @@ def measure(name: str, data: DataSet, fold: int, label: str, model: Any) -> Row:
         changed_labels=None
         if full_precision is None
         else int((labels != full_precision.predict(data.X.iloc[test])).sum()),
+        parameters=None if predictor is None else predictor.network.n_parameters,
+        one_row_us=None if predictor is None else _one_row_us(predictor, data.X.iloc[test]),
     )
+
+
+def _one_row_us(predictor: Predictor, X: pd.DataFrame) -> float:
+    """The median time of `predict_one` with rows of X as lists, in microseconds."""
+    rows = X.iloc[:TIMED_ROWS].astype(object).to_numpy().tolist()
+    return latency.measure(predictor.predict_one, rows, seconds=0.2).p50_us
 
 
 def _ranking(y: npt.NDArray[Any], p: Probabilities, classes: npt.NDArray[Any]) -> tuple[float, float]:
@@ -117,6 +136,7 @@ def read_rows(path: Path) -> list[Row]:
         "float": float,
         "bool": "True".__eq__,
         "int | None": lambda text: int(text) if text else None,
+        "float | None": lambda text: float(text) if text else None,
     }
     with path.open(newline="") as file:
         return [

@@ -80,7 +80,7 @@ def fit_to_budget(
     selections of columns, all within the budget, learn its probabilities (distillation), also on new rows
     that are made of cells of others. In successive halving (Jamieson and Talwalkar, 2016), the better half
     goes on to a longer training. The result is the student that is most accurate on held-out rows; of those
-    within half a standard error of the highest accuracy, the one with the lowest log loss. These rows chose
+    within a standard error of the highest accuracy, the one with the lowest log loss. These rows chose
     it among many, so its scores are slightly optimistic.
 
     Ctrl-C ends the search with the best student so far. With `checkpoint`, the next call with the same data
@@ -282,14 +282,15 @@ class _Search:
     def _ranking(self) -> list[tuple[Candidate, Predictor, _Student]]:
         """The candidates within the budget, the best first.
 
-        Those whose accuracy is within half a standard error of the highest come first, by their log loss,
-        which depends less on chance; then the others by their accuracy.
+        Those whose accuracy is within a standard error of the highest come first, by their log loss, which
+        depends less on chance; then the others by their accuracy. On 29 folds of small sets, the students
+        that half a standard error chose were 1.9 +- 0.9 points less accurate on the test rows.
         """
         found = self.found
         least = -math.inf if found.max_drop is None else found.teacher_accuracy - found.max_drop
         fitting = [m for m in self.models.values() if m[0].fits and m[0].accuracy >= least]
         highest = max((m[0].accuracy for m in fitting), default=0.0)
-        margin = 0.5 * math.sqrt(highest * (1 - highest) / found.held_out_rows)
+        margin = math.sqrt(highest * (1 - highest) / found.held_out_rows)
 
         def rank(model: tuple[Candidate, Predictor, _Student]) -> tuple[float, float]:
             candidate = model[0]
