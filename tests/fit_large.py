@@ -24,7 +24,6 @@ from tinyrs import TinyClassifier
 
 COLUMNS, ROW_GROUP = 8, 1 << 18
 LIMIT = 2_000_000_000
-MAX_MEMORY = 500_000_000
 TOLERANCE = 0.002
 
 
@@ -64,11 +63,12 @@ def fit(path: str, max_memory: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rows", type=int, default=20_000_000, help="rows (default: %(default)s)")
+    parser.add_argument("--max-memory", type=int, default=500_000_000, help="bytes (default: %(default)s)")
     parser.add_argument("--in-memory", type=int, default=1_000_000, help="rows to compare with")
     parser.add_argument("--fit", help=argparse.SUPPRESS)
     flags = parser.parse_args()
     if flags.fit:
-        fit(flags.fit, MAX_MEMORY)
+        fit(flags.fit, flags.max_memory)
         return
     # pyarrow's default allocator reserves a gigabyte of address space in advance.
     env = {**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system"}
@@ -76,7 +76,7 @@ def main() -> None:
         path = Path(name) / "rows.parquet"
         write(path, flags.rows)
         start = time.perf_counter()
-        command = [sys.executable, __file__, "--fit", str(path)]
+        command = [sys.executable, __file__, "--fit", str(path), "--max-memory", str(flags.max_memory)]
         done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, check=True)
         streamed = float(done.stdout)
         print(f"streamed: error {streamed:.4f}, {time.perf_counter() - start:.0f} s")
