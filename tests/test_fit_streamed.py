@@ -22,7 +22,7 @@ from tinyrs.classifier.streamed_rows import HeldOutRows
 from tinyrs.tabular.preprocessor import Preprocessor
 from tinyrs.tabular.preprocessor_fit import fit_table
 from tinyrs.tabular.row_sample import RowSample, row_hashes
-from tinyrs.tabular.row_source import RowSource
+from tinyrs.tabular.row_source import ReadingOrder, RowSource
 from tinyrs.tabular.statistics import TrainingStatistics
 from tinyrs.tabular.streamed_statistics import FrequentValues, StreamedStatistics
 from tinyrs.tabular.tables import ObjectCells, Table
@@ -299,7 +299,7 @@ def test_each_network_learns_all_but_its_validation_rows(
         add(run, piece, n_threads)
 
     monkeypatch.setattr(PiecewiseTraining, "add", spy)
-    model = streamed(folder, n_ensemble=n_ensemble, max_iter=1)
+    model = streamed(folder, n_ensemble=n_ensemble, max_iter=1, refit=False)
     preprocessor, _ = preprocessing(model)
     encoded = preprocessor.encode(Table.read(dataset.dataset(folder).to_table().drop_columns("y")))
     assert model._held_out is not None
@@ -378,14 +378,29 @@ def test_statistics_of_a_stream_are_those_of_its_table() -> None:
 def test_the_parts_of_a_dataset_are_shuffled_and_read_in_turns(folder: Path) -> None:
     source = RowSource(folder, "y")
 
-    def starts(*arguments: Any) -> list[int]:
-        return [int(batch.numbers[0]) for batch in source.batches(*arguments)]
+    def starts(order: ReadingOrder | None = None) -> list[int]:
+        return [int(batch.numbers[0]) for batch in source.batches(order)]
 
     assert starts() == list(range(0, 4000, 200))[:13] + list(range(2500, 4000, 200))
-    mixed = starts(np.random.default_rng(0), 4, 100)
+    mixed = starts(ReadingOrder(np.random.default_rng(0), 800, 4, 100))
     assert len({start // 200 for start in mixed[:4]}) == 4
-    assert sorted(mixed) == sorted(starts(None, 1, 100))
+    assert sorted(mixed) == sorted(starts(ReadingOrder(np.random.default_rng(1), 1, 1, 100)))
     assert source.largest_part() == 200
+    assert source.n_rows() == 4000
+
+
+def test_any_window_of_parts_comes_from_all_over_a_dataset() -> None:
+    n_rows = [1000] * 103
+    order = ReadingOrder(np.random.default_rng(0), 10_000, 1, 100).of(n_rows)
+    assert sorted(order) == list(range(103))
+    for start in range(0, 93):
+        window = np.sort(order[start : start + 10])
+        # One of each tenth, but for those at the ends of the window.
+        assert len(set(window // 10.3)) >= 7
+        assert 25 < window.mean() < 75
+    assert sorted(ReadingOrder(np.random.default_rng(0), 1, 1, 1).of(n_rows)) == list(range(103))
+    assert sorted(ReadingOrder(np.random.default_rng(0), 10**9, 1, 1).of(n_rows)) == list(range(103))
+    assert len(ReadingOrder(np.random.default_rng(0), 1, 1, 1).of([])) == 0
 
 
 def test_rows_can_be_left_out_and_prepared(folder: Path) -> None:

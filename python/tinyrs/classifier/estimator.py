@@ -286,11 +286,12 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
 
         The rows of a path, dataset or callable are loaded if `max_memory` is enough to train on them. If not,
         they are read once for the statistics of the columns, and again in each epoch: the row groups of a
-        dataset in a new order, several in turns, and mixed within the rows that a quarter of `max_memory`
-        holds. Those of a callable should come in random order. At least one whole row group is in memory.
+        dataset from all over it, several in turns, in a new order, and mixed within the rows that a quarter
+        of `max_memory` holds. Those of a callable should come in random order. At least one whole row group
+        is in memory.
 
         The validation rows are chosen by the hashes of their numbers: `validation_fraction` of the rows, or
-        those that a sixteenth of `max_memory` holds; several networks share the latter. The quartiles that
+        those that an eighth of `max_memory` holds; several networks share the latter. The quartiles that
         numbers are scaled by come from a random sample of up to 524,288 rows; minima, maxima, missing values
         and the frequencies of up to 65,536 categories a column are exact.
         """

@@ -92,7 +92,8 @@ class MemoryPlan:
     def of(cls, max_memory: int, cost: RowCost, largest_part: int, batch_size: int) -> MemoryPlan:
         """The plan for a limit in bytes.
 
-        A quarter of it is for the shuffle buffer, and a quarter for the parts of a dataset.
+        A quarter of it is for the shuffle buffer, a quarter for the parts of a dataset, an eighth for the
+        sample and an eighth for the validation rows.
 
         Raises
         ------
@@ -111,11 +112,15 @@ class MemoryPlan:
         # The rows of a part must not fill the buffer: in turns, it holds rows of all parts that are read.
         batch_rows = int(np.clip(buffer // (2 * parts), MIN_BATCH_ROWS, BATCH_ROWS))
         return cls(
-            # Compacting the sample holds it three times.
-            sample=int(np.clip(max_memory / 24 / (cost.arrow + cost.objects + cost.encoded), 1, MAX_SAMPLE)),
-            validation=max(int(max_memory / 16 / (cost.encoded + 3 * cost.features)), 1),
+            # Compacting the sample holds it three times as Arrow.
+            sample=_rows(max_memory / 8, 3 * cost.arrow + cost.objects + cost.encoded, MAX_SAMPLE),
+            validation=_rows(max_memory / 8, cost.encoded + 2 * cost.features, MAX_SAMPLE),
             buffer=buffer,
             piece=piece,
             parts=parts,
             batch_rows=batch_rows,
         )
+
+
+def _rows(max_memory: float, row_bytes: float, most: int) -> int:
+    return int(np.clip(max_memory / row_bytes, 1, most))

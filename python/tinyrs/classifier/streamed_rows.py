@@ -25,7 +25,7 @@ from tinyrs.history import History, Record, row_bar
 from tinyrs.ordered_map import read_ahead
 from tinyrs.tabular.preprocessor import Preprocessor
 from tinyrs.tabular.row_sample import RowNumbers, row_hashes
-from tinyrs.tabular.row_source import RowSource, SourceRows
+from tinyrs.tabular.row_source import ReadingOrder, RowSource, SourceRows
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,8 @@ class StreamedRows:
             At the end, if they are not the rows of the first pass.
         """
         n_rows = digest = 0
-        for rows in self.source.batches(rng, self.plan.parts, self.plan.batch_rows):
+        order = ReadingOrder(rng, self.plan.buffer, self.plan.parts, self.plan.batch_rows)
+        for rows in self.source.batches(order):
             encoded, targets, weights = self.encoding.encode(rows)
             held_out_by = self.held_out.members(rows.numbers)
             n_rows += len(targets)

@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,6 +95,20 @@ class _FirstPass:
     sample: RowSample
     classes: dict[Any, npt.NDArray[np.float64]] = field(default_factory=dict)
 
+    @classmethod
+    def over(cls, draft: TinyClassifier, source: RowSource, sample: RowSample) -> _FirstPass:
+        """Reads all rows."""
+        found = cls(StreamedStatistics(fitting.categorical_indices(draft, source.names)), sample)
+        # In another thread: KeyboardInterrupt would not come through a reader of pyarrow.
+        with (
+            row_bar(source.n_rows(), "columns", shown=bool(draft.verbose)) as advance,
+            closing(read_ahead(source.batches())) as batches,
+        ):
+            for rows in batches:
+                found.add(rows)
+                advance(len(rows.numbers))
+        return found
+
     def add(self, rows: SourceRows) -> None:
         """Takes note of some rows.
 
@@ -130,17 +144,27 @@ def _fit_streamed(
     metrics, pairs = read_metrics(eval_metric), read_pairs(eval_set)
     plan = MemoryPlan.of(max_memory, cost, source.largest_part(), draft.batch_size)
     rng = check_random_state(draft.random_state)
-    seed = int(rng.randint(2**31 - 1))
-    categorical = fitting.categorical_indices(draft, source.names)
-    found = _FirstPass(StreamedStatistics(categorical), RowSample(plan.sample, seed))
-    # In another thread: KeyboardInterrupt would not come through a reader of pyarrow.
-    with (
-        row_bar(source.n_rows(), "columns", shown=bool(draft.verbose)) as advance,
-        closing(read_ahead(source.batches())) as batches,
-    ):
-        for rows in batches:
-            found.add(rows)
-            advance(len(rows.numbers))
+    rows = _streamed_rows(draft, source, plan, int(rng.randint(2**31 - 1)), held_out=not pairs)
+    if pairs:
+        rows = replace(rows, evaluation=[fitting.evaluation_set(draft, *pair) for pair in pairs])
+    if draft.verbose:
+        print(
+            f"fit: {rows.n_rows:,} rows would need about {rows.n_rows * cost.in_memory / 1e6:,.0f} MB, more "
+            f"than max_memory = {max_memory / 1e6:,.0f} MB: reads them again in each epoch, shuffles within "
+            f"{min(plan.buffer, rows.n_rows):,} rows, validates on {sum(rows.held_out.n_rows):,}",
+            file=sys.stderr,
+        )
+    fit_members(draft, rows, metrics, deadline, rng)
+
+
+def _streamed_rows(
+    draft: TinyClassifier, source: RowSource, plan: MemoryPlan, seed: int, *, held_out: bool
+) -> StreamedRows:
+    """Reads all rows once; sets what `fit` learns of the columns and the classes.
+
+    With `held_out`, some rows are held out for validation, if `early_stopping` is set.
+    """
+    found = _FirstPass.over(draft, source, RowSample(plan.sample, seed))
     sampled, numbers = found.sample.rows()
     sample = SourceRows(numbers, sampled, source.target, source.weight)
     validate_data(draft, sample.columns, reset=True, skip_check_array=True)
@@ -156,32 +180,20 @@ def _fit_streamed(
         raise ValueError("warm_start: expected a classifier of tables, got one of sparse matrices")
     counts, weights = np.transpose([found.classes[label] for label in draft.classes_.tolist()])
     encoding = Encoding(draft.preprocessor_, draft.classes_, _class_weights(draft, counts), draft._precision)
-
-    if draft.early_stopping and not pairs:
+    if draft.early_stopping and held_out:
         share = draft.validation_fraction if draft.n_ensemble == 1 else 1.0
-        n_held_out = min(int(share * n_rows), plan.validation, len(sample.numbers))
-    validation = sample.take(np.arange(n_held_out))
-    held_out, sets = _held_out(encoding, validation, seed, draft.n_ensemble)
-    if pairs:
-        sets = [fitting.evaluation_set(draft, *pair) for pair in pairs]
-    rows_to_train_on = StreamedRows(
+        n_held_out = min(int(share * n_rows), plan.validation, len(numbers))
+    held_out_rows, sets = _held_out(encoding, sample.take(np.arange(n_held_out)), seed, draft.n_ensemble)
+    return StreamedRows(
         source=source,
         encoding=encoding,
-        held_out=held_out,
+        held_out=held_out_rows,
         plan=plan,
         n_rows=n_rows,
         evaluation=sets,
         class_frequencies=weights / weights.sum(),
         verbose=bool(draft.verbose),
     )
-    if draft.verbose:
-        print(
-            f"fit: {n_rows:,} rows would need about {n_rows * cost.in_memory / 1e6:,.0f} MB, more than "
-            f"max_memory = {max_memory / 1e6:,.0f} MB: reads them again in each epoch, shuffles within "
-            f"{min(plan.buffer, n_rows):,} rows, validates on {n_held_out:,}",
-            file=sys.stderr,
-        )
-    fit_members(draft, rows_to_train_on, metrics, deadline, rng)
 
 
 def _preprocessor(

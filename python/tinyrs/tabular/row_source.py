@@ -114,6 +114,39 @@ class SourceRows:
         return SourceRows(self.numbers[indices], self.table.take(indices), self.target, self.weight)
 
 
+@dataclass(frozen=True)
+class ReadingOrder:
+    """In which order the parts of a dataset are read, for rows that are mixed over `window` rows afterwards.
+
+    Attributes
+    ----------
+    rng : numpy.random.Generator
+    window : int
+    parts_at_once : int
+        The parts that are read in turns.
+    batch_rows : int
+        The rows that are read in one turn.
+    """
+
+    rng: np.random.Generator
+    window: int
+    parts_at_once: int
+    batch_rows: int
+
+    def of(self, n_rows: Sequence[int]) -> npt.NDArray[np.intp]:
+        """A random order of parts with these numbers of rows, (parts,).
+
+        Those of a window come from evenly spread places, one from each, so that they are like the whole even
+        if the dataset is sorted.
+        """
+        n_places = int(np.clip(self.window * len(n_rows) / max(sum(n_rows), 1), 1, max(len(n_rows), 1)))
+        keys = [
+            (self.rng.permutation(len(place)) + self.rng.random(len(place))) / max(len(place), 1)
+            for place in np.array_split(np.arange(len(n_rows)), n_places)
+        ]
+        return np.argsort(np.concatenate(keys))
+
+
 class RowSource:
     """Labelled rows that can be read again and again.
 
@@ -183,15 +216,9 @@ class RowSource:
         rest._held_out = (seed, last)
         return rest
 
-    def batches(
-        self, order: np.random.Generator | None = None, parts_at_once: int = 1, batch_rows: int = BATCH_ROWS
-    ) -> Iterator[SourceRows]:
-        """All rows, a batch at a time.
-
-        `order` shuffles the parts of a dataset, of which `parts_at_once` are read in turns, `batch_rows` at a
-        time. The rows of a function keep their order.
-        """
-        for first_row, batch in self._read(order, parts_at_once, batch_rows):
+    def batches(self, order: ReadingOrder | None = None) -> Iterator[SourceRows]:
+        """All rows, a batch at a time; those of a function keep their order."""
+        for first_row, batch in self._read(order):
             import pyarrow as pa
 
             table = pa.Table.from_batches([batch])
@@ -217,22 +244,21 @@ class RowSource:
         """The rows of the largest part of a dataset, which are read together; 0 for a function."""
         return max((part.n_rows for _, part in self._parts()), default=0)
 
-    def _read(
-        self, order: np.random.Generator | None, parts_at_once: int, batch_rows: int
-    ) -> Iterator[tuple[int, Any]]:
+    def _read(self, order: ReadingOrder | None) -> Iterator[tuple[int, Any]]:
         """Record batches, each with the number of its first row."""
         columns = [*self.names, self.target] + ([] if self.weight is None else [self.weight])
         if not is_dataset(self._source):
             yield from _numbered(0, (batch.select(columns) for batch in self._reader()))
             return
         parts = self._parts()
-        waiting = iter(parts if order is None else [parts[i] for i in order.permutation(len(parts))])
+        waiting = iter(parts if order is None else [parts[i] for i in order.of([p.n_rows for _, p in parts])])
+        batch_rows = BATCH_ROWS if order is None else order.batch_rows
 
         def started(count: int) -> Iterator[Iterator[tuple[int, Any]]]:
             for first_row, part in islice(waiting, count):
                 yield _numbered(first_row, part.batches(columns, batch_rows, buffered=True))
 
-        reading = deque(started(parts_at_once))
+        reading = deque(started(1 if order is None else order.parts_at_once))
         while reading:
             part = reading.popleft()
             numbered = next(part, None)
