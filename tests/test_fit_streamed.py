@@ -58,7 +58,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def small(**options: Any) -> TinyClassifier:
-    chosen: dict[str, Any] = {"hidden_layer_sizes": (8,), "max_iter": 6, "random_state": 0} | options
+    chosen: dict[str, Any] = {"hidden_layer_sizes": (8,), "max_iter": 3, "random_state": 0} | options
     return TinyClassifier(**chosen)
 
 
@@ -113,7 +113,7 @@ def test_streamed_rows_give_as_good_a_model(
     assert len(model.network_.members) == n_ensemble
     assert model.feature_names_in_.tolist() == ["x0", "x1", "x2", "x3", "colour"]
     assert model.classes_.tolist() == ["high", "low"]
-    assert model.n_iter_ == len(model.evals_result_["valid_0"]["log_loss"]) == 6
+    assert model.n_iter_ == len(model.evals_result_["valid_0"]["log_loss"]) == 3
     assert model.feature_importances_[0] > model.feature_importances_[2]
     (got, statistics), (want, exact) = map(preprocessing, (model, in_memory))
     assert (statistics.n_rows, statistics.missing) == (4000, exact.missing)
@@ -127,7 +127,7 @@ def test_streamed_rows_give_as_good_a_model(
 
 def test_the_same_seed_gives_the_same_model(folder: Path) -> None:
     for n_ensemble in (1, 2):
-        first, second = (streamed(folder, n_threads=t, n_ensemble=n_ensemble, max_iter=2) for t in (1, 2))
+        first, second = (streamed(folder, n_threads=t, n_ensemble=n_ensemble, max_iter=1) for t in (1, 2))
         assert first.loss_curve_ == second.loss_curve_
         X = rows(50).drop_columns("y")
         assert np.array_equal(first.predict_proba(X), second.predict_proba(X))
