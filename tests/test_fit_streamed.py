@@ -189,6 +189,18 @@ def test_late_categories_and_empty_row_groups(tmp_path: Path) -> None:
     assert preprocessor.numbers[0].missing_indicator
 
 
+def test_labels_may_be_categories_numbers_or_booleans() -> None:
+    table = rows(2000)
+    high = labels(table) == "high"
+    unused = pa.DictionaryArray.from_arrays(pa.array(high.astype(np.int8)), ["low", "high", "unused"])
+    for y, classes in {"text": unused, "numbers": pa.array(high * 3), "booleans": pa.array(high)}.items():
+        kinds = {"text": ["high", "low"], "numbers": [0, 3], "booleans": [False, True]}
+        source = with_column(table, "y", classes).to_reader
+        model = streamed(source, max_iter=1)
+        assert model.classes_.tolist() == kinds[y]
+        assert model.classes_.dtype == small(max_iter=1).fit(source, "y").classes_.dtype
+
+
 def test_a_single_class_is_learnt_as_in_memory() -> None:
     table = with_column(rows(2000), "y", ["only"] * 2000)
     model = streamed(table.to_reader, max_iter=1)

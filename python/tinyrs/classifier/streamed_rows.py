@@ -47,7 +47,8 @@ class Encoding:
     def encode(self, rows: SourceRows) -> tuple[Floats, Indices, npt.NDArray[np.float64] | None]:
         """The encoded rows (rows, columns), their class indices and their weights (rows,)."""
         encoded = rows.read(self.preprocessor.encode)
-        targets, weights = class_indices(rows.labels, self.classes), rows.weights
+        values, inverse = rows.distinct_labels()
+        targets, weights = class_indices(values, self.classes)[inverse], rows.weights
         if self.class_weights is not None:
             of_classes = self.class_weights[targets]
             weights = of_classes if weights is None else weights * of_classes

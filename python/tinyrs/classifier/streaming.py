@@ -119,11 +119,10 @@ class _FirstPass:
         """
         rows.read(self.statistics.add)
         self.sample.add(rows.numbers, rows.table)
-        labels, weights = rows.labels, rows.weights
         if not self.classes:
-            check_classification_targets(labels)
-        found, inverse = np.unique(labels, return_inverse=True)
-        sums = np.stack([np.bincount(inverse), np.bincount(inverse, weights=weights)], axis=1)
+            check_classification_targets(rows.labels)
+        found, inverse = rows.distinct_labels()
+        sums = np.stack([np.bincount(inverse, weights) for weights in (None, rows.weights)], axis=1)
         for label, of_label in zip(found.tolist(), sums, strict=True):
             self.classes[label] = self.classes.get(label, 0) + of_label
         if len(self.classes) > MAX_CLASSES:

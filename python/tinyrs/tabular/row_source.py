@@ -69,10 +69,16 @@ class SourceRows:
     @property
     def labels(self) -> npt.NDArray[Any]:
         """The labels, (rows,). ValueError if one is missing."""
+        values, inverse = self.distinct_labels()
+        labels: npt.NDArray[Any] = values[inverse]
+        return labels
+
+    def distinct_labels(self) -> tuple[npt.NDArray[Any], npt.NDArray[np.intp]]:
+        """The different labels, and the index of that of each row (rows,). ValueError if one is missing."""
         import pyarrow as pa
 
         labels = self.table[self.target]
-        if pa.types.is_dictionary(labels.type):
+        if pa.types.is_dictionary(labels.type):  # which may have values that no row has
             labels = labels.cast(labels.type.value_type)
         missing = labels.is_null(nan_is_null=True)
         if missing.to_numpy().any():
@@ -80,7 +86,9 @@ class SourceRows:
             raise ValueError(
                 f"y: expected a label in every row, got a missing one in row {row} of column {self.target!r}"
             )
-        return np.asarray(labels.to_numpy())
+        # Not numpy.unique, which is 50 times as slow for text.
+        encoded = labels.combine_chunks().dictionary_encode()
+        return encoded.dictionary.to_numpy(zero_copy_only=False), encoded.indices.to_numpy().astype(np.intp)
 
     @property
     def weights(self) -> npt.NDArray[np.float64] | None:
