@@ -116,7 +116,7 @@ interop: dev ## test the import of models of the real PyTorch and Keras (5 GB, i
 		PYTHONPATH=python $(VENV)-interop/$(notdir $(patsubst %/,%,$(dir $(PY))))/python -m pytest $$file || exit 1; \
 	done
 
-scale: dev ## run examples/scale on local clusters of two processes (1 GB, into .venv-scale; needs a Java runtime)
+scale: dev ## run examples/scale on local clusters of two processes (1 GB, into .venv-scale; needs a Java runtime; 8 minutes)
 	$(PYTHON) -m venv $(VENV)-scale
 	$(PY) -m pip --python $(VENV)-scale install --quiet --group scale
 	for file in tests/scale_*.py; do \

@@ -38,7 +38,8 @@ def test_a_killed_process_leaves_no_half_file(name: str, case: Case) -> None:
     source, target = arguments(name, case)
     code = (
         f"import {name}, cases_of_scale\n"
-        f"{name}.score(cases_of_scale.KillOnce({case.model!r}), {source!r}, {target!r})"
+        f"scorer = cases_of_scale.WatchedScorer({case.model!r}, processes=1, kill=True)\n"
+        f"{name}.score(scorer, {source!r}, {target!r})"
     )
     for status in (-signal.SIGKILL, 0):
         assert not Path(target).exists()

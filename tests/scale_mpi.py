@@ -13,6 +13,26 @@ import tinyrs
 
 MPIEXEC = Path(sys.executable).with_name("mpiexec")
 
+# The training makes a generator for each epoch.
+KILL_IN_EPOCH_2 = """
+import os, signal, numpy as np
+from mpi4py import MPI
+make = np.random.default_rng
+def default_rng(epoch):
+    if epoch == 2 and MPI.COMM_WORLD.Get_rank() == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return make(epoch)
+np.random.default_rng = default_rng
+"""
+SHOW_EPOCHS = """
+import numpy as np
+make = np.random.default_rng
+def default_rng(epoch):
+    print(epoch, flush=True)
+    return make(epoch)
+np.random.default_rng = default_rng
+"""
+
 
 def train(folder: Path, ranks: int, *more: str, code: str = "") -> subprocess.CompletedProcess[str]:
     """Trains in `ranks` processes. `code` runs in them before."""
@@ -57,23 +77,13 @@ def test_a_killed_process_ends_all_and_the_checkpoint_continues_with_the_same_bi
     whole = train(folder, 1)
     assert whole.returncode == 0, whole.stderr
     checkpoint = folder / "checkpoint"
-    # Rank 1 kills itself in the third epoch.
-    kill = (
-        "import os, signal, numpy as np\n"
-        "from mpi4py import MPI\n"
-        "make = np.random.default_rng\n"
-        "def rng(epoch):\n"
-        "    if epoch == 2 and MPI.COMM_WORLD.Get_rank() == 1:\n"
-        "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return make(epoch)\n"
-        "np.random.default_rng = rng"
-    )
-    done = train(folder, 2, "--checkpoint", str(checkpoint), code=kill)
+    done = train(folder, 2, "--checkpoint", str(checkpoint), code=KILL_IN_EPOCH_2)
     assert done.returncode != 0
     assert not (folder / "2.safetensors").exists()
     assert checkpoint.exists()
-    done = train(folder, 2, "--checkpoint", str(checkpoint))
+    done = train(folder, 2, "--checkpoint", str(checkpoint), code=SHOW_EPOCHS)
     assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.split()) == ["2", "2", "3", "3"]
     assert (folder / "2.safetensors").read_bytes() == (folder / "1.safetensors").read_bytes()
 
 

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cases_of_scale
-import joblib
 import pytest
 import ray
-from cases_of_scale import COLUMNS, Case, KillOnce, check_equal, example
-from ray.util.joblib import register_ray
-from tinyrs.scale import Scorer
+from cases_of_scale import COLUMNS, Case, Watch, WatchedScorer, check_equal, example
 
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
+    # Ray reads row groups together up to this size, by default 128 MiB: more than all rows here.
+    os.environ["RAY_DATA_PARQUET_BIN_PACKING_BYTES"] = "50000"
     # Two for the workers, one for the tasks that list and write files.
     ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False)
-    # The files are small: this asks for several blocks, although Ray may still give them all to one worker.
-    context = ray.data.DataContext.get_current()
-    context.target_min_block_size, context.target_max_block_size = 1, 60_000
     yield
     ray.shutdown()
 
@@ -32,28 +29,31 @@ def case(tmp_path: Path) -> Case:
     return cases_of_scale.make_case(tmp_path)
 
 
-@pytest.mark.parametrize("scorer", [Scorer, KillOnce])
-def test_scores_are_those_of_one_call(case: Case, scorer: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kill", [False, True])
+def test_scores_are_those_of_one_call(case: Case, kill: bool, tmp_path: Path) -> None:
     target = str(tmp_path / "scored")
-    example("ray_score").score(case.model, case.source, target, 2, scorer, columns=COLUMNS)
+    example("ray_score").score(case.model, case.source, target, 2, WatchedScorer, columns=COLUMNS, kill=kill)
     check_equal(target, case.expected)
-    assert Path(f"{case.model}.killed").exists() == (scorer is KillOnce)
+    WatchedScorer(case.model, kill=kill).watch.check()
 
 
-def test_a_search_finds_what_one_process_finds(digits: Any) -> None:
-    def found() -> dict[str, Any]:
-        results = example("ray_search").search(*digits, width=[8, 32]).cv_results_
-        return {name: list(results[name]) for name in results if "time" not in name}
-
-    alone = found()
-    register_ray()
-    with joblib.parallel_config("ray"):
-        assert found() == alone
+@pytest.mark.parametrize("kill", [False, True])
+def test_a_search_finds_what_one_process_finds(digits: Any, kill: bool, tmp_path: Path) -> None:
+    half = 60  # of the epochs: 6 fits of 20
+    watch = Watch(tmp_path / "watch", kill_after=half if kill else None)
+    cases_of_scale.check_search(example("ray_search").search, digits, watch)
 
 
-def test_tune_stops_poor_trials(digits: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kill", [False, True])
+def test_tune_stops_poor_trials(
+    digits: Any, kill: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = Watch(tmp_path / "watch", kill_after=20 if kill else None)  # epochs
+    monkeypatch.setattr(example("ray_search"), "trial", partial(cases_of_scale.watched_trial, watch))
     results = example("ray_search").tune_with_pruning(*digits, 6, str(tmp_path / "trials"))
+    watch.check()
     assert results.num_errors == 0
+    assert len(results) == 6
     epochs = sorted(result.metrics["epoch"] for result in results)
     assert epochs[0] < 31
     assert results.get_best_result("score", "max", scope="all").metrics["score"] > 0.9

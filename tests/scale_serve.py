@@ -74,27 +74,27 @@ async def load(url: str, bodies: list[Any]) -> tuple[list[Any], list[float]]:
     return answers, times
 
 
-def say(app: str, times: list[float]) -> None:
+def say(app: str, times: list[float], capsys: pytest.CaptureFixture[str]) -> None:
     p50, p99 = np.percentile(times, [50, 99])
-    print(
-        f"\n{app}: {len(times)} requests over {CONNECTIONS} connections: p50 {p50:.1f} ms, p99 {p99:.1f} ms"
-    )
+    shown = f"{len(times)} requests over {CONNECTIONS} connections: p50 {p50:.1f} ms, p99 {p99:.1f} ms"
+    with capsys.disabled():
+        print(f"\n{app}: {shown}")
 
 
-def test_fastapi_answers_as_the_model_does(model: str) -> None:
+def test_fastapi_answers_as_the_model_does(model: str, capsys: pytest.CaptureFixture[str]) -> None:
     predictor = tinyrs.load(model)
     assert isinstance(predictor, tinyrs.Predictor)
     with server("fastapi_app", model) as address:
         wait_until_ready(f"{address}/health")
         answers, times = asyncio.run(load(f"{address}/predict", [[row] for row in ROWS]))
         assert answers == [[predictor.predict_proba_one(row)] for row in ROWS]
-        say("fastapi_app", times)
+        say("fastapi_app", times, capsys)
         answer = httpx.post(f"{address}/predict", json=[{"length": 1}])
         assert answer.status_code == 422
         assert "missing columns: 'width', 'colour'" in answer.json()["detail"]
 
 
-def test_the_v2_protocol_answers_as_the_model_does(model: str) -> None:
+def test_the_v2_protocol_answers_as_the_model_does(model: str, capsys: pytest.CaptureFixture[str]) -> None:
     predictor = tinyrs.load(model)
     assert isinstance(predictor, tinyrs.Predictor)
 
@@ -117,7 +117,7 @@ def test_the_v2_protocol_answers_as_the_model_does(model: str) -> None:
             assert answer["id"] == "7"
             assert label["data"] == [predictor.classes_[expected.argmax()]]
             assert np.float32(probabilities["data"]).tolist() == expected.tolist()
-        say("v2_app", times)
+        say("v2_app", times, capsys)
         answer = httpx.post(f"{url}/infer", json=request([{"length": "x", "width": 1, "colour": "red"}]))
         assert answer.status_code == 400
         assert "'length'" in answer.json()["detail"]

@@ -6,12 +6,11 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import cases_of_scale
 import pyarrow as pa
 import pytest
-from cases_of_scale import COLUMNS, Case, KillOnce, check_equal, example
+from cases_of_scale import COLUMNS, Case, WatchedScorer, check_equal, example
 from pyspark.sql import SparkSession
 from tinyrs.scale import Scorer
 
@@ -23,6 +22,8 @@ def spark() -> Iterator[SparkSession]:
     # A master and two executors, each a process with one core and its own Python process.
     builder = SparkSession.builder.master("local-cluster[2,1,1024]").config("spark.ui.enabled", "false")
     builder = builder.config("spark.executorEnv.PYTHONPATH", os.environ["PYTHONPATH"])
+    # Several batches for each process.
+    builder = builder.config("spark.sql.execution.arrow.maxRecordsPerBatch", "1000")
     session = builder.getOrCreate()
     yield session
     session.stop()
@@ -33,12 +34,13 @@ def case(tmp_path: Path) -> Case:
     return cases_of_scale.make_case(tmp_path)
 
 
-@pytest.mark.parametrize("scorer", [Scorer, KillOnce])
-def test_scores_are_those_of_one_call(spark: SparkSession, case: Case, scorer: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kill", [False, True])
+def test_scores_are_those_of_one_call(spark: SparkSession, case: Case, kill: bool, tmp_path: Path) -> None:
     rows, target = spark.read.parquet(case.source), str(tmp_path / "scored")
-    example("spark_score").scored(rows, scorer(case.model, columns=COLUMNS)).write.parquet(target)
+    scorer = WatchedScorer(case.model, columns=COLUMNS, kill=kill)
+    example("spark_score").scored(rows, scorer).write.parquet(target)
     check_equal(target, case.expected)
-    assert Path(f"{case.model}.killed").exists() == (scorer is KillOnce)
+    scorer.watch.check()
 
 
 def test_workers_use_no_more_threads_than_spark_gives_them(spark: SparkSession) -> None:

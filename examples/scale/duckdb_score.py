@@ -10,15 +10,17 @@ import argparse
 from pathlib import Path
 
 import duckdb
-import tinyrs
+from tinyrs import Predictor
+from tinyrs.scale import Scorer
 
 
-def score(model: tinyrs.Predictor, query: str, target: str) -> None:
+def score(model: Predictor, query: str, target: str) -> None:
     """Writes the scored rows of `query` to `target`, which appears when it is whole."""
+    # A connection answers one query at a time.
     with duckdb.connect() as source, duckdb.connect() as sink:
-        rows = source.sql(query).to_arrow_reader()
+        scored = model.predict_batches(source.sql(query), columns=None)
         unfinished = Path(f"{target}.part")
-        sink.from_arrow(model.predict_batches(rows, columns=None)).write_parquet(str(unfinished))
+        sink.from_arrow(scored).write_parquet(str(unfinished))
         unfinished.rename(target)
 
 
@@ -28,10 +30,7 @@ def main() -> None:
     parser.add_argument("query", help="query of DuckDB whose result has the columns of the model")
     parser.add_argument("target", help="Parquet file to write")
     flags = parser.parse_args()
-    model = tinyrs.load(flags.model)
-    if not isinstance(model, tinyrs.Predictor):
-        parser.error(f"{flags.model}: expected a classifier")
-    score(model, flags.query, flags.target)
+    score(Scorer(flags.model).predictor, flags.query, flags.target)
 
 
 if __name__ == "__main__":

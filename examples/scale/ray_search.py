@@ -21,10 +21,13 @@ from tinyrs.history import Record
 
 
 def search(X: Any, y: Any, **grid: list[Any]) -> GridSearchCV:
-    """The fitted search. The fits run in the workers of joblib's current backend."""
+    """The fitted search. The fits run in processes of Ray."""
     # No refit after the choice of the epoch: the search only needs the scores.
     model = TinyClassifier(max_iter=20, refit=False, random_state=0)
-    return GridSearchCV(model, grid, cv=3).fit(X, y)
+    register_ray()
+    again = {"max_restarts": -1, "max_task_retries": -1}  # if a process is lost
+    with joblib.parallel_config("ray", n_jobs=-1, ray_remote_args=again):
+        return GridSearchCV(model, grid, cv=3).fit(X, y)
 
 
 def report(record: Record) -> None:
@@ -56,9 +59,7 @@ def main() -> None:
     flags = parser.parse_args()
     X, X_test, y, y_test = train_test_split(*load_digits(return_X_y=True), test_size=1 / 3, random_state=0)
     ray.init()
-    register_ray()
-    with joblib.parallel_config("ray"):
-        found = search(X, y, width=[32, 128], learning_rate_init=[0.02, 0.04])
+    found = search(X, y, width=[32, 128], learning_rate_init=[0.02, 0.04])
     print(f"grid: test accuracy {found.score(X_test, y_test):.2%} with {found.best_params_}")
     best = tune_with_pruning(X, y, flags.trials).get_best_result("score", "max", scope="all")
     print(f"Tune: best validation score {best.metrics['score']:.2%} with {best.config}")

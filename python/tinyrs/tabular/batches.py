@@ -39,6 +39,7 @@ class DatasetPart:
         With `buffered`, a Parquet file is read a little at a time: half the memory, but more requests to a
         remote file.
         """
+        pa = require_pyarrow("a dataset")
         options = {} if self.schema is None else {"schema": self.schema}
         if buffered and hasattr(self.scanned, "row_groups"):
             from pyarrow.dataset import ParquetFragmentScanOptions
@@ -51,6 +52,8 @@ class DatasetPart:
             batch_size=batch_size,
             batch_readahead=1,
             fragment_readahead=1,
+            # The default pool returns the memory of batches to the system, which clears it for the next.
+            memory_pool=pa.system_memory_pool(),
             **options,
         )
         return (batch for batch in batches if len(batch))
