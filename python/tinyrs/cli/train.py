@@ -67,6 +67,7 @@ def parser() -> Parser:
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="model file to write")
     parser.add_argument("--report", metavar="FILE", help="also write an HTML report, a single file")
     _add_column_options(parser)
+    _add_network_options(parser)
     _add_training_options(parser)
     _add_measuring_options(parser)
     parser.add_threads()
@@ -83,21 +84,8 @@ def _add_column_options(parser: Parser) -> None:
         parser.add_argument(option, nargs="+", action="extend", default=[], metavar="COLUMN", help=text)
 
 
-def _add_training_options(parser: Parser) -> None:
+def _add_network_options(parser: Parser) -> None:
     widths = list(TinyClassifier().hidden_layer_sizes)
-    parser.add_argument(
-        "--time-limit",
-        "--max-time",
-        type=positive_seconds,
-        metavar="SECONDS",
-        help="reduce the number of epochs so that training takes about this time at most",
-    )
-    parser.add_argument(
-        "--epochs",
-        metavar="N",
-        type=integer_at_least(1),
-        help="number of epochs (default: 256 for up to 1,000 rows; halved each time the rows quadruple)",
-    )
     parser.add_argument(
         "--hidden",
         nargs="+",
@@ -116,6 +104,22 @@ def _add_training_options(parser: Parser) -> None:
         "--numeric-embedding",
         choices=("pbld",),
         help="add trained cosines of each number, for effects that are not smooth; slower (default: none)",
+    )
+
+
+def _add_training_options(parser: Parser) -> None:
+    parser.add_argument(
+        "--time-limit",
+        "--max-time",
+        type=positive_seconds,
+        metavar="SECONDS",
+        help="reduce the number of epochs so that training takes about this time at most",
+    )
+    parser.add_argument(
+        "--epochs",
+        metavar="N",
+        type=integer_at_least(1),
+        help="number of epochs (default: 256 for up to 1,000 rows; halved each time the rows quadruple)",
     )
     parser.add_argument(
         "--seed", metavar="N", type=integer_at_least(0), default=0, help="random seed (default: 0)"

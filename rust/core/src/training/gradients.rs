@@ -12,7 +12,7 @@ use crate::network::Network;
 use crate::network::checks::check_finite_parallel;
 use crate::network::layer::Layer;
 use crate::network::plan;
-use crate::parallel::{Shared, with_team};
+use crate::parallel::{Shared, Team, with_team};
 use crate::scalar::Scalar;
 use crate::simd::dispatch::Dispatch;
 use crate::training::loss::{LabelSmoothing, Loss, Objective, softmax_backward};
@@ -127,23 +127,32 @@ pub fn backward<T: Dispatch>(
                     tape.backward(&range, Some(dx.at(start * inputs)));
                 }
             });
-            team.for_each(tape.embedded(), |_, column| {
-                // SAFETY: each item is another input, and the backward pass of the rows is complete.
-                unsafe { tape.embedding_gradient(column, block, start > 0) };
-            });
-            for l in 0..n_layers {
-                let outputs = tape.outputs(l);
-                team.for_each(outputs.div_ceil(STRIPE), |thread, index| {
-                    let stripe = index * STRIPE..((index + 1) * STRIPE).min(outputs);
-                    let dw = tape.weight_gradient(l, stripe.start);
-                    let stripe = Stripe { layer: l, outputs: stripe };
-                    // SAFETY: stripes are different outputs, and the backward pass of the rows is complete.
-                    unsafe { tape.parameter_gradient(thread, &stripe, dw, block, start > 0) };
-                });
-            }
+            // SAFETY: the backward pass of the rows is complete.
+            unsafe { parameter_gradients(team, &tape, block, start > 0) };
         }
     });
     gradients_of(network, &tape)
+}
+
+/// The gradients of all parameters over the first `rows` rows of the block; adds to the present values if `accumulate`.
+///
+/// # Safety
+/// The backward pass of the rows is complete, and only this team uses the tape.
+unsafe fn parameter_gradients<T: Dispatch>(team: &Team, tape: &Tape<T>, rows: usize, accumulate: bool) {
+    team.for_each(tape.embedded(), |_, column| {
+        // SAFETY: the caller's promise; each item is another input.
+        unsafe { tape.embedding_gradient(column, rows, accumulate) };
+    });
+    for l in 0..tape.n_layers() {
+        let outputs = tape.outputs(l);
+        team.for_each(outputs.div_ceil(STRIPE), |thread, index| {
+            let stripe = index * STRIPE..((index + 1) * STRIPE).min(outputs);
+            let dw = tape.weight_gradient(l, stripe.start);
+            let stripe = Stripe { layer: l, outputs: stripe };
+            // SAFETY: the caller's promise; stripes are different outputs.
+            unsafe { tape.parameter_gradient(thread, &stripe, dw, rows, accumulate) };
+        });
+    }
 }
 
 /// Checks the shapes of the arguments of [`backward`], and that they are finite.
