@@ -20,6 +20,7 @@ from sklearn.neural_network import MLPClassifier
 from tinyrs.bench.harness import Clock, Percentiles, time_calls, wait_until_idle
 
 ROWS, ROUNDS = 1_000_000, 7
+HIDDEN = (256, 256, 256)
 
 
 def main() -> None:
@@ -27,8 +28,9 @@ def main() -> None:
     warnings.filterwarnings("ignore", module="sklearn")
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(2000, 16)), rng.integers(0, 26, 2000)
-    predictor = tinyrs.TinyClassifier(max_iter=1, precision="f32", random_state=0).fit(X, y).predictor()
-    mlp = MLPClassifier((256, 256, 256), max_iter=1, random_state=0).fit(X, y)
+    classifier = tinyrs.TinyClassifier(HIDDEN, max_iter=1, precision="f32", random_state=0)
+    predictor = classifier.fit(X, y).predictor()
+    mlp = MLPClassifier(HIDDEN, max_iter=1, random_state=0).fit(X, y)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
         predictor.save(path)
