@@ -201,6 +201,14 @@ def test_labels_may_be_categories_numbers_or_booleans() -> None:
         assert model.classes_.dtype == small(max_iter=1).fit(source, "y").classes_.dtype
 
 
+def test_warnings_name_the_line_of_the_caller() -> None:
+    table = with_column(rows(4000), "c", np.ones(4000))
+    for max_memory in (10**9, SMALL):
+        with pytest.warns(UserWarning, match="column 'c': constant") as caught:
+            small(max_iter=1, batch_size=64).fit(table.to_reader, "y", max_memory=max_memory)
+        assert [warning.filename for warning in caught] == [__file__]
+
+
 def test_a_single_class_is_learnt_as_in_memory() -> None:
     table = with_column(rows(2000), "y", ["only"] * 2000)
     model = streamed(table.to_reader, max_iter=1)
@@ -216,6 +224,8 @@ def test_errors_of_sources(folder: Path, tmp_path: Path) -> None:
         small().fit(folder, "y", np.ones(4000))
     with pytest.raises(FileNotFoundError):
         small().fit(tmp_path / "none.parquet", "y")
+    with pytest.raises(ValueError, match="X: expected Parquet files or a table with columns, got none"):
+        small().fit(tmp_path, "y")
     with pytest.raises(TypeError, match="got one that returns a list"):
         small().fit(lambda: [], "y")
     with pytest.raises(ValueError, match="X: expected rows, got none"):
@@ -395,8 +405,21 @@ def test_the_parts_of_a_dataset_are_shuffled_and_read_in_turns(folder: Path) -> 
 
     assert starts() == list(range(0, 4000, 200))[:13] + list(range(2500, 4000, 200))
     mixed = starts(ReadingOrder(np.random.default_rng(0), 800, 4, 100))
-    assert len({start // 200 for start in mixed[:4]}) == 4
-    assert sorted(mixed) == sorted(starts(ReadingOrder(np.random.default_rng(1), 1, 1, 100)))
+    assert sorted(mixed) == list(range(0, 4000, 100))
+    assert all(second == first + 100 for first, second in zip(mixed[:3], mixed[4:7], strict=True))
+    sliced = starts(ReadingOrder(np.random.default_rng(0), 800, 4, 100, slices=4))
+    assert sorted(sliced) == [
+        *range(0, 2400, 50),
+        *range(2400, 2500, 25),
+        *range(2500, 3900, 50),
+        *range(3900, 4000, 25),
+    ]
+    numbers = [
+        n
+        for batch in source.batches(ReadingOrder(np.random.default_rng(0), 800, 4, 7, slices=3))
+        for n in batch.numbers
+    ]
+    assert sorted(numbers) == list(range(4000))
     assert source.largest_part() == 200
     assert source.n_rows() == 4000
 

@@ -13,6 +13,7 @@ from sklearn.base import ClassifierMixin
 from tinyrs._tinyrs import Optimizer
 from tinyrs.classifier import estimator_file, fitting, parameters, streaming
 from tinyrs.classifier.draft import draft_of
+from tinyrs.classifier.memory_plan import RowCost
 from tinyrs.classifier.prediction import FittedClassifier
 from tinyrs.history import Record
 from tinyrs.tabular.row_source import RowSource, is_row_source
@@ -285,10 +286,10 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
         After an exception, KeyboardInterrupt included, the estimator is as it was before the call.
 
         The rows of a path, dataset or callable are loaded if `max_memory` is enough to train on them. If not,
-        they are read once for the statistics of the columns, and again in each epoch: the row groups of a
-        dataset from all over it, several in turns, in a new order, and mixed within the rows that a quarter
-        of `max_memory` holds. Those of a callable should come in random order. At least one whole row group
-        is in memory.
+        they are read once for the statistics of the columns, and again in each epoch: the row groups of
+        Parquet from all over the dataset, several in turns, in a new order, and mixed within the rows that a
+        quarter of `max_memory` holds. For this, large row groups are divided into up to eight slices, and
+        decoded for each; at least one is in memory. The rows of a callable should come in random order.
 
         The validation rows are chosen by the hashes of their numbers: `validation_fraction` of the rows, or
         those that an eighth of `max_memory` holds; several networks share the latter. The quartiles that
@@ -298,9 +299,12 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
         with draft_of(self) as draft:
             if is_row_source(X, y):
                 source = X if isinstance(X, RowSource) else RowSource(X, y, sample_weight)
-                streaming.fit(draft, source, eval_set, eval_metric, max_memory)
-            else:
-                fitting.fit(draft, X, y, sample_weight, eval_set, eval_metric)
+                loaded = streaming.load_if_small(draft, source, max_memory)
+                if isinstance(loaded, RowCost):
+                    streaming.fit(draft, source, eval_set, eval_metric, max_memory, loaded)
+                    return self
+                X, y, sample_weight = loaded.columns, loaded.labels, loaded.weights
+            fitting.fit(draft, X, y, sample_weight, eval_set, eval_metric)
         return self
 
     def partial_fit(

@@ -212,7 +212,8 @@ class StreamedRows:
             At the end, if they are not the rows of the first pass.
         """
         n_rows = digest = 0
-        order = ReadingOrder(rng, self.plan.buffer, self.plan.parts, self.plan.batch_rows)
+        plan = self.plan
+        order = ReadingOrder(rng, plan.buffer, plan.parts, plan.batch_rows, plan.slices)
         for rows in self.source.batches(order):
             encoded, targets, weights = self.encoding.encode(rows)
             held_out_by = self.held_out.members(rows.numbers)

@@ -43,23 +43,7 @@ if TYPE_CHECKING:
 MAX_CLASSES = 10_000
 
 
-def fit(
-    draft: TinyClassifier,
-    source: RowSource,
-    eval_set: Any,
-    eval_metric: Metric | Sequence[Metric],
-    max_memory: int,
-) -> None:
-    """`TinyClassifier.fit` on a draft: in memory, if `max_memory` bytes are enough for it."""
-    draft._validate_params()
-    loaded = load_if_small(source, fitting.categorical_indices(draft, source.names), max_memory)
-    if isinstance(loaded, SourceRows):
-        fitting.fit(draft, loaded.columns, loaded.labels, loaded.weights, eval_set, eval_metric)
-    else:
-        _fit_streamed(draft, source, eval_set, eval_metric, max_memory, loaded)
-
-
-def load_if_small(source: RowSource, categorical: list[int], max_memory: int) -> SourceRows | RowCost:
+def load_if_small(draft: TinyClassifier, source: RowSource, max_memory: int) -> SourceRows | RowCost:
     """All rows, if `fit` of them takes up to `max_memory` bytes; else what a row takes.
 
     Raises
@@ -67,6 +51,8 @@ def load_if_small(source: RowSource, categorical: list[int], max_memory: int) ->
     ValueError
         If there are no rows.
     """
+    draft._validate_params()
+    categorical = fitting.categorical_indices(draft, source.names)
     held, n_rows, cost = list[SourceRows](), 0, None
     with closing(read_ahead(source.batches())) as batches:
         for rows in batches:
@@ -79,6 +65,33 @@ def load_if_small(source: RowSource, categorical: list[int], max_memory: int) ->
     if not held:
         raise ValueError("X: expected rows, got none")
     return SourceRows.concatenated(held)
+
+
+@with_callbacks
+def fit(
+    draft: TinyClassifier,
+    source: RowSource,
+    eval_set: Any,
+    eval_metric: Metric | Sequence[Metric],
+    max_memory: int,
+    cost: RowCost,
+) -> None:
+    """`TinyClassifier.fit` on a draft, with rows that are read again in each epoch."""
+    deadline = Deadline(draft.max_time)
+    metrics, pairs = read_metrics(eval_metric), read_pairs(eval_set)
+    plan = MemoryPlan.of(max_memory, cost, source.largest_part(), draft.batch_size)
+    rng = check_random_state(draft.random_state)
+    rows = _streamed_rows(draft, source, plan, int(rng.randint(2**31 - 1)), held_out=not pairs)
+    if pairs:
+        rows = replace(rows, evaluation=[fitting.evaluation_set(draft, *pair) for pair in pairs])
+    if draft.verbose:
+        print(
+            f"fit: {rows.n_rows:,} rows would need about {rows.n_rows * cost.in_memory / 1e6:,.0f} MB, more "
+            f"than max_memory = {max_memory / 1e6:,.0f} MB: reads them again in each epoch, shuffles within "
+            f"{min(plan.buffer, rows.n_rows):,} rows, validates on {sum(rows.held_out.n_rows):,}",
+            file=sys.stderr,
+        )
+    fit_members(draft, rows, metrics, deadline, rng)
 
 
 @dataclass
@@ -129,33 +142,6 @@ class _FirstPass:
             raise ValueError(f"y: expected at most {MAX_CLASSES:,} classes, got more")
 
 
-@with_callbacks
-def _fit_streamed(
-    draft: TinyClassifier,
-    source: RowSource,
-    eval_set: Any,
-    eval_metric: Metric | Sequence[Metric],
-    max_memory: int,
-    cost: RowCost,
-) -> None:
-    """`TinyClassifier.fit` on a draft, with rows that are read again in each epoch."""
-    deadline = Deadline(draft.max_time)
-    metrics, pairs = read_metrics(eval_metric), read_pairs(eval_set)
-    plan = MemoryPlan.of(max_memory, cost, source.largest_part(), draft.batch_size)
-    rng = check_random_state(draft.random_state)
-    rows = _streamed_rows(draft, source, plan, int(rng.randint(2**31 - 1)), held_out=not pairs)
-    if pairs:
-        rows = replace(rows, evaluation=[fitting.evaluation_set(draft, *pair) for pair in pairs])
-    if draft.verbose:
-        print(
-            f"fit: {rows.n_rows:,} rows would need about {rows.n_rows * cost.in_memory / 1e6:,.0f} MB, more "
-            f"than max_memory = {max_memory / 1e6:,.0f} MB: reads them again in each epoch, shuffles within "
-            f"{min(plan.buffer, rows.n_rows):,} rows, validates on {sum(rows.held_out.n_rows):,}",
-            file=sys.stderr,
-        )
-    fit_members(draft, rows, metrics, deadline, rng)
-
-
 def _streamed_rows(
     draft: TinyClassifier, source: RowSource, plan: MemoryPlan, seed: int, *, held_out: bool
 ) -> StreamedRows:
@@ -172,9 +158,7 @@ def _streamed_rows(
     if not hasattr(draft, "_precision") or not draft.warm_start:
         set_precision(draft, n_rows)
     if not (draft.warm_start and hasattr(draft, "network_")):
-        draft.preprocessor_ = sample.read(
-            lambda table: _preprocessor(found.statistics, table, sample.weights)
-        )
+        draft.preprocessor_ = _preprocessor(found.statistics, Table.read(sample.columns), sample.weights)
     if not isinstance(draft.preprocessor_, Preprocessor):
         raise ValueError("warm_start: expected a classifier of tables, got one of sparse matrices")
     counts, weights = np.transpose([found.classes[label] for label in draft.classes_.tolist()])
@@ -201,7 +185,7 @@ def _preprocessor(
     """How the columns are encoded; a ColumnWarning names columns that are of no use or misleading."""
     preprocessor = statistics.preprocessor(sample, weights)
     for message in column_warnings(sample, preprocessor):
-        warnings.warn(message, ColumnWarning, stacklevel=7)  # at the caller of `fit`
+        warnings.warn(message, ColumnWarning, stacklevel=6)  # at the caller of `fit`
     return preprocessor
 
 

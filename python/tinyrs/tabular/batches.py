@@ -27,11 +27,16 @@ class DatasetPart:
     schema: Any
 
     @property
+    def is_row_group(self) -> bool:
+        """Whether it is of a Parquet file."""
+        return hasattr(self.scanned, "row_groups")
+
+    @property
     def n_rows(self) -> int:
         """The number of its rows."""
-        # `count_rows` of a single row group counts its whole file.
-        groups = getattr(self.scanned, "row_groups", None)
-        return int(self.scanned.count_rows() if groups is None else sum(group.num_rows for group in groups))
+        if self.is_row_group:  # `count_rows` would count the whole file
+            return sum(group.num_rows for group in self.scanned.row_groups)
+        return int(self.scanned.count_rows())
 
     def batches(self, columns: Sequence[str], batch_size: int, *, buffered: bool = False) -> Iterator[Any]:
         """Its record batches with these columns, without empty ones.
@@ -41,7 +46,7 @@ class DatasetPart:
         """
         pa = require_pyarrow("a dataset")
         options = {} if self.schema is None else {"schema": self.schema}
-        if buffered and hasattr(self.scanned, "row_groups"):
+        if buffered and self.is_row_group:
             from pyarrow.dataset import ParquetFragmentScanOptions
 
             options["fragment_scan_options"] = ParquetFragmentScanOptions(

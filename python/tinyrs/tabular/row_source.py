@@ -7,7 +7,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,6 +23,7 @@ from tinyrs.tabular.values import CellError
 T = TypeVar("T")
 
 BATCH_ROWS = 1 << 16
+GOLDEN = (5**0.5 - 1) / 2
 
 
 def is_row_source(X: Any, y: Any) -> bool:
@@ -134,25 +135,34 @@ class ReadingOrder:
         The parts that are read in turns.
     batch_rows : int
         The rows that are read in one turn.
+    slices : int
+        The parts that each row group of Parquet is divided into; it is decoded for each of them.
     """
 
     rng: np.random.Generator
     window: int
     parts_at_once: int
     batch_rows: int
+    slices: int = 1
 
     def of(self, n_rows: Sequence[int]) -> npt.NDArray[np.intp]:
         """A random order of parts with these numbers of rows, (parts,).
 
-        Those of a window come from evenly spread places, one from each, so that they are like the whole even
-        if the dataset is sorted.
+        The dataset is divided into places, each of some parts in a row. The order takes a random part of each
+        place in turn, and goes from place to place in steps of the golden ratio of their number. So the parts
+        of any window, and those that are read together, are evenly spread over the dataset, and like all of
+        it even if it is sorted (Kronecker sequence; Niederreiter 1992).
         """
-        n_places = int(np.clip(self.window * len(n_rows) / max(sum(n_rows), 1), 1, max(len(n_rows), 1)))
+        n_parts = len(n_rows)
+        rounds = max(round(sum(n_rows) / max(self.window, 1)), 1)  # of about a window each
+        places = np.array_split(np.arange(n_parts), -(-n_parts // rounds)) if n_parts else []
+        visited = np.argsort(np.argsort((self.rng.random() + GOLDEN * np.arange(len(places))) % 1))
+        turn = np.argsort(visited)  # of each place
         keys = [
-            (self.rng.permutation(len(place)) + self.rng.random(len(place))) / max(len(place), 1)
-            for place in np.array_split(np.arange(len(n_rows)), n_places)
+            (self.rng.permutation(len(place)) + (of_place + 0.5) / len(places)) / len(place)
+            for place, of_place in zip(places, turn, strict=True)
         ]
-        return np.argsort(np.concatenate(keys))
+        return np.argsort(np.concatenate([*keys, []]))
 
 
 class RowSource:
@@ -204,8 +214,10 @@ class RowSource:
             source = dataset.dataset(source, format="parquet")
         self._source, self.target, self._prepare = source, target, prepare
         self._held_out: tuple[int, np.uint64] | None = None
-        self._known_parts: list[tuple[int, DatasetPart]] | None = None
+        self._known_parts: list[_NumberedPart] | None = None
         found = (source if is_dataset(source) else self._reader()).schema.names
+        if not found:
+            raise ValueError("X: expected Parquet files or a table with columns, got none")
         for parameter, name, what in [("y", target, "labels"), ("sample_weight", weight, "weights")]:
             if not (isinstance(name, str) and name in found) and not (name is None and parameter != "y"):
                 listed = ", ".join(map(repr, found[:20])) + (", ..." if len(found) > 20 else "")
@@ -246,11 +258,11 @@ class RowSource:
 
     def n_rows(self) -> int | None:
         """The number of rows of a dataset, before any are left out; None for a function."""
-        return sum(part.n_rows for _, part in self._parts()) if is_dataset(self._source) else None
+        return sum(part.n_rows for part in self._parts()) if is_dataset(self._source) else None
 
     def largest_part(self) -> int:
         """The rows of the largest part of a dataset, which are read together; 0 for a function."""
-        return max((part.n_rows for _, part in self._parts()), default=0)
+        return max((part.n_rows for part in self._parts()), default=0)
 
     def _read(self, order: ReadingOrder | None) -> Iterator[tuple[int, Any]]:
         """Record batches, each with the number of its first row."""
@@ -258,31 +270,30 @@ class RowSource:
         if not is_dataset(self._source):
             yield from _numbered(0, (batch.select(columns) for batch in self._reader()))
             return
-        parts = self._parts()
-        waiting = iter(parts if order is None else [parts[i] for i in order.of([p.n_rows for _, p in parts])])
-        batch_rows = BATCH_ROWS if order is None else order.batch_rows
-
-        def started(count: int) -> Iterator[Iterator[tuple[int, Any]]]:
-            for first_row, part in islice(waiting, count):
-                yield _numbered(first_row, part.batches(columns, batch_rows, buffered=True))
-
-        reading = deque(started(1 if order is None else order.parts_at_once))
+        parts, batch_rows, at_once = self._parts(), BATCH_ROWS, 1
+        if order is not None:
+            parts = [piece for part in parts for piece in part.sliced(order.slices)]
+            parts = [parts[i] for i in order.of([part.n_rows for part in parts])]
+            batch_rows, at_once = order.batch_rows, order.parts_at_once
+        waiting = iter(parts)
+        reading = deque(part.batches(columns, batch_rows) for part in islice(waiting, at_once))
         while reading:
-            part = reading.popleft()
-            numbered = next(part, None)
+            batches = reading.popleft()
+            numbered = next(batches, None)
             if numbered is None:
-                reading.extend(started(1))
+                reading.extend(part.batches(columns, batch_rows) for part in islice(waiting, 1))
             else:
                 yield numbered
-                reading.append(part)
+                reading.append(batches)
 
-    def _parts(self) -> list[tuple[int, DatasetPart]]:
-        """The parts of a dataset, each with the number of its first row; none for a function."""
+    def _parts(self) -> list[_NumberedPart]:
+        """The parts of a dataset; none for a function."""
         if self._known_parts is None:
             self._known_parts, row = [], 0
             for part in dataset_parts(self._source) if is_dataset(self._source) else ():
-                self._known_parts.append((row, part))
-                row += part.n_rows
+                n_rows = part.n_rows
+                self._known_parts.append(_NumberedPart(part, row, 0, n_rows))
+                row += n_rows
         return self._known_parts
 
     def _reader(self) -> Any:
@@ -293,6 +304,35 @@ class RowSource:
                 f"__arrow_c_stream__, got one that returns a {type(stream).__name__}"
             )
         return require_pyarrow("fit: a reader").RecordBatchReader.from_stream(stream)
+
+
+@dataclass(frozen=True)
+class _NumberedPart:
+    """The rows `start` to `stop` of a part of a dataset, whose first row has the number `first_row`."""
+
+    part: DatasetPart
+    first_row: int
+    start: int
+    stop: int
+
+    @property
+    def n_rows(self) -> int:
+        return self.stop - self.start
+
+    def sliced(self, n: int) -> list[_NumberedPart]:
+        """Up to `n` slices of a row group of Parquet; other parts as a whole."""
+        ends = np.linspace(0, self.n_rows, n + 1).astype(int).tolist() if self.part.is_row_group else []
+        slices = [replace(self, start=start, stop=stop) for start, stop in pairwise(ends) if start < stop]
+        return slices or [self]
+
+    def batches(self, columns: Sequence[str], batch_rows: int) -> Iterator[tuple[int, Any]]:
+        """The record batches, each with the number of its first row."""
+        for row, batch in _numbered(0, self.part.batches(columns, batch_rows, buffered=True)):
+            first, last = max(row, self.start), min(row + len(batch), self.stop)
+            if first < last:
+                yield self.first_row + first, batch.slice(first - row, last - first)
+            if last == self.stop:
+                return
 
 
 def _numbered(first_row: int, batches: Iterator[Any]) -> Iterator[tuple[int, Any]]:
