@@ -156,11 +156,10 @@ class ReadingOrder:
         n_parts = len(n_rows)
         rounds = max(round(sum(n_rows) / max(self.window, 1)), 1)  # of about a window each
         places = np.array_split(np.arange(n_parts), -(-n_parts // rounds)) if n_parts else []
-        visited = np.argsort(np.argsort((self.rng.random() + GOLDEN * np.arange(len(places))) % 1))
-        turn = np.argsort(visited)  # of each place
+        turns = np.argsort((self.rng.random() + GOLDEN * np.arange(len(places))) % 1)
         keys = [
-            (self.rng.permutation(len(place)) + (of_place + 0.5) / len(places)) / len(place)
-            for place, of_place in zip(places, turn, strict=True)
+            (self.rng.permutation(len(place)) + (turn + 0.5) / len(places)) / len(place)
+            for place, turn in zip(places, turns, strict=True)
         ]
         return np.argsort(np.concatenate([*keys, []]))
 
@@ -170,7 +169,7 @@ class RowSource:
 
     Parameters
     ----------
-    source : path, pyarrow.dataset.Dataset, callable, or RowSource
+    source : path, pyarrow.dataset.Dataset or callable
         A Parquet file or a folder of them; a dataset; or a function without arguments that returns a fresh
         reader of the same rows in the same order: anything with `__arrow_c_stream__`.
     target : str
@@ -218,8 +217,11 @@ class RowSource:
         found = (source if is_dataset(source) else self._reader()).schema.names
         if not found:
             raise ValueError("X: expected Parquet files or a table with columns, got none")
-        for parameter, name, what in [("y", target, "labels"), ("sample_weight", weight, "weights")]:
-            if not (isinstance(name, str) and name in found) and not (name is None and parameter != "y"):
+        wanted = {"y": (target, "labels")}
+        if weight is not None:
+            wanted["sample_weight"] = weight, "weights"
+        for parameter, (name, what) in wanted.items():
+            if not isinstance(name, str) or name not in found:
                 listed = ", ".join(map(repr, found[:20])) + (", ..." if len(found) > 20 else "")
                 got = repr(name) if isinstance(name, str) else f"a {type(name).__name__}"
                 raise ValueError(
@@ -238,9 +240,9 @@ class RowSource:
 
     def batches(self, order: ReadingOrder | None = None) -> Iterator[SourceRows]:
         """All rows, a batch at a time; those of a function keep their order."""
-        for first_row, batch in self._read(order):
-            import pyarrow as pa
+        import pyarrow as pa
 
+        for first_row, batch in self._read(order):
             table = pa.Table.from_batches([batch])
             numbers = np.arange(first_row, first_row + len(batch), dtype=np.int64)
             rows = SourceRows(numbers, table, self.target, self.weight)
