@@ -23,6 +23,8 @@ PARTS_IN_BUFFER, MAX_SLICES = 16, 8
 TEXT_BYTES = 64
 # Those of a label and a weight.
 LABEL_BYTES = 16
+# Those of a slot of the shuffle buffer, besides its row: its places in two orders.
+SLOT_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -108,9 +110,10 @@ class MemoryPlan:
         ValueError
             If a piece or the shuffle buffer would have less than one batch.
         """
-        buffer, piece = int(max_memory / 4 / cost.encoded), int(max_memory / 16 / cost.features)
+        held = cost.encoded + SLOT_BYTES
+        buffer, piece = int(max_memory / 4 / held), int(max_memory / 16 / cost.features)
         if min(buffer, piece) < batch_size:
-            needed = int(max(4 * cost.encoded, 16 * cost.features) * batch_size) + 1
+            needed = int(max(4 * held, 16 * cost.features) * batch_size) + 1
             raise ValueError(
                 f"max_memory: expected at least {needed:,} bytes for a batch of {batch_size} rows, got "
                 f"{max_memory:,}"
