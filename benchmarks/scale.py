@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Times the examples of `examples/scale` with one and two processes on this machine, and what they cost.
 
-    ./benchmarks/scale.py --rows 5_000_000         # scoring, Parquet to Parquet
+    ./benchmarks/scale.py --rows 20_000_000        # scoring, Parquet to Parquet
     ./benchmarks/scale.py --training               # training in step with MPI
 
 Scoring: the rows have 16 numbers in f32. The limit is the number of processes times the speed of
 `predict_proba` with one thread. Each engine scores twice, in new processes of one thread: with the model, and
-with a model of almost no arithmetic, which shows what the engine needs to read, move and write the rows.
+with a model of almost no arithmetic, which shows what the engine needs to read, move and write the rows. The
+memory is the peak of all processes of an engine together; what they share counts once. Ray gives a process
+128 MiB of rows at a time, which takes many such parts to share out well: 20 million rows are ten.
 
 Training: a step is the gradients, their sum over the processes, and the optimizer. What was measured with one
 and two processes says what to expect of more: the gradients take their share of the time of one process, and
@@ -26,12 +28,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import tinyrs
 from stream import numbers, one_thread_speed, score_dataset, train, write_rows
 from tinyrs.scale import Scorer
@@ -134,6 +137,22 @@ def score_once(way: str, processes: int, folder: Path) -> None:
     print(json.dumps(found))
 
 
+def output_and_memory(command: list[str]) -> tuple[str, float]:
+    """What a command prints, and the peak memory of its processes in MB."""
+    process, peak = psutil.Popen(command, stdout=subprocess.PIPE, text=True), 0.0
+    while process.poll() is None:
+        found = []
+        for one in [process, *process.children(recursive=True)]:
+            with suppress(psutil.Error):  # it has ended
+                found.append(one.memory_info())
+        shared = max((memory.shared for memory in found), default=0)
+        peak = max(peak, shared + sum(memory.rss - memory.shared for memory in found))
+        time.sleep(0.5)
+    if process.returncode:
+        raise SystemExit(f"{command} failed")
+    return process.stdout.read(), peak / 1e6
+
+
 def compare_scoring(rows: int, hidden: tuple[int, ...], ways: list[str]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -146,17 +165,19 @@ def compare_scoring(rows: int, hidden: tuple[int, ...], ways: list[str]) -> None
         model = tinyrs.load(folder / "model")
         assert isinstance(model, tinyrs.Predictor)
         rows = rows // FILES * FILES
-        print("| engine | processes | rows a second | of the limit | s to start | s without the model |")
-        print("| --- | --- | --- | --- | --- | --- |")
+        print("| engine | processes | rows a second | of the limit | MB | s to start | s without the model |")
+        print("| --- | --- | --- | --- | --- | --- | --- |")
         for way, processes in product(ways, (1, 2)):
             before = one_thread_speed(model)
             command = [sys.executable, __file__, "--one", way, str(processes), str(folder)]
-            output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+            output, memory = output_and_memory(command)
             found = json.loads(output.splitlines()[-1])
             speed = rows / found["model"]
             share = speed / processes / ((before + one_thread_speed(model)) / 2)
             costs = f"{found['start']:.1f} | {found['small']:.1f}"
-            print(f"| {way} | {processes} | {speed:,.0f} | {share:.2f} | {costs} |", flush=True)
+            print(
+                f"| {way} | {processes} | {speed:,.0f} | {share:.2f} | {memory:,.0f} | {costs} |", flush=True
+            )
 
 
 # Training.
@@ -224,7 +245,7 @@ def compare_training(widths: list[int], batches: list[int]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rows", type=int, default=5_000_000, help="rows to score (default: %(default)s)")
+    parser.add_argument("--rows", type=int, default=20_000_000, help="rows to score (default: %(default)s)")
     widths = tinyrs.TinyClassifier().hidden_layer_sizes
     parser.add_argument("--hidden", nargs="+", type=int, default=widths, help="widths of the hidden layers")
     parser.add_argument("--way", choices=WAYS, nargs="+", default=list(WAYS), help="engines to measure")
