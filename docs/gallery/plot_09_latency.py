@@ -9,6 +9,7 @@ this site, with whatever else it was doing; run the example on yours.
 import matplotlib.pyplot as plt
 import numpy as np
 import tinyrs
+from matplotlib.ticker import LogLocator
 from sklearn.datasets import load_digits
 from tinyrs.bench.latency import measure
 
@@ -32,17 +33,18 @@ left.loglog(widths, medians, "o-", label="median")
 left.loglog(widths, tails, "o:", label="99th percentile")
 left.set(xlabel="width of two hidden layers", ylabel="microseconds a row")
 left.set_xticks(widths, map(str, widths))
-left.yaxis.set_major_formatter("{x:g}")
-for axis in (left.xaxis, left.yaxis, right.xaxis):
-    axis.set_minor_formatter("")
 left.legend()
 right.semilogx(medians, accuracies, "o-")
 for width, median, accuracy in zip(widths, medians, accuracies, strict=True):
     right.annotate(
         str(width), (median, accuracy), xytext=(4, -12), textcoords="offset points", fontsize="small"
     )
-right.xaxis.set_major_formatter("{x:g}")
 right.set(xlabel="median in microseconds", ylabel="accuracy, by width")
+for axis in (left.yaxis, right.xaxis):
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter("{x:g}")
+for axis in (left.xaxis, left.yaxis, right.xaxis):
+    axis.set_minor_formatter("")
 
 # %%
 # A batch shares the cost of the call: the time for each row falls.

@@ -17,7 +17,7 @@ from tinyrs.scale import Scorer
 
 def score(scorer: Callable[[Any], Any], source: str, target: str) -> None:
     """Writes one scored file for each partition of `source` to the folder `target`."""
-    rows = dd.read_parquet(source)
+    rows = dd.read_parquet(source, dtype_backend="pyarrow")  # columns as they are read, without copies
     scored = rows.map_partitions(scorer, meta=scorer(rows._meta))
     scored.to_parquet(target, write_index=False)
 
