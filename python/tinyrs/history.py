@@ -93,7 +93,9 @@ def progress_bar(total: int, label: str, unit: str, *, shown: bool) -> Iterator[
 
 @contextmanager
 def row_bar(total: int | None, label: str, *, shown: bool) -> Iterator[Callable[[int], object]]:
-    """Yields a function that advances a bar by a number of rows, until the context ends; if it is `shown`.
+    """Yields a function that advances a bar by a number of rows; shows nothing unless `shown`.
+
+    The bar disappears at the end. Its length is unknown if `total` is None.
 
     Raises
     ------

@@ -62,7 +62,7 @@ def memory_needed(source: RowSource, categorical: Sequence[str]) -> float:
 
     `categorical` are the columns of numbers to treat as categories.
     """
-    indices = [source.names.index(name) for name in categorical]
+    indices = [index for index, name in enumerate(source.names) if name in categorical]
     first = next(source.batches(), None)
     n_rows = source.n_rows()
     return 0.0 if first is None or n_rows is None else n_rows * RowCost.of(first, indices).in_memory

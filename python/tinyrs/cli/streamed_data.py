@@ -38,6 +38,8 @@ from tinyrs.tabular.values import CellError
 
 # The rows to measure the model on at most: its accuracy then has a standard error of at most 0.0016.
 MAX_MEASURED = 100_000
+# The rows of the sample at least.
+MIN_SAMPLE = 1000
 # A target with more different values is not one of classes.
 MAX_CLASSES = 10_000
 
@@ -76,6 +78,10 @@ class StreamedData:
     def split(self) -> tuple[Part, npt.NDArray[np.intp]]:
         """The rows to train on, and the indices in `sample` of those to measure the model on."""
         n = min(self.n_rows // HOLD_OUT, len(self.sample.numbers))
+        if n == 0:
+            raise CliError(
+                f"{self.table.name}: too few rows have a label to hold some out: measure with --valid FILE"
+            )
         last = row_hashes(self.sample.numbers[n - 1 : n], self.seed)[0]
         rest = self.source.without(self.seed, last)
         return Part(rest, self.source.target, self.n_rows - n, self.table.name), np.arange(n)
@@ -127,7 +133,7 @@ def _read(table: TableReader, source: RowSource, options: argparse.Namespace) ->
             if sample is None:
                 row_bytes = rows.table.nbytes / len(rows.numbers)
                 # Compacting the sample holds it three times.
-                size = int(np.clip(options.max_memory / 24 / row_bytes, 1, MAX_MEASURED))
+                size = int(np.clip(options.max_memory / 24 / row_bytes, MIN_SAMPLE, MAX_MEASURED))
                 sample = RowSample(size, options.seed)
             sample.add(rows.numbers, rows.table)
             for count in pc.value_counts(to_text(rows.table[source.target], location)).to_pylist():
