@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from classifiers import data_sets, report, scores
+from classifiers import models as classifier_models
 from classifiers.data_sets import DataSet
 from classifiers.models import embedding_models, models, quantized_models, students
 from sklearn.base import BaseEstimator
 from sklearn.metrics import average_precision_score, roc_auc_score
-from tinyrs import TinyClassifier
+from tinyrs import TinyClassifier, fit_to_budget
 from tinyrs.budget import latencies
 from tinyrs.budget import students as budget_students
 
@@ -119,12 +120,27 @@ def test_a_student_has_at_most_a_tenth_of_the_parameters(
     for name, value in {"WIDTHS": (8, 256), "DEPTHS": (1, 3), "SECONDS": 0.001}.items():
         monkeypatch.setattr(latencies, name, value)
     monkeypatch.setattr(budget_students, "ROWS", 900)
+    predictor, limits = TinyClassifier.predictor, []
+
+    def with_long_record(self: TinyClassifier) -> Any:
+        made = predictor(self)
+        made.training["history"] = "x" * 100_000
+        return made
+
+    def limited(X: Any, y: Any, *, max_bytes: int, **options: Any) -> Any:
+        limits.append(max_bytes)
+        return fit_to_budget(X, y, max_bytes=max_bytes, **options)
+
+    monkeypatch.setattr(TinyClassifier, "predictor", with_long_record)
+    monkeypatch.setattr(classifier_models, "fit_to_budget", limited)
     found = {label: scores.measure("mixed", mixed, 0, label, model) for label, model in students().items()}
     default, teacher, student = found.values()
     assert teacher.model == "teacher, 4 networks"
     assert default.parameters is not None
     assert student.parameters is not None
     assert student.parameters <= default.parameters / 10
+    # The description of the columns has less than 20,000 bytes.
+    assert default.parameters / 10 < limits[0] < default.parameters / 10 + 20_000
     assert student.one_row_us is not None
     assert student.one_row_us > 0
     header, _, row = budget.costs(list(found.values())).splitlines()

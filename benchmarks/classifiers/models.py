@@ -112,6 +112,8 @@ class Student(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(self, X: pd.DataFrame, y: npt.NDArray[Any]) -> Student:
         default = _default(X, y).predictor()
+        # The record of the training would give a student more bytes for its weights.
+        default.training.clear()
         description = len(default.to_bytes()) - default.network.nbytes
         limit = description + int(self.share * default.network.n_parameters)
         self.predictor_ = fit_to_budget(X, y, max_bytes=limit, formats=["int8"]).predictor
