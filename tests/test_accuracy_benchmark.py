@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -12,11 +13,12 @@ import budget
 import numpy as np
 import pandas as pd
 import pytest
-from classifiers import data_sets, report, scores
+from classifiers import data_sets, folds, report, scores
 from classifiers import models as classifier_models
 from classifiers.data_sets import DataSet
 from classifiers.models import embedding_models, models, quantized_models, students
 from sklearn.base import BaseEstimator
+from sklearn.dummy import DummyClassifier
 from sklearn.metrics import average_precision_score, roc_auc_score
 from tinyrs import TinyClassifier, fit_to_budget
 from tinyrs.budget import latencies
@@ -191,6 +193,22 @@ def test_results_are_kept_and_read(tmp_path: Path) -> None:
         scores.append_row(path, row)
     assert scores.read_rows(path) == results
     assert scores.done(results) == {("s", 0, "A"), ("s", 1, "A")}
+
+
+def test_a_run_continues_a_file_fold_by_fold(
+    mixed: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = rows({("s", 0, "A"): 0.125})
+    scores.append_row(tmp_path / "a.csv", known[0])
+    monkeypatch.setattr(folds, "DATA_SETS", {"s": lambda: mixed, "t": lambda: mixed})
+    ticks = itertools.count(step=4.0)
+    results = folds.measure_folds(
+        {"A": DummyClassifier()}, ["s", "t"], 2, tmp_path / "a.csv", lambda: next(ticks)
+    )
+    assert results[:1] == known
+    assert [(row.set, row.fold) for row in results[1:]] == [("t", 0), ("s", 1), ("t", 1)]
+    assert {(row.fit_seconds, row.predict_seconds) for row in results[1:]} == {(4.0, 4.0)}
+    assert scores.read_rows(tmp_path / "a.csv") == results
 
 
 def test_tables_count_the_folds_that_all_models_have() -> None:

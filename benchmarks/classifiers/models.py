@@ -34,13 +34,13 @@ def _scaled(model: Any) -> Any:
     return make_pipeline(columns, model)
 
 
-class _Adapted(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class Adapted(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A classifier that gets its own form of the table and integer labels."""
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
 
-    def fit(self, X: pd.DataFrame, y: npt.NDArray[Any]) -> _Adapted:
+    def fit(self, X: pd.DataFrame, y: npt.NDArray[Any]) -> Adapted:
         self.labels_ = LabelEncoder().fit(y)
         self.classes_ = self.labels_.classes_
         self.model_ = self.new_model(X).fit(self.table(X), self.labels_.transform(y))
@@ -56,7 +56,7 @@ class _Adapted(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return X
 
 
-class _HistGradientBoosting(_Adapted):
+class _HistGradientBoosting(Adapted):
     """Columns with more categories than it takes are given as codes."""
 
     def new_model(self, X: pd.DataFrame) -> Any:
@@ -67,14 +67,14 @@ class _HistGradientBoosting(_Adapted):
         return X.assign(**{column: X[column].cat.codes for column in many})
 
 
-class _XGBoost(_Adapted):
+class _XGBoost(Adapted):
     def new_model(self, X: pd.DataFrame) -> Any:
         from xgboost import XGBClassifier
 
         return XGBClassifier(enable_categorical=True, random_state=self.seed)
 
 
-class _CatBoost(_Adapted):
+class _CatBoost(Adapted):
     """Missing categories are a category of their own, because it takes only strings and integers."""
 
     def new_model(self, X: pd.DataFrame) -> Any:
