@@ -16,7 +16,8 @@ from tinyrs.tabular.sources import read_frame
 from tinyrs.tabular.type_checks import is_frame
 
 # The networks of the default teacher. On two folds of 17 small sets of benchmarks/accuracy.py, students of
-# four networks had a mean error of 0.174 and a log loss of 0.404, students of one network 0.190 and 0.432.
+# four networks had a mean error of 0.174 and a log loss of 0.404, students of one network 0.190 and 0.432;
+# see "Students of a budget" in BENCHMARKING.md.
 NETWORKS = 4
 
 
