@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from sklearn import datasets
+
+# Programs that a shell starts in the background ignore SIGINT, and so do their children. Tests send it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 
