@@ -67,7 +67,7 @@ def sorted_rows(folder: Path) -> tuple[float, float]:
     parquet.write_table(rows(50_000, 0).sort_by("y"), path, row_group_size=1000)
     errors = [
         [
-            error(TinyClassifier((16,), max_iter=10, random_state=seed).fit(path, "y", max_memory=limit))
+            error(TinyClassifier((64, 32), max_iter=10, random_state=seed).fit(path, "y", max_memory=limit))
             for limit in (LIMIT, 1_000_000)
         ]
         for seed in range(5)

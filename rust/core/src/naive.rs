@@ -16,7 +16,7 @@ pub fn dense(weight: &[f64], bias: &[f64], x: &[f64], activation: Activation, sc
 }
 
 /// x (inputs,), and after them the embedding of its first values: for the c-th of them, counted from 0, and o below 3,
-/// the sum over k below 16 of w2[c][o][k] cos(2 pi (w1[c][k] x[c] + b1[c][k])) + b2[c][o].
+/// the sum over k below 16 of `w2[c][o][k] cos(2 pi (w1[c][k] x[c] + b1[c][k]))`, plus `b2[c][o]`.
 pub fn embed(w1: &[f64], b1: &[f64], w2: &[f64], b2: &[f64], x: &[f64]) -> Vec<f64> {
     let mut out = x.to_vec();
     for (j, b) in b2.iter().enumerate() {
