@@ -19,7 +19,7 @@ import tinyrs
 from conftest import Done, Run, csv_text, flowers
 from sklearn import metrics
 from tinyrs.classifier import TinyClassifier
-from tinyrs.cli import fitting
+from tinyrs.cli import fitting, train_options
 from tinyrs.cli import train as cli_train
 from tinyrs.cli.training_data import Part, fold_of_rows, hold_out
 from tinyrs.predictor import Predictor
@@ -153,7 +153,7 @@ def test_class_weights_change_what_is_learnt(train: Run) -> None:
         assert (done.status, message in done.err) == (2, True)
 
 
-@pytest.mark.parametrize("metric", cli_train.METRICS)
+@pytest.mark.parametrize("metric", train_options.METRICS)
 def test_the_metric_chooses_the_epoch(train: Run, monkeypatch: pytest.MonkeyPatch, metric: str) -> None:
     seen = list[object]()
     fit = TinyClassifier.fit
