@@ -14,8 +14,7 @@ Arrays = tuple[npt.NDArray[Any], ...]
 class ShuffleBuffer:
     """Holds `size` rows of a stream, and gives them back in random order while others take their places.
 
-    A row is given back after at most 2 x `size` other rows. Those of a stream that is sorted in some way are
-    so mixed over this length.
+    A row is given back after at most 2 x `size` other rows, so a sorted stream is mixed over this length.
 
     Parameters
     ----------
@@ -24,7 +23,7 @@ class ShuffleBuffer:
     piece : int
         The number of rows that are given back together; fewer at the end.
     like : sequence of array
-        What a row consists of: the dtypes and the shapes, but for the first axis.
+        Arrays of some rows, (rows, ...), as `add` takes them: examples of the dtypes and shapes.
     rng : numpy.random.Generator
     """
 

@@ -26,7 +26,7 @@ else:
     from tinyrs._lazy import np
 
 
-# The code of a category that has none of its own, and of all values of a column that is not read.
+# The code of categories to which training gave none, and of all values of a column that is not read.
 UNKNOWN = -1.0
 
 
