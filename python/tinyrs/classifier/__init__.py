@@ -22,6 +22,6 @@ except ModuleNotFoundError as missing:
 from tinyrs.classifier.estimator import TinyClassifier
 from tinyrs.classifier.memory_plan import memory_needed
 from tinyrs.classifier.recipe import default_epochs
-from tinyrs.classifier.training import REFIT_SHARE
+from tinyrs.classifier.training import refit_pays
 
-__all__ = ["REFIT_SHARE", "TinyClassifier", "default_epochs", "memory_needed"]
+__all__ = ["TinyClassifier", "default_epochs", "memory_needed", "refit_pays"]

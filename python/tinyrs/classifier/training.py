@@ -32,8 +32,13 @@ if TYPE_CHECKING:
 
 # precision="auto" is f64 for fewer rows than this.
 F32_MIN_ROWS = 200
-# There is a refit if at least one row in this many was held out: else it takes its time for little.
+# `fit` trains again only if at least one row in this many was held out: else a refit gains too little.
 REFIT_SHARE = 20
+
+
+def refit_pays(n_rows: int, n_training: int) -> bool:
+    """Whether so many of the rows were held out that `fit` should train again on all of them."""
+    return (n_rows - n_training) * REFIT_SHARE >= n_rows
 
 
 def fit_members(
@@ -52,7 +57,7 @@ def fit_members(
     members, options = _new_members(draft, rows, epochs, rng)
     initial_parameters = members.parameters()
     refit = draft.refit and not draft.warm_start and len(members) == 1
-    refit &= (rows.n_rows - rows.n_training) * REFIT_SHARE >= rows.n_rows
+    refit &= refit_pays(rows.n_rows, rows.n_training)
     evaluation = best_epoch = patience = None
     if rows.evaluation:
         evaluation = Evaluation(

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyrs.classifier import REFIT_SHARE, TinyClassifier
+from tinyrs.classifier import TinyClassifier, refit_pays
 from tinyrs.cli.budget import Found, check_options
 from tinyrs.cli.budget import fit as search
 from tinyrs.cli.errors import CliError, Interrupted, UsageError, suggestion
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     if interrupted:
         if not asked_to_keep(options):
             raise KeyboardInterrupt
-    elif options.refit and options.budget is None and (data.n_rows - rows) * REFIT_SHARE >= data.n_rows:
+    elif options.refit and options.budget is None and refit_pays(data.n_rows, rows):
         refitted = _refit(data, options)
         interrupted = refitted is None or refitted.interrupted
         if refitted is not None:
