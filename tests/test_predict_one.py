@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -85,6 +87,87 @@ def test_categories_of_any_type(values: list[Any], as_frame: bool, n_values: int
             assert predictor.predict_proba(X[i]).tolist() == want[i].tolist()
 
 
+def numbers_predictor(kind: str, *, names: bool) -> Predictor:
+    """A predictor of three columns of numbers and four classes, with missing values in training."""
+    X = np.random.default_rng(0).normal(size=(200, 3))
+    X[::9, 1] = np.nan
+    table = pd.DataFrame(X, columns=["a", "b", "c"]) if names else X
+    y = np.array(list("wxyz"))[(X[:, 0] > 0) + 2 * (X[:, 2] > 0)]
+    clf = TinyClassifier(
+        (12, 7),
+        max_iter=30,
+        random_state=0,
+        precision="f64" if kind == "f64" else "f32",
+        n_ensemble=3 if kind == "ensemble" else 1,
+    )
+    predictor: Predictor = clf.fit(table, y).predictor()
+    return predictor.quantize("int8") if kind == "int8" else predictor
+
+
+@pytest.mark.parametrize("kind", ["f32", "f64", "int8", "ensemble"])
+def test_rows_of_numbers(kind: str) -> None:
+    predictor = numbers_predictor(kind, names=True)
+    nan = float("nan")
+    rows: list[Any] = np.random.default_rng(1).normal(size=(40, 3), scale=2).tolist()
+    rows += [[0.5, None, 1], [nan, nan, nan], [None, None, None], [True, 2, -3], ["0.5", " 1 ", ""]]
+    table = np.array(rows, dtype=object)
+    labels, probabilities = predictor.predict(table).tolist(), predictor.predict_proba(table).tolist()
+    assert len(set(labels)) == 4
+    forms_of_lists: list[Any] = [list, tuple, iter]
+    forms_of_dicts: list[Any] = [dict, OrderedDict, pd.Series]
+    for row, label, p in zip(rows, labels, probabilities, strict=True):
+        want = dict(zip("wxyz", p, strict=True))
+        record = dict(zip("cab", [row[2], row[0], row[1]], strict=True))
+        for form in forms_of_lists:
+            assert predictor.predict_one(form(row)) == label
+            assert predictor.predict_proba_one(form(row)) == want
+        for form in forms_of_dicts:
+            assert predictor.predict_one(form(record)) == label
+            assert predictor.predict_proba_one(form(record)) == want
+        assert predictor.predict_one({**record, "d": "more"}) == label
+        assert predictor.predict_one(record, extra_columns="error") == label
+
+
+def test_the_first_of_equal_outputs_wins() -> None:
+    weight = np.array([[0.0], [1.0], [1.0], [1.0 - 1e-9]])
+    for precision in ("f32", "f64"):
+        network = Network.from_parameters(
+            [(weight, np.zeros(4))], precision=precision, output_activation="softmax"
+        )
+        predictor = Predictor(network, None, np.array(list("abcd")))
+        # exp(-1e-9) is 1 in f32: all outputs are equal.
+        for x, want in ((0.0, "a"), (3.0, "b"), (-3.0, "a"), (1e-9, "b" if precision == "f64" else "a")):
+            assert predictor.predict_one([x]) == predictor.predict([[x]])[0]
+            assert predictor.predict_one([x]) == want, (precision, x)
+
+
+def test_rows_that_are_not_plain_lists() -> None:
+    class Shifted(list[float]):
+        """Its items are not those in memory."""
+
+        def __iter__(self) -> Iterator[float]:
+            return (x + 1 for x in super().__iter__())
+
+    class Filled(dict[str, float]):
+        def __missing__(self, name: str) -> float:
+            return 0.25
+
+    predictor = numbers_predictor("f64", names=True)
+    proba = predictor.predict_proba_one
+    assert proba(Shifted([0, 1, 2])) == proba([1, 2, 3])
+    assert proba(Filled(a=1, c=2)) == proba([1, 0.25, 2])
+    assert proba(range(3)) == proba(np.arange(3)) == proba([0, 1, 2])
+    unnamed = numbers_predictor("f64", names=False)
+    with pytest.raises(TypeError, match="expected a sequence, since the columns have no names, got a dict"):
+        unnamed.predict_one({0: 1.0, 1: 2.0, 2: 3.0})
+
+
+def test_labels_of_the_wrong_number_are_refused() -> None:
+    network = Network([2, 3], output_activation="softmax", seed=0)
+    with pytest.raises(ValueError, match="labels: expected 3, one for each output of the network, got 2"):
+        Predictor(network, None, np.array(["a", "b"]))
+
+
 def test_labels_are_python_values() -> None:
     network = Network([2, 3], output_activation="softmax", seed=0)
     integers, floats = np.array([3, 5, 7], np.int8), np.array([0.1, 1.5, 2.5], np.float32)
@@ -118,6 +201,7 @@ def test_multilabel() -> None:
         (["a", "red", 1.0], ValueError, "column 'x': expected a number, got 'a'"),
         ([1.0, "red", [1.0]], TypeError, r"column 'y': expected a number, .* missing value, got \[1.0\]"),
         ([1.0, "red", float("inf")], ValueError, "column 'y': expected a finite number, got inf"),
+        ([10**400, "red", 1.0], ValueError, "column 'x': expected a finite number"),
         ({"x": 1, "y": 2}, ValueError, "X: missing columns: 'colour'$"),
         ({"x": 1, "y": 2, "color": "red"}, ValueError, r"'colour'; columns that .* not have: 'color'$"),
         (pd.Series({"x": 1.0, "w": [2]}), ValueError, r"'colour', 'y'; columns that .* not have: 'w'$"),

@@ -20,7 +20,8 @@ import tinyrs
 from pyarrow import dataset, parquet
 from tinyrs import Network, Predictor, TinyClassifier
 from tinyrs.ordered_map import map_in_order, read_ahead
-from tinyrs.tabular.tables import FEW_ROWS, NumberCells, Table
+from tinyrs.tabular.few_rows import FEW_ROWS
+from tinyrs.tabular.tables import NumberCells, Table
 
 ROWS = 1000
 
@@ -108,6 +109,18 @@ def test_a_multilabel_frame_has_no_labels_but_a_probability_for_each() -> None:
 
 
 # Numbers of Arrow.
+
+
+def test_large_integers_are_different_categories_in_few_rows() -> None:
+    codes = np.array([2**53, 2**53 + 1] * 40)
+    X = pd.DataFrame({"x": np.arange(80) % 7 / 2, "code": codes})
+    clf = TinyClassifier(
+        (8,), max_iter=20, learning_rate_init=0.05, categorical_features=["code"], random_state=0
+    )
+    predictor = clf.fit(X, codes % 2).predictor()
+    want = predictor.predict_proba(X)
+    assert abs(want[0] - want[1]).max() > 0.1
+    np.testing.assert_array_equal(predictor.predict_proba(X[:4]), want[:4])
 
 
 def test_numbers_are_read_without_copies_and_f32_stays_f32(predictor: Predictor) -> None:

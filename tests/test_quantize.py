@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pytest
 from scipy import sparse
 from tinyrs import Network, oracle_quantized
-from tinyrs._tinyrs import FeatureEncoder, Tensor, digest, read_safetensors, write_safetensors
+from tinyrs._tinyrs import FeatureEncoder, RowPredictor, Tensor, digest, read_safetensors, write_safetensors
 
 FORMATS = oracle_quantized.FORMATS
 # Sizes around those of registers, panels and groups of inputs, and some primes.
@@ -139,7 +139,8 @@ def test_encoded_rows(kind: str) -> None:
     x[::7, 0] = np.nan
     want = network.forward(encoder.transform(x, precision="f32"))
     np.testing.assert_array_equal(encoder.forward(network, x), want)
-    assert encoder.forward_one(network, x[1].tolist()) == want[1].tolist()
+    one_row = RowPredictor(network, ["a", "b", "c"], encoder=encoder)
+    assert list(one_row.predict_proba(x[1].tolist()).values()) == want[1].tolist()
 
 
 def test_the_formats_are_reported() -> None:

@@ -30,7 +30,7 @@ from tinyrs.cli.errors import CliError
 from tinyrs.cli.main import main
 from tinyrs.cli.table_predictor import TablePredictor, load_predictor
 from tinyrs.cli.table_reader import open_table
-from tinyrs.tabular.tables import FEW_ROWS
+from tinyrs.tabular.few_rows import FEW_ROWS
 
 UTC = dt.timezone.utc
 # Column x0 of each kind: its distinct values. A name that starts with "category" is declared as one.

@@ -13,6 +13,7 @@ __all__ = [
     "FeatureEncoder",
     "Network",
     "Optimizer",
+    "RowPredictor",
     "Tensor",
     "build_info",
     "digest",
@@ -77,9 +78,6 @@ class FeatureEncoder:
         n_threads: SupportsIndex | None = None,
         check: ColumnCheck | None = None,
     ) -> npt.NDArray[Any]: ...
-    def forward_one(
-        self, network: Network, X: Iterable[float], check: ColumnCheck | None = None
-    ) -> list[float]: ...
 
 @final
 class Network:
@@ -236,6 +234,21 @@ class Optimizer:
     def __deepcopy__(self, _memo: Any) -> Self: ...
     def __reduce__(self) -> Any: ...
     def __setstate__(self, state: dict[str, Any]) -> None: ...
+
+@final
+class RowPredictor:
+    def __new__(
+        cls,
+        network: Network,
+        labels: Sequence[Any],
+        *,
+        encoder: FeatureEncoder | None = None,
+        check: ColumnCheck | None = None,
+        names: tuple[str, ...] | None = None,
+        multilabel: bool = False,
+    ) -> Self: ...
+    def predict(self, X: object) -> Any: ...
+    def predict_proba(self, X: object) -> dict[Any, float]: ...
 
 @final
 class Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tinyrs._tinyrs import Network
+from tinyrs._tinyrs import Network, RowPredictor
 from tinyrs.files import model_file, predictor_file
 from tinyrs.files.class_labels import ClassLabels
 from tinyrs.files.model_file import refuse
@@ -16,7 +16,7 @@ from tinyrs.tabular.values import CellError, numbers_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
     import numpy as np
@@ -100,6 +100,14 @@ class Predictor(TablePredictions):
         self._check: ColumnCheck | None = None
         if preprocessor is not None:
             self._check = shift_check(preprocessor, self.feature_names_in_).columns
+        self._row_predictor = RowPredictor(
+            self._network,
+            self._labels,
+            encoder=self._encoder,
+            check=self._check,
+            names=self.feature_names_in_ if self._numbers_only else None,
+            multilabel=multilabel,
+        )
         self._self_test: tuple[Tensor, Tensor] | None = None
 
     @property
@@ -231,36 +239,37 @@ class Predictor(TablePredictions):
             If a column of the training set is missing, or a value that should be a number is not one or is
             infinite.
         """
-        return dict(zip(self._labels, self._probabilities_one(X, extra_columns), strict=True))
+        if self._numbers_only and extra_columns == "ignore":
+            try:
+                return self._row_predictor.predict_proba(X)
+            except (TypeError, ValueError):
+                pass
+        p: dict[Any, float] = self._predict_values(self._row_predictor.predict_proba, X, extra_columns)
+        return p
 
     def predict_one(self, X: Mapping[str, Any] | Iterable[Any], *, extra_columns: str = "ignore") -> Any:
         """The most probable class of one row; in multilabel models the list of labels with probabilities
         above 0.5. The arguments are as in `predict_proba_one`."""
-        p = self._probabilities_one(X, extra_columns)
-        if self.multilabel:
-            return [label for label, probability in zip(self._labels, p, strict=True) if probability > 0.5]
-        return self._labels[p.index(max(p))]
+        if self._numbers_only and extra_columns == "ignore":
+            try:
+                return self._row_predictor.predict(X)
+            except (TypeError, ValueError):  # not a list, tuple or dict, or a value is not a finite number
+                pass
+        return self._predict_values(self._row_predictor.predict, X, extra_columns)
 
-    def _probabilities_one(self, X: Mapping[str, Any] | Iterable[Any], extra_columns: str) -> list[float]:
-        if hasattr(X, "keys"):
-            row: Any = self._in_column_order(X, extra_columns)
-        else:
-            row = X if isinstance(X, (list, tuple)) else _as_list(X)
+    def _predict_values(self, predict: Callable[[Any], Any], X: Any, extra_columns: str) -> Any:
+        """`predict` for a row of any values; raises ValueError and TypeError with the name of the column."""
+        row = self._in_column_order(X, extra_columns) if hasattr(X, "keys") else _as_list(X)
         if not self._numbers_only:
             assert self.preprocessor is not None
             row = self.preprocessor.encode_one(row, self.feature_names_in_)
         try:
-            return self._outputs_one(row)
-        except (TypeError, ValueError):  # a value is None, pandas.NA, text, not a number, or infinite
+            return predict(row)
+        except (TypeError, ValueError):  # a value is pandas.NA, text, not a number, or infinite
             pass
-        return self._outputs_one(self._numbers_one(row))
+        return predict(self._numbers_one(row))
 
-    def _outputs_one(self, encoded: list[Any]) -> list[float]:
-        if self._encoder is None:
-            return self._network.forward_one(encoded)
-        return self._encoder.forward_one(self._network, encoded, self._check)
-
-    def _numbers_one(self, encoded: list[Any]) -> list[Any]:
+    def _numbers_one(self, encoded: Sequence[Any]) -> list[Any]:
         """An encoded row with its numbers read as those of a table are; raises ValueError and TypeError with
         the name of the column."""
         names = self.feature_names_in_
@@ -305,14 +314,20 @@ class Predictor(TablePredictions):
         return encoded.reshape(-1) if one_row else encoded
 
     def _encode_rows(self, X: Any, extra_columns: str) -> npt.NDArray[Any]:
+        names = self.feature_names_in_
+        if self.preprocessor is not None:
+            return self.preprocessor.encode(X, names, extra_columns)
+        from tinyrs.tabular.few_rows import encode_few
+        from tinyrs.tabular.sources import read_frame
         from tinyrs.tabular.tables import Table
 
-        names = self.feature_names_in_
-        if self.preprocessor is None:
-            table = Table.read(X, names, extra_columns, values_only=True)
-            check_length(len(table.columns), self.n_features_in_, names)
-            return table.number_matrix()
-        return self.preprocessor.encode(X, names, extra_columns)
+        X = read_frame(X, names, extra_columns) if is_frame(X) else X
+        few = encode_few(X, names, extra_columns, list, self._numbers_one)
+        if few is not None and few.shape[1] == self.n_features_in_:
+            return few
+        table = Table.read(X, names, extra_columns)
+        check_length(len(table.columns), self.n_features_in_, names)
+        return table.number_matrix()
 
     def _refuse_infinite(self, encoded: npt.NDArray[Any]) -> None:
         """Raises ValueError with the name of a column that holds a number that the network does not take."""

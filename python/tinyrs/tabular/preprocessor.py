@@ -10,7 +10,7 @@ from __future__ import annotations
 from tinyrs._tinyrs import ColumnCheck, FeatureEncoder, Network
 from tinyrs.tabular.column_names import check_length
 from tinyrs.tabular.times import calendar
-from tinyrs.tabular.type_checks import is_sparse
+from tinyrs.tabular.type_checks import is_frame, is_sparse
 from tinyrs.tabular.values import MISSING, NAN, CellError, category_name, number_of, numbers_of
 
 TYPE_CHECKING = False
@@ -249,9 +249,15 @@ class Preprocessor(_ComparedByArguments):
             return X
         if is_sparse(X):
             raise TypeError("X: expected dense rows, as in fit, got a sparse matrix: pass X.toarray()")
+        from tinyrs.tabular.few_rows import encode_few
+        from tinyrs.tabular.sources import read_frame
         from tinyrs.tabular.tables import Table
 
-        table = X if isinstance(X, Table) else Table.read(X, names, extra_columns, values_only=True)
+        X = read_frame(X, names, extra_columns) if is_frame(X) else X
+        few = encode_few(X, names, extra_columns, self.encode_one, self.numbers_one)
+        if few is not None:
+            return few
+        table = X if isinstance(X, Table) else Table.read(X, names, extra_columns)
         check_length(len(table.columns), self.n_columns, names)
         numbers = {number.column: table.numbers(number.column, number.kind) for number in self._read}
         dtype = np.result_type(np.float32, *{values.dtype for values in numbers.values()})

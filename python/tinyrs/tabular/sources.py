@@ -49,7 +49,8 @@ def read_frame(X: Any, names: Sequence[str] | None = None, extra_columns: str = 
     if names is not None:
         found = frame.collect_schema().names() if isinstance(frame, nw.LazyFrame) else frame.columns
         check_columns(found, names, extra_columns)
-        frame = frame.select(names)
+        if found != list(names):
+            frame = frame.select(names)
     return frame.collect() if isinstance(frame, nw.LazyFrame) else frame
 
 
@@ -152,10 +153,10 @@ def _records(X: Sequence[Any]) -> list[Record]:
     return list(X)
 
 
-def columns_of_records(
+def records_in_order(
     X: Sequence[Record], names: Sequence[str], extra_columns: str = "ignore"
-) -> list[list[Any]]:
-    """The columns `names` of a list of records.
+) -> list[Sequence[Any]]:
+    """The values of each record in the order of `names`.
 
     Raises
     ------
@@ -164,4 +165,4 @@ def columns_of_records(
     """
     for i, row in enumerate(X):
         check_columns(list(row.keys()), names, extra_columns, f"X, row {i}")
-    return [[row[name] for row in X] for name in names]
+    return [[row[name] for name in names] for row in X]

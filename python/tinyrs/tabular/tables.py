@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import chain
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tinyrs.tabular.sources import columns_of_records, read_frame
+from tinyrs.tabular.sources import read_frame, records_in_order
 from tinyrs.tabular.times import dates_in, value_of
 from tinyrs.tabular.type_checks import is_frame
 from tinyrs.tabular.values import EXPECTED, TIMES, CellError, CellTypeError, infer_kind, is_cell, number_of
@@ -19,11 +18,6 @@ from tinyrs.tabular.values import EXPECTED, TIMES, CellError, CellTypeError, inf
 Numbers = npt.NDArray[np.floating[Any]]  # float32 or float64
 Indices = npt.NDArray[np.intp]
 Rows = npt.NDArray[Any]  # indices of rows, or a mask
-# Up to about this many rows, reading a data frame row by row is faster than column by column.
-FEW_ROWS = 32
-# What a library makes of the cells of these types does not depend on how it is asked for them; of a time zone
-# or of nanoseconds it may.
-PLAIN = frozenset({bool, int, float, str, type(None)})
 
 
 @dataclass(frozen=True)
@@ -174,14 +168,7 @@ class Table:
     names: Sequence[str] | None = None
 
     @classmethod
-    def read(
-        cls,
-        X: Any,
-        names: Sequence[str] | None = None,
-        extra_columns: str = "ignore",
-        *,
-        values_only: bool = False,
-    ) -> Table:
+    def read(cls, X: Any, names: Sequence[str] | None = None, extra_columns: str = "ignore") -> Table:
         """Reads a 2-D array, a list of records, or a table of any library; see `sources.py`.
 
         Parameters
@@ -191,9 +178,6 @@ class Table:
             The columns to read, by their names in a data frame or record.
         extra_columns : {"ignore", "error"}
             Whether other columns are an error.
-        values_only : bool
-            Whether `is_category` of the columns does not matter. A data frame of few rows is then read row by
-            row, which takes less than half the time.
 
         Raises
         ------
@@ -206,14 +190,11 @@ class Table:
         """
         if is_frame(X):
             frame = read_frame(X, names, extra_columns)
-            if values_only and 0 < len(frame) <= FEW_ROWS:
-                rows = frame.rows()
-                if PLAIN.issuperset(map(type, chain.from_iterable(rows))):
-                    columns = list(zip(*rows, strict=True))
-                    return cls._of(columns, ObjectCells.of, len(rows), frame.columns)
             return cls._of(list(frame.iter_columns()), _frame_column, len(frame), frame.columns)
         if isinstance(X, list) and names is not None:
-            return cls._of(columns_of_records(X, names, extra_columns), ObjectCells.of, len(X), names)
+            rows = records_in_order(X, names, extra_columns)
+            columns = [[row[column] for row in rows] for column in range(len(names))]
+            return cls._of(columns, ObjectCells.of, len(X), names)
         # In column-major order, each column is a contiguous view.
         X = np.asfortranarray(X)
         return cls._of(list(X.T), _array_column, len(X), names)

@@ -22,7 +22,7 @@ type FindingTuple = (usize, u64, u64);
 ///     The columns to check. Values below `low` or above `high` are unusual; NaN and `missing_code` are missing
 ///     values. `missing` and `unusual` are the shares of such values to expect.
 /// report : callable
-///     Called with a list of findings and the number of rows by `FeatureEncoder.forward` and `forward_one`, if there
+///     Called with a list of findings and the number of rows by `FeatureEncoder.forward` and `RowPredictor`, if there
 ///     are any findings. A finding is the index of a column and its numbers of missing and unusual values, of which one
 ///     is 0 if it is not clearly more than expected.
 ///

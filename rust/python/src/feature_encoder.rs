@@ -4,7 +4,6 @@ use std::sync::OnceLock;
 
 use numpy::Element;
 use pyo3::prelude::*;
-use pyo3::types::PyList;
 use tinyrs_core::{CategoryColumn, Finding, Forward, Matrix, MatrixMut, NumberColumn, Scalar};
 
 use crate::arrays::is_f32;
@@ -134,47 +133,6 @@ impl FeatureEncoder {
         checks.report(X.py())?;
         Ok(outputs)
     }
-
-    /// Compute the outputs of a network for one row given as Python numbers, without importing NumPy.
-    ///
-    /// Parameters
-    /// ----------
-    /// network : Network
-    ///     A network with n_features inputs.
-    /// X : iterable of float
-    ///     One number per column; NaN is a missing value.
-    /// check : ColumnCheck, optional
-    ///     As in `forward`.
-    ///
-    /// Returns
-    /// -------
-    /// list of float
-    ///     The same bits as from `forward`.
-    ///
-    /// Raises
-    /// ------
-    /// ValueError
-    ///     If the number of values is wrong, or a value is infinite.
-    /// TypeError
-    ///     If X is not iterable, or a value is not a real number.
-    #[pyo3(signature = (network, X, check=None))]
-    #[expect(non_snake_case, reason = "the name of the Python argument")]
-    fn forward_one<'py>(
-        &self,
-        network: &Bound<'py, Network>,
-        X: &Bound<'py, PyAny>,
-        check: Option<&Bound<'py, ColumnCheck>>,
-    ) -> PyResult<Bound<'py, PyList>> {
-        let checks = Checks::new(check);
-        let outputs = with_network!(&*network.get().current(), network => with_info(network, |info| {
-            passes::run_one(X, info, |x: Matrix<f64>, out, n_threads| {
-                self.0.forward(network, x, out, n_threads)?;
-                checks.run(x)
-            })
-        }))?;
-        checks.report(X.py())?;
-        Ok(outputs)
-    }
 }
 
 /// The check of the rows of a pass, and what it found.
@@ -211,8 +169,25 @@ impl FeatureEncoder {
         x: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let outputs = self.0.n_features();
-        let info = PassInfo { outputs, is_short: &|rows, _| rows.saturating_mul(outputs) < SHORT_FEATURES };
+        let info = PassInfo { outputs, is_short: &|rows| rows.saturating_mul(outputs) < SHORT_FEATURES };
         passes::run::<S, T>(x, PassOptions { out: None, n_threads: None }, &info, |x, out, _| self.0.transform(x, out))
+    }
+
+    /// As `forward`, for one row and without NumPy.
+    pub fn forward_row<N: Forward>(
+        &self,
+        network: &N,
+        row: &[f64],
+        check: Option<&Bound<ColumnCheck>>,
+        py: Python,
+    ) -> PyResult<Vec<N::Value>> {
+        let checks = Checks::new(check);
+        let outputs = passes::run_one(py, network, row, |x, out, n_threads| {
+            self.0.forward(network, x, out, n_threads)?;
+            checks.run(x)
+        })?;
+        checks.report(py)?;
+        Ok(outputs)
     }
 
     fn forward_of<'py, S: Element + Scalar, N: Forward<Value: Element>>(

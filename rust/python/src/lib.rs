@@ -21,6 +21,7 @@ mod passes;
 mod precision;
 mod quantized;
 mod records;
+mod row_predictor;
 mod safetensors;
 mod samples;
 mod sha256;
@@ -53,6 +54,8 @@ mod _tinyrs {
     use crate::network::Network;
     #[pymodule_export]
     use crate::optimizer::Optimizer;
+    #[pymodule_export]
+    use crate::row_predictor::RowPredictor;
     #[pymodule_export]
     use crate::safetensors::{Tensor, digest, read_safetensors, write_safetensors};
 

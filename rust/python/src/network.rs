@@ -4,9 +4,10 @@ use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple, PyType};
-use tinyrs_core::{Activation, Forward, Init, NetworkConfig, NumericEmbedding};
+use tinyrs_core::{Activation, Forward, Init, NetworkConfig, NumericEmbedding, Scalar};
 
 use crate::arguments::{NetworkOptions, as_count, as_seed, as_sizes, random_seed, thread_count};
+use crate::arrays::as_row;
 use crate::errors::to_python;
 use crate::fit_arguments::{ControlTuple, DataTuple, FitArguments, SettingsTuple};
 use crate::gradients;
@@ -223,7 +224,13 @@ impl Network {
     ///     If X is not iterable, or a value is not a real number.
     #[expect(non_snake_case, reason = "the name of the Python argument")]
     fn forward_one<'py>(&self, X: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
-        with_network!(&*self.current(), network => passes::forward_one(network, X))
+        let py = X.py();
+        with_network!(&*self.current(), network => {
+            let outputs = passes::run_one(py, network, &as_row("X", X)?, |x, out, n_threads| {
+                network.forward(x, out, n_threads)
+            })?;
+            PyList::new(py, outputs.into_iter().map(Scalar::to_f64))
+        })
     }
 
     /// Return a copy whose weights take fewer bytes, for faster predictions.

@@ -3,11 +3,10 @@
 use numpy::{Element, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyList;
 use tinyrs_core::{Forward, Matrix, MatrixMut, Scalar, collect, num_threads};
 
 use crate::arguments::thread_count;
-use crate::arrays::{as_array, as_bytes, as_output, as_row, as_slice, tuple, uninitialised};
+use crate::arrays::{as_array, as_bytes, as_output, as_slice, tuple, uninitialised};
 use crate::errors::to_python;
 use crate::sparse::as_csr;
 
@@ -22,15 +21,15 @@ pub struct PassOptions<'a, 'py> {
 pub struct PassInfo<'a> {
     /// The number of outputs per row.
     pub outputs: usize,
-    /// Whether a pass over this many rows with this many threads is so short that it should keep the GIL: taking the
-    /// GIL back from another thread can take longer than the pass.
-    pub is_short: &'a dyn Fn(usize, usize) -> bool,
+    /// Whether a pass over this many rows is so short that it should keep the GIL: taking the GIL back from another
+    /// thread can take longer than the pass.
+    pub is_short: &'a dyn Fn(usize) -> bool,
 }
 
 /// Calls `f` with the properties of a pass through `network`.
 pub fn with_info<N: Forward, R>(network: &N, f: impl FnOnce(&PassInfo) -> R) -> R {
     let outputs = network.outputs();
-    f(&PassInfo { outputs, is_short: &|rows, n_threads| network.plan(rows, n_threads).is_short() })
+    f(&PassInfo { outputs, is_short: &|rows| network.is_short(rows) })
 }
 
 /// The outputs of `network` for `x`: one row, an array of rows, or a CSR matrix.
@@ -50,29 +49,21 @@ pub fn forward<'py, N: Forward<Value: Element>>(
     })
 }
 
-/// The outputs of `network` for one row of Python numbers; does not use NumPy.
-pub fn forward_one<'py, N: Forward<Value: Element>>(
+/// Runs `pass(X, out, n_threads)` of `network` over one row and returns the outputs; does not use NumPy.
+pub fn run_one<N: Forward, S: Scalar>(
+    py: Python,
     network: &N,
-    x: &Bound<'py, PyAny>,
-) -> PyResult<Bound<'py, PyList>> {
-    with_info(network, |info| run_one(x, info, |x, out, n_threads| network.forward(x, out, n_threads)))
-}
-
-/// Runs `pass(X, out, n_threads)` over one row of Python numbers and returns Python numbers; does not use NumPy.
-pub fn run_one<'py, S: Scalar, T: Element + Scalar>(
-    x: &Bound<'py, PyAny>,
-    info: &PassInfo,
-    pass: impl Fn(Matrix<S>, &mut MatrixMut<T>, usize) -> tinyrs_core::Result<()> + Sync,
-) -> PyResult<Bound<'py, PyList>> {
-    let x_values: Vec<S> = as_row("X", x)?;
-    let mut y = collect("out", std::iter::repeat_n(T::ZERO, info.outputs)).map_err(to_python)?;
-    let matrix = Matrix::new("X", &x_values, 1, x_values.len()).map_err(to_python)?;
-    let mut out = MatrixMut::new("out", &mut y, 1, info.outputs).map_err(to_python)?;
-    let n_threads = num_threads(None);
-    let mut pass = || pass(matrix, &mut out, n_threads);
-    let result = if (info.is_short)(1, n_threads) { pass() } else { x.py().detach(pass) };
+    row: &[S],
+    pass: impl Fn(Matrix<S>, &mut MatrixMut<N::Value>, usize) -> tinyrs_core::Result<()> + Sync,
+) -> PyResult<Vec<N::Value>> {
+    let outputs = network.outputs();
+    let mut y = collect("out", std::iter::repeat_n(N::Value::ZERO, outputs)).map_err(to_python)?;
+    let matrix = Matrix::new("X", row, 1, row.len()).map_err(to_python)?;
+    let mut out = MatrixMut::new("out", &mut y, 1, outputs).map_err(to_python)?;
+    let mut pass = || pass(matrix, &mut out, num_threads(None));
+    let result = if network.is_short(1) { pass() } else { py.detach(pass) };
     result.map_err(to_python)?;
-    PyList::new(x.py(), y.into_iter().map(Scalar::to_f64))
+    Ok(y)
 }
 
 /// Runs `pass(X, out, n_threads)` over `x`, which is one row or an array of rows.
@@ -124,7 +115,7 @@ fn run_into<'py, T: Element + Scalar>(
     let y = unsafe { std::slice::from_raw_parts_mut(result.data(), result.len()) };
     let mut y = MatrixMut::new("out", y, rows, info.outputs).map_err(to_python)?;
     let mut pass = || pass(&mut y, n_threads);
-    let outcome = if (info.is_short)(rows, n_threads) { pass() } else { py.detach(pass) };
+    let outcome = if (info.is_short)(rows) { pass() } else { py.detach(pass) };
     outcome.map_err(to_python)?;
     Ok(result.into_any())
 }

@@ -119,6 +119,12 @@ pub trait Forward: Layers {
         let is_paused = self.architecture().gate(batch).is_paused();
         plan_with(self, batch, 0, n_threads).with_workers_paused(is_paused)
     }
+
+    /// Whether a pass over `batch` rows ends before a second thread could wake, or another Python thread could use the
+    /// GIL.
+    fn is_short(&self, batch: usize) -> bool {
+        self.weights().is_short(batch)
+    }
 }
 
 impl<N: Layers> Forward for N {}

@@ -90,6 +90,19 @@ pub(crate) struct LowPrecision {
     pub is_mixed: bool,
 }
 
+impl Weights {
+    /// The number of f32 multiply-adds that take as long as a pass over `batch` rows.
+    fn work(&self, batch: usize) -> usize {
+        self.row_work.saturating_mul(batch)
+    }
+
+    /// Whether a pass over `batch` rows ends before a second thread could wake, or another Python thread could use the
+    /// GIL.
+    pub(super) fn is_short(&self, batch: usize) -> bool {
+        self.work(batch) < SHORT_MULTIPLY_ADDS
+    }
+}
+
 impl Shape {
     pub(super) fn multiply_adds(&self) -> usize {
         self.n_parameters.saturating_mul(self.batch)
@@ -97,7 +110,7 @@ impl Shape {
 
     /// The number of f32 multiply-adds that take as long as the pass.
     pub(super) fn work(&self) -> usize {
-        self.weights.row_work.saturating_mul(self.batch)
+        self.weights.work(self.batch)
     }
 
     /// Whether the weights are packed, except those of layers with few outputs.
@@ -111,7 +124,7 @@ impl Shape {
     }
 
     fn is_short(&self) -> bool {
-        self.work() < SHORT_MULTIPLY_ADDS
+        self.weights.is_short(self.batch)
     }
 
     /// Whether several threads are faster than one. Under Miri always, so that small shapes test teams.
@@ -172,7 +185,7 @@ impl Plan {
         Plan { workers_paused, ..self }
     }
 
-    /// Whether the pass ends before a second thread could wake, or another Python thread could use the GIL.
+    /// Whether the pass is short: see [`Forward::is_short`](crate::Forward::is_short).
     pub fn is_short(&self) -> bool {
         self.shape.is_short()
     }
