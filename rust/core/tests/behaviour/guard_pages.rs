@@ -1,16 +1,9 @@
 //! Passes, training, sparse rows and encoded tables of odd shapes on every instruction set, with a forbidden page at
-//! the end or at the start of each buffer. Has its own binary because of its allocator.
-#![cfg(all(target_os = "linux", not(miri)))]
-
-mod common;
-#[path = "common/guard_pages.rs"]
-mod guard_pages;
+//! the end or at the start of each buffer.
 
 use std::hint::black_box;
 use std::sync::atomic::AtomicBool;
 
-use common::{available, forward, network, uniform};
-use guard_pages::{End, Guard, GuardPages, in_guarded_child};
 use tinyrs_core::{
     Activation, Algorithm, CategoryColumn, Csr, Dispatch, FeatureEncoder, FitData, Forward, Hooks, Init, Isa, Loss,
     LowPrecisionIsa, Matrix, MatrixMut, Network, NetworkConfig, NumberColumn, NumericEmbedding, Optimizer,
@@ -18,8 +11,8 @@ use tinyrs_core::{
     loss_and_gradients,
 };
 
-#[global_allocator]
-static GUARD_PAGES: GuardPages = GuardPages;
+use crate::allocator::{End, Guard, in_guarded_child};
+use crate::common::{available, forward, network, uniform};
 
 /// Inputs and outputs of the first layer, around the widths of registers, tiles, stripes and pages.
 const SHAPES: [(usize, usize); 12] = [

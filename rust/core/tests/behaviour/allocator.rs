@@ -1,5 +1,6 @@
-//! An allocator that finds accesses outside of buffers, also those of SIMD intrinsics, which AddressSanitizer does not
-//! see: each buffer ends at, or begins behind, a page that must not be accessed.
+//! The allocator of the tests. It counts the allocations. In forked children it also finds accesses outside of buffers,
+//! also those of SIMD intrinsics, which AddressSanitizer does not see: each buffer ends at, or begins behind, a page
+//! that must not be accessed.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ptr::null_mut;
@@ -19,15 +20,24 @@ pub enum Guard {
     Start = 2,
 }
 
-/// The global allocator. It is the system's until [`guard_new_buffers`] is called.
-pub struct GuardPages;
+/// The system's allocator, until [`guard_new_buffers`] is called.
+struct TestAllocator;
 
+#[global_allocator]
+static ALLOCATOR: TestAllocator = TestAllocator;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 static GUARD: AtomicU8 = AtomicU8::new(0);
 static FIRST: AtomicUsize = AtomicUsize::new(0);
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
+/// The allocations of all threads so far.
+pub fn allocations() -> usize {
+    ALLOCATIONS.load(Ordering::Relaxed)
+}
+
 /// From now on, all buffers of this process get a forbidden page.
-pub fn guard_new_buffers(guard: Guard) {
+fn guard_new_buffers(guard: Guard) {
     // SAFETY: the call reserves addresses, of which none can be accessed yet.
     let start = unsafe {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
@@ -60,8 +70,9 @@ fn alignment(layout: Layout) -> usize {
 
 // SAFETY: a guarded buffer is a part of pages that no other buffer uses, aligned as described; other calls are
 // forwarded to the system's allocator.
-unsafe impl GlobalAlloc for GuardPages {
+unsafe impl GlobalAlloc for TestAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
         let guard = GUARD.load(Ordering::Relaxed);
         if guard == 0 || layout.align() > PAGE {
             // SAFETY: the caller's promise.
@@ -111,12 +122,19 @@ pub enum End {
 
 /// Runs `work` in a forked child whose new buffers have forbidden pages.
 pub fn in_guarded_child(guard: Guard, work: impl FnOnce()) -> End {
+    in_child(|| {
+        guard_new_buffers(guard);
+        work();
+    })
+}
+
+/// Runs `work` in a forked child, without the threads of the tests that run at the same time.
+pub fn in_child(work: impl FnOnce()) -> End {
     // SAFETY: the child runs only `work`, then ends without cleaning up. tinyrs supports forked children, and the
     // system's allocator is usable in them.
     unsafe {
         match libc::fork() {
             0 => {
-                guard_new_buffers(guard);
                 let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
                 libc::_exit(i32::from(result.is_err()))
             }

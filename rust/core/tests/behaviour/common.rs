@@ -1,5 +1,4 @@
-//! Helpers of the integration tests: random networks, the naive result with an error bound, and the comparison with it.
-#![allow(dead_code, reason = "no test file uses all of them")]
+//! Helpers of the tests: random networks, the naive result with an error bound, and the comparison with it.
 
 use rand_pcg::Pcg64;
 use rand_pcg::rand_core::Rng;
