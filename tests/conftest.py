@@ -56,6 +56,28 @@ def run_tool(tmp_path: Path) -> Tool:
     return run
 
 
+# For tests of benchmarks, instead of what `tinyrs.machine_limits` measures in half a second, twice for each
+# network.
+LIMITS = {
+    "read_bandwidth": 1e10,
+    "fma_f32": 1e11,
+    "fma_f64": 5e10,
+    "multiply_add_bf16": 2e11,
+    "multiply_add_int8": 4e11,
+}
+
+
+@pytest.fixture
+def run_benchmark(run_tool: Tool) -> Tool:
+    """As `run_tool`, with `LIMITS` instead of the measured limits of this machine."""
+    made_up = f"import tinyrs\ntinyrs.machine_limits = lambda *_, **__: {LIMITS}\n"
+
+    def run(script: str, *args: str, before: str = "", **options: int) -> subprocess.CompletedProcess[str]:
+        return run_tool(script, *args, before=made_up + before, **options)
+
+    return run
+
+
 def one_line(stderr: str) -> bool:
     """Whether the error output is one line, not a traceback."""
     return stderr.count("\n") == 1 and stderr.endswith("\n") and ": error: " in stderr

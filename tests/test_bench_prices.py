@@ -78,9 +78,9 @@ def test_money_is_never_a_power_of_ten(amount: float, text: str) -> None:
     assert "e" not in report.money(amount)
 
 
-def test_quick_benchmark_prints_and_writes_the_cost(run_tool: Tool, tmp_path: Path) -> None:
+def test_quick_benchmark_prints_and_writes_the_cost(run_benchmark: Tool, tmp_path: Path) -> None:
     flags = ["--price", "c7g.large", "--utilisation", "0.25", "--json", "x.json", "--csv", "x.csv"]
-    done = run_tool("quick_benchmark.py", *SMALL, "-b", "2", *flags)
+    done = run_benchmark("quick_benchmark.py", *SMALL, "-b", "2", *flags)
     assert (done.returncode, done.stderr) == (0, "")
     assert re.search(r"^USD per million predictions +0\.\d+$", done.stdout, re.MULTILINE)
     assert re.search(r"^  at 0\.25 utilisation +0\.\d+$", done.stdout, re.MULTILINE)
@@ -95,25 +95,25 @@ def test_quick_benchmark_prints_and_writes_the_cost(run_tool: Tool, tmp_path: Pa
         assert float(next(csv.DictReader(file))["per_million"]) == result["per_million"]
 
 
-def test_without_a_price_there_is_no_cost(run_tool: Tool) -> None:
-    done = run_tool("quick_benchmark.py", *SMALL)
+def test_without_a_price_there_is_no_cost(run_benchmark: Tool) -> None:
+    done = run_benchmark("quick_benchmark.py", *SMALL)
     assert "million" not in done.stdout
-    done = run_tool("quick_benchmark.py", *SMALL, "--utilisation", "0.5")
+    done = run_benchmark("quick_benchmark.py", *SMALL, "--utilisation", "0.5")
     assert (done.returncode, done.stdout) == (2, "")
     assert one_line(done.stderr)
     assert "argument --utilisation: needs --price" in done.stderr
-    done = run_tool("quick_benchmark.py", *SMALL, "--price", "free")
+    done = run_benchmark("quick_benchmark.py", *SMALL, "--price", "free")
     assert done.returncode == 2
     assert "argument --price: expected a price per hour" in done.stderr
 
 
-def test_a_sweep_has_a_column_for_the_cost(run_tool: Tool, tmp_path: Path) -> None:
+def test_a_sweep_has_a_column_for_the_cost(run_benchmark: Tool, tmp_path: Path) -> None:
     pytest.importorskip("yaml")
     (tmp_path / "a.yaml").write_text(
         "version: 2\nbenchmark:\n  nepochs: 2\n  shape: {layers: 1, dimension: [8, 16]}\n"
         "  math: {precision: f32, activation: sigmoid}\n  output: {markdown: a.md}\n"
     )
-    done = run_tool("benchmark.py", "-c", "a.yaml", "--price", "0,05 EUR", "--utilisation", "0.5")
+    done = run_benchmark("benchmark.py", "-c", "a.yaml", "--price", "0,05 EUR", "--utilisation", "0.5")
     assert (done.returncode, done.stderr) == (0, "")
     assert "EUR / M: cost of a million samples at 0.5 utilisation.\nPrice 0.05" in done.stdout
     for text in (done.stdout.splitlines()[0], (tmp_path / "a.md").read_text()):

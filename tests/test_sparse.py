@@ -41,12 +41,12 @@ def test_sparse_rows_give_the_results_of_dense_rows(precision: str, make: Any, i
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the unit of the memory depends on the system")
 def test_memory_depends_on_the_batch_only() -> None:
-    """The dense matrix, 60,000 rows of 50,000 columns, would need 12 GB."""
+    """The dense matrix, 10,000 rows of 50,000 columns, would need 2 GB."""
     resource = pytest.importorskip("resource")
-    X = sp.csr_array((60_000, 50_000), dtype=np.float32)
+    X = sp.csr_array((10_000, 50_000), dtype=np.float32)
     network = Network([50_000, 8, 2], output_activation="softmax", seed=0)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    network.fit(X, np.zeros(60_000, dtype=int), epochs=1, batch_size=32)
+    network.fit(X, np.zeros(10_000, dtype=int), epochs=1, batch_size=32)
     network.forward(X[:2000])
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
 

@@ -391,9 +391,9 @@ def test_invalid_arguments_are_named_and_change_nothing(
 
 
 def test_other_threads_run_while_it_trains(digits: Any) -> None:
-    x, y = np.tile(digits[0], (20, 1)), np.tile(digits[1], 20)
+    x, y = np.tile(digits[0], (10, 1)), np.tile(digits[1], 10)
     net = network([64, 256, 256, 10], output_activation="softmax")
-    trainer = threading.Thread(target=net.fit, args=(x, y), kwargs={"epochs": 3})
+    trainer = threading.Thread(target=net.fit, args=(x, y), kwargs={"epochs": 2})
     counts = 0
     trainer.start()
     while trainer.is_alive():
