@@ -28,7 +28,7 @@ for width in widths:
 # %%
 # Up to some width, the call from Python takes most of the time. A wider network is then free.
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
+figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.5), layout="constrained")
 left.loglog(widths, medians, "o-", label="median")
 left.loglog(widths, tails, "o:", label="99th percentile")
 left.set(xlabel="width of two hidden layers", ylabel="microseconds a row")
