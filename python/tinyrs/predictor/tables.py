@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tinyrs._tinyrs import get_num_threads
+from tinyrs.predictor.base import PredictorBase
 from tinyrs.tabular.shift import ShiftCounter, shift_check, warn
 from tinyrs.tabular.type_checks import is_frame
 from tinyrs.tabular.values import CellError
@@ -12,36 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
-    import numpy.typing as npt
-
-    from tinyrs._tinyrs import ColumnCheck
     from tinyrs.tabular.prediction_columns import PredictionColumns
-    from tinyrs.tabular.preprocessor import Preprocessor
 
 # The rows that `predict_batches` predicts together on one thread: long enough that Python's share is small.
 BATCH_ROWS = 1 << 16
 
 
-class TablePredictions:
-    """The methods of `Predictor` that return tables; see there for its attributes."""
-
-    feature_names_in_: tuple[str, ...] | None
-    multilabel: bool
-    preprocessor: Preprocessor | None
-    _labels: list[Any]
-    _check: ColumnCheck | None
-
-    def _encode(self, X: Any, extra_columns: str) -> npt.NDArray[Any]:
-        raise NotImplementedError
-
-    def _probabilities(
-        self,
-        encoded: Any,
-        out: npt.NDArray[Any] | None = None,
-        n_threads: int | None = None,
-        check: ColumnCheck | None = None,
-    ) -> npt.NDArray[Any]:
-        raise NotImplementedError
+class TablePredictions(PredictorBase):
+    """The methods of `Predictor` that return tables."""
 
     def predict_frame(
         self,
