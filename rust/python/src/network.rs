@@ -1,24 +1,19 @@
-//! The class `Network`. Its methods `fit`, `save` and `__reduce__` are in `tinyrs/network.py`.
+//! The class `Network`: how it is made, and its parameters.
+//!
+//! Its other methods are in the files `network_*.rs`; `fit`, `save` and `__reduce__` are in `tinyrs/network.py`.
 
-use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyTuple, PyType};
-use tinyrs_core::{Activation, Forward, Init, NetworkConfig, NumericEmbedding, Scalar};
+use pyo3::types::{PyList, PyType};
+use tinyrs_core::{Init, NetworkConfig};
 
-use crate::arguments::{NetworkOptions, as_count, as_seed, as_sizes, random_seed, thread_count};
-use crate::arrays::as_row;
+use crate::arguments::{NetworkOptions, as_seed, as_sizes, random_seed};
 use crate::errors::to_python;
-use crate::fit_arguments::{ControlTuple, DataTuple, FitArguments, SettingsTuple};
-use crate::gradients;
-use crate::optimizer::Optimizer;
 use crate::parameters::{copies_of, network_of, with_parameters};
-use crate::passes::{self, PassOptions};
-use crate::precision::{AnyNetwork, not_trainable, unknown_precision, with_network, with_trainable};
+use crate::precision::{AnyNetwork, not_trainable, unknown_precision, with_network};
 use crate::quantized;
-use crate::samples::Data;
 use crate::shared::{Current, Shared};
-use crate::training::{self, HistoryArguments, Step};
+use crate::training;
 
 /// A multi-layer perceptron (fully connected feed-forward network).
 ///
@@ -68,7 +63,7 @@ use crate::training::{self, HistoryArguments, Step};
 /// >>> network.forward([[0.1, 0.2, 0.3, 0.4]]).shape
 /// (1, 3)
 #[pyclass(module = "tinyrs", name = "Network", frozen)]
-pub struct Network(Shared<AnyNetwork>);
+pub struct Network(pub Shared<AnyNetwork>);
 
 #[pymethods]
 impl Network {
@@ -165,72 +160,6 @@ impl Network {
             _ => return Err(unknown_precision(precision)),
         };
         Ok(network.into())
-    }
-
-    /// Compute the outputs for one row or a batch of rows.
-    ///
-    /// Outputs are always finite: a sum that overflows becomes the largest finite number. A row gives the same bits in
-    /// any batch and for any number of threads.
-    ///
-    /// Parameters
-    /// ----------
-    /// X : array of shape (features,) or (batch, features), or SciPy CSR matrix
-    ///     Finite real numbers. A C-contiguous array of the network's precision is used in place; other arrays are
-    ///     converted to one first. A sparse matrix is made dense a block of rows at a time.
-    /// out : array of shape (outputs,) or (batch, outputs), optional
-    ///     Array to write the outputs to: C-contiguous, of the network's precision, and not overlapping X.
-    /// n_threads : int, optional
-    ///     Largest number of threads; by default `tinyrs.get_num_threads()`. Small batches use one thread.
-    ///
-    /// Returns
-    /// -------
-    /// array of shape (outputs,) or (batch, outputs)
-    ///     `out`, if it was given.
-    ///
-    /// Raises
-    /// ------
-    /// ValueError
-    ///     If a shape does not fit, X holds NaN or infinity, or `out` cannot be written to. `out` is unchanged then.
-    /// TypeError
-    ///     If X does not hold real numbers, or `out` is not an array of the network's precision.
-    #[pyo3(signature = (X, *, out=None, n_threads=None))]
-    #[expect(non_snake_case, reason = "the name of the Python argument")]
-    fn forward<'py>(
-        &self,
-        X: &Bound<'py, PyAny>,
-        out: Option<&Bound<'py, PyAny>>,
-        n_threads: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        with_network!(&*self.current(), network => passes::forward(network, X, PassOptions { out, n_threads }))
-    }
-
-    /// Compute the outputs for one row given as Python numbers, without importing NumPy.
-    ///
-    /// Parameters
-    /// ----------
-    /// X : iterable of float
-    ///     One finite number per input.
-    ///
-    /// Returns
-    /// -------
-    /// list of float
-    ///     The same bits as from `forward`.
-    ///
-    /// Raises
-    /// ------
-    /// ValueError
-    ///     If the number of values is wrong, or a value is NaN or infinite.
-    /// TypeError
-    ///     If X is not iterable, or a value is not a real number.
-    #[expect(non_snake_case, reason = "the name of the Python argument")]
-    fn forward_one<'py>(&self, X: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
-        let py = X.py();
-        with_network!(&*self.current(), network => {
-            let outputs = passes::run_one(py, network, &as_row("X", X)?, |x, out, n_threads| {
-                network.forward(x, out, n_threads)
-            })?;
-            PyList::new(py, outputs.into_iter().map(Scalar::to_f64))
-        })
     }
 
     /// Return a copy whose weights take fewer bytes, for faster predictions.
@@ -332,158 +261,6 @@ impl Network {
         Ok(AnyNetwork::Quantized(quantized::from_stored(layers, options.config()?)?).into())
     }
 
-    /// Explain how `forward` computes a batch: the kernel, the blocks, the threads and the GIL, and the reason for
-    /// each.
-    ///
-    /// Parameters
-    /// ----------
-    /// batch : int
-    ///     The number of rows.
-    /// n_threads : int, optional
-    ///     Largest number of threads; by default `tinyrs.get_num_threads()`.
-    ///
-    /// Returns
-    /// -------
-    /// str
-    ///     A text of a few lines for people to read; its wording changes from version to version.
-    #[pyo3(signature = (batch, *, n_threads=None))]
-    fn explain_plan(&self, batch: &Bound<PyAny>, n_threads: Option<&Bound<PyAny>>) -> PyResult<String> {
-        let batch = as_count("batch", batch, 1)? as usize;
-        let n_threads = thread_count(n_threads)?;
-        with_network!(&*self.current(), network => {
-            let plan = network.plan(batch, n_threads);
-            let gil = if plan.is_short() { "kept: the pass is short" } else { "released during the pass" };
-            Ok(format!("{plan}\nGIL: {gil}"))
-        })
-    }
-
-    /// Compute gradients by backpropagation, given the gradient with respect to the outputs.
-    ///
-    /// Parameters
-    /// ----------
-    /// X : array of shape (batch, features)
-    ///     The inputs.
-    /// d_output : array of shape (batch, outputs)
-    ///     The gradient of a scalar with respect to ``forward(X)``.
-    /// n_threads : int, optional
-    ///     Largest number of threads; by default `tinyrs.get_num_threads()`.
-    ///
-    /// Returns
-    /// -------
-    /// dX : array of shape (batch, features)
-    ///     The gradient of the scalar with respect to X.
-    /// gradients : list of (dW, db)
-    ///     Its gradients with respect to the parameters, in the shapes that `parameters` returns.
-    ///
-    /// Raises
-    /// ------
-    /// ValueError, TypeError
-    ///     If a shape does not fit, or an array does not hold finite real numbers.
-    #[pyo3(signature = (X, d_output, *, n_threads=None))]
-    #[expect(non_snake_case, reason = "the name of the Python argument")]
-    fn backward<'py>(
-        &self,
-        X: &Bound<'py, PyAny>,
-        d_output: &Bound<'py, PyAny>,
-        n_threads: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyList>)> {
-        let n_threads = thread_count(n_threads)?;
-        with_trainable!(&*self.current(), network => gradients::backward(network, X, d_output, n_threads))
-    }
-
-    /// Compute the loss of a set of rows and its gradients with respect to the parameters.
-    ///
-    /// The loss is the mean over the rows, in which each row counts in proportion to its sample weight.
-    ///
-    /// Parameters
-    /// ----------
-    /// X : array of shape (rows, features), or SciPy CSR matrix
-    ///     The inputs.
-    /// y : array
-    ///     The targets, as in `fit`.
-    /// loss : {"cross_entropy", "binary_cross_entropy", "squared_error"}, optional
-    ///     The loss function. By default it is chosen as in `fit`.
-    /// sample_weight : array of shape (rows,), optional
-    ///     Weights of the rows; only their ratios matter.
-    /// label_smoothing : float
-    ///     As in `fit`.
-    /// n_threads : int, optional
-    ///     Largest number of threads; by default `tinyrs.get_num_threads()`.
-    ///
-    /// Returns
-    /// -------
-    /// loss : float
-    /// gradients : list of (dW, db)
-    ///     In the shapes that `parameters` returns.
-    ///
-    /// Raises
-    /// ------
-    /// ValueError, TypeError
-    ///     If an argument is invalid.
-    #[pyo3(signature = (X, y, *, loss=None, sample_weight=None, label_smoothing=0.0, n_threads=None))]
-    #[expect(non_snake_case, reason = "the name of the Python argument")]
-    fn loss_and_gradients<'py>(
-        &self,
-        X: &Bound<'py, PyAny>,
-        y: &Bound<'py, PyAny>,
-        loss: Option<&str>,
-        sample_weight: Option<&Bound<'py, PyAny>>,
-        label_smoothing: f64,
-        n_threads: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<(f64, Bound<'py, PyList>)> {
-        let (data, n_threads) = (Data { x: X, y, sample_weight }, thread_count(n_threads)?);
-        with_trainable!(&*self.current(), network => gradients::loss_and_gradients(
-            network, &data, loss, label_smoothing, n_threads))
-    }
-
-    /// Change the parameters by one step of an optimizer, as `fit` does after each batch.
-    ///
-    /// Parameters
-    /// ----------
-    /// gradients : iterable of (dW, db)
-    ///     One pair per layer, in the shapes that `loss_and_gradients` returns: its gradients, or for example their
-    ///     mean over several processes.
-    /// optimizer : Optimizer
-    ///     Keeps its state for the next step.
-    /// learning_rate, weight_decay : float
-    ///     As in `fit`.
-    ///
-    /// Raises
-    /// ------
-    /// ValueError, TypeError
-    ///     If an argument is invalid, or a parameter would become infinite. Network and optimizer are unchanged then.
-    /// RuntimeError
-    ///     If the network or the optimizer is in use by a call of `fit`.
-    ///
-    /// Examples
-    /// --------
-    /// >>> from tinyrs import Network, Optimizer
-    /// >>> network = Network([2, 4, 3], output_activation="softmax", seed=7)
-    /// >>> loss, gradients = network.loss_and_gradients([[0.1, 0.2], [0.3, 0.4]], [0, 2])
-    /// >>> network.apply_gradients(gradients, Optimizer("adam"), learning_rate=0.01)
-    #[pyo3(signature = (gradients, optimizer, *, learning_rate=1e-3, weight_decay=0.0))]
-    fn apply_gradients(
-        &self,
-        gradients: &Bound<PyAny>,
-        optimizer: &Bound<Optimizer>,
-        learning_rate: f64,
-        weight_decay: f64,
-    ) -> PyResult<()> {
-        let step = Step { optimizer: &optimizer.get().0, gradients, learning_rate, weight_decay };
-        training::step(&self.0, &step)
-    }
-
-    /// Train the network; `fit` in `tinyrs/network.py` has the arguments. Return the arguments of a `History`.
-    fn _fit<'py>(
-        &self,
-        data: DataTuple<'py>,
-        settings: SettingsTuple<'py>,
-        control: ControlTuple<'py>,
-    ) -> PyResult<HistoryArguments<'py>> {
-        let output = self.config().output_activation;
-        training::fit(&self.0, &FitArguments::new(data, settings, control, output)?)
-    }
-
     /// Return copies of the weights and biases.
     ///
     /// Those of a quantized network are the float32 numbers that its weights stand for.
@@ -524,104 +301,6 @@ impl Network {
         if self.0.set(changed) { Ok(()) } else { Err(training::being_trained()) }
     }
 
-    /// The number of inputs, the width of each hidden layer, and the number of outputs, as a tuple.
-    #[getter]
-    fn layer_sizes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        with_network!(&*self.current(), network => PyTuple::new(py, network.layer_sizes()))
-    }
-
-    /// The type of inputs, outputs and biases: "f32" or "f64". It is "f32" for quantized networks.
-    #[getter]
-    fn precision(&self) -> &'static str {
-        self.current().precision()
-    }
-
-    /// The format of the weights: "f32", "f64", "f16", "bf16", "int8" or "int8_weights", or "mixed" if that of a layer
-    /// differs.
-    #[getter]
-    fn weights(&self) -> &'static str {
-        self.current().weights()
-    }
-
-    /// The format of the weights of each layer, as a tuple.
-    #[getter]
-    fn layer_weights<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        PyTuple::new(py, quantized::layer_weights(&self.current()))
-    }
-
-    /// The activation of all hidden layers, or a list with one activation per hidden layer.
-    #[getter]
-    fn activation<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        activation_of(py, &self.config())
-    }
-
-    /// The transform of single inputs before the first layer, "pbld" or None.
-    #[getter]
-    fn numeric_embedding(&self) -> Option<&'static str> {
-        self.config().numeric_embedding.map(NumericEmbedding::name)
-    }
-
-    /// The activation of the last layer.
-    #[getter]
-    fn output_activation(&self) -> &'static str {
-        self.config().output_activation.name()
-    }
-
-    /// The keyword arguments of `from_parameters` as a dict.
-    ///
-    /// ``Network.from_parameters(network.parameters(), **network.options)`` is a copy of the network, with float32
-    /// weights if it is quantized.
-    #[getter]
-    fn options<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        options_of(py, self.precision(), &self.config())
-    }
-
-    /// The number of weights and biases.
-    #[getter]
-    fn n_parameters(&self) -> usize {
-        with_network!(&*self.current(), network => network.n_parameters())
-    }
-
-    /// The size of the weights and biases in bytes, with the scales of a quantized network.
-    #[getter]
-    fn nbytes(&self) -> usize {
-        with_network!(&*self.current(), network => network.nbytes())
-    }
-
-    /// The calls that build such a network, with other weights.
-    fn __repr__(&self, py: Python) -> PyResult<String> {
-        let current = self.current();
-        let sizes = with_network!(&*current, network => network.layer_sizes());
-        let sizes = match sizes {
-            [first, .., last] if sizes.len() > 4 && sizes.iter().all(|size| size == first) => {
-                format!("[{last}] * {}", sizes.len())
-            }
-            _ => format!("{sizes:?}"),
-        };
-        let (options, defaults) = (self.options(py)?, options_of(py, "f32", &NetworkConfig::default())?);
-        let mut text = format!("Network({sizes}");
-        for (name, value) in options {
-            if name.to_string() == "precision"
-                || !defaults.get_item(&name)?.is_some_and(|it| it.eq(&value).unwrap_or(false))
-            {
-                text += &format!(", {name}={}", value.repr()?);
-            }
-        }
-        text += ")";
-        let members = current.members()?.len();
-        if members > 1 {
-            text = format!("Network.ensemble([{text}] * {members})");
-        }
-        if current.weights() != current.precision() {
-            let kind = match current.weights() {
-                "mixed" => quantized::layer_weights(&current).into_bound_py_any(py)?,
-                kind => kind.into_bound_py_any(py)?,
-            };
-            text += &format!(".quantize({})", kind.repr()?);
-        }
-        Ok(text)
-    }
-
     fn __copy__(&self) -> PyResult<Self> {
         Ok(self.current().try_clone()?.into())
     }
@@ -643,31 +322,8 @@ impl Network {
         self.0.current()
     }
 
-    fn config(&self) -> NetworkConfig {
+    /// What the network computes besides its parameters.
+    pub fn config(&self) -> NetworkConfig {
         with_network!(&*self.current(), network => network.config().clone())
     }
-}
-
-/// The argument `activation` of the constructors.
-fn activation_of<'py>(py: Python<'py>, config: &NetworkConfig) -> PyResult<Bound<'py, PyAny>> {
-    match config.activations[..] {
-        [only] => only.name().into_bound_py_any(py),
-        ref several => several.iter().copied().map(Activation::name).collect::<Vec<_>>().into_bound_py_any(py),
-    }
-}
-
-/// The keyword arguments of `from_parameters`.
-fn options_of<'py>(py: Python<'py>, precision: &str, config: &NetworkConfig) -> PyResult<Bound<'py, PyDict>> {
-    let options = PyDict::new(py);
-    options.set_item("activation", activation_of(py, config)?)?;
-    options.set_item("output_activation", config.output_activation.name())?;
-    options.set_item("precision", precision)?;
-    options.set_item("activation_scale", config.activation_scale)?;
-    // Left out without an embedding, so that files of other networks stay as older versions wrote them.
-    if let Some(embedding) = config.numeric_embedding {
-        options.set_item("numeric_embedding", embedding.name())?;
-    }
-    options.set_item("epsilon_exp", config.epsilon_exp)?;
-    options.set_item("epsilon_square", config.epsilon_square)?;
-    Ok(options)
 }
