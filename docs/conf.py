@@ -114,6 +114,13 @@ def skip_inherited_from_scikit_learn(app, what, name, member, skip, options):  #
     return True if (getattr(member, "__module__", "") or "").startswith("sklearn") else None
 
 
+def without_class(app, what, name, item, options, signature, returned):  # type: ignore[no-untyped-def]
+    """Removes the class, which Python passes by itself, from the signature of a class method in Rust."""
+    text = getattr(item, "__text_signature__", None) or ""
+    return (text.replace("($cls, ", "("), returned) if text.startswith("($cls, ") else None
+
+
 def setup(app) -> None:  # type: ignore[no-untyped-def]
     app.connect("include-read", adapt_links)
     app.connect("autodoc-skip-member", skip_inherited_from_scikit_learn)
+    app.connect("autodoc-process-signature", without_class, priority=400)  # before numpydoc
