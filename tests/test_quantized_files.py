@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tinyrs
-from test_model_file import classifier, put, rewritten, table
+from model_files import classifier, put, rewritten, table
 from tinyrs import Network, Predictor
 from tinyrs.files import model_file
 from tinyrs.predictor import loads
