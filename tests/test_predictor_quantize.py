@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from model_files import classifier, table
 from scipy.sparse import csr_matrix
 from sklearn.datasets import load_digits
-from test_model_file import classifier, table
 from tinyrs import Network, Predictor, TinyClassifier
 from tinyrs.tuning import quantization
 
