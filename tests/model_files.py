@@ -26,6 +26,7 @@ def table(n: int = 300) -> tuple[pd.DataFrame, Any]:
 def classifier(**options: Any) -> Any:
     X, y = table()
     defaults: dict[str, Any] = {
+        "n_ensemble": 1,
         "n_layers": 1,
         "width": 16,
         "max_iter": 3,

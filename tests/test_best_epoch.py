@@ -114,7 +114,8 @@ def test_a_metric_that_is_nan_after_every_epoch_keeps_the_last_one() -> None:
 
 
 def small(**options: Any) -> TinyClassifier:
-    return TinyClassifier(**{"n_layers": 1, "width": 16, "max_iter": 15, "random_state": 0} | options)
+    chosen = {"n_ensemble": 1, "n_layers": 1, "width": 16, "max_iter": 15, "random_state": 0} | options
+    return TinyClassifier(**chosen)
 
 
 def on_all_rows(**options: Any) -> TinyClassifier:
@@ -168,9 +169,9 @@ def test_patience_ends_the_first_training_only(digits: Any) -> None:
 def test_more_rows_take_fewer_epochs() -> None:
     rng = np.random.default_rng(0)
     epochs = []
-    for rows in (100, 1000, 4000):
+    for rows in (100, 2000, 8000):
         X = rng.normal(size=(rows, 2))
-        model = TinyClassifier(n_layers=1, width=2, random_state=0).fit(X, X[:, 0] > 0)
+        model = small(width=2, max_iter=None, early_stopping=False).fit(X, X[:, 0] > 0)
         epochs.append(model.n_iter_)
     assert epochs == [256, 256, 128]
 

@@ -39,12 +39,11 @@ def few_and_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latencies, "SECONDS", 0.002)
     monkeypatch.setattr(search, "FINAL_SECONDS", 0.002)
     monkeypatch.setattr(students, "ROWS", 600)
-    monkeypatch.setattr(teacher, "NETWORKS", 2)
 
 
 def fit(X: Any, y: Any, **options: Any) -> BudgetSearch:
     """`fit_to_budget` with a small teacher."""
-    teacher = tinyrs.TinyClassifier(n_layers=1, width=16, max_iter=40)
+    teacher = tinyrs.TinyClassifier(n_ensemble=1, n_layers=1, width=16, max_iter=40)
     return tinyrs.fit_to_budget(X, y, **{"teacher": teacher} | options)
 
 
@@ -371,7 +370,7 @@ def test_the_command_line(csv: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     [
         (("--budget", "2"), 2, "expected a latency such as 2us, or a size such as 50KB, got '2'"),
         (("--budget", "2us", "--budget", "3us"), 2, "expected at most one latency and one size"),
-        (("--budget", "2us", "--epochs", "3", "--hidden", "8"), 2, "it excludes --epochs, --hidden"),
+        (("--budget", "2us", "--epochs", "3", "--hidden", "8"), 2, "it excludes --hidden, --epochs"),
         (("--budget", "10B"), 1, "no model fits: even one without hidden layers is not within 10 bytes"),
     ],
 )

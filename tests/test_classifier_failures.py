@@ -37,10 +37,11 @@ def fitted_state(model: TinyClassifier) -> dict[str, Any]:
     """Everything but the parameters, with the weights as bytes."""
     state = {name: value for name, value in vars(model).items() if name not in model.get_params()}
     if "network_" in state:
-        state["network_"] = [array.tobytes() for pair in model.network_.parameters() for array in pair]
+        networks = [network.parameters() for network in model.network_.members]
+        state["network_"] = [array.tobytes() for pairs in networks for pair in pairs for array in pair]
         state["loss_curve_"] = list(model.loss_curve_)
-    if state.get("_optimizer") is not None:
-        state["_optimizer"] = repr(state["_optimizer"].__reduce__())
+    if state.get("_optimizers") is not None:
+        state["_optimizers"] = [repr(optimizer.__reduce__()) for optimizer in state["_optimizers"]]
     return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in state.items()}
 
 

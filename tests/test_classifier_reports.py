@@ -65,10 +65,10 @@ def test_the_summary_says_what_the_model_is(model: TinyClassifier) -> None:
         "    number          numbers",
         r"    'co\nlour $x$'  categories: ",
         "  classes     no, yes",
-        f"  layers      {model.network_.layer_sizes[0]}-16-2, selu, f32",
+        f"  layers      mean of 4 of {model.network_.layer_sizes[0]}-16-2, selu, f32",
         f"  parameters  {model.network_.n_parameters:,}, {4 * model.network_.n_parameters:,} bytes",
         f"  training    8 epochs; kept epoch {model.best_iteration_ + 1}, temperature ",
-        "on the 80 rows that chose the epoch, before the refit on all rows:",
+        "on the 400 rows that chose the epoch:",
     ):
         assert f"\n{line}" in text
     assert re.search(r"\n  accuracy +\d+\.\d\d%  \d+\.\d% to \d+\.\d% ", text)
@@ -77,11 +77,12 @@ def test_the_summary_says_what_the_model_is(model: TinyClassifier) -> None:
 
 def test_the_metrics_are_those_of_the_model_before_the_refit(table: Any) -> None:
     frame, y = table
-    measured = small(refit=False).fit(frame, y)
-    refitted = small().fit(frame, y)
+    measured = small(n_ensemble=1, refit=False).fit(frame, y)
+    refitted = small(n_ensemble=1).fit(frame, y)
     of_measured = measured.summary().split("\n\n")[1].split("\n")
     of_refitted = refitted.summary().split("\n\n")[1].split("\n")
     assert of_measured[0] == "on the 80 rows that chose the epoch:"
+    assert of_refitted[0] == "on the 80 rows that chose the epoch, before the refit on all rows:"
     assert of_measured[1:] == of_refitted[1:]
     # With an eval_set, the rows are known.
     model = small().fit(frame[:300], y[:300], eval_set=(frame[300:], y[300:]))
@@ -144,7 +145,7 @@ def counts(ax: Any) -> npt.NDArray[np.int64]:
 
 def test_the_plot_of_the_calibration(model: TinyClassifier, table: Any) -> None:
     frame, y = table
-    assert sum(counts(model.plot_calibration())) == 80
+    assert sum(counts(model.plot_calibration())) == N
     ax = model.plot_calibration(frame, y)
     assert sum(counts(ax)) == N
     accuracies = np.asarray(ax.get_lines()[1].get_ydata())
@@ -202,14 +203,14 @@ def test_the_html_is_that_of_scikit_learn(model: TinyClassifier) -> None:
 
 def test_one_bar_shows_fit_and_refit(table: Any, capfd: pytest.CaptureFixture[str]) -> None:
     frame, y = table
-    model = small(verbose=1).fit(frame, y)
+    model = small(n_ensemble=1, verbose=1).fit(frame, y)
     shown = capfd.readouterr().err
     assert shown.count("\n") == 1
     updates = re.findall(r"(\w+): +\d+%\|[^|]*\| (\d+)/(\d+) ", shown)
     epochs = 8 + model.best_iteration_ + 1
     assert updates[0] == ("fit", "0", "16")
     assert updates[-1] == ("refit", str(epochs), str(epochs))
-    small(verbose=1, refit=False).fit(frame, y)
+    small(verbose=1).fit(frame, y)
     assert "fit: 100%|" in capfd.readouterr().err
     small(verbose=1).partial_fit(frame, y)
     assert " 1/1 " in capfd.readouterr().err

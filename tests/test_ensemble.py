@@ -17,10 +17,11 @@ import tinyrs
 from sklearn.metrics import log_loss
 from tinyrs import Network, Predictor, TinyClassifier
 from tinyrs.classifier import memory_rows
-from tinyrs.classifier.data import split_rows
+from tinyrs.classifier.data import n_folds, split_rows
 from tinyrs.classifier.recipe import train
 from tinyrs.files import model_file
 from tinyrs.predictor import loads
+from tinyrs.tabular.tables import Table
 
 
 @pytest.fixture(scope="module")
@@ -148,16 +149,38 @@ def test_each_row_is_held_out_once_and_classes_are_spread_evenly() -> None:
     assert split_rows(targets[:49], 4, 0.2, np.random.RandomState(0))[0][1] is None
 
 
-def test_all_rows_choose_the_epoch_and_the_temperature(data: Any, fitted: TinyClassifier) -> None:
+def test_a_large_table_has_smaller_folds() -> None:
+    found = {}
+    for n_rows in (4000, 6500, 30_000):
+        parts = split_rows(np.arange(n_rows) % 3, 4, 0.2, np.random.RandomState(0))
+        folds = [fold for _, fold in parts if fold is not None]
+        assert len(np.unique(np.concatenate(folds))) == sum(map(len, folds))
+        found[n_rows] = len(folds[0])
+    assert found == {4000: 1000, 6500: 1084, 30_000: 3000}
+    assert n_folds(100, 2) == 4  # two networks are trained on three quarters of the rows, not on a half
+    assert n_folds(100, 12) == 12
+
+
+@pytest.mark.parametrize("n_of_two", [0, 1, 4, 20])
+def test_classes_of_one_row_leave_no_fold_empty(n_of_two: int) -> None:
+    targets = np.concatenate([np.repeat(np.arange(n_of_two), 2), n_of_two + np.arange(60 - 2 * n_of_two)])
+    parts = split_rows(targets, 4, 0.2, np.random.RandomState(0))
+    assert [fold is not None for _, fold in parts] == [n_of_two >= 4] * 4
+    for rows, fold in parts:
+        assert fold is None or len(fold) >= 2
+        assert len(np.unique(targets[rows])) == len(np.unique(targets))
+
+
+def test_held_out_rows_choose_the_epoch_and_the_temperature(data: Any, fitted: TinyClassifier) -> None:
     X, y = data
     p = fitted.predict_proba(X)
     np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-5)
     assert len(fitted.network_.members) == 3
     assert fitted._held_out is not None
-    assert len(fitted._held_out.targets) == len(y)
+    assert len(fitted._held_out.targets) == len(y) * 3 // 4
     assert not fitted._held_out.refitted
     assert fitted.temperature_ != 1
-    # The curves are those of the predictions for all rows, each by the network that did not see it.
+    # The curves are those of the predictions for held-out rows, each by the network that did not see it.
     assert len(fitted.evals_result_["valid_0"]["log_loss"]) == fitted.n_iter_ == len(fitted.loss_curve_)
     plain = small(calibrate=False, schedule="constant").fit(X, y, eval_metric=["log_loss", "auc"])
     assert plain._held_out is not None
@@ -232,15 +255,59 @@ def test_columns_are_important_for_held_out_rows(data: Any) -> None:
 
 
 def test_what_needs_a_single_network_says_so(data: Any, fitted: TinyClassifier) -> None:
-    with pytest.raises(ValueError, match="n_ensemble: expected 1 with warm_start=True, got 3"):
-        small(warm_start=True).fit(*data)
-    with pytest.raises(ValueError, match="n_ensemble: expected 1 with partial_fit, got 3"):
-        small().partial_fit(*data)
     with pytest.raises(AttributeError, match=r"coefs_: expected a single network.*network_\.members"):
         fitted.coefs_  # noqa: B018
     assert not hasattr(fitted, "intercepts_")
     with pytest.raises(ValueError, match="n_ensemble"):
         small(n_ensemble=0).fit(*data)
+
+
+def weights_of(model: TinyClassifier) -> Any:
+    return [network.parameters()[0][0].tolist() for network in model.network_.members]
+
+
+def test_a_warm_start_continues_from_all_networks(data: Any) -> None:
+    # A training that is over after one step at a rate of almost 0 shows where it began.
+    still = {"learning_rate_init": 1e-12, "max_iter": 1, "calibrate": False}
+    model = small(warm_start=True, calibrate=False).fit(*data)
+    before = weights_of(model)
+    assert before[0] != before[1] != before[2]
+    model.set_params(**still).fit(*data)
+    np.testing.assert_allclose(weights_of(model), before, atol=1e-6)
+    new = weights_of(small(warm_start=True, **still).fit(*data))
+    np.testing.assert_allclose(weights_of(model.set_params(n_ensemble=2, random_state=0).fit(*data)), new[:2])
+
+
+def test_partial_fit_trains_each_network_with_its_own_optimizer(data: Any, fitted: TinyClassifier) -> None:
+    X, y = data
+    model = small(batch_size=16)
+    for _ in range(60):
+        model.partial_fit(X, y)
+    features = model.preprocessor_.transform(model.preprocessor_.encode(Table.read(X)), "f32")
+    for network in model.network_.members:
+        assert (model.classes_[network.forward(features).argmax(axis=1)] == y).mean() > 0.8
+    # The moments of the steps before count: a model without them goes elsewhere.
+    without = pickle.loads(pickle.dumps(model))
+    without._optimizers = None
+    assert weights_of(model.partial_fit(X, y)) != weights_of(without.partial_fit(X, y))
+    # It continues from all networks of a fit, and a new class gets an output in each.
+    continued = copy.deepcopy(fitted).partial_fit(X, np.where(X[:, 2] > 1, "new", y))
+    assert continued.network_.layer_sizes == (5, 16, 16, 4)
+    np.testing.assert_allclose(weights_of(continued), weights_of(fitted), atol=0.05)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_an_interrupted_partial_fit_changes_nothing(data: Any, n_threads: int) -> None:
+    def interrupt(_: Any) -> bool:
+        raise KeyboardInterrupt
+
+    model = small(n_threads=n_threads).partial_fit(*data)
+    before, optimizers = weights_of(model), [repr(o.__reduce__()) for o in model._optimizers or ()]
+    with pytest.raises(KeyboardInterrupt):
+        model.set_params(callbacks=[interrupt]).partial_fit(*data)
+    assert weights_of(model) == before
+    assert [repr(o.__reduce__()) for o in model._optimizers or ()] == optimizers
+    assert len(optimizers) == 3
 
 
 def test_the_predictor_is_one_model(data: Any, fitted: TinyClassifier, tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ def data() -> tuple[Any, Any]:
 
 def fit(clock: Any, data: Any, **options: Any) -> TinyClassifier:
     chosen: dict[str, Any] = {
+        "n_ensemble": 1,
         "n_layers": 1,
         "width": 8,
         "max_iter": 30,

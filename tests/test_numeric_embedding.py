@@ -30,7 +30,13 @@ OPTIONS: dict[str, Any] = {
     "numeric_embedding": "pbld",
 }
 TOLERANCES = {"f32": 2e-5, "f64": 1e-12}
-QUICK: dict[str, Any] = {"numeric_embedding": "pbld", "width": 16, "max_iter": 40, "random_state": 0}
+QUICK: dict[str, Any] = {
+    "numeric_embedding": "pbld",
+    "n_ensemble": 1,
+    "width": 16,
+    "max_iter": 40,
+    "random_state": 0,
+}
 
 
 def random_layers(dtype: Any = float, embedded: int = EMBEDDED) -> list[Layer]:
@@ -298,7 +304,7 @@ def test_ensembles_and_c(tmp_path: Path) -> None:
     X, y = table()
     Z = X[["a", "b"]].to_numpy()
     one = TinyClassifier(precision="f64", **QUICK).fit(Z, y).predictor()
-    clf = TinyClassifier(n_ensemble=2, precision="f32", **QUICK).fit(Z, y)
+    clf = TinyClassifier(**QUICK | {"n_ensemble": 2, "precision": "f32"}).fit(Z, y)
     assert "mean of 2 of" in clf.summary()
     several = clf.predictor()
     exact, rounded = (

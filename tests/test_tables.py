@@ -165,7 +165,12 @@ def train(kind: str, source: str, folder: Path) -> tinyrs.Predictor:
     X = IN_MEMORY[source](columns)
     categorical: Any = [0] if is_category(kind) else "auto"
     model = TinyClassifier(
-        (8,), max_iter=3, early_stopping=False, random_state=0, categorical_features=categorical
+        (8,),
+        n_ensemble=1,
+        max_iter=3,
+        early_stopping=False,
+        random_state=0,
+        categorical_features=categorical,
     )
     predictor: tinyrs.Predictor = model.fit(X, y).predictor()
     if source == "array":

@@ -15,11 +15,6 @@ from tinyrs.classifier.data import Floats
 from tinyrs.tabular.sources import read_frame
 from tinyrs.tabular.type_checks import is_frame
 
-# The networks of the default teacher. On two folds of 17 small sets of benchmarks/accuracy.py, students of
-# four networks had a mean error of 0.174 and a log loss of 0.404, students of one network 0.190 and 0.432;
-# see "Students of a budget" in BENCHMARKING.md.
-NETWORKS = 4
-
 
 class Teacher(Protocol):
     """A fitted classifier, such as a TinyClassifier, or one of LightGBM, CatBoost or scikit-learn."""
@@ -62,15 +57,10 @@ def teacher_probabilities(teacher: Teacher, X: Any, classes: npt.NDArray[Any]) -
     return p[:, np.argsort(known)]
 
 
-def default_teacher(**parameters: Any) -> TinyClassifier:
-    """The classifier to train as a teacher by default; `parameters` are those of TinyClassifier."""
-    return TinyClassifier(n_ensemble=NETWORKS, **parameters)
-
-
 def unfitted(teacher: Teacher | None) -> TinyClassifier | None:
     """The classifier to train as a teacher; None if `teacher` is fitted."""
     if teacher is None:
-        return default_teacher()
+        return TinyClassifier()
     return teacher if isinstance(teacher, TinyClassifier) and not hasattr(teacher, "network_") else None
 
 

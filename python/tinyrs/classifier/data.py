@@ -22,6 +22,8 @@ Indices = npt.NDArray[np.intp]
 
 # Tables with fewer rows are not split: the score on a few validation rows is mostly noise.
 MIN_ROWS_TO_SPLIT = 50
+# The folds of which each of several networks holds out one, and the rows of a fold between these limits.
+MIN_FOLDS, MAX_FOLDS, FOLD_ROWS = 4, 10, 1000
 
 
 @dataclass(frozen=True)
@@ -182,22 +184,33 @@ def split_rows(
 ) -> list[tuple[Indices, Indices | None]]:
     """The indices of the training rows and of the validation rows of each member of an ensemble.
 
-    A single network gets those of `train_validation_split`. Each of several holds out another fold of the
-    rows, and rows of a class are spread evenly over the folds. The only row of a class is in no fold.
+    A single network gets those of `train_validation_split`. Each of several holds out another of `n_folds`
+    folds, and rows of a class are spread evenly over the folds. The only row of a class is in no fold.
     """
     if n_members == 1:
         return [train_validation_split(targets, validation_fraction, rng)]
     n_rows = len(targets)
-    if n_rows < max(MIN_ROWS_TO_SPLIT, 2 * n_members):
+    rows = np.arange(n_rows)
+    if targets.ndim == 1:
+        rows = rows[np.bincount(targets)[targets] > 1]
+    if n_rows < MIN_ROWS_TO_SPLIT or len(rows) < 2 * n_members:
         return [(np.arange(n_rows), None)] * n_members
-    order = rng.permutation(n_rows)
+    order = rng.permutation(rows)
     if targets.ndim == 1:
         order = order[np.argsort(targets[order], kind="stable")]
-    fold = np.empty(n_rows, dtype=np.intp)
-    fold[order] = np.arange(n_rows) % n_members
-    if targets.ndim == 1:
-        fold[np.bincount(targets)[targets] == 1] = -1
+    fold = np.full(n_rows, -1)
+    fold[order] = np.arange(len(order)) % n_folds(n_rows, n_members)
     return [(np.flatnonzero(fold != i), np.flatnonzero(fold == i)) for i in range(n_members)]
+
+
+def n_folds(n_rows: int, n_members: int) -> int:
+    """The number of folds of which each of several networks holds out one.
+
+    Four for small tables, so that the networks together hold out as many rows as there are, which rare
+    classes need. Large tables have folds of FOLD_ROWS rows, up to ten folds, so that each network is trained
+    on more of the rows.
+    """
+    return max(min(n_rows // FOLD_ROWS, MAX_FOLDS), MIN_FOLDS, n_members)
 
 
 def train_validation_split(

@@ -28,11 +28,11 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
     from NumPy, pandas, polars or pyarrow; SciPy's sparse matrices may hold numbers only. The preprocessing is
     part of the model.
 
-    The recipe is RealMLP-TD-S (Holzmuller, Grinsztajn, Steinwart, "Better by default", NeurIPS 2024) with
-    smaller layers: three of SELU in the NTK parametrisation, a high learning rate on the schedule "coslog4",
-    and label smoothing. `fit` first trains on a part of the rows and validates on the rest. The validation
-    rows choose the epoch to keep and the temperature that calibrates the probabilities (Guo et al. 2017).
-    Then `fit` trains again on all rows, up to that epoch.
+    The model is the mean of four small networks. Each is trained by the recipe of RealMLP-TD-S (Holzmuller,
+    Grinsztajn, Steinwart, "Better by default", NeurIPS 2024): three hidden layers of SELU in the NTK
+    parametrisation, a high learning rate on the schedule "coslog4", and label smoothing. Each holds out
+    another quarter of the rows, or a tenth of large tables. What they predict for held-out rows chooses the
+    epoch to keep and the temperature that calibrates the probabilities (Guo et al. 2017).
 
     Parameters
     ----------
@@ -41,11 +41,11 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
     activation : {"selu", "sigmoid", "tanh", "relu", "leaky_relu", "gelu", "silu", "identity"}
         The activation of the hidden layers.
     n_ensemble : int
-        The number of networks to train, whose probabilities are averaged: several take more time, memory and
-        space than one, and have a lower log loss. Each of several holds out another of `n_ensemble` folds of
-        the rows, and all their predictions for held-out rows choose one epoch and one temperature. So all
-        rows are learnt, and there is no refit. They are trained side by side, and a callback is shown the
-        means over them. Not with `warm_start` and `partial_fit`.
+        The number of networks to train, whose probabilities are averaged: more take more time, memory and
+        space, and have a lower log loss. Each of several holds out other rows, and what they predict for
+        these chooses one epoch and one temperature. So all rows are learnt, and there is no refit. They are
+        trained side by side, and a callback is shown the means over them. A single one is first trained on a
+        part of the rows, and then on all; see `refit`.
     n_layers, width : int, optional
         The number of hidden layers and the size of each, as scalars for a hyperparameter search. Each
         overrides `hidden_layer_sizes`.
@@ -57,7 +57,7 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
     batch_size : int
         Rows per step.
     max_iter : int, optional
-        The number of epochs. By default 256 for up to 1,000 rows, and half as many for four times the rows.
+        The number of epochs. By default 256 for up to 2,000 rows, and half as many for four times the rows.
     alpha : float
         Weight decay, decoupled from the gradient as in AdamW.
     dropout : float
@@ -161,16 +161,16 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
     (3, 3)
     """
 
-    _optimizer: Optimizer | None  # the optimizer of partial_fit, with its moments
+    _optimizers: list[Optimizer] | None  # those of partial_fit for each network, with their moments
 
     _parameter_constraints = parameters.CONSTRAINTS
 
     def __init__(
         self,
-        hidden_layer_sizes: Sequence[int] = (256, 128, 128),
+        hidden_layer_sizes: Sequence[int] = (128, 64, 64),
         activation: str = "selu",
         *,
-        n_ensemble: int = 1,
+        n_ensemble: int = 4,
         n_layers: int | None = None,
         width: int | None = None,
         learning_rate_init: float = 0.04,
@@ -292,10 +292,10 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
         quarter of `max_memory` holds. For this, large row groups are divided into up to eight slices, and
         decoded for each; at least one is in memory. The rows of a callable should come in random order.
 
-        The validation rows are chosen by the hashes of their numbers: `validation_fraction` of the rows, or
-        those that an eighth of `max_memory` holds; several networks share the latter. The quartiles that
-        numbers are scaled by come from a random sample of up to 524,288 rows; minima, maxima, missing values
-        and the frequencies of up to 65,536 categories a column are exact.
+        The validation rows are chosen by the hashes of their numbers: as many as of rows in memory, or those
+        that an eighth of `max_memory` holds. The quartiles that numbers are scaled by come from a random
+        sample of up to 524,288 rows; minima, maxima, missing values and the frequencies of up to 65,536
+        categories a column are exact.
         """
         with draft_of(self) as draft:
             if is_row_source(X, y):

@@ -84,7 +84,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
         "_multilabel": state.multilabel,
         "_precision": network.precision,
         # The moments are not kept: partial_fit starts with new ones.
-        "_optimizer": None,
+        "_optimizers": None,
     }
     if state.feature_names is not None:
         fitted["feature_names_in_"] = np.array(state.feature_names, dtype=object)

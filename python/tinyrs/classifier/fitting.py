@@ -27,15 +27,15 @@ from tinyrs.classifier.data import (
 )
 from tinyrs.classifier.deadline import Deadline
 from tinyrs.classifier.evaluation import EvaluationSet, read_pairs
-from tinyrs.classifier.members import all_of
+from tinyrs.classifier.members import Members
 from tinyrs.classifier.memory_rows import MemoryRows
-from tinyrs.classifier.recipe import add_outputs, new_optimizer, train
+from tinyrs.classifier.recipe import add_outputs, new_optimizer
 from tinyrs.classifier.training import (
     fit_members,
-    new_network,
+    member_seeds,
+    new_members,
     present,
     progress_bar,
-    refuse_ensemble,
     set_fitted,
     set_precision,
     training_options,
@@ -113,7 +113,6 @@ def partial_fit(
     draft: TinyClassifier, X: Any, y: Any, classes: npt.ArrayLike | None, sample_weight: npt.ArrayLike | None
 ) -> None:
     """`TinyClassifier.partial_fit` on a draft."""
-    refuse_ensemble(draft, "partial_fit")
     first = not hasattr(draft, "network_")
     if first:
         draft._validate_params()
@@ -128,31 +127,38 @@ def partial_fit(
     if first:
         draft.preprocessor_ = fit_preprocessor(table, categorical_indices(draft, _names(draft)))
     data = Dataset(draft._features(draft.preprocessor_.encode(table)), targets, weights)
-    optimizer = None
+    optimizers = None
     if first:
-        network = new_network(draft, data.features.shape[1], int(rng.randint(2**31 - 1)))
+        members = new_members(draft, data.features.shape[1], member_seeds(draft, rng))
     elif known is not None and len(known) < len(draft.classes_):
         indices = np.asarray(np.searchsorted(draft.classes_, known))
-        network = add_outputs(draft.network_, indices, len(draft.classes_))
+        n_outputs = len(draft.classes_)
+        members = Members(add_outputs(network, indices, n_outputs) for network in draft.network_.members)
     else:
-        network, optimizer = copy.copy(draft.network_), copy.copy(draft._optimizer)
+        members, optimizers = Members(map(copy.copy, draft.network_.members)), draft._optimizers
     frequencies = _class_frequencies(draft, y, sample_weight)
-    options = dataclasses.replace(
-        training_options(draft, 1, int(rng.randint(2**31 - 1)), frequencies),
-        learning_rate=draft.learning_rate_init / 10,
-        schedule="constant",
+    options = [
+        dataclasses.replace(
+            training_options(draft, 1, int(rng.randint(2**31 - 1)), frequencies),
+            learning_rate=draft.learning_rate_init / 10,
+            schedule="constant",
+        )
+        for _ in members
+    ]
+    draft._optimizers = (
+        [copy.copy(o) for o in optimizers] if optimizers else [new_optimizer() for _ in members]
     )
-    draft._optimizer = optimizer or new_optimizer()
+    rows = MemoryRows(data, [None] * len(members), [], frequencies)
     with progress_bar(draft, 1) as bar:
         callbacks = present(*(draft.callbacks or ()), bar.update if bar else None)
-        history = train(network, draft._optimizer, data, options, callback=all_of(callbacks))
+        history = rows.train(members, options, callbacks, draft._threads, draft._optimizers)
     # They were measured with another network.
     draft._held_out = draft._importances = None
     if first:
-        set_fitted(draft, network, history, best_iteration=0, temperature=1.0)
+        set_fitted(draft, members.averaged(), history, best_iteration=0, temperature=1.0)
         draft.evals_result_ = {}
     else:
-        draft.network_ = network
+        draft.network_ = members.averaged()
         draft.n_iter_ += 1
         draft.loss_curve_ = draft.loss_curve_ + history["loss"].tolist()
 

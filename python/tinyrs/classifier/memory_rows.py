@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tinyrs._tinyrs import Network, get_num_threads
+from tinyrs._tinyrs import Network, Optimizer, get_num_threads
 from tinyrs.classifier.data import Dataset, Indices
 from tinyrs.classifier.evaluation import EvaluationSet
 from tinyrs.classifier.members import Callback, Members, all_of
@@ -55,7 +55,7 @@ class MemoryRows:
 
     def without_validation(self) -> MemoryRows:
         """See `TrainingRows`."""
-        return replace(self, parts=[None], evaluation=[])
+        return replace(self, parts=[None] * len(self.parts), evaluation=[])
 
     def train(
         self,
@@ -63,11 +63,15 @@ class MemoryRows:
         options: Sequence[TrainingOptions],
         callbacks: Sequence[Callback],
         n_threads: int | None,
+        optimizers: Sequence[Optimizer] | None = None,
     ) -> History:
-        """See `TrainingRows`."""
+        """See `TrainingRows`. By default each network gets a new optimizer."""
+        optimizers = optimizers or [new_optimizer() for _ in members]
         runs = [
-            _Run(network, of_network, self._training(i), self._validation(i))
-            for i, (network, of_network) in enumerate(zip(members, options, strict=True))
+            _Run(network, optimizer, of_network, self._training(i), self._validation(i))
+            for i, (network, optimizer, of_network) in enumerate(
+                zip(members, optimizers, options, strict=True)
+            )
         ]
         callback = all_of(callbacks)
         if len(runs) > 1:
@@ -91,6 +95,7 @@ class _Run:
     """The training of a network."""
 
     network: Network
+    optimizer: Optimizer
     options: TrainingOptions
     data: Dataset
     validation: Dataset | None
@@ -98,7 +103,7 @@ class _Run:
     def __call__(self, callback: Callable[[Record], object] | None, n_threads: int | None) -> History:
         return train(
             self.network,
-            new_optimizer(),
+            self.optimizer,
             self.data,
             self.options,
             validation=self.validation,

@@ -17,10 +17,8 @@ from tinyrs._tinyrs import Network, Optimizer
 from tinyrs.classifier.data import Dataset, Floats, Indices
 from tinyrs.history import History, Record
 
-# The default number of epochs for tables of up to EPOCHS_UP_TO_ROWS rows. On the five larger sets of
-# benchmarks/accuracy.py (first fold), 114 epochs followed by a refit gave a mean error of 0.0569, 256 epochs
-# with a refit 0.0567, and 256 epochs without a refit, which take as long as the first, 0.0576.
-EPOCHS, EPOCHS_UP_TO_ROWS = 256, 1000
+# The default number of epochs for tables of up to EPOCHS_UP_TO_ROWS rows; BENCHMARKING.md, "The default".
+EPOCHS, EPOCHS_UP_TO_ROWS = 256, 2000
 # The schedule of weight decay and dropout.
 DECAY_SCHEDULE = "flat_cosine"
 
@@ -30,7 +28,7 @@ FREQUENCIES, EMBEDDED, INITIAL_FREQUENCY = 16, 3, 0.1
 
 
 def default_epochs(rows: int) -> int:
-    """The epochs if `max_iter` is None: 256 up to 1,000 rows, then proportional to 1 / sqrt(rows)."""
+    """The epochs if `max_iter` is None: 256 up to 2,000 rows, then proportional to 1 / sqrt(rows)."""
     return max(round(EPOCHS * min(1.0, math.sqrt(EPOCHS_UP_TO_ROWS / rows))), 1)
 
 

@@ -20,7 +20,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from tinyrs.classifier import fitting
-from tinyrs.classifier.data import class_indices
+from tinyrs.classifier.data import class_indices, n_folds
 from tinyrs.classifier.deadline import Deadline
 from tinyrs.classifier.evaluation import EvaluationSet, read_pairs
 from tinyrs.classifier.memory_plan import MemoryPlan, RowCost
@@ -164,7 +164,8 @@ def _streamed_rows(
     counts, weights = np.transpose([found.classes[label] for label in draft.classes_.tolist()])
     encoding = Encoding(draft.preprocessor_, draft.classes_, _class_weights(draft, counts), draft._precision)
     if draft.early_stopping and held_out:
-        share = draft.validation_fraction if draft.n_ensemble == 1 else 1.0
+        k = draft.n_ensemble
+        share = draft.validation_fraction if k == 1 else k / n_folds(n_rows, k)
         n_held_out = min(int(share * n_rows), plan.validation, len(numbers))
     held_out_rows, sets = _held_out(encoding, sample.take(np.arange(n_held_out)), seed, draft.n_ensemble)
     return StreamedRows(

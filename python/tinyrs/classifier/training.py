@@ -49,8 +49,6 @@ def fit_members(
     rng: np.random.RandomState,
 ) -> None:
     """Trains, chooses the epoch and the temperature, trains a single network again; sets the attributes."""
-    if draft.warm_start:
-        refuse_ensemble(draft, "warm_start=True")
     if draft.importance:
         _check_importance(draft, rows.evaluation)
     epochs = draft.max_iter or default_epochs(rows.n_rows)
@@ -109,8 +107,8 @@ def fit_members(
     draft.evals_result_ = evaluation.curves if evaluation is not None else {}
     if tasks is not None:
         tasks.close()
-    # The moments of an earlier partial_fit belong to another network.
-    draft._optimizer = None
+    # The moments of an earlier partial_fit belong to other networks.
+    draft._optimizers = None
 
 
 def _refit(
@@ -164,20 +162,22 @@ def _new_members(
     draft: TinyClassifier, rows: TrainingRows, epochs: int, rng: np.random.RandomState
 ) -> tuple[Members, list[TrainingOptions]]:
     """The networks to train, and the options of each."""
-    seeds = [int(rng.randint(2**31 - 1)) for _ in range(draft.n_ensemble)]
+    seeds = member_seeds(draft, rng)
     options = [training_options(draft, epochs, seed, rows.class_frequencies) for seed in seeds]
     if _continues(draft, rows.n_features):
-        return Members([copy.copy(draft.network_)]), options
-    return Members(new_network(draft, rows.n_features, seed) for seed in seeds), options
+        return Members(map(copy.copy, draft.network_.members)), options
+    return new_members(draft, rows.n_features, seeds), options
 
 
 def _continues(draft: TinyClassifier, n_features: int) -> bool:
-    """Whether `fit` goes on with the present network: with `warm_start`, if sizes and embedding stay."""
+    """Whether `fit` goes on with the present networks: with `warm_start`, if number and layers stay."""
     if not (draft.warm_start and hasattr(draft, "network_")):
         return False
-    has_embedding = draft.network_.numeric_embedding is not None
-    same_sizes = draft.network_.layer_sizes == tuple(_layer_sizes(draft, n_features))
-    return same_sizes and has_embedding == (_n_embedded(draft) > 0)
+    network = draft.network_
+    has_embedding = network.numeric_embedding is not None
+    same_sizes = network.layer_sizes == tuple(_layer_sizes(draft, n_features))
+    same_number = len(network.members) == draft.n_ensemble
+    return same_number and same_sizes and has_embedding == (_n_embedded(draft) > 0)
 
 
 def _check_importance(draft: TinyClassifier, sets: list[EvaluationSet]) -> None:
@@ -189,12 +189,6 @@ def _check_importance(draft: TinyClassifier, sets: list[EvaluationSet]) -> None:
         )
     if isinstance(draft.preprocessor_, MaxAbsScaler):
         raise ValueError("importance=True: expected a dense X, got a sparse matrix: pass X.toarray()")
-
-
-def refuse_ensemble(draft: TinyClassifier, what: str) -> None:
-    """Raises ValueError if several networks are asked for together with `what`."""
-    if draft.n_ensemble > 1:
-        raise ValueError(f"n_ensemble: expected 1 with {what}, got {draft.n_ensemble}")
 
 
 def set_precision(draft: TinyClassifier, n_rows: int) -> None:
@@ -224,15 +218,23 @@ def _n_embedded(draft: TinyClassifier) -> int:
     return draft.preprocessor_.n_number_features
 
 
-def new_network(draft: TinyClassifier, n_features: int, seed: int) -> Network:
-    """An untrained network, with initial parameters drawn from `seed`."""
-    return initial_network(
-        _layer_sizes(draft, n_features),
-        activation=draft.activation,
-        output_activation="sigmoid" if draft._multilabel else "softmax",
-        precision=draft._precision,
-        seed=seed,
-        n_embedded=_n_embedded(draft),
+def member_seeds(draft: TinyClassifier, rng: np.random.RandomState) -> list[int]:
+    """A seed for each network."""
+    return [int(rng.randint(2**31 - 1)) for _ in range(draft.n_ensemble)]
+
+
+def new_members(draft: TinyClassifier, n_features: int, seeds: Sequence[int]) -> Members:
+    """Untrained networks, with initial parameters drawn from the seeds."""
+    return Members(
+        initial_network(
+            _layer_sizes(draft, n_features),
+            activation=draft.activation,
+            output_activation="sigmoid" if draft._multilabel else "softmax",
+            precision=draft._precision,
+            seed=seed,
+            n_embedded=_n_embedded(draft),
+        )
+        for seed in seeds
     )
 
 

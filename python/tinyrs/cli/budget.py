@@ -6,7 +6,6 @@ import argparse
 import re
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import numpy.typing as npt
 
 from tinyrs.budget import BudgetSearch, fit_to_budget
 from tinyrs.budget.latencies import FORMATS
-from tinyrs.budget.teacher import default_teacher
+from tinyrs.classifier import TinyClassifier
 from tinyrs.cli.arguments import BYTES
 from tinyrs.cli.errors import CliError, UsageError
 from tinyrs.cli.fitting import FittedModel
@@ -25,7 +24,7 @@ from tinyrs.predictor import Predictor
 
 _MICROSECONDS = {"us": 1.0, "ms": 1e3}
 # Options of `train` that the search decides itself.
-_DECIDED = ("cv", "ensemble", "epochs", "numeric_embedding")
+_DECIDED = ("cv", "hidden", "ensemble", "epochs", "numeric_embedding")
 
 
 def limit(text: str) -> tuple[str, float]:
@@ -42,11 +41,9 @@ def limit(text: str) -> tuple[str, float]:
     raise argparse.ArgumentTypeError(f"expected a latency such as 2us, or a size such as 50KB, got {text!r}")
 
 
-def check_options(options: argparse.Namespace, default_widths: Sequence[int]) -> None:
+def check_options(options: argparse.Namespace) -> None:
     """Raises UsageError if other options are given that the search decides."""
     given = [name for name in _DECIDED if getattr(options, name) is not None]
-    if options.hidden != list(default_widths):
-        given.append("hidden")
     if given:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise UsageError(f"train: --budget chooses the model itself, so it excludes {names}")
@@ -72,7 +69,7 @@ def fit(X: Any, y: npt.NDArray[Any], options: argparse.Namespace) -> FittedModel
     """Searches for the best model within `options.budget`, and prints what was tried."""
     start = time.perf_counter()
     limits = dict(options.budget)
-    teacher = default_teacher(
+    teacher = TinyClassifier(
         class_weight=options.class_weight, categorical_features=options.categorical or "auto"
     )
     found = fit_to_budget(

@@ -101,9 +101,10 @@ def fit(
             times.append(time.perf_counter() - start)
             return interrupt.seen or (time_limit is not None and times[-1] > time_limit)
 
+        defaults = TinyClassifier()
         model = TinyClassifier(
-            hidden_layer_sizes=tuple(options.hidden),
-            n_ensemble=options.ensemble or 1,
+            hidden_layer_sizes=options.hidden or defaults.hidden_layer_sizes,
+            n_ensemble=options.ensemble or defaults.n_ensemble,
             numeric_embedding=options.numeric_embedding,
             max_iter=epochs,
             class_weight=options.class_weight,

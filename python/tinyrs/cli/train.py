@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyrs.classifier import TinyClassifier, refit_pays
+from tinyrs.classifier import refit_pays
 from tinyrs.cli.budget import Found, check_options
 from tinyrs.cli.budget import fit as search
 from tinyrs.cli.errors import CliError, Interrupted, UsageError, suggestion
@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     if options.cv and (options.valid or not options.refit):
         raise UsageError("train: --cv measures on all rows, so it excludes --valid and --no-refit")
     if options.budget is not None:
-        check_options(options, TinyClassifier().hidden_layer_sizes)
+        check_options(options)
     data = _read(options)
     _check_classes(data, options)
     fitted, results = _cross_validate(data, options) if options.cv else _measure(data, options)

@@ -59,20 +59,21 @@ def _add_column_options(parser: Parser) -> None:
 
 
 def _add_network_options(parser: Parser) -> None:
-    widths = list(TinyClassifier().hidden_layer_sizes)
+    defaults = TinyClassifier()
+    widths = " ".join(map(str, defaults.hidden_layer_sizes))
     parser.add_argument(
         "--hidden",
         nargs="+",
         type=integer_at_least(1),
-        default=widths,
         metavar="WIDTH",
-        help=f"widths of the hidden layers; smaller is faster (default: {' '.join(map(str, widths))})",
+        help=f"widths of the hidden layers; smaller is faster (default: {widths})",
     )
     parser.add_argument(
         "--ensemble",
         metavar="N",
         type=integer_at_least(1),
-        help="number of networks whose probabilities are averaged: better, slower, larger (default: 1)",
+        help="number of networks whose probabilities are averaged; more are better, slower and larger "
+        f"(default: {defaults.n_ensemble})",
     )
     parser.add_argument(
         "--numeric-embedding",
@@ -93,7 +94,7 @@ def _add_training_options(parser: Parser) -> None:
         "--epochs",
         metavar="N",
         type=integer_at_least(1),
-        help="number of epochs (default: 256 for up to 1,000 rows; halved each time the rows quadruple)",
+        help="number of epochs (default: 256 for up to 2,000 rows; halved each time the rows quadruple)",
     )
     parser.add_argument(
         "--seed", metavar="N", type=integer_at_least(0), default=0, help="random seed (default: 0)"
