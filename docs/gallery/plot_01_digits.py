@@ -23,7 +23,7 @@ print(f"accuracy {clf.score(X_test, y_test):.3f} on {len(y_test)} images")
 ConfusionMatrixDisplay.from_predictions(y_test, clf.predict(X_test), colorbar=False, cmap="Blues")
 
 # %%
-# The six images of whose right label the model is least convinced. Some of them are not obvious to a human either.
+# The six images whose right label gets the lowest probabilities. Some of them are not obvious to a human either.
 
 p = clf.predict_proba(X_test)
 least_sure = np.argsort(p[np.arange(len(y_test)), y_test])[:6]

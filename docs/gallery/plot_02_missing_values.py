@@ -25,7 +25,7 @@ for share in shares:
     print(f"{share:.0%} missing: accuracy {accuracies[-1].mean():.3f}")
 
 # %%
-# The accuracy falls slowly: with 13 columns, another one often says the same.
+# The accuracy falls slowly: with 13 columns, another one often has the same information.
 
 figure, ax = plt.subplots(figsize=(6, 3.5), layout="constrained")
 ax.plot(shares, [a.mean() for a in accuracies], "o-", label="mean of three folds")

@@ -26,8 +26,8 @@ print(f"accuracy {clf.score(X_test, m_test):.3f}, temperature {clf.temperature_:
 ax = clf.plot_calibration(X_test, m_test)
 
 # %%
-# Each decision costs something. If a missed cancer costs 20 false alarms, the best threshold is 1 / 21, about 0.05: no
-# row is needed to find it. On these 285 rows, one missed cancer moves the curve of the costs by 20, so the place of its
+# Each wrong decision has a cost. If a missed cancer costs as much as 20 false alarms, the best threshold is 1 / 21, about
+# 0.05, whatever the data. On these 285 rows, one missed cancer moves the curve of the costs by 20, so the position of its
 # minimum is mostly chance.
 
 thresholds = np.linspace(0.01, 0.9, 90)

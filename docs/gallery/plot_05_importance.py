@@ -25,5 +25,5 @@ for sex in ("female", "male"):
         )
 
 # %%
-# Importance is about this model on these data. Two columns that say the same share it, and it does not say what causes
-# what.
+# Importance is about this model on these data. Columns with the same information share it, and it does not say what
+# causes what.

@@ -34,7 +34,8 @@ ax.set(
 ax.legend()
 
 # %%
-# ``TinyClassifier`` uses a schedule of four cycles, whose ends are the candidates, and then trains again on all rows.
+# ``TinyClassifier`` uses a schedule of four cycles, keeps the best of their ends, and then trains again on all
+# rows.
 
 clf = tinyrs.TinyClassifier(random_state=0).fit(X_train, y_train)
 ax = clf.plot_loss()
