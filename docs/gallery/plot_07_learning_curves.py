@@ -34,8 +34,7 @@ ax.set(
 ax.legend()
 
 # %%
-# ``TinyClassifier`` uses a schedule of four cycles, keeps the best of their ends, and then trains again on all
-# rows.
+# ``TinyClassifier`` uses a schedule of four cycles, and keeps the best epoch.
 
 clf = tinyrs.TinyClassifier(random_state=0).fit(X_train, y_train)
 ax = clf.plot_loss()
