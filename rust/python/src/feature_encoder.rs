@@ -1,7 +1,5 @@
 //! The class `FeatureEncoder`: computes features from the rows of a table, and runs a network on them in the same pass.
 
-use std::sync::OnceLock;
-
 use numpy::Element;
 use pyo3::prelude::*;
 use tinyrs_core::{CategoryColumn, Finding, Forward, Matrix, MatrixMut, NumberColumn, Scalar};
@@ -123,12 +121,12 @@ impl FeatureEncoder {
         check: Option<&Bound<'py, ColumnCheck>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let options = PassOptions { out, n_threads };
-        let checks = Checks::new(check);
+        let mut checks = Checks::new(check);
         let is_f32 = is_f32(X)?;
         let outputs = with_network!(&*network.get().current(), network => if is_f32 {
-            self.forward_of::<f32, _>(network, X, options, &checks)
+            self.forward_of::<f32, _>(network, X, options, &mut checks)
         } else {
-            self.forward_of::<f64, _>(network, X, options, &checks)
+            self.forward_of::<f64, _>(network, X, options, &mut checks)
         })?;
         checks.report(X.py())?;
         Ok(outputs)
@@ -138,28 +136,25 @@ impl FeatureEncoder {
 /// The check of the rows of a pass, and what it found.
 struct Checks<'a> {
     check: Option<&'a ColumnCheck>,
-    found: OnceLock<(Vec<Finding>, usize)>,
+    findings: Vec<Finding>,
+    rows: usize,
 }
 
 impl<'a> Checks<'a> {
     fn new(check: Option<&'a Bound<ColumnCheck>>) -> Self {
-        Checks { check: check.map(Bound::get), found: OnceLock::new() }
+        Checks { check: check.map(Bound::get), findings: Vec::new(), rows: 0 }
     }
 
     /// Checks the rows of `x`; needs no GIL.
-    fn run<S: Scalar>(&self, x: Matrix<S>) -> tinyrs_core::Result<()> {
+    fn run<S: Scalar>(&mut self, x: Matrix<S>) -> tinyrs_core::Result<()> {
         if let Some(check) = self.check {
-            let findings = check.findings(x)?;
-            self.found.get_or_init(|| (findings, x.rows()));
+            (self.findings, self.rows) = (check.findings(x)?, x.rows());
         }
         Ok(())
     }
 
     fn report(&self, py: Python) -> PyResult<()> {
-        match (self.check, self.found.get()) {
-            (Some(check), Some((findings, rows))) => check.report(py, findings, *rows),
-            _ => Ok(()),
-        }
+        self.check.map_or(Ok(()), |check| check.report(py, &self.findings, self.rows))
     }
 }
 
@@ -181,7 +176,7 @@ impl FeatureEncoder {
         check: Option<&Bound<ColumnCheck>>,
         py: Python,
     ) -> PyResult<Vec<N::Value>> {
-        let checks = Checks::new(check);
+        let mut checks = Checks::new(check);
         let outputs = passes::run_one(py, network, row, |x, out, n_threads| {
             self.0.forward(network, x, out, n_threads)?;
             checks.run(x)
@@ -195,7 +190,7 @@ impl FeatureEncoder {
         network: &N,
         x: &Bound<'py, PyAny>,
         options: PassOptions<'_, 'py>,
-        checks: &Checks,
+        checks: &mut Checks,
     ) -> PyResult<Bound<'py, PyAny>> {
         let pass = |x: Matrix<S>, out: &mut MatrixMut<N::Value>, n_threads| {
             self.0.forward(network, x, out, n_threads)?;

@@ -54,7 +54,7 @@ pub fn run_one<N: Forward, S: Scalar>(
     py: Python,
     network: &N,
     row: &[S],
-    pass: impl Fn(Matrix<S>, &mut MatrixMut<N::Value>, usize) -> tinyrs_core::Result<()> + Sync,
+    mut pass: impl FnMut(Matrix<S>, &mut MatrixMut<N::Value>, usize) -> tinyrs_core::Result<()> + Send,
 ) -> PyResult<Vec<N::Value>> {
     let outputs = network.outputs();
     let mut y = collect("out", std::iter::repeat_n(N::Value::ZERO, outputs)).map_err(to_python)?;
@@ -71,7 +71,7 @@ pub fn run<'py, S: Element + Scalar, T: Element + Scalar>(
     x: &Bound<'py, PyAny>,
     options: PassOptions<'_, 'py>,
     info: &PassInfo,
-    pass: impl Fn(Matrix<S>, &mut MatrixMut<T>, usize) -> tinyrs_core::Result<()> + Sync,
+    mut pass: impl FnMut(Matrix<S>, &mut MatrixMut<T>, usize) -> tinyrs_core::Result<()> + Send,
 ) -> PyResult<Bound<'py, PyAny>> {
     let array = as_array::<S>("X", x)?;
     let input = as_slice(&array);
@@ -102,7 +102,7 @@ fn run_into<'py, T: Element + Scalar>(
     options: PassOptions<'_, 'py>,
     info: &PassInfo,
     Output { shape, rows, read }: Output,
-    pass: impl Fn(&mut MatrixMut<T>, usize) -> tinyrs_core::Result<()> + Sync,
+    mut pass: impl FnMut(&mut MatrixMut<T>, usize) -> tinyrs_core::Result<()> + Send,
 ) -> PyResult<Bound<'py, PyAny>> {
     let n_threads = thread_count(options.n_threads)?;
     let result = match options.out {

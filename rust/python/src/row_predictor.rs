@@ -1,5 +1,7 @@
 //! The class `RowPredictor`: predictions for one row of Python values, without NumPy.
 
+use std::sync::Arc;
+
 use pyo3::exceptions::{PyMemoryError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
@@ -9,7 +11,7 @@ use crate::column_check::ColumnCheck;
 use crate::feature_encoder::FeatureEncoder;
 use crate::network::Network;
 use crate::passes::run_one;
-use crate::precision::with_network;
+use crate::precision::{AnyNetwork, with_network};
 
 /// Predicts one row at a time, from its Python values to a label.
 ///
@@ -19,6 +21,7 @@ use crate::precision::with_network;
 /// Parameters
 /// ----------
 /// network : Network
+///     Later changes of it do not count.
 /// labels : list
 ///     The label of each output.
 /// encoder : FeatureEncoder, optional
@@ -36,7 +39,7 @@ use crate::precision::with_network;
 ///     If there is not one label for each output.
 #[pyclass(module = "tinyrs._tinyrs", frozen)]
 pub struct RowPredictor {
-    network: Py<Network>,
+    network: Arc<AnyNetwork>,
     labels: Vec<Py<PyAny>>,
     encoder: Option<Py<FeatureEncoder>>,
     check: Option<Py<ColumnCheck>>,
@@ -49,20 +52,21 @@ impl RowPredictor {
     #[new]
     #[pyo3(signature = (network, labels, *, encoder=None, check=None, names=None, multilabel=false))]
     fn new(
-        network: Bound<Network>,
+        network: &Bound<Network>,
         labels: Vec<Py<PyAny>>,
         encoder: Option<Py<FeatureEncoder>>,
         check: Option<Py<ColumnCheck>>,
         names: Option<Py<PyTuple>>,
         multilabel: bool,
     ) -> PyResult<Self> {
-        let outputs = with_network!(&*network.get().current(), network => network.outputs());
+        let network = network.get().0.snapshot();
+        let outputs = with_network!(&*network, network => network.outputs());
         if labels.len() != outputs {
             let message =
                 format!("labels: expected {outputs}, one for each output of the network, got {}", labels.len());
             return Err(PyValueError::new_err(message));
         }
-        Ok(RowPredictor { network: network.unbind(), labels, encoder, check, names, multilabel })
+        Ok(RowPredictor { network, labels, encoder, check, names, multilabel })
     }
 
     /// Predict the label of a row: that of the largest output, the first if several are equal.
@@ -85,7 +89,7 @@ impl RowPredictor {
     ///     If X is not such a row. Exceptions of the report are passed on.
     #[expect(non_snake_case, reason = "the name of the Python argument")]
     fn predict<'py>(&self, X: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        with_network!(&*self.network.get().current(), network => {
+        with_network!(&*self.network, network => {
             self.label_of(X.py(), &self.outputs(network, X)?)
         })
     }
@@ -107,7 +111,7 @@ impl RowPredictor {
     ///     As `predict`.
     #[expect(non_snake_case, reason = "the name of the Python argument")]
     fn predict_proba<'py>(&self, X: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
-        with_network!(&*self.network.get().current(), network => {
+        with_network!(&*self.network, network => {
             let (outputs, result) = (self.outputs(network, X)?, PyDict::new(X.py()));
             for (label, output) in self.labels.iter().zip(outputs) {
                 result.set_item(label, output.to_f64())?;

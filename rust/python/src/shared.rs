@@ -80,6 +80,11 @@ impl<T> Shared<T> {
         Current(self.value.load())
     }
 
+    /// The value as it is now, to keep.
+    pub fn snapshot(&self) -> Arc<T> {
+        self.value.load_full()
+    }
+
     /// Claims the value for `fit`; `None` if another call of `fit` has claimed it.
     pub fn claim_for_fit(&self) -> Option<Claim<'_, T>> {
         self.claim(Claimant::Fit)
