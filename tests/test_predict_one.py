@@ -162,6 +162,15 @@ def test_rows_that_are_not_plain_lists() -> None:
         unnamed.predict_one({0: 1.0, 1: 2.0, 2: 3.0})
 
 
+def test_a_row_of_a_large_network() -> None:
+    """The GIL is released during the pass."""
+    network = Network([700, 800, 3], output_activation="softmax", seed=0)
+    predictor = Predictor(network, None, np.array(["a", "b", "c"]))
+    for row in np.random.default_rng(0).normal(size=(20, 700), scale=3).tolist():
+        assert list(predictor.predict_proba_one(row).values()) == predictor.predict_proba(row).tolist()
+        assert predictor.predict_one(row) == predictor.predict([row])[0]
+
+
 def test_labels_of_the_wrong_number_are_refused() -> None:
     network = Network([2, 3], output_activation="softmax", seed=0)
     with pytest.raises(ValueError, match="labels: expected 3, one for each output of the network, got 2"):
