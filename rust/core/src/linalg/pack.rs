@@ -5,8 +5,8 @@ use std::ops::Range;
 use super::packed_gemm::nr;
 use super::view::View;
 use crate::scalar::Scalar;
-use crate::simd::Lanes;
 use crate::simd::dispatch::Operation;
+use crate::simd::{Lanes, MAX_LANES};
 
 /// Elements in the panels of a (k, n) operand.
 pub(crate) fn panels_len(k: usize, n: usize, nr: usize) -> usize {
@@ -60,9 +60,6 @@ impl<T: Scalar> Operation<T> for PackTransposed<'_, T> {
         }
     }
 }
-
-/// Elements in the widest register of any instruction set.
-const MAX_LANES: usize = 16;
 
 /// Writes the transpose of a block of at most N x N elements to `to`, whose rows are `to_stride` apart. A FULL block
 /// has N rows and N columns.

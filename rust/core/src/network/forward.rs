@@ -286,7 +286,7 @@ impl<N: Layers + ?Sized> Pass<'_, N> {
         team.for_each_range(rows, 1, 1, |_, range| {
             // SAFETY: ranges are disjoint rows of `out`, which no thread writes any more.
             let out = unsafe { out.slice_mut(range.start * outputs..range.end * outputs) };
-            out.chunks_exact_mut(outputs).for_each(|row| architecture.kernels().run(Softmax { z: row }));
+            architecture.kernels().run(Softmax { z: out, outputs });
         });
     }
 

@@ -86,6 +86,9 @@ pub(crate) const CACHE_LINE: usize = 64;
 /// cycles on two ports.
 pub(crate) const N_SUMS: usize = 8;
 
+/// Elements in the widest register of any instruction set: the largest [`Lanes::N`].
+pub(crate) const MAX_LANES: usize = 16;
+
 /// The vector operations of one instruction set on elements of type `T`.
 ///
 /// The implementing token is zero-sized. Its constructor is `unsafe` and requires a CPU with the instruction set, so

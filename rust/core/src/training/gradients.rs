@@ -120,7 +120,7 @@ pub fn backward<T: Dispatch>(
                         let (out, d) = tape.output_row(row);
                         d.copy_from_slice(d_output.row(start + row));
                         if through_softmax {
-                            kernels.run(Softmax { z: out });
+                            kernels.run(Softmax { outputs: out.len(), z: out });
                             softmax_backward(out, d);
                         }
                     }

@@ -220,7 +220,7 @@ impl<T: Dispatch> Objective<'_, T> {
             Loss::SquaredError => {
                 let through_softmax = self.output == OutputActivation::Softmax;
                 if through_softmax {
-                    kernels.run(Softmax { z: out });
+                    kernels.run(Softmax { outputs: out.len(), z: out });
                 }
                 let loss = self.squared_error(index, out, factor, d);
                 if through_softmax {

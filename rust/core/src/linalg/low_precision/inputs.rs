@@ -7,8 +7,8 @@ use half::bf16;
 use super::layout::{Layout, WIDEN_MIN_ROWS};
 use super::stored::{LARGEST, divisor, scale_of};
 use crate::linalg::view::View;
-use crate::simd::Lanes;
 use crate::simd::low_precision::{InputForm, Multiply, NarrowLanes, QUANTIZE, TILE_ROW_UNIT};
+use crate::simd::{Lanes, MAX_LANES};
 
 /// Prepared rows, which a product reads.
 #[derive(Clone, Copy)]
@@ -20,9 +20,6 @@ pub(super) struct Inputs<'a> {
     pub scales: *const f32,
     pub borrowed: PhantomData<&'a [f32]>,
 }
-
-/// Elements in the widest register of any instruction set.
-const MAX_LANES: usize = 16;
 
 impl Layout {
     /// The scratch memory for a product of `rows` rows, in f32 elements; its start need not be aligned. It holds the
