@@ -5,8 +5,9 @@
 
 The rows have 16 numbers in f32. The limit is the number of cores times the speed of `predict_proba` with one
 thread. Each way is a new process: `predict_batches` of a dataset of pyarrow, of batches of Polars, and of a
-query of DuckDB, which also writes the result. Prints rows per second, the share of the limit, and the peak
-memory. Needs the extra `cli`, Polars and DuckDB.
+query of DuckDB, which also writes the result. `no_model` reads the same rows and writes as many predictions,
+but computes none: no way needs less besides the model. Prints rows per second, the share of the limit, the
+processor time, and the peak memory. Needs the extra `cli`, Polars and DuckDB.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import tinyrs
 from pyarrow import dataset, parquet
+from tinyrs.tabular.batches import BatchSource
 
 COLUMNS = 16
 ROW_GROUP = 1 << 19
@@ -96,7 +98,16 @@ def score_duckdb(predictor: tinyrs.Predictor, source: str, target: str) -> None:
         writer.from_arrow(predictor.predict_batches(rows)).write_parquet(target)
 
 
+def score_nothing(predictor: tinyrs.Predictor, source: str, target: str) -> None:
+    """Writes the predictions of one block again and again, for all rows that are read."""
+    predicted = next(iter(predictor.predict_batches(pa.table(list(numbers(BLOCK, 3).T), names=NAMES))))
+    rows = BatchSource(dataset.dataset(source), NAMES, (), BLOCK, "ignore")
+    batches = (predicted.slice(0, len(batch)) for batch in rows.batches())
+    write_stream(pa.RecordBatchReader.from_batches(predicted.schema, batches), target)
+
+
 WAYS: dict[str, Callable[[tinyrs.Predictor, str, str], None]] = {
+    "no_model": score_nothing,
     "predict_batches": score_dataset,
     "polars": score_polars,
     "duckdb": score_duckdb,
@@ -112,8 +123,8 @@ def run_one(way: str, folder: Path) -> None:
     print(json.dumps({"seconds": time.perf_counter() - start}))
 
 
-def measure(way: str, folder: Path) -> tuple[float, float]:
-    """The seconds of one way, and the peak memory of its process in MB."""
+def measure(way: str, folder: Path) -> tuple[float, float, float]:
+    """The seconds of one way, and the processor seconds and the peak memory in MB of its process."""
     command = [sys.executable, __file__, "--way", way, "--folder", str(folder)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -122,7 +133,7 @@ def measure(way: str, folder: Path) -> tuple[float, float]:
     if status:
         raise SystemExit(f"{way} failed")
     found: dict[str, Any] = json.loads(output)
-    return float(found["seconds"]), usage.ru_maxrss / 1024
+    return float(found["seconds"]), usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
 def main() -> None:
@@ -146,13 +157,13 @@ def main() -> None:
         for way in flags.way:
             # Before and after each way: the speed of a shared machine changes.
             before = one_thread_speed(predictor)
-            seconds, memory = measure(way, folder)
+            seconds, processor, memory = measure(way, folder)
             limit = cores * (before + one_thread_speed(predictor)) / 2
             speed = flags.rows / seconds
             of = f"{cores} x {limit / cores / 1e6:.3f} M rows/s"
             print(
                 f"{way:16} {seconds:8.2f} s  {speed / 1e6:6.3f} M rows/s  {speed / limit:6.1%} of {of}  "
-                f"{memory:6.0f} MB",
+                f"{processor:8.2f} s of processors  {memory:6.0f} MB",
                 flush=True,
             )
             scored = parquet.ParquetFile(folder / "scored.parquet")

@@ -229,7 +229,7 @@ ALLOWED = {
         "tinyrs.tabular.tables",
         "tinyrs.tabular.values",
     },
-    "tinyrs.tabular.prediction_columns": set(),
+    "tinyrs.tabular.prediction_columns": {"tinyrs._tinyrs"},
     "tinyrs.tabular.column_names": set(),
     "tinyrs.tabular.values": {"tinyrs.tabular.times", "tinyrs.tabular.type_checks"},
     "tinyrs.tabular.times": set(),

@@ -15,8 +15,10 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from tinyrs import Network, TinyClassifier
+from tinyrs._tinyrs import row_maxima
 from tinyrs.tabular.preprocessor import CategoryColumn, Preprocessor
 from tinyrs.tabular.preprocessor_fit import fit_categories, fit_table, quantiles
+from tinyrs.tabular.shift import shift_check
 from tinyrs.tabular.tables import ObjectCells, Table
 from tinyrs.tabular.type_checks import is_missing
 
@@ -86,6 +88,45 @@ def test_forward_is_transform_and_the_network(table: Table, precision: str, rows
     out = np.empty_like(want)
     assert preprocessor.feature_encoder.forward(network, encoded, out=out) is out
     np.testing.assert_array_equal(out, want)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_column_major_rows_give_the_same_bits_without_a_copy(table: Table, dtype: Any) -> None:
+    preprocessor = fit_table(table)
+    by_column = preprocessor.encode(table).astype(dtype)
+    assert by_column.flags.f_contiguous
+    encoder, check = preprocessor.feature_encoder, shift_check(preprocessor, None).columns
+    network = Network([6, 33, 3], output_activation="softmax", seed=1)
+    by_row = np.ascontiguousarray(by_column)
+    np.testing.assert_array_equal(encoder.forward(network, by_column), encoder.forward(network, by_row))
+    np.testing.assert_array_equal(
+        encoder.transform(by_column, precision="f64"), encoder.transform(by_row, precision="f64")
+    )
+    assert check.count(by_column) == check.count(by_row)
+    assert sum(missing for missing, _ in check.count(by_column)) > 0
+    with pytest.raises(ValueError, match="out: it shares memory with X"):
+        encoder.forward(network, by_column, out=by_column.T.reshape(-1).view("f4")[:291].reshape(97, 3))
+    by_column[5, 1] = -np.inf
+    with pytest.raises(ValueError, match="got -inf at row 5, column 1"):
+        encoder.forward(network, by_column)
+
+
+def test_the_largest_element_of_each_row_is_that_of_numpy() -> None:
+    rng = np.random.default_rng(0)
+    for shape, dtype in (((100, 10), "f4"), ((9, 3), "f8"), ((7, 1), "f4"), ((0, 4), "f4"), ((50, 4), "i8")):
+        X = rng.integers(-3, 3, shape).astype(dtype)  # with equal elements
+        for x in (X, np.asfortranarray(X)):
+            columns, largest = row_maxima(x)
+            np.testing.assert_array_equal(columns, X.argmax(axis=1))
+            np.testing.assert_array_equal(largest, X.max(axis=1))
+            assert columns.dtype == np.uint32
+            assert largest.dtype == ("f4" if dtype == "f4" else "f8")
+    with pytest.raises(ValueError, match="X: expected between 1 and 2\\^32 - 1 columns, got 0"):
+        row_maxima(np.zeros((3, 0)))
+    with pytest.raises(ValueError, match=r"X: expected shape \(rows, columns\)"):
+        row_maxima(np.zeros(3))
+    with pytest.raises(TypeError, match="expected an array of real numbers"):
+        row_maxima(np.array([["a"]]))
 
 
 def test_numbers_are_centred_scaled_and_clipped() -> None:

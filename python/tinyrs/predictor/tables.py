@@ -74,7 +74,7 @@ class TablePredictions(PredictorBase):
             kept = list(columns)
             frame = read_frame(X, list(dict.fromkeys([*names, *kept])), extra_columns)
         added = self._prediction_columns(kept, proba, prefix)
-        encoded = self._encode(frame.to_native(), "ignore")
+        encoded = self._encode(frame, "ignore")
         return added.of(frame, self._probabilities(encoded, None, n_threads, self._check)).to_native()
 
     def predict_batches(
@@ -151,15 +151,15 @@ class _PredictedStream:
         """The predictions for a table of pyarrow, of which `first_row` rows of the stream stand before."""
         import narwhals.stable.v1 as nw
 
-        predictor = self._predictor
+        predictor, frame = self._predictor, nw.from_native(table)
         try:
-            encoded = predictor._encode(table, "ignore")
+            encoded = predictor._encode(frame, "ignore")
             p = predictor._probabilities(encoded, None, 1)
         except CellError as error:
             raise error.in_row(first_row + error.row, predictor.feature_names_in_) from None
         if self._shift is not None:
             self._shift.add(encoded)
-        return self._columns.of(nw.from_native(table), p).to_native()
+        return self._columns.of(frame, p).to_native()
 
     def batches(self, batches: Iterator[Any], threads: int) -> Iterator[Any]:
         """The predictions for record batches, in order; warns at the end of columns unlike training."""

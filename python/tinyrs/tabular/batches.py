@@ -41,12 +41,12 @@ class DatasetPart:
     def batches(self, columns: Sequence[str], batch_size: int, *, buffered: bool = False) -> Iterator[Any]:
         """Its record batches with these columns, without empty ones.
 
-        With `buffered`, a Parquet file is read a little at a time: half the memory, but more requests to a
-        remote file.
+        A local Parquet file is read a little at a time: half the memory, and what is decoded is still in the
+        cache. That means more requests to a remote file, which is therefore read so only with `buffered`.
         """
         pa = require_pyarrow("a dataset")
         options = {} if self.schema is None else {"schema": self.schema}
-        if buffered and self.is_row_group:
+        if self.is_row_group and (buffered or self.scanned.filesystem.type_name == "local"):
             from pyarrow.dataset import ParquetFragmentScanOptions
 
             options["fragment_scan_options"] = ParquetFragmentScanOptions(

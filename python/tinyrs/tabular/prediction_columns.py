@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tinyrs._tinyrs import row_maxima
+
 
 class PredictionColumns:
     """The columns that predictions add to a data frame.
@@ -56,8 +58,8 @@ class PredictionColumns:
 
         library, added = frame.implementation, list[Any]()
         if self._best:
-            labels, best = nw.new_series(self._best[0], self._classes, backend=library), p.argmax(axis=1)
-            highest = p[np.arange(len(p)), best]  # sooner than p.max(axis=1)
+            labels = nw.new_series(self._best[0], self._classes, backend=library)
+            best, highest = row_maxima(p)
             added += [labels[best], nw.new_series(self._best[1], highest, backend=library)]
         for name, values in zip(self._each, np.ascontiguousarray(p.T) if self._each else (), strict=True):
             added.append(nw.new_series(name, values, backend=library))

@@ -235,8 +235,8 @@ class Preprocessor(_ComparedByArguments):
         Returns
         -------
         array of shape (rows, n_encoded)
-            X itself if it is an array of numbers and no column needs encoding; else of float64, or of
-            float32 if that holds all values exactly and X has more than a few rows.
+            X itself if it is an array of numbers and no column needs encoding; else column-major, of float64,
+            or of float32 if that holds all values exactly and X has more than a few rows.
 
         Raises
         ------
@@ -261,7 +261,7 @@ class Preprocessor(_ComparedByArguments):
         check_length(len(table.columns), self.n_columns, names)
         numbers = {number.column: table.numbers(number.column, number.kind) for number in self._read}
         dtype = np.result_type(np.float32, *{values.dtype for values in numbers.values()})
-        # Columns are written as rows, and transposed at once: three times as fast as strided writes.
+        # A column after the other, as `FeatureEncoder` reads them too.
         encoded = np.empty((self.n_encoded, table.n_rows), dtype)
         for column, values in numbers.items():
             encoded[column] = values
@@ -273,7 +273,7 @@ class Preprocessor(_ComparedByArguments):
         calendars = {column: calendar(encoded[column]) for column in dict(self.parts)}
         for i, (column, part) in enumerate(self.parts, self.n_columns):
             encoded[i] = calendars[column][part]
-        return np.ascontiguousarray(encoded.T)
+        return encoded.T
 
     def encode_one(self, row: Sequence[Any], names: Sequence[str] | None = None) -> list[Any]:
         """A row as in `encode`, in which only categories and times are converted; numbers stay unchanged.

@@ -60,9 +60,10 @@ class NumberCells:
             other = np.flatnonzero((values != 0) & (values != 1) & ~np.isnan(values))
             if other.size:
                 raise CellError(EXPECTED["boolean"], self.values[other[0]].item(), int(other[0]))
-        infinite = np.flatnonzero(np.isinf(values))
-        if infinite.size:
-            raise CellError("a finite number", float(values[infinite[0]]), int(infinite[0]))
+        infinite = np.isinf(values)
+        if infinite.any():
+            row = int(infinite.argmax())
+            raise CellError("a finite number", float(values[row]), row)
         return values
 
     def distinct(self) -> tuple[list[Any], Indices]:
@@ -278,16 +279,17 @@ def _frame_column(series: Any) -> Column:
     """A column of a data frame, as a series of narwhals."""
     import narwhals.stable.v1 as nw
 
-    if series.dtype == nw.Boolean or (series.dtype.is_numeric() and series.dtype != nw.Decimal):
-        kind = "boolean" if series.dtype == nw.Boolean else "number"
+    dtype = series.dtype
+    if dtype == nw.Boolean or (dtype.is_numeric() and dtype != nw.Decimal):
+        kind = "boolean" if dtype == nw.Boolean else "number"
         if not series.null_count() and kind == "number":
             return NumberCells(np.asarray(series.to_numpy()))  # the memory of the library, if it can lend it
         in_f32 = (nw.Boolean, nw.Float32, nw.Int8, nw.Int16, nw.UInt8, nw.UInt16)
-        numbers = series.cast(nw.Float32 if series.dtype in in_f32 else nw.Float64)
+        numbers = series.cast(nw.Float32 if dtype in in_f32 else nw.Float64)
         return NumberCells(np.asarray(numbers.fill_null(float("nan")).to_numpy()), kind)
-    if series.dtype in (nw.Datetime, nw.Date, nw.Duration):
-        is_date = series.dtype != nw.Duration
+    if dtype in (nw.Datetime, nw.Date, nw.Duration):
+        is_date = dtype != nw.Duration
         whole = series.dt.timestamp("us") if is_date else series.dt.total_microseconds()
         microseconds = whole.cast(nw.Float64).fill_null(float("nan")).to_numpy()
         return NumberCells(np.asarray(microseconds) / 1e6, "date" if is_date else "duration")
-    return ObjectCells.of(series.to_list(), series.dtype in (nw.Categorical, nw.Enum))
+    return ObjectCells.of(series.to_list(), dtype in (nw.Categorical, nw.Enum))

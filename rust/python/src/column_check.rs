@@ -3,11 +3,12 @@
 use numpy::{Element, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use tinyrs_core::{Finding, Matrix, Scalar, UsualColumn, ValueCounts};
+use tinyrs_core::{Cells, Dispatch, Finding, UsualColumn, ValueCounts};
 
-use crate::arrays::{as_array, as_slice, is_f32};
+use crate::arrays::{as_slice, as_table, is_f32};
 use crate::calls::call;
 use crate::errors::to_python;
+use crate::passes::as_cells;
 
 /// A column with more missing or unusual values than expected: its index, and the two counts.
 type FindingTuple = (usize, u64, u64);
@@ -97,18 +98,18 @@ impl ColumnCheck {
 }
 
 impl ColumnCheck {
-    fn count_as<S: Element + Scalar>(&self, x: &Bound<PyAny>) -> PyResult<Vec<(u64, u64)>> {
-        let array = as_array::<S>("X", x)?;
+    fn count_as<S: Element + Dispatch>(&self, x: &Bound<PyAny>) -> PyResult<Vec<(u64, u64)>> {
+        let (array, by_column) = as_table::<S>("X", x)?;
         let [rows, columns] = *array.shape() else {
             return Err(PyValueError::new_err("X: expected shape (rows, columns)"));
         };
-        let matrix = Matrix::new("X", as_slice(&array), rows, columns).map_err(to_python)?;
-        let counts = x.py().detach(|| self.check.count(matrix)).map_err(to_python)?;
+        let cells = as_cells(as_slice(&array), (rows, columns), by_column).map_err(to_python)?;
+        let counts = x.py().detach(|| self.check.count(cells)).map_err(to_python)?;
         Ok(counts.into_iter().map(|counts| (counts.missing, counts.unusual)).collect())
     }
 
     /// The findings in the rows of `x`.
-    pub fn findings<S: Scalar>(&self, x: Matrix<S>) -> tinyrs_core::Result<Vec<Finding>> {
+    pub fn findings<S: Dispatch>(&self, x: Cells<S>) -> tinyrs_core::Result<Vec<Finding>> {
         self.check.check(x)
     }
 

@@ -2,7 +2,7 @@
 
 use numpy::Element;
 use pyo3::prelude::*;
-use tinyrs_core::{CategoryColumn, Finding, Forward, Matrix, MatrixMut, NumberColumn, Scalar};
+use tinyrs_core::{CategoryColumn, Cells, Dispatch, Finding, Forward, Matrix, MatrixMut, NumberColumn};
 
 use crate::arrays::is_f32;
 use crate::column_check::ColumnCheck;
@@ -95,7 +95,7 @@ impl FeatureEncoder {
     /// network : Network
     ///     A network with n_features inputs.
     /// X : array of shape (n_columns,) or (rows, n_columns)
-    ///     Real numbers; NaN is a missing value.
+    ///     Real numbers; NaN is a missing value. Column-major arrays are not copied.
     /// out, n_threads
     ///     As in `Network.forward`.
     /// check : ColumnCheck, optional
@@ -146,8 +146,9 @@ impl<'a> Checks<'a> {
     }
 
     /// Checks the rows of `x`; needs no GIL.
-    fn run<S: Scalar>(&mut self, x: Matrix<S>) -> tinyrs_core::Result<()> {
+    fn run<'x, S: Dispatch>(&mut self, x: impl Into<Cells<'x, S>>) -> tinyrs_core::Result<()> {
         if let Some(check) = self.check {
+            let x = x.into();
             (self.findings, self.rows) = (check.findings(x)?, x.rows());
         }
         Ok(())
@@ -159,13 +160,14 @@ impl<'a> Checks<'a> {
 }
 
 impl FeatureEncoder {
-    fn transform_as<'py, S: Element + Scalar, T: Element + Scalar>(
+    fn transform_as<'py, S: Element + Dispatch, T: Element + Dispatch>(
         &self,
         x: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let outputs = self.0.n_features();
         let info = PassInfo { outputs, is_short: &|rows| rows.saturating_mul(outputs) < SHORT_FEATURES };
-        passes::run::<S, T>(x, PassOptions { out: None, n_threads: None }, &info, |x, out, _| self.0.transform(x, out))
+        let options = PassOptions { out: None, n_threads: None };
+        passes::run_table::<S, T>(x, options, &info, |x, out, _| self.0.transform(x, out))
     }
 
     /// As `forward`, for one row and without NumPy.
@@ -177,7 +179,7 @@ impl FeatureEncoder {
         py: Python,
     ) -> PyResult<Vec<N::Value>> {
         let mut checks = Checks::new(check);
-        let outputs = passes::run_one(py, network, row, |x, out, n_threads| {
+        let outputs = passes::run_one(py, network, row, |x: Matrix<f64>, out, n_threads| {
             self.0.forward(network, x, out, n_threads)?;
             checks.run(x)
         })?;
@@ -185,17 +187,17 @@ impl FeatureEncoder {
         Ok(outputs)
     }
 
-    fn forward_of<'py, S: Element + Scalar, N: Forward<Value: Element>>(
+    fn forward_of<'py, S: Element + Dispatch, N: Forward<Value: Element>>(
         &self,
         network: &N,
         x: &Bound<'py, PyAny>,
         options: PassOptions<'_, 'py>,
         checks: &mut Checks,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let pass = |x: Matrix<S>, out: &mut MatrixMut<N::Value>, n_threads| {
+        let pass = |x: Cells<S>, out: &mut MatrixMut<N::Value>, n_threads| {
             self.0.forward(network, x, out, n_threads)?;
             checks.run(x)
         };
-        with_info(network, |info| passes::run(x, options, info, pass))
+        with_info(network, |info| passes::run_table(x, options, info, pass))
     }
 }

@@ -24,6 +24,7 @@ mod passes;
 mod precision;
 mod quantized;
 mod records;
+mod row_maxima;
 mod row_predictor;
 mod safetensors;
 mod samples;
@@ -57,6 +58,8 @@ mod _tinyrs {
     use crate::network::Network;
     #[pymodule_export]
     use crate::optimizer::Optimizer;
+    #[pymodule_export]
+    use crate::row_maxima::row_maxima;
     #[pymodule_export]
     use crate::row_predictor::RowPredictor;
     #[pymodule_export]

@@ -18,6 +18,7 @@ pub(crate) mod optimizer_update;
 pub(crate) mod pack;
 pub(crate) mod packed_gemm;
 pub(crate) mod peaks;
+pub(crate) mod row_maxima;
 #[cfg(test)]
 mod ulp_tests;
 pub(crate) mod view;

@@ -2,8 +2,10 @@
 //! range, or of an unknown category.
 
 use crate::error::{Error, Result};
-use crate::matrix::Matrix;
+use crate::preprocess::cells::Cells;
 use crate::scalar::Scalar;
+use crate::simd::dispatch::{Dispatch, Operation, SafeOperation, kernels};
+use crate::simd::{Isa, Lanes};
 
 /// What is usual in a column of encoded rows (see [`crate::FeatureEncoder`]).
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -43,6 +45,7 @@ pub struct Finding {
 /// Counts the missing and the unusual values of encoded rows, and compares them with what is usual.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ColumnCheck {
+    isa: Isa,
     columns: Vec<UsualColumn>,
     /// For each column of a row; those that are not checked have infinite limits.
     low: Vec<f64>,
@@ -57,14 +60,16 @@ const MIN_DEVIATIONS: f64 = 7.0;
 /// A share is clearly more than expected if it is larger than this factor times the expected one, plus `MIN_EXCESS`.
 const MIN_FACTOR: f64 = 1.5;
 const MIN_EXCESS: f64 = 0.01;
-/// How many rows are looked at before the search for the first unusual value may end.
-const CHECK_ROWS: usize = 64;
+/// Values are only counted in blocks of this many rows that have a missing or an unusual one: counters take twice the
+/// time, and most rows of most tables need none.
+const BLOCK_ROWS: usize = 64;
 
 impl ColumnCheck {
     /// A check for rows of `n_columns` numbers.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if a column does not exist, a limit is NaN, or an expected share is not between 0 and 1.
+    /// [`Error::Invalid`] if a column does not exist, a limit is NaN, an expected share is not between 0 and 1, or
+    /// `TINYRS_ISA` is not an instruction set of this CPU.
     pub fn new(n_columns: usize, columns: Vec<UsualColumn>) -> Result<Self> {
         let (mut low, mut high) = (vec![f64::NEG_INFINITY; n_columns], vec![f64::INFINITY; n_columns]);
         let mut missing_code = vec![f64::NAN; n_columns];
@@ -83,60 +88,44 @@ impl ColumnCheck {
             }
             (low[index], high[index], missing_code[index]) = (usual.low, usual.high, usual.missing_code);
         }
-        Ok(ColumnCheck { columns, low, high, missing_code })
+        Ok(ColumnCheck { isa: Isa::active()?, columns, low, high, missing_code })
     }
 
     /// The counts of each checked column, in the order given to [`ColumnCheck::new`], in `x` (rows, columns).
     ///
     /// # Errors
     /// [`Error::Invalid`] if `x` has another number of columns.
-    pub fn count<S: Scalar>(&self, x: Matrix<S>) -> Result<Vec<ValueCounts>> {
-        let n_columns = self.low.len();
-        if x.cols() != n_columns {
-            return Err(Error::invalid("X", format!("{n_columns} columns"), x.cols()));
-        }
-        // One array for each kind of count, so that the loop over the columns is vectorised.
-        let mut counts = vec![0u64; 2 * n_columns];
-        let (missing, unusual) = counts.split_at_mut(n_columns);
-        let (low, high) = (&self.low[..n_columns], &self.high[..n_columns]);
-        let (missing_code, missing) = (&self.missing_code[..n_columns], &mut missing[..n_columns]);
-        let unusual = &mut unusual[..n_columns];
-        for row in x.data().chunks_exact(n_columns) {
-            for column in 0..n_columns {
-                let value = row[column].to_f64();
-                missing[column] += u64::from(value.is_nan() | (value == missing_code[column]));
-                unusual[column] += u64::from((value < low[column]) | (value > high[column]));
-            }
-        }
-        let of_column =
-            |usual: &UsualColumn| ValueCounts { missing: missing[usual.column], unusual: unusual[usual.column] };
-        Ok(self.columns.iter().map(of_column).collect())
+    pub fn count<'a, S: Dispatch>(&self, x: impl Into<Cells<'a, S>>) -> Result<Vec<ValueCounts>> {
+        let counts = self.count_any(x.into())?;
+        Ok(counts.unwrap_or_else(|| vec![ValueCounts::default(); self.columns.len()]))
     }
 
     /// The columns of `x` (rows, columns) that have clearly more missing or unusual values than expected.
     ///
     /// # Errors
     /// [`Error::Invalid`] if `x` has another number of columns.
-    pub fn check<S: Scalar>(&self, x: Matrix<S>) -> Result<Vec<Finding>> {
-        // Counters take twice the time, and most rows of most tables need none.
-        if x.cols() == self.low.len() && x.data().chunks(CHECK_ROWS * x.cols()).all(|rows| self.are_usual(rows)) {
-            return Ok(Vec::new());
+    pub fn check<'a, S: Dispatch>(&self, x: impl Into<Cells<'a, S>>) -> Result<Vec<Finding>> {
+        let x = x.into();
+        match self.count_any(x)? {
+            Some(counts) => self.find(&counts, x.rows()),
+            None => Ok(Vec::new()),
         }
-        self.find(&self.count(x)?, x.rows())
     }
 
-    /// Whether no value of these rows is missing or unusual.
-    fn are_usual<S: Scalar>(&self, rows: &[S]) -> bool {
+    /// [`ColumnCheck::count`], or `None` if that is 0 for all columns of rows that lie one after the other: nothing is
+    /// allocated then, which matters for single rows.
+    fn count_any<S: Dispatch>(&self, x: Cells<S>) -> Result<Option<Vec<ValueCounts>>> {
         let n_columns = self.low.len();
-        let (low, high, missing_code) = (&self.low[..], &self.high[..n_columns], &self.missing_code[..n_columns]);
-        let mut usual = true;
-        for row in rows.chunks_exact(n_columns) {
-            for column in 0..n_columns {
-                let value = row[column].to_f64();
-                usual &= (value >= low[column]) & (value <= high[column]) & (value != missing_code[column]);
-            }
+        if x.columns() != n_columns {
+            return Err(Error::invalid("X", format!("{n_columns} columns"), x.columns()));
         }
-        usual
+        let kernels = kernels::<S>(self.isa)?;
+        if let Some(columns) = x.column_slices() {
+            let count = |usual: &UsualColumn| kernels.run(CountColumn { cells: columns(usual.column), usual });
+            return Ok(Some(self.columns.iter().map(count).collect()));
+        }
+        let counts = kernels.run(CountRows { check: self, rows: x.data() });
+        Ok(counts.map(|counts| self.columns.iter().map(|usual| counts[usual.column]).collect()))
     }
 
     /// The columns that have clearly more missing or unusual values than expected, from the counts of `rows` rows.
@@ -160,6 +149,87 @@ impl ColumnCheck {
     }
 }
 
+/// The counts of one column.
+struct CountColumn<'a, S> {
+    cells: &'a [S],
+    usual: &'a UsualColumn,
+}
+
+impl<S: Scalar> Operation<S> for CountColumn<'_, S> {
+    type Output = ValueCounts;
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes<S>>(self, _: L) -> ValueCounts {
+        let UsualColumn { low, high, missing_code, .. } = *self.usual;
+        let mut counts = ValueCounts::default();
+        for cells in self.cells.chunks(BLOCK_ROWS) {
+            if cells.iter().fold(true, |all, cell| all & is_usual(cell.to_f64(), low, high, missing_code)) {
+                continue;
+            }
+            for cell in cells {
+                counts.add(cell.to_f64(), low, high, missing_code);
+            }
+        }
+        counts
+    }
+}
+
+// SAFETY: `run` has no requirements.
+unsafe impl<S: Scalar> SafeOperation<S> for CountColumn<'_, S> {}
+
+/// The counts of all columns, in rows that lie one after the other; `None` if they are all 0.
+struct CountRows<'a, S> {
+    check: &'a ColumnCheck,
+    rows: &'a [S],
+}
+
+impl<S: Scalar> Operation<S> for CountRows<'_, S> {
+    type Output = Option<Vec<ValueCounts>>;
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes<S>>(self, _: L) -> Option<Vec<ValueCounts>> {
+        let ColumnCheck { low, high, missing_code, .. } = self.check;
+        let n_columns = low.len();
+        let (low, high, missing_code) = (&low[..], &high[..n_columns], &missing_code[..n_columns]);
+        let mut counts = None;
+        for rows in self.rows.chunks(BLOCK_ROWS * n_columns) {
+            let mut all_usual = true;
+            for row in rows.chunks_exact(n_columns) {
+                for column in 0..n_columns {
+                    all_usual &= is_usual(row[column].to_f64(), low[column], high[column], missing_code[column]);
+                }
+            }
+            if all_usual {
+                continue;
+            }
+            let counts = &mut counts.get_or_insert_with(|| vec![ValueCounts::default(); n_columns])[..n_columns];
+            for row in rows.chunks_exact(n_columns) {
+                for column in 0..n_columns {
+                    counts[column].add(row[column].to_f64(), low[column], high[column], missing_code[column]);
+                }
+            }
+        }
+        counts
+    }
+}
+
+// SAFETY: `run` has no requirements.
+unsafe impl<S: Scalar> SafeOperation<S> for CountRows<'_, S> {}
+
+impl ValueCounts {
+    #[inline(always)]
+    fn add(&mut self, value: f64, low: f64, high: f64, missing_code: f64) {
+        self.missing += u64::from(value.is_nan() | (value == missing_code));
+        self.unusual += u64::from((value < low) | (value > high));
+    }
+}
+
+/// Whether a value is neither missing nor unusual.
+#[inline(always)]
+fn is_usual(value: f64, low: f64, high: f64, missing_code: f64) -> bool {
+    (value >= low) & (value <= high) & (value != missing_code)
+}
+
 /// Whether `count` of `rows` values is clearly more than an expected share.
 fn is_clearly_more(count: u64, rows: usize, expected: f64) -> bool {
     let (count, rows) = (count as f64, rows as f64);
@@ -171,6 +241,7 @@ fn is_clearly_more(count: u64, rows: usize, expected: f64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::matrix::Matrix;
 
     /// A number from -1 to 3, a category with the codes 0 to 2 of which 1 is the missing one, and an unchecked column.
     fn check() -> ColumnCheck {
@@ -187,6 +258,9 @@ mod tests {
             [[-1.0, inf, 0.0], [3.0, nan, 1.0], [-1.5, 0.0, 2.0], [inf, 0.0, -1.0], [nan, 0.0, 3.0], [0.0, 0.0, nan]];
         let want = [ValueCounts { missing: 1, unusual: 2 }, ValueCounts { missing: 2, unusual: 2 }];
         let counts = check().count(Matrix::new("X", rows.as_flattened(), 6, 3).expect("shape"));
+        assert_eq!(counts.expect("valid rows"), want);
+        let columns: Vec<f64> = (0..3).flat_map(|column| rows.map(|row| row[column])).collect();
+        let counts = check().count(Cells::by_column("X", &columns, 6, 3).expect("shape"));
         assert_eq!(counts.expect("valid rows"), want);
         let rows = rows.map(|row| row.map(|value| value as f32));
         let counts = check().count(Matrix::new("X", rows.as_flattened(), 6, 3).expect("shape"));
