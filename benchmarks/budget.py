@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compares int8 students of a tenth of the default network's parameters with it and with their teachers.
+"""Compares the default classifier with its int8 students of a tenth of the parameters.
 
     ./benchmarks/budget.py --csv b.csv                   # the first fold of every set; continues b.csv
     ./benchmarks/budget.py --folds 3 --sets vehicle pima

@@ -158,6 +158,11 @@ def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
     for row in (first, second):
         scores.append_row(tmp_path / "a.csv", row)
     assert scores.read_rows(tmp_path / "a.csv") == [first, second]
+    # A file of a version without the last column would be continued with rows of another length.
+    older = "\n".join(line.rpartition(",")[0] for line in (tmp_path / "a.csv").read_text().splitlines())
+    (tmp_path / "a.csv").write_text(older)
+    with pytest.raises(ValueError, match=r"a\.csv: expected the columns set, .*, one_row_us, got set, "):
+        scores.read_rows(tmp_path / "a.csv")
 
 
 def test_changed_labels_are_those_that_differ_from_full_precision(mixed: DataSet) -> None:

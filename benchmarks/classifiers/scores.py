@@ -140,7 +140,13 @@ def calibration_error(p: Probabilities, right: npt.NDArray[np.bool_], bins: int 
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of a file of `append_row`."""
+    """The rows of a file of `append_row`.
+
+    Raises
+    ------
+    ValueError
+        If it has other columns, as the file of another version may.
+    """
     parse: dict[str, Any] = {
         "str": str,
         "int": int,
@@ -150,10 +156,11 @@ def read_rows(path: Path) -> list[Row]:
         "float | None": lambda text: float(text) if text else None,
     }
     with path.open(newline="") as file:
-        return [
-            Row(**{c.name: parse[str(c.type)](line[c.name]) for c in fields(Row) if c.name in line})
-            for line in csv.DictReader(file)
-        ]
+        lines = csv.DictReader(file)
+        expected, got = [column.name for column in fields(Row)], list(lines.fieldnames or ())
+        if got != expected:
+            raise ValueError(f"{path}: expected the columns {', '.join(expected)}, got {', '.join(got)}")
+        return [Row(**{c.name: parse[str(c.type)](line[c.name]) for c in fields(Row)}) for line in lines]
 
 
 def append_row(path: Path, row: Row) -> None:
