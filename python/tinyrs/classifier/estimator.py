@@ -42,10 +42,10 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
         The activation of the hidden layers.
     n_ensemble : int
         The number of networks to train, whose probabilities are averaged: more take more time, memory and
-        space, and have a lower log loss. Each of several holds out other rows, and what they predict for
-        these chooses one epoch and one temperature. So all rows are learnt, and there is no refit. They are
-        trained side by side, and a callback is shown the means over them. A single one is first trained on a
-        part of the rows, and then on all; see `refit`.
+        space. Each of several holds out other rows, and what they predict for these chooses one epoch and
+        one temperature. So all rows are learnt, and there is no refit. They are trained side by side, and a
+        callback is shown the means over them. A single one is first trained on a part of the rows, and then
+        on all; see `refit`.
     n_layers, width : int, optional
         The number of hidden layers and the size of each, as scalars for a hyperparameter search. Each
         overrides `hidden_layer_sizes`.

@@ -72,7 +72,7 @@ def _add_network_options(parser: Parser) -> None:
         "--ensemble",
         metavar="N",
         type=integer_at_least(1),
-        help="number of networks whose probabilities are averaged; more are better, slower and larger "
+        help="number of networks whose probabilities are averaged; more are slower and larger "
         f"(default: {defaults.n_ensemble})",
     )
     parser.add_argument(
