@@ -57,8 +57,8 @@ def main() -> None:
         folder = Path(name)
         write(folder / "train.csv", 20_000, labelled=True)
         write(folder / "new.csv", flags.rows, labelled=False)
-        train = ["train", "train.csv", "--target", "y", "-o", "m", "--epochs", "5", "--hidden", *flags.hidden]
-        measure(["-m", "tinyrs", *train], folder)
+        train = ["train", "train.csv", "--target", "y", "-o", "m", "--epochs", "5"]
+        measure(["-m", "tinyrs", *train, "--ensemble", "1", "--hidden", *flags.hidden], folder)
         commands = {
             "pyarrow.csv.read_csv (all in memory)": [
                 "-c",

@@ -28,7 +28,7 @@ def main() -> None:
     warnings.filterwarnings("ignore", module="sklearn")
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(2000, 16)), rng.integers(0, 26, 2000)
-    classifier = tinyrs.TinyClassifier(HIDDEN, max_iter=1, precision="f32", random_state=0)
+    classifier = tinyrs.TinyClassifier(HIDDEN, n_ensemble=1, max_iter=1, precision="f32", random_state=0)
     predictor = classifier.fit(X, y).predictor()
     mlp = MLPClassifier(HIDDEN, max_iter=1, random_state=0).fit(X, y)
     with tempfile.TemporaryDirectory() as folder:

@@ -96,10 +96,8 @@ def dask(processes: int) -> Iterator[Score]:
 def ray(processes: int) -> Iterator[Score]:
     import ray
 
-    ray.init(num_cpus=processes + 1, include_dashboard=False, log_to_driver=False)
-    yield lambda model, source, target: example("ray_score").score(
-        model, source, target, processes, columns=[]
-    )
+    ray.init(num_cpus=processes, include_dashboard=False, log_to_driver=False)
+    yield lambda model, source, target: example("ray_score").score(Scorer(model, columns=[]), source, target)
     ray.shutdown()
 
 

@@ -31,8 +31,9 @@ def main() -> None:
             if trial.should_prune():
                 raise optuna.TrialPruned
 
-        # No final fit on all rows: the search only needs the validation score.
+        # One network and no final fit on all rows: the search only needs the validation score.
         model = TinyClassifier(
+            n_ensemble=1,
             width=trial.suggest_int("width", 4, 256, log=True),
             learning_rate_init=trial.suggest_float("learning_rate_init", 1e-3, 0.3, log=True),
             max_iter=flags.epochs,

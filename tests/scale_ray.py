@@ -18,7 +18,7 @@ from cases_of_scale import COLUMNS, Case, Watch, WatchedScorer, check_equal, exa
 def cluster() -> Iterator[None]:
     # Ray reads row groups together up to this size, by default 128 MiB: more than all rows here.
     os.environ["RAY_DATA_PARQUET_BIN_PACKING_BYTES"] = "50000"
-    # Two for the workers, one for the tasks that list and write files.
+    # Two for the trials of a search, one for what starts them.
     ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
@@ -32,9 +32,10 @@ def case(tmp_path: Path) -> Case:
 @pytest.mark.parametrize("kill", [False, True])
 def test_scores_are_those_of_one_call(case: Case, kill: bool, tmp_path: Path) -> None:
     target = str(tmp_path / "scored")
-    example("ray_score").score(case.model, case.source, target, 2, WatchedScorer, columns=COLUMNS, kill=kill)
+    scorer = WatchedScorer(case.model, columns=COLUMNS, kill=kill)
+    example("ray_score").score(scorer, case.source, target)
     check_equal(target, case.expected)
-    WatchedScorer(case.model, kill=kill).watch.check()
+    scorer.watch.check()
 
 
 @pytest.mark.parametrize("kill", [False, True])

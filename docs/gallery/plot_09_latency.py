@@ -18,7 +18,9 @@ rows = X[:200].tolist()
 widths = [8, 16, 32, 64, 128, 256, 512]
 medians, tails, accuracies = [], [], []
 for width in widths:
-    clf = tinyrs.TinyClassifier((width, width), max_iter=24, random_state=0).fit(X[:1300], y[:1300])
+    clf = tinyrs.TinyClassifier((width, width), n_ensemble=1, max_iter=24, random_state=0).fit(
+        X[:1300], y[:1300]
+    )
     predictor = clf.predictor()
     latency = measure(predictor.predict_one, rows, seconds=0.1)
     medians.append(latency.p50_us)

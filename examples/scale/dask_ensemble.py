@@ -21,7 +21,7 @@ from tinyrs import Predictor, TinyClassifier
 
 def train(rows: Any, target: str, seed: int) -> Predictor:
     """A member, trained on one partition."""
-    model = TinyClassifier(random_state=seed)
+    model = TinyClassifier(n_ensemble=1, random_state=seed)
     return model.fit(rows.drop(columns=target), rows[target]).predictor()
 
 

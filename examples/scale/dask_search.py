@@ -19,7 +19,7 @@ from tinyrs import TinyClassifier
 def search(X: Any, y: Any, **grid: list[Any]) -> GridSearchCV:
     """The fitted search. The fits run in the workers of the current client, which may lose one."""
     # No refit after the choice of the epoch: the search only needs the scores.
-    model = TinyClassifier(max_iter=20, refit=False, random_state=0)
+    model = TinyClassifier(n_ensemble=1, max_iter=20, refit=False, random_state=0)
     # joblib gives an array to one worker, with which it is lost, but sends a list with each fit.
     folds = [(train.tolist(), test.tolist()) for train, test in StratifiedKFold(3).split(X, y)]
     with joblib.parallel_config("dask", scatter=[X, y]):  # a copy for each worker

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Scores Parquet files with Ray Data: each worker process loads the model once, then takes batches.
+"""Scores Parquet files with Ray Data, on all processors of the cluster.
 
-./examples/scale/ray_score.py model.safetensors rows/ scored/ --workers 2
+./examples/scale/ray_score.py model.safetensors rows/ scored/
 """
 
 from __future__ import annotations
@@ -13,21 +13,15 @@ import ray
 from tinyrs.scale import Scorer
 
 
-def score(model: Any, source: str, target: str, workers: int, scorer: type = Scorer, **options: Any) -> None:
-    """Writes Parquet files to the folder `target`. `options` are those of the scorer.
+def score(scorer: Any, source: str, target: str) -> None:
+    """Writes Parquet files to the folder `target`.
 
-    A worker keeps a processor of the cluster, which needs at least one more for the tasks that list and write
-    files.
+    A task reads, scores and writes some rows, which never go through Ray's object store. Each process of Ray
+    loads the model once.
     """
     rows = ray.data.read_parquet(source)
-    scored = rows.map_batches(
-        scorer,
-        fn_constructor_args=(model,),
-        fn_constructor_kwargs=options,
-        batch_format="pyarrow",
-        batch_size=None,  # whole blocks, which are not copied
-        compute=ray.data.ActorPoolStrategy(size=workers),
-    )
+    # Whole blocks, which are not copied.
+    scored = rows.map_batches(scorer, batch_format="pyarrow", batch_size=None)
     scored.write_parquet(target)
 
 
@@ -36,10 +30,9 @@ def main() -> None:
     parser.add_argument("model", help="file of a model, which only this process reads")
     parser.add_argument("source", help="folder of Parquet files")
     parser.add_argument("target", help="folder to write Parquet files to")
-    parser.add_argument("--workers", type=int, default=2, help="number of processes (default: %(default)s)")
     flags = parser.parse_args()
     ray.init()
-    score(Scorer(flags.model).predictor, flags.source, flags.target, flags.workers)
+    score(Scorer(flags.model), flags.source, flags.target)
 
 
 if __name__ == "__main__":

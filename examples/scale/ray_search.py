@@ -23,7 +23,7 @@ from tinyrs.history import Record
 def search(X: Any, y: Any, **grid: list[Any]) -> GridSearchCV:
     """The fitted search. The fits run in processes of Ray."""
     # No refit after the choice of the epoch: the search only needs the scores.
-    model = TinyClassifier(max_iter=20, refit=False, random_state=0)
+    model = TinyClassifier(n_ensemble=1, max_iter=20, refit=False, random_state=0)
     register_ray()
     again = {"max_restarts": -1, "max_task_retries": -1}  # if a process is lost
     with joblib.parallel_config("ray", n_jobs=-1, ray_remote_args=again):
@@ -36,7 +36,7 @@ def report(record: Record) -> None:
 
 
 def trial(config: dict[str, Any], X: Any, y: Any) -> None:
-    model = TinyClassifier(max_iter=32, refit=False, random_state=0, callbacks=[report], **config)
+    model = TinyClassifier(max_iter=32, random_state=0, callbacks=[report], **config)
     model.fit(X, y)
 
 
