@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import dataset, parquet
-from streamed_tables import rows, with_column, write
+from streamed_tables import rows, with_column, write_sorted
 from tinyrs import TinyClassifier
 from tinyrs.classifier.data import Dataset
 from tinyrs.classifier.piecewise import PiecewiseTraining
@@ -27,12 +27,7 @@ SMALL = 400_000
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two files, sorted by their labels, which is the hardest order to train in."""
-    path = tmp_path_factory.mktemp("rows")
-    table = rows(4000).sort_by("y")
-    write(path / "a.parquet", table.slice(0, 2500))
-    write(path / "b.parquet", table.slice(2500))
-    return path
+    return write_sorted(tmp_path_factory.mktemp("rows"))
 
 
 def small(**options: Any) -> TinyClassifier:

@@ -48,7 +48,7 @@ def test_files_of_all_versions_load(file: Path) -> None:
     ids=str,
 )  # fmt: skip
 def test_categories_of_format_1(names: list[str], kind: str, same: list[tuple[Any, ...]]) -> None:
-    """Their names have the first letter of a type before them, and there is no kind."""
+    """A category of format 1 has no kind; its names start with the first letter of their type and a colon."""
     restored = restore_category(Fields("category", {"column": 0, "names": names, "buckets": 0}))
     assert restored.kind == kind
     assert [{restored.code(value) for value in values} for values in same] == [{i} for i in range(len(names))]

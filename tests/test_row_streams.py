@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from streamed_tables import rows, with_column, write
+from streamed_tables import rows, with_column, write_sorted
 from tinyrs.classifier.memory_plan import MemoryPlan, RowCost
 from tinyrs.classifier.shuffle import ShuffleBuffer
 from tinyrs.classifier.streamed_rows import HeldOutRows
@@ -21,12 +21,7 @@ from tinyrs.tabular.tables import ObjectCells, Table
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two files, sorted by their labels, which is the hardest order to train in."""
-    path = tmp_path_factory.mktemp("rows")
-    table = rows(4000).sort_by("y")
-    write(path / "a.parquet", table.slice(0, 2500))
-    write(path / "b.parquet", table.slice(2500))
-    return path
+    return write_sorted(tmp_path_factory.mktemp("rows"))
 
 
 def test_a_sample_chooses_the_rows_that_are_held_out() -> None:

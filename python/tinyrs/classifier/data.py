@@ -22,8 +22,10 @@ Indices = npt.NDArray[np.intp]
 
 # Tables with fewer rows are not split: the score on a few validation rows is mostly noise.
 MIN_ROWS_TO_SPLIT = 50
-# The folds of which each of several networks holds out one, and the rows of a fold between these limits.
-MIN_FOLDS, MAX_FOLDS, FOLD_ROWS = 4, 10, 1000
+# The smallest and the largest number of validation folds of an ensemble of few networks; see `n_folds`.
+MIN_FOLDS, MAX_FOLDS = 4, 10
+# The rows of a fold of a table that has more than MIN_FOLDS and fewer than MAX_FOLDS of them.
+FOLD_ROWS = 1000
 
 
 @dataclass(frozen=True)
@@ -206,9 +208,9 @@ def split_rows(
 def n_folds(n_rows: int, n_members: int) -> int:
     """The number of folds of which each of several networks holds out one.
 
-    Four for small tables, so that the networks together hold out as many rows as there are, which rare
-    classes need. Large tables have folds of FOLD_ROWS rows, up to ten folds, so that each network is trained
-    on more of the rows.
+    Small tables have four folds: four networks then hold out each row once, and even a rare class has rows
+    that choose the epoch. Larger tables have folds of FOLD_ROWS rows, up to ten folds, so that each network
+    is trained on more of the rows.
     """
     return max(min(n_rows // FOLD_ROWS, MAX_FOLDS), MIN_FOLDS, n_members)
 

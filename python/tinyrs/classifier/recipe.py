@@ -17,7 +17,8 @@ from tinyrs._tinyrs import Network, Optimizer
 from tinyrs.classifier.data import Dataset, Floats, Indices
 from tinyrs.history import History, Record
 
-# The default number of epochs for tables of up to EPOCHS_UP_TO_ROWS rows; BENCHMARKING.md, "The default".
+# The default number of epochs for tables of up to EPOCHS_UP_TO_ROWS rows; see
+# "The default: four small networks" in BENCHMARKING.md.
 EPOCHS, EPOCHS_UP_TO_ROWS = 256, 2000
 # The schedule of weight decay and dropout.
 DECAY_SCHEDULE = "flat_cosine"

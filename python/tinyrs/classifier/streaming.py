@@ -164,8 +164,8 @@ def _streamed_rows(
     counts, weights = np.transpose([found.classes[label] for label in draft.classes_.tolist()])
     encoding = Encoding(draft.preprocessor_, draft.classes_, _class_weights(draft, counts), draft._precision)
     if draft.early_stopping and held_out:
-        k = draft.n_ensemble
-        share = draft.validation_fraction if k == 1 else k / n_folds(n_rows, k)
+        n_members = draft.n_ensemble
+        share = draft.validation_fraction if n_members == 1 else n_members / n_folds(n_rows, n_members)
         n_held_out = min(int(share * n_rows), plan.validation, len(numbers))
     held_out_rows, sets = _held_out(encoding, sample.take(np.arange(n_held_out)), seed, draft.n_ensemble)
     return StreamedRows(

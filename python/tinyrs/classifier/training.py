@@ -37,7 +37,7 @@ REFIT_SHARE = 20
 
 
 def refit_pays(n_rows: int, n_training: int) -> bool:
-    """Whether so many of the rows were held out that `fit` should train again on all of them."""
+    """Whether `fit` should train again on all rows, because it held out enough of them."""
     return (n_rows - n_training) * REFIT_SHARE >= n_rows
 
 

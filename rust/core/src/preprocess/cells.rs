@@ -78,7 +78,7 @@ pub(crate) struct Column<'a, S> {
 }
 
 impl<S: Scalar> Column<'_, S> {
-    /// The values of the N rows from `first_row` on.
+    /// The values of N rows, the first of which is `first_row`.
     #[inline(always)]
     pub(crate) fn values<const N: usize>(&self, first_row: usize) -> [f64; N] {
         let mut values = [0.0; N];
