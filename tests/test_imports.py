@@ -202,6 +202,7 @@ ALLOWED = {
     },
     "tinyrs.tabular.few_rows": {"tinyrs.tabular.sources", "tinyrs.tabular.type_checks"},
     "tinyrs.tabular.tables": {
+        "tinyrs._tinyrs",
         "tinyrs.tabular.sources",
         "tinyrs.tabular.times",
         "tinyrs.tabular.type_checks",

@@ -7,6 +7,7 @@ import pickle
 import threading
 import warnings
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ import tinyrs
 from pyarrow import dataset, parquet
 from tinyrs import Network, Predictor, TinyClassifier
 from tinyrs.ordered_map import map_in_order, read_ahead
+from tinyrs.predictor.tables import _PredictedStream
 from tinyrs.tabular.few_rows import FEW_ROWS
 from tinyrs.tabular.tables import NumberCells, Table
 
@@ -156,6 +158,107 @@ def test_a_stream_gives_what_predict_gives(predictor: Predictor) -> None:
             assert predicted["id"].to_pylist() == list(range(ROWS))
             assert np.array_equal(probabilities(predicted), want)
             assert predicted["label"].to_pylist() == predictor.predict(X).tolist()
+
+
+def columns_of_each_kind(rows: int) -> dict[str, pa.Array]:
+    rng = np.random.default_rng(0)
+    floats, whole = rng.normal(size=rows), rng.integers(0, 100, rows)
+    missing = np.arange(rows) % 5 == 0
+    kinds = {
+        "f32": pa.array(floats, pa.float32()),
+        "f64": pa.array(floats),
+        "f32, missing": pa.array(floats, pa.float32(), mask=missing),
+        "f64, NaN": pa.array(np.where(missing, np.nan, floats)),
+        "decimal": pa.array([Decimal(int(i)) for i in whole]),
+        "int64, large": pa.array(whole + 2**60),
+        "int64, missing": pa.array(whole, mask=missing),
+        "boolean": pa.array(whole > 50),
+        "boolean, missing": pa.array(whole > 50, mask=missing),
+        "text": pa.array([f"t{i % 7}" for i in whole]),
+        "text, missing": pa.array([f"t{i % 7}" for i in whole], mask=missing),
+        "large text": pa.array([f"t{i % 7}" for i in whole], pa.large_string()),
+        "dictionary": pa.array([f"t{i % 7}" for i in whole]).dictionary_encode(),
+        "text of numbers": pa.array([str(i) for i in whole]),
+        "date": pa.array(whole * 86_400_000, pa.date64()),
+        "timestamp": pa.array(whole * 10**9, pa.timestamp("us"), mask=missing),
+        "time zone": pa.array(whole * 10**9, pa.timestamp("us", "Europe/Berlin")),
+        "duration": pa.array(whole * 10**6, pa.duration("us")),
+        "constant": pa.array([1.5] * rows),
+    }
+    for bits in (8, 16, 32, 64):
+        kinds[f"int{bits}"] = pa.array(whole, f"int{bits}")
+        kinds[f"uint{bits}"] = pa.array(whole, f"uint{bits}")
+    return kinds
+
+
+def test_a_stream_of_each_kind_of_column_has_the_bits_of_predict_proba() -> None:
+    """Alone, between others, and in slices that do not start at the first element of a buffer."""
+    rows = 200
+    kinds = columns_of_each_kind(rows)
+    y = kinds["f32"].to_numpy() > 0
+    tables = [pa.table({"x": column, "other": kinds["f32"]}) for column in kinds.values()]
+    for X in [*tables, pa.table(kinds)]:
+        clf = TinyClassifier(
+            (4,), max_iter=3, batch_size=32, n_ensemble=1, early_stopping=False, random_state=0
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of columns such as row numbers
+            predictor = clf.fit(X, y).predictor()
+        want = predictor.predict_proba(X, n_threads=1)
+        assert len(np.unique(want)) > 10
+        for threads in (1, 2):
+            found = predictor.predict_batches(X, proba=True, batch_size=77, n_threads=threads).read_all()
+            assert np.array_equal(np.column_stack(found.columns[2:]), want), X.schema
+            assert found["label"].to_pylist() == predictor.predict(X).tolist()
+            assert np.array_equal(found["probability"], want.max(axis=1))
+
+
+def test_a_late_thread_does_not_change_the_order(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X = table()
+    want = predictor.predict_batches(X.to_reader(50), columns=["id"], proba=True, n_threads=1).read_all()
+    predict, second_is_done = _PredictedStream.predict, threading.Event()
+
+    def late(stream: _PredictedStream, batch: Any, first_row: int) -> Any:
+        if len(batch) and not first_row:
+            assert second_is_done.wait(10)
+        predicted = predict(stream, batch, first_row)
+        if first_row:
+            second_is_done.set()
+        return predicted
+
+    monkeypatch.setattr(_PredictedStream, "predict", late)
+    found = predictor.predict_batches(X.to_reader(50), columns=["id"], proba=True, n_threads=3).read_all()
+    assert found == want
+    assert second_is_done.is_set()
+
+
+def test_a_stream_keeps_the_fields_of_other_columns(predictor: Predictor) -> None:
+    X = table()
+    field = pa.field("id", pa.int64(), nullable=False, metadata={"unit": "row"})
+    X = X.cast(pa.schema([field, *list(X.schema)[1:]], metadata={"name": "rows"}))
+    predicted = predictor.predict_batches(X, columns=["id"]).read_all()
+    assert predicted.schema.field("id").equals(field, check_metadata=True)
+    assert predicted.schema.metadata == {b"name": b"rows"}
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_first_error_of_a_stream_is_raised(predictor: Predictor, threads: int) -> None:
+    """Of several: that of the first batch, and in it that of the first column."""
+    X = table()
+    a = X["a"].to_numpy().copy()
+    a[[350, 320, 980]] = [np.inf, -np.inf, np.inf]
+    b = X["b"].to_numpy().astype("f8")
+    b[[310, 120]] = np.inf
+    bad = X.set_column(1, "a", pa.array(a)).set_column(2, "b", pa.array(b))
+    with pytest.raises(ValueError, match="column 'b': expected a finite number, got inf in row 120"):
+        predictor.predict_batches(bad.to_reader(100), n_threads=threads).read_all()
+    with pytest.raises(ValueError, match="column 'a': expected a finite number, got -inf in row 170"):
+        predictor.predict_batches(bad[150:].to_reader(100), n_threads=threads).read_all()
+    text = X.set_column(4, "d", pa.array(["true"] * 555 + ["neither"] + ["false"] * 444))
+    with pytest.raises(ValueError, match="column 'd': expected true or false, got 'neither' in row 555"):
+        predictor.predict_batches(text.to_reader(100), n_threads=threads).read_all()
 
 
 def test_all_sources_of_streams(predictor: Predictor, tmp_path: Any) -> None:

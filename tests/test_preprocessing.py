@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from tinyrs import Network, TinyClassifier
-from tinyrs._tinyrs import row_maxima
+from tinyrs._tinyrs import first_infinite, row_maxima
 from tinyrs.tabular.preprocessor import CategoryColumn, Preprocessor
 from tinyrs.tabular.preprocessor_fit import fit_categories, fit_table, quantiles
 from tinyrs.tabular.shift import shift_check
@@ -109,6 +109,71 @@ def test_column_major_rows_give_the_same_bits_without_a_copy(table: Table, dtype
     by_column[5, 1] = -np.inf
     with pytest.raises(ValueError, match="got -inf at row 5, column 1"):
         encoder.forward(network, by_column)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_tuple_of_columns_gives_the_same_bits_without_a_copy(table: Table, dtype: Any) -> None:
+    preprocessor = fit_table(table)
+    by_row = np.ascontiguousarray(preprocessor.encode(table), dtype)
+    columns = tuple(column.copy() for column in by_row.T)
+    encoder, check = preprocessor.feature_encoder, shift_check(preprocessor, None).columns
+    network = Network([6, 33, 3], output_activation="softmax", seed=1)
+    want = encoder.forward(network, by_row)
+    for n_threads in (1, 2, 3):
+        np.testing.assert_array_equal(encoder.forward(network, columns, n_threads=n_threads), want)
+    one_row = tuple(column[:1] for column in columns)
+    np.testing.assert_array_equal(encoder.forward(network, one_row), want[:1])
+    assert encoder.forward(network, tuple(column[:0] for column in columns)).shape == (0, 3)
+    np.testing.assert_array_equal(
+        encoder.transform(columns, precision="f64"), encoder.transform(by_row, precision="f64")
+    )
+    assert check.count(columns) == check.count(by_row)
+    mixed = (*columns[:3], columns[3].astype("f8"))
+    np.testing.assert_array_equal(encoder.forward(network, mixed), want)
+    strided = tuple(np.repeat(column, 2)[::2] for column in columns)
+    np.testing.assert_array_equal(encoder.forward(network, strided), want)
+    long = np.zeros(300, dtype)
+    out = long.view("f4")[:291].reshape(97, 3)
+    with pytest.raises(ValueError, match="out: it shares memory with X"):
+        encoder.forward(network, (*columns[:3], long[:97]), out=out)
+    with pytest.raises(ValueError, match="X: expected columns of 97 rows, got 96"):
+        encoder.forward(network, (*columns[:3], columns[3][1:]))
+    with pytest.raises(ValueError, match=r"X: expected columns of shape \(rows,\), got \(97, 4\)"):
+        encoder.forward(network, (*columns[:3], by_row))
+    with pytest.raises(ValueError, match="X: expected 4 columns, got 3"):
+        encoder.forward(network, columns[:3])
+    with pytest.raises(ValueError, match="X: expected 4 columns, got 0"):
+        check.count(())
+    columns[3][0] = columns[1][5] = -np.inf
+    with pytest.raises(ValueError, match="got -inf at row 5, column 1"):
+        encoder.forward(network, columns)
+
+
+def test_the_columns_of_a_table_are_not_copied(table: Table) -> None:
+    numbers = np.asfortranarray(np.random.default_rng(0).normal(size=(97, 2)).astype(np.float32))
+    columns = fit_table(Table.read(numbers)).encode_columns(Table.read(numbers))
+    assert all(np.shares_memory(column, numbers) for column in columns)
+    preprocessor = fit_table(table)
+    np.testing.assert_array_equal(
+        np.column_stack(preprocessor.encode_columns(table)), preprocessor.encode(table)
+    )
+    with pytest.raises(ValueError, match="X: expected 4 columns, got 2"):
+        preprocessor.encode_columns(Table.read(numbers))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_first_infinity_is_found(dtype: Any) -> None:
+    for rows in (0, 1, 15, 100):
+        x = np.full(rows, np.nan, dtype)
+        x[1::2] = np.finfo(dtype).max
+        assert first_infinite(x) is None
+        for row in range(rows):
+            x[row] = -np.inf if row % 3 else np.inf
+            x[row + 1 :: 4] = np.inf
+            assert first_infinite(x) == row
+            x[row:] = 1
+    with pytest.raises(TypeError, match="values: expected an array of real numbers"):
+        first_infinite(np.array(["a"]))
 
 
 def test_the_largest_element_of_each_row_is_that_of_numpy() -> None:

@@ -96,7 +96,7 @@ class TablePredictor:
             assert error.column is not None
             raise self._location(error.column, first_row).cell_error(error) from None
         if self._shift is not None:
-            self._shift.add(encoded)
+            self._shift.add(encoded, len(encoded))
         return encoded
 
     def warn_of_shift(self) -> list[str]:

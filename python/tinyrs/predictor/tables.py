@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tinyrs._tinyrs import get_num_threads
 from tinyrs.predictor.base import PredictorBase
+from tinyrs.tabular.column_names import check_length
 from tinyrs.tabular.shift import ShiftCounter, shift_check, warn
 from tinyrs.tabular.type_checks import is_frame
 from tinyrs.tabular.values import CellError
@@ -130,7 +131,8 @@ class TablePredictions(PredictorBase):
             raise ValueError(f"n_threads: expected at least 1, got {threads}")
         source = BatchSource(reader, self.feature_names_in_, columns, batch_size, extra_columns)
         stream = _PredictedStream(self, self._prediction_columns(source.kept, proba, prefix))
-        schema = stream.predict(source.schema.empty_table(), 0).schema
+        nothing = pyarrow.RecordBatch.from_pylist([], source.schema)
+        schema = stream.predict(nothing, 0).schema
         return pyarrow.RecordBatchReader.from_batches(schema, stream.batches(source.batches(), threads))
 
     def _prediction_columns(self, kept: Sequence[str], proba: bool, prefix: str) -> PredictionColumns:
@@ -147,39 +149,44 @@ class _PredictedStream:
         preprocessor, names = predictor.preprocessor, predictor.feature_names_in_
         self._shift = None if preprocessor is None else ShiftCounter(shift_check(preprocessor, names))
 
-    def predict(self, table: Any, first_row: int) -> Any:
-        """The predictions for a table of pyarrow, of which `first_row` rows of the stream stand before."""
-        import narwhals.stable.v1 as nw
-
-        predictor, frame = self._predictor, nw.from_native(table)
+    def predict(self, batch: Any, first_row: int) -> Any:
+        """The predictions for a record batch, of which `first_row` rows of the stream stand before."""
         try:
-            encoded = predictor._encode(frame, "ignore")
-            p = predictor._probabilities(encoded, None, 1)
+            p = self._probabilities(batch)
         except CellError as error:
-            raise error.in_row(first_row + error.row, predictor.feature_names_in_) from None
-        if self._shift is not None:
-            self._shift.add(encoded)
-        return self._columns.of(frame, p).to_native()
+            raise error.in_row(first_row + error.row, self._predictor.feature_names_in_) from None
+        return self._columns.of_batch(batch, p)
+
+    def _probabilities(self, batch: Any) -> Any:
+        from tinyrs.tabular.tables import Table
+
+        predictor = self._predictor
+        names, preprocessor = predictor.feature_names_in_, predictor.preprocessor
+        table = Table.of_batch(batch, names)
+        if preprocessor is None:
+            check_length(len(table.columns), predictor.n_features_in_, names)
+            return predictor._probabilities(table.number_matrix(), None, 1)
+        columns = preprocessor.encode_columns(table, names)
+        assert self._shift is not None
+        self._shift.add(columns, len(batch))
+        return preprocessor.feature_encoder.forward(predictor._network, columns, n_threads=1)
 
     def batches(self, batches: Iterator[Any], threads: int) -> Iterator[Any]:
         """The predictions for record batches, in order; warns at the end of columns unlike training."""
         from contextlib import ExitStack, closing
 
-        from pyarrow import Table
-
         from tinyrs.ordered_map import map_in_order, read_ahead
 
         def work(numbered: tuple[Any, int]) -> Any:
             batch, first_row = numbered
-            return self.predict(Table.from_batches([batch]), first_row)
+            return self.predict(batch, first_row)
 
         results: Iterator[Any] = map(work, _numbered(batches))
         with ExitStack() as stack:
             if threads > 1:
                 ahead = stack.enter_context(closing(read_ahead(_numbered(batches))))
                 results = stack.enter_context(closing(map_in_order(work, ahead, threads)))
-            for predicted in results:
-                yield from predicted.to_batches()
+            yield from results
         for message in [] if self._shift is None else self._shift.messages():
             warn(message)
 

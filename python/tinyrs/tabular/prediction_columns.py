@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,29 @@ class PredictionColumns:
             labels = nw.new_series(self._best[0], self._classes, backend=library)
             best, highest = row_maxima(p)
             added += [labels[best], nw.new_series(self._best[1], highest, backend=library)]
-        for name, values in zip(self._each, np.ascontiguousarray(p.T) if self._each else (), strict=True):
+        for name, values in zip(self._each, self._columns_of(p), strict=True):
             added.append(nw.new_series(name, values, backend=library))
         return frame.with_columns(*added).select(self._names)
+
+    def of_batch(self, batch: Any, p: npt.NDArray[Any]) -> Any:
+        """As `of`, for a record batch of pyarrow, in a fraction of the time that narwhals takes."""
+        import pyarrow as pa
+
+        predicted = batch.select(self._kept)
+        if self._best:
+            best, highest = row_maxima(p)
+            predicted = predicted.append_column(self._best[0], self._arrow_labels.take(pa.array(best)))
+            predicted = predicted.append_column(self._best[1], pa.array(highest))
+        for name, values in zip(self._each, self._columns_of(p), strict=True):
+            predicted = predicted.append_column(name, pa.array(values))
+        return predicted
+
+    @cached_property
+    def _arrow_labels(self) -> Any:
+        import pyarrow as pa
+
+        return pa.array(self._classes)
+
+    def _columns_of(self, p: npt.NDArray[Any]) -> Iterable[npt.NDArray[Any]]:
+        """The values of the columns in `self._each`."""
+        return np.ascontiguousarray(p.T) if self._each else ()

@@ -15,13 +15,14 @@ from tinyrs.tabular.values import MISSING, NAN, CellError, category_name, number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
     import numpy as np
     import numpy.typing as npt
 
     from tinyrs.tabular.statistics import TrainingStatistics
+    from tinyrs.tabular.tables import Table
 else:
     from tinyrs._lazy import np
 
@@ -258,22 +259,45 @@ class Preprocessor(_ComparedByArguments):
         if few is not None:
             return few
         table = X if isinstance(X, Table) else Table.read(X, names, extra_columns)
+        dtype, columns = self._encoded_columns(table, names)
+        # A column after the other, as `FeatureEncoder` reads them too.
+        encoded = np.empty((self.n_encoded, table.n_rows), dtype)
+        for column, values in columns:
+            encoded[column] = values
+        return encoded.T
+
+    def encode_columns(
+        self, table: Table, names: Sequence[str] | None = None
+    ) -> tuple[npt.NDArray[np.floating[Any]], ...]:
+        """The columns of `encode`, arrays of shape (rows,) and one dtype; raises as it does.
+
+        Those that need no conversion are the arrays of the table.
+        """
+        dtype, columns = self._encoded_columns(table, names)
+        encoded = dict(columns)
+        return tuple(encoded[column].astype(dtype, copy=False) for column in range(self.n_encoded))
+
+    def _encoded_columns(
+        self, table: Table, names: Sequence[str] | None
+    ) -> tuple[np.dtype[Any], Iterator[tuple[int, npt.NDArray[Any]]]]:
+        """The dtype of `encode`, and the index and the values of each column, which are of any dtype."""
         check_length(len(table.columns), self.n_columns, names)
         numbers = {number.column: table.numbers(number.column, number.kind) for number in self._read}
         dtype = np.result_type(np.float32, *{values.dtype for values in numbers.values()})
-        # A column after the other, as `FeatureEncoder` reads them too.
-        encoded = np.empty((self.n_encoded, table.n_rows), dtype)
-        for column, values in numbers.items():
-            encoded[column] = values
-        encoded[list(self._not_read)] = UNKNOWN
-        for category in self._coded:
-            distinct, inverse = table.columns[category.column].distinct()
-            codes = np.array([category.code(value) for value in distinct], dtype)
-            encoded[category.column] = codes[inverse]
-        calendars = {column: calendar(encoded[column]) for column in dict(self.parts)}
-        for i, (column, part) in enumerate(self.parts, self.n_columns):
-            encoded[i] = calendars[column][part]
-        return encoded.T
+
+        def columns() -> Iterator[tuple[int, npt.NDArray[Any]]]:
+            yield from numbers.items()
+            for column in self._not_read:
+                yield column, np.full(table.n_rows, UNKNOWN, dtype)
+            for category in self._coded:
+                distinct, inverse = table.columns[category.column].distinct()
+                codes = np.array([category.code(value) for value in distinct], dtype)
+                yield category.column, codes[inverse]
+            calendars = {column: calendar(numbers[column]) for column in dict(self.parts)}
+            for i, (column, part) in enumerate(self.parts, self.n_columns):
+                yield i, calendars[column][part]
+
+        return dtype, columns()
 
     def encode_one(self, row: Sequence[Any], names: Sequence[str] | None = None) -> list[Any]:
         """A row as in `encode`, in which only categories and times are converted; numbers stay unchanged.

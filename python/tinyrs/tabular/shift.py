@@ -73,7 +73,7 @@ class ShiftCheck:
     def warn_of(self, encoded: Any) -> None:
         """Warns of the columns of encoded rows (rows, columns) that are unlike those of training."""
         counter = ShiftCounter(self)
-        counter.add(encoded)
+        counter.add(encoded, len(encoded))
         for message in counter.messages():
             warn(message)
 
@@ -97,13 +97,13 @@ class ShiftCounter:
         # For each column, how many values are missing, and how many are unusual.
         self._counts: list[tuple[int, int]] = []
 
-    def add(self, encoded: Any) -> None:
-        """Counts the values of encoded rows (rows, columns)."""
+    def add(self, encoded: Any, rows: int) -> None:
+        """Counts the values of `rows` encoded rows, an array (rows, columns) or a tuple of columns."""
         counts = self._check.columns.count(encoded)
         with self._lock:
             before = self._counts or [(0, 0)] * len(counts)
             self._counts = [(a + m, b + u) for (a, b), (m, u) in zip(before, counts, strict=True)]
-            self.rows += len(encoded)
+            self.rows += rows
 
     def messages(self) -> list[str]:
         """One line for each column of all rows that is unlike that of training, up to a limit."""

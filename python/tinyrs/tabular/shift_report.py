@@ -106,7 +106,7 @@ def _percent(share: float | None) -> str:
 def report_shift(preprocessor: Preprocessor, names: tuple[str, ...] | None, encoded: Numbers) -> ShiftReport:
     """Compares encoded rows (rows, columns) with those of training."""
     counter = ShiftCounter(shift_check(preprocessor, names))
-    counter.add(encoded)
+    counter.add(encoded, len(encoded))
     warnings = counter.messages_of_columns()
     columns = []
     for number in preprocessor.numbers:

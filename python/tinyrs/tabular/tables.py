@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tinyrs._tinyrs import first_infinite
 from tinyrs.tabular.sources import read_frame, records_in_order
 from tinyrs.tabular.times import dates_in, value_of
 from tinyrs.tabular.type_checks import is_frame
@@ -60,9 +61,8 @@ class NumberCells:
             other = np.flatnonzero((values != 0) & (values != 1) & ~np.isnan(values))
             if other.size:
                 raise CellError(EXPECTED["boolean"], self.values[other[0]].item(), int(other[0]))
-        infinite = np.isinf(values)
-        if infinite.any():
-            row = int(infinite.argmax())
+        row = first_infinite(values)
+        if row is not None:
             raise CellError("a finite number", float(values[row]), row)
         return values
 
@@ -201,6 +201,12 @@ class Table:
         return cls._of(list(X.T), _array_column, len(X), names)
 
     @classmethod
+    def of_batch(cls, batch: Any, names: Sequence[str] | None) -> Table:
+        """Reads the columns `names` of a record batch of pyarrow, or all; raises as `read` does."""
+        columns = batch.columns if names is None else [batch.column(name) for name in names]
+        return cls._of(columns, _arrow_column, len(batch), batch.schema.names if names is None else names)
+
+    @classmethod
     def _of(
         cls, columns: list[Any], read: Callable[[Any], Column], n_rows: int, names: Sequence[str] | None
     ) -> Table:
@@ -273,6 +279,17 @@ def read_column(series: Any) -> Column:
     import narwhals.stable.v1 as nw
 
     return _frame_column(nw.from_native(series, series_only=True))
+
+
+def _arrow_column(array: Any) -> Column:
+    """A column of a record batch of pyarrow."""
+    import pyarrow as pa
+
+    # Directly: narwhals takes several times as long for a column without missing values.
+    is_number = pa.types.is_integer(array.type) or array.type in (pa.float32(), pa.float64())
+    if is_number and not array.null_count:
+        return NumberCells(array.to_numpy())
+    return read_column(pa.chunked_array([array]))
 
 
 def _frame_column(series: Any) -> Column:

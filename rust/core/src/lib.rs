@@ -91,7 +91,7 @@ pub use network::{Network, NetworkConfig, NumericEmbedding};
 pub use parallel::{num_threads, process_generation, set_num_threads};
 pub use preprocess::cells::Cells;
 pub use preprocess::column_check::{ColumnCheck, Finding, UsualColumn, ValueCounts};
-pub use preprocess::feature_encoder::{CategoryColumn, FeatureEncoder, NumberColumn};
+pub use preprocess::feature_encoder::{CategoryColumn, FeatureEncoder, NumberColumn, first_infinite};
 pub use probe::{DEFAULT_WORKING_SET, MachineLimits, machine_limits};
 pub use scalar::Scalar;
 pub use simd::dispatch::Dispatch;

@@ -102,29 +102,9 @@ pub fn as_array<'py, T: Element + Scalar>(
     }
 }
 
-/// As [`as_array`], but an array of two axes may also be Fortran-contiguous. Returns whether it is, so that
-/// [`as_slice`] has its elements column by column.
-///
-/// # Errors
-/// As [`as_array`].
-pub fn as_table<'py, T: Element + Scalar>(
-    argument: &str,
-    value: &Bound<'py, PyAny>,
-) -> PyResult<(Bound<'py, PyArrayDyn<T>>, bool)> {
-    require_numpy(value.py())?;
-    if let Ok(array) = value.cast::<PyArrayDyn<T>>() {
-        let by_column = array.ndim() == 2 && array.is_fortran_contiguous() && !array.is_c_contiguous();
-        if by_column && array.data().is_aligned() {
-            check_not_masked(argument, value)?;
-            return Ok((array.clone(), true));
-        }
-    }
-    Ok((as_array(argument, value)?, false))
-}
-
 /// # Errors
 /// ValueError if `value` is one of NumPy's masked arrays, whose elements include the masked ones.
-fn check_not_masked(argument: &str, value: &Bound<PyAny>) -> PyResult<()> {
+pub fn check_not_masked(argument: &str, value: &Bound<PyAny>) -> PyResult<()> {
     // Arrays of the class itself, the usual case, skip the attribute lookup.
     let is_subclass = value.cast_exact::<PyUntypedArray>().is_err() && value.cast::<PyUntypedArray>().is_ok();
     if is_subclass && value.hasattr(intern!(value.py(), "filled"))? {
@@ -207,7 +187,7 @@ pub fn as_output<'py, T: Element + Scalar>(
     Ok(array.clone())
 }
 
-/// The elements of an array that [`as_array`], [`as_table`] or [`as_output`] returned, in the order of memory.
+/// The elements of an array that [`as_array`] or [`as_output`] returned, in the order of memory.
 pub fn as_slice<'a, T: Element>(array: &'a Bound<PyArrayDyn<T>>) -> &'a [T] {
     debug_assert!(array.is_contiguous() && array.data().is_aligned());
     // SAFETY: the array is contiguous and aligned, and outlives the borrow. As in NumPy, the caller must not write to

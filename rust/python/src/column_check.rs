@@ -1,14 +1,13 @@
 //! The class `ColumnCheck`: finds the columns of a table that are unlike those of the training rows.
 
-use numpy::{Element, PyUntypedArrayMethods};
+use numpy::Element;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use tinyrs_core::{Cells, Dispatch, Finding, UsualColumn, ValueCounts};
 
-use crate::arrays::{as_slice, as_table, is_f32};
 use crate::calls::call;
 use crate::errors::to_python;
-use crate::passes::as_cells;
+use crate::tables::{Table, is_f32_table};
 
 /// A column with more missing or unusual values than expected: its index, and the two counts.
 type FindingTuple = (usize, u64, u64);
@@ -58,8 +57,8 @@ impl ColumnCheck {
     ///
     /// Parameters
     /// ----------
-    /// X : array of shape (rows, n_columns)
-    ///     Encoded rows.
+    /// X : array of shape (rows, n_columns), or tuple of n_columns arrays of shape (rows,)
+    ///     Encoded rows, or their columns.
     ///
     /// Returns
     /// -------
@@ -71,7 +70,7 @@ impl ColumnCheck {
     ///     If the shape does not fit, or X holds values that are not real numbers.
     #[expect(non_snake_case, reason = "the name of the Python argument")]
     fn count(&self, X: &Bound<PyAny>) -> PyResult<Vec<(u64, u64)>> {
-        if is_f32(X)? { self.count_as::<f32>(X) } else { self.count_as::<f64>(X) }
+        if is_f32_table(X)? { self.count_as::<f32>(X) } else { self.count_as::<f64>(X) }
     }
 
     /// Find the columns with clearly more missing or unusual values than expected.
@@ -99,11 +98,12 @@ impl ColumnCheck {
 
 impl ColumnCheck {
     fn count_as<S: Element + Dispatch>(&self, x: &Bound<PyAny>) -> PyResult<Vec<(u64, u64)>> {
-        let (array, by_column) = as_table::<S>("X", x)?;
-        let [rows, columns] = *array.shape() else {
+        let table = Table::<S>::new(x)?;
+        if table.is_one_row() {
             return Err(PyValueError::new_err("X: expected shape (rows, columns)"));
-        };
-        let cells = as_cells(as_slice(&array), (rows, columns), by_column).map_err(to_python)?;
+        }
+        let slices = table.slices();
+        let cells = table.cells(&slices)?;
         let counts = x.py().detach(|| self.check.count(cells)).map_err(to_python)?;
         Ok(counts.into_iter().map(|counts| (counts.missing, counts.unusual)).collect())
     }

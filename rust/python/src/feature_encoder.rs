@@ -4,12 +4,12 @@ use numpy::Element;
 use pyo3::prelude::*;
 use tinyrs_core::{CategoryColumn, Cells, Dispatch, Finding, Forward, Matrix, MatrixMut, NumberColumn};
 
-use crate::arrays::is_f32;
 use crate::column_check::ColumnCheck;
 use crate::errors::to_python;
 use crate::network::Network;
 use crate::passes::{self, PassInfo, PassOptions, with_info};
 use crate::precision::{unknown_precision, with_network};
+use crate::tables::is_f32_table;
 
 /// A pass that computes fewer features than this takes less than about 20 us and keeps the GIL.
 const SHORT_FEATURES: usize = 5_000;
@@ -61,7 +61,7 @@ impl FeatureEncoder {
     ///
     /// Parameters
     /// ----------
-    /// X : array of shape (n_columns,) or (rows, n_columns)
+    /// X : array of shape (n_columns,) or (rows, n_columns), or tuple of n_columns arrays of shape (rows,)
     ///     Real numbers; NaN is a missing value.
     /// precision : {"f32", "f64"}
     ///     Precision of the features.
@@ -77,7 +77,7 @@ impl FeatureEncoder {
     #[pyo3(signature = (X, *, precision))]
     #[expect(non_snake_case, reason = "the name of the Python argument")]
     fn transform<'py>(&self, X: &Bound<'py, PyAny>, precision: &str) -> PyResult<Bound<'py, PyAny>> {
-        match (precision, is_f32(X)?) {
+        match (precision, is_f32_table(X)?) {
             ("f32", true) => self.transform_as::<f32, f32>(X),
             ("f32", false) => self.transform_as::<f64, f32>(X),
             ("f64", true) => self.transform_as::<f32, f64>(X),
@@ -94,8 +94,8 @@ impl FeatureEncoder {
     /// ----------
     /// network : Network
     ///     A network with n_features inputs.
-    /// X : array of shape (n_columns,) or (rows, n_columns)
-    ///     Real numbers; NaN is a missing value. Column-major arrays are not copied.
+    /// X : array of shape (n_columns,) or (rows, n_columns), or tuple of n_columns arrays of shape (rows,)
+    ///     Real numbers; NaN is a missing value. Column-major arrays, and the columns of a tuple, are not copied.
     /// out, n_threads
     ///     As in `Network.forward`.
     /// check : ColumnCheck, optional
@@ -122,7 +122,7 @@ impl FeatureEncoder {
     ) -> PyResult<Bound<'py, PyAny>> {
         let options = PassOptions { out, n_threads };
         let mut checks = Checks::new(check);
-        let is_f32 = is_f32(X)?;
+        let is_f32 = is_f32_table(X)?;
         let outputs = with_network!(&*network.get().current(), network => if is_f32 {
             self.forward_of::<f32, _>(network, X, options, &mut checks)
         } else {

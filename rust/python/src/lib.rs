@@ -11,6 +11,7 @@ mod checkpoint;
 mod column_check;
 mod errors;
 mod feature_encoder;
+mod first_infinite;
 mod fit_arguments;
 mod gradients;
 mod json;
@@ -31,6 +32,7 @@ mod samples;
 mod sha256;
 mod shared;
 mod sparse;
+mod tables;
 mod training;
 mod watcher;
 
@@ -52,6 +54,8 @@ mod _tinyrs {
     use crate::column_check::ColumnCheck;
     #[pymodule_export]
     use crate::feature_encoder::FeatureEncoder;
+    #[pymodule_export]
+    use crate::first_infinite::first_infinite;
     #[pymodule_export]
     use crate::json::parse_json;
     #[pymodule_export]

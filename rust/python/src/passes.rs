@@ -1,14 +1,15 @@
 //! Forward passes: rows from Python in, an array out.
 
-use numpy::{Element, PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
+use numpy::{Element, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use tinyrs_core::{Cells, Forward, Matrix, MatrixMut, Scalar, collect, num_threads};
 
 use crate::arguments::thread_count;
-use crate::arrays::{as_array, as_bytes, as_output, as_slice, as_table, tuple, uninitialised};
+use crate::arrays::{as_array, as_bytes, as_output, as_slice, tuple, uninitialised};
 use crate::errors::to_python;
 use crate::sparse::as_csr;
+use crate::tables::Table;
 
 /// The keyword arguments of every pass.
 #[derive(Clone, Copy)]
@@ -74,39 +75,7 @@ pub fn run<'py, S: Element + Scalar, T: Element + Scalar>(
     mut pass: impl FnMut(Matrix<S>, &mut MatrixMut<T>, usize) -> tinyrs_core::Result<()> + Send,
 ) -> PyResult<Bound<'py, PyAny>> {
     let array = as_array::<S>("X", x)?;
-    run_array(&array, options, info, |x, (rows, columns), out, n_threads| {
-        pass(Matrix::new("X", x, rows, columns)?, out, n_threads)
-    })
-}
-
-/// As [`run`], without a copy of an array of rows that is column-major.
-pub fn run_table<'py, S: Element + Scalar, T: Element + Scalar>(
-    x: &Bound<'py, PyAny>,
-    options: PassOptions<'_, 'py>,
-    info: &PassInfo,
-    mut pass: impl FnMut(Cells<S>, &mut MatrixMut<T>, usize) -> tinyrs_core::Result<()> + Send,
-) -> PyResult<Bound<'py, PyAny>> {
-    let (array, by_column) = as_table::<S>("X", x)?;
-    run_array(&array, options, info, |x, shape, out, n_threads| pass(as_cells(x, shape, by_column)?, out, n_threads))
-}
-
-/// The cells of a table of this shape, from what [`as_table`] returned.
-pub fn as_cells<S>(x: &[S], (rows, columns): (usize, usize), by_column: bool) -> tinyrs_core::Result<Cells<'_, S>> {
-    if by_column {
-        Cells::by_column("X", x, rows, columns)
-    } else {
-        Matrix::new("X", x, rows, columns).map(Cells::from)
-    }
-}
-
-/// Runs `pass(elements, (rows, columns), out, n_threads)` over an array of one row or of several.
-fn run_array<'py, S: Element + Scalar, T: Element + Scalar>(
-    array: &Bound<'py, PyArrayDyn<S>>,
-    options: PassOptions<'_, 'py>,
-    info: &PassInfo,
-    mut pass: impl FnMut(&[S], (usize, usize), &mut MatrixMut<T>, usize) -> tinyrs_core::Result<()> + Send,
-) -> PyResult<Bound<'py, PyAny>> {
-    let input = as_slice(array);
+    let input = as_slice(&array);
     let (shape, rows, columns) = match *array.shape() {
         [features] => (&[info.outputs][..], 1, features),
         [batch, features] => (&[batch, info.outputs][..], batch, features),
@@ -115,8 +84,26 @@ fn run_array<'py, S: Element + Scalar, T: Element + Scalar>(
             return Err(PyValueError::new_err(message));
         }
     };
+    let x = Matrix::new("X", input, rows, columns).map_err(to_python)?;
     let output = Output { shape, rows, read: &[as_bytes(input)] };
-    run_into(array.py(), options, info, output, |out, n_threads| pass(input, (rows, columns), out, n_threads))
+    run_into(array.py(), options, info, output, |out, n_threads| pass(x, out, n_threads))
+}
+
+/// Runs `pass(X, out, n_threads)` over `x`, a table as [`Table`] reads it.
+pub fn run_table<'py, S: Element + Scalar, T: Element + Scalar>(
+    x: &Bound<'py, PyAny>,
+    options: PassOptions<'_, 'py>,
+    info: &PassInfo,
+    mut pass: impl FnMut(Cells<S>, &mut MatrixMut<T>, usize) -> tinyrs_core::Result<()> + Send,
+) -> PyResult<Bound<'py, PyAny>> {
+    let table = Table::<S>::new(x)?;
+    let slices = table.slices();
+    let cells = table.cells(&slices)?;
+    let shape = [cells.rows(), info.outputs];
+    let shape = if table.is_one_row() { &shape[1..] } else { &shape };
+    let read: Vec<&[u8]> = slices.iter().map(|cells| as_bytes(cells)).collect();
+    let output = Output { shape, rows: cells.rows(), read: &read };
+    run_into(x.py(), options, info, output, |out, n_threads| pass(cells, out, n_threads))
 }
 
 /// The array that a pass writes.

@@ -7,20 +7,30 @@ use crate::scalar::Scalar;
 /// The cells of a table (rows, columns): encoded rows (see [`crate::FeatureEncoder`]).
 #[derive(Debug, Clone, Copy)]
 pub struct Cells<'a, S> {
-    data: &'a [S],
+    pub(crate) layout: Layout<'a, S>,
     rows: usize,
     columns: usize,
-    by_column: bool,
+}
+
+/// Where the cells of a table lie.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Layout<'a, S> {
+    /// All cells, row after row.
+    Rows(&'a [S]),
+    /// The cells of each column.
+    Columns(&'a [&'a [S]]),
 }
 
 impl<'a, S> Cells<'a, S> {
-    /// A view of `data`, column after column; errors call it `argument`.
+    /// The cells of these columns of `rows` values each; errors call them `argument`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if `data` does not hold rows * columns values.
-    pub fn by_column(argument: &str, data: &'a [S], rows: usize, columns: usize) -> Result<Self> {
-        Matrix::new(argument, data, columns, rows)?;
-        Ok(Cells { data, rows, columns, by_column: true })
+    /// [`Error::Invalid`] if a column has another number of values.
+    pub fn by_column(argument: &str, columns: &'a [&'a [S]], rows: usize) -> Result<Self> {
+        if let Some(column) = columns.iter().find(|column| column.len() != rows) {
+            return Err(Error::invalid(argument, format!("columns of {rows} rows"), column.len()));
+        }
+        Ok(Cells { layout: Layout::Columns(columns), rows, columns: columns.len() })
     }
 
     /// The number of rows.
@@ -33,40 +43,18 @@ impl<'a, S> Cells<'a, S> {
         self.columns
     }
 
-    /// The function that gives the cells of a column, if they lie side by side.
-    pub(crate) fn column_slices(&self) -> Option<impl Fn(usize) -> &'a [S]> {
-        let (data, rows) = (self.data, self.rows);
-        self.by_column.then_some(move |column| &data[column * rows..][..rows])
-    }
-
-    /// All cells in the order in which they lie in memory.
-    pub(crate) fn data(&self) -> &'a [S] {
-        self.data
-    }
-
     #[inline(always)]
     pub(crate) fn column(&self, column: usize) -> Column<'a, S> {
-        let (start, stride) = if self.by_column { (column * self.rows, 1) } else { (column, self.columns) };
-        Column { cells: &self.data[start..], stride }
-    }
-}
-
-impl<S: Scalar> Cells<'_, S> {
-    /// The error for the value `data()[index]`.
-    pub(crate) fn non_finite(&self, argument: &str, index: usize) -> Error {
-        let (row, column) = if self.by_column {
-            (index % self.rows, index / self.rows)
-        } else {
-            (index / self.columns, index % self.columns)
-        };
-        let value = self.data[index].to_f64();
-        Error::NonFinite { argument: argument.into(), precision: S::NAME, value, row, column }
+        match self.layout {
+            Layout::Columns(columns) => Column { cells: columns[column], stride: 1 },
+            Layout::Rows(data) => Column { cells: &data[column..], stride: self.columns },
+        }
     }
 }
 
 impl<'a, S> From<Matrix<'a, S>> for Cells<'a, S> {
     fn from(x: Matrix<'a, S>) -> Self {
-        Cells { data: x.data(), rows: x.rows(), columns: x.cols(), by_column: false }
+        Cells { layout: Layout::Rows(x.data()), rows: x.rows(), columns: x.cols() }
     }
 }
 

@@ -2,7 +2,7 @@
 //! range, or of an unknown category.
 
 use crate::error::{Error, Result};
-use crate::preprocess::cells::Cells;
+use crate::preprocess::cells::{Cells, Layout};
 use crate::scalar::Scalar;
 use crate::simd::dispatch::{Dispatch, Operation, SafeOperation, kernels};
 use crate::simd::{Isa, Lanes};
@@ -120,12 +120,16 @@ impl ColumnCheck {
             return Err(Error::invalid("X", format!("{n_columns} columns"), x.columns()));
         }
         let kernels = kernels::<S>(self.isa)?;
-        if let Some(columns) = x.column_slices() {
-            let count = |usual: &UsualColumn| kernels.run(CountColumn { cells: columns(usual.column), usual });
-            return Ok(Some(self.columns.iter().map(count).collect()));
+        match x.layout {
+            Layout::Columns(columns) => {
+                let count = |usual: &UsualColumn| kernels.run(CountColumn { cells: columns[usual.column], usual });
+                Ok(Some(self.columns.iter().map(count).collect()))
+            }
+            Layout::Rows(rows) => {
+                let counts = kernels.run(CountRows { check: self, rows });
+                Ok(counts.map(|counts| self.columns.iter().map(|usual| counts[usual.column]).collect()))
+            }
         }
-        let counts = kernels.run(CountRows { check: self, rows: x.data() });
-        Ok(counts.map(|counts| self.columns.iter().map(|usual| counts[usual.column]).collect()))
     }
 
     /// The columns that have clearly more missing or unusual values than expected, from the counts of `rows` rows.
@@ -259,8 +263,9 @@ mod tests {
         let want = [ValueCounts { missing: 1, unusual: 2 }, ValueCounts { missing: 2, unusual: 2 }];
         let counts = check().count(Matrix::new("X", rows.as_flattened(), 6, 3).expect("shape"));
         assert_eq!(counts.expect("valid rows"), want);
-        let columns: Vec<f64> = (0..3).flat_map(|column| rows.map(|row| row[column])).collect();
-        let counts = check().count(Cells::by_column("X", &columns, 6, 3).expect("shape"));
+        let columns = [0, 1, 2].map(|column| rows.map(|row| row[column]));
+        let counts =
+            check().count(Cells::by_column("X", &columns.each_ref().map(<[f64; 6]>::as_slice), 6).expect("shape"));
         assert_eq!(counts.expect("valid rows"), want);
         let rows = rows.map(|row| row.map(|value| value as f32));
         let counts = check().count(Matrix::new("X", rows.as_flattened(), 6, 3).expect("shape"));

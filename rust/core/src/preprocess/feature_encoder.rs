@@ -16,7 +16,7 @@ use crate::matrix::MatrixMut;
 use crate::network::forward::{Forward, forward_rows};
 use crate::network::rows::Rows;
 use crate::parallel::{Shared, Team};
-use crate::preprocess::cells::Cells;
+use crate::preprocess::cells::{Cells, Layout};
 use crate::scalar::Scalar;
 use crate::simd::dispatch::{Dispatch, Kernels, Operation, SafeOperation, kernels};
 use crate::simd::{Isa, Lanes};
@@ -145,13 +145,33 @@ impl FeatureEncoder {
         if x.columns() != self.n_columns {
             return Err(Error::invalid("X", format!("{} columns", self.n_columns), x.columns()));
         }
-        if kernels.run(AnyInfinite { values: x.data() })
-            && let Some(index) = x.data().iter().position(is_infinite)
-        {
-            return Err(x.non_finite("X", index));
+        let infinite = |values| first_infinite_with(kernels, values);
+        let found = match x.layout {
+            Layout::Rows(cells) => infinite(cells).map(|index| (index / self.n_columns, index % self.n_columns)),
+            Layout::Columns(columns) => {
+                let mut found = columns.iter().map(|cells| infinite(cells)).enumerate();
+                found.find_map(|(column, row)| Some((row?, column)))
+            }
+        };
+        if let Some((row, column)) = found {
+            let [value] = x.column(column).values::<1>(row);
+            return Err(Error::NonFinite { argument: "X".into(), precision: S::NAME, value, row, column });
         }
         Ok(())
     }
+}
+
+/// The index of the first infinity in `values`.
+///
+/// # Errors
+/// [`Error::Invalid`] if `TINYRS_ISA` is not an instruction set of this CPU.
+pub fn first_infinite<S: Dispatch>(values: &[S]) -> Result<Option<usize>> {
+    Ok(first_infinite_with(kernels::<S>(Isa::active()?)?, values))
+}
+
+fn first_infinite_with<S: Scalar, T: Dispatch>(kernels: &Kernels<T>, values: &[S]) -> Option<usize> {
+    let any = kernels.run(AnyInfinite { values });
+    any.then(|| values.iter().position(is_infinite)).flatten()
 }
 
 #[inline(always)]
@@ -353,16 +373,19 @@ mod tests {
                 other => other as f64 - 3.5,
             };
             let by_row: Vec<f64> = (0..rows * 4).map(|i| cell(i / 4, i % 4)).collect();
-            let mut by_column: Vec<f64> =
-                (0..4).flat_map(|column| (0..rows).map(move |row| cell(row, column))).collect();
+            let mut columns: Vec<Vec<f64>> =
+                (0..4).map(|column| (0..rows).map(|row| cell(row, column)).collect()).collect();
             let want = features(Matrix::new("X", &by_row, rows, 4).expect("shape"), rows).expect("valid rows");
-            let found = features(Cells::by_column("X", &by_column, rows, 4).expect("shape"), rows);
-            assert_eq!(found.expect("valid rows"), want, "{rows} rows");
+            let by_column = |columns: &[Vec<f64>]| {
+                let columns: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
+                features(Cells::by_column("X", &columns, rows).expect("shape"), rows)
+            };
+            assert_eq!(by_column(&columns).expect("valid rows"), want, "{rows} rows");
             if rows > 5 {
-                by_column[2 * rows + 5] = f64::INFINITY;
-                let error = features(Cells::by_column("X", &by_column, rows, 4).expect("shape"), rows);
+                columns[2][5] = f64::INFINITY;
+                columns[3][0] = f64::INFINITY;
                 let message = "X: expected finite f64 values, got inf at row 5, column 2";
-                assert_eq!(error.expect_err("infinite").to_string(), message);
+                assert_eq!(by_column(&columns).expect_err("infinite").to_string(), message);
             }
         }
     }
