@@ -5,7 +5,7 @@
     ./benchmarks/accuracy.py --folds 10 --csv a.csv     # continues, if a.csv has results already
     ./benchmarks/accuracy.py --sets vehicle texture --models TinyClassifier
     ./benchmarks/accuracy.py --quantize                 # TinyClassifier in f16, bf16 and int8 instead
-    ./benchmarks/accuracy.py --numeric-embedding        # TinyClassifier with and without one instead
+    ./benchmarks/accuracy.py --numeric-embedding        # TinyClassifier with one in half, all or no networks
 
 Prints means over the folds of error, log loss, area under the ROC curve, average precision, calibration
 error and seconds; ranks; and the differences to TinyClassifier with a bootstrap interval over the sets.
@@ -52,7 +52,7 @@ def main() -> None:
     instead.add_argument(
         "--numeric-embedding",
         action="store_true",
-        help="compare TinyClassifier with and without an embedding",
+        help="compare TinyClassifier with an embedding in every second network, in all and in none",
     )
     flags = parser.parse_args()
     # The libraries warn that an epoch limit was reached, and that LightGBM was fitted with feature names.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import math
 from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -69,6 +70,15 @@ def test_ranking_of_two_classes_is_that_of_the_rarer_one() -> None:
     auc, precision = scores._ranking(y, np.column_stack([p, 1 - p]), np.array(["a", "b"]))
     assert auc == roc_auc_score(y == "b", 1 - p)
     assert precision == average_precision_score(y == "b", 1 - p)
+
+
+def test_folds_of_one_class_do_not_count_for_the_ranking() -> None:
+    two, p = np.array(["no", "yes"]), np.tile([0.25, 0.75], (4, 1))
+    assert np.isnan(scores._ranking(np.array(["no"] * 4), p, two)).all()
+    results = rows({("s", 0, "A"): 0.1, ("s", 1, "A"): 0.2}, imbalanced=True)
+    results[1] = replace(results[1], auc=math.nan, average_precision=math.nan)
+    assert report.Results(results).mean("auc").tolist() == [[0.5]]
+    assert report.Results(results).mean("error") == pytest.approx(0.15)
 
 
 def test_calibration_error() -> None:
@@ -188,9 +198,10 @@ def test_changed_labels_are_those_that_differ_from_full_precision(mixed: DataSet
 
 
 def test_the_compared_models_differ_in_the_embedding() -> None:
-    plain, embedded = (model.get_params() for model in embedding_models().values())
-    assert (plain.pop("numeric_embedding"), embedded.pop("numeric_embedding")) == (None, "pbld")
-    assert plain == embedded
+    default, *others = (model.get_params() for model in embedding_models().values())
+    found = [options.pop("numeric_embedding") for options in (default, *others)]
+    assert found == ["auto", "pbld", None]
+    assert others == [default] * 2
 
 
 def test_results_are_kept_and_read(tmp_path: Path) -> None:

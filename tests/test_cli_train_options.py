@@ -332,6 +332,12 @@ def test_a_numeric_embedding_is_part_of_the_model(tinyrs_cli: Run, train: Run) -
     assert load().network.numeric_embedding == "pbld"
     assert "numeric embedding pbld" in tinyrs_cli("info", "m").out
     assert tinyrs_cli("info", "m", "--json").json["network"]["numeric_embedding"] == "pbld"
+    # By default in two of four networks.
+    assert train().status == 0
+    assert [member.numeric_embedding for member in load().network.members] == [None, "pbld"] * 2
+    assert "numeric embedding pbld in 2 of them" in tinyrs_cli("info", "m").out
+    assert train("--numeric-embedding", "none").status == 0
+    assert load().network.numeric_embedding is None
     assert train("--numeric-embedding", "plr").status == 2
     refused = train("--numeric-embedding", "pbld", "--budget", "2us")
     assert "excludes" in refused.err

@@ -32,7 +32,7 @@ def predictor() -> Predictor:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (put("format", 6), r"format: expected at most 5, got 6: the file was written by tinyrs .*, and"),
+        (put("format", 7), r"format: expected at most 6, got 7: the file was written by tinyrs .*, and"),
         (put("format", 0), r"format: expected a whole number from 1 to \d+, got 0"),
         (put("format", True), r"format: expected a whole number, got True"),
         (put("kind", "virus"), r'kind: expected "network", "checkpoint" or "predictor", got \'virus\''),

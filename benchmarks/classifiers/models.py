@@ -151,10 +151,11 @@ def quantized_models() -> dict[str, Any]:
 
 
 def embedding_models() -> dict[str, Any]:
-    """TinyClassifier without and with a numeric embedding."""
+    """TinyClassifier with a numeric embedding in every second network, in all networks and in none."""
     return {
         "TinyClassifier": TinyClassifier(random_state=0),
         "TinyClassifier pbld": TinyClassifier(numeric_embedding="pbld", random_state=0),
+        "TinyClassifier none": TinyClassifier(numeric_embedding=None, random_state=0),
     }
 
 

@@ -19,7 +19,8 @@ CELL = {"error": ".4f", "log_loss": ".3f", "auc": ".3f", "average_precision": ".
 class Results:
     """Means over the folds: `mean(column)` has one row per data set and one column per model.
 
-    Only the folds that all models have results of count.
+    Only the folds that all models have results of count. One with test rows of a single class has no AUC and
+    no average precision, and does not count for these.
     """
 
     def __init__(self, rows: list[Row]) -> None:
@@ -31,7 +32,7 @@ class Results:
         self.sets = list(dict.fromkeys(name for name, _ in self.folds))
 
     def mean(self, column: str) -> Floats:
-        return np.array([[np.mean(self._values(s, m, column)) for m in self.models] for s in self.sets])
+        return np.array([[np.nanmean(self._values(s, m, column)) for m in self.models] for s in self.sets])
 
     def total(self, column: str) -> Floats:
         return np.array([sum(getattr(by[m], column) for by in self.folds.values()) for m in self.models])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields
@@ -114,8 +115,10 @@ def _one_row_us(predictor: Predictor, X: pd.DataFrame) -> float:
 
 
 def _ranking(y: npt.NDArray[Any], p: Probabilities, classes: npt.NDArray[Any]) -> tuple[float, float]:
-    """The area under the ROC curve and the average precision."""
+    """The area under the ROC curve and the average precision; NaN for one class of two."""
     counts = np.array([(y == label).sum() for label in classes])
+    if len(classes) == 2 and not counts.all():
+        return math.nan, math.nan
     chosen = [int(counts.argmin())] if len(classes) == 2 else np.flatnonzero(counts).tolist()
     pairs = [(y == classes[k], p[:, k]) for k in chosen]
     return (

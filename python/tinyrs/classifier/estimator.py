@@ -28,11 +28,12 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
     from NumPy, pandas, polars or pyarrow; SciPy's sparse matrices may hold numbers only. The preprocessing is
     part of the model.
 
-    The model is the mean of four small networks. Each is trained by the recipe of RealMLP-TD-S (Holzmuller,
-    Grinsztajn, Steinwart, "Better by default", NeurIPS 2024): three hidden layers of SELU in the NTK
-    parametrisation, a high learning rate on the schedule "coslog4", and label smoothing. Each holds out
-    another quarter of the rows, or a tenth of large tables. What they predict for held-out rows chooses the
-    epoch to keep and the temperature that calibrates the probabilities (Guo et al. 2017).
+    The model is the mean of four small networks. Each is trained by a recipe that is close to RealMLP
+    (Holzmuller, Grinsztajn, Steinwart, "Better by default", NeurIPS 2024): three hidden layers of SELU in the
+    NTK parametrisation, a high learning rate on the schedule "coslog4", label smoothing, and dropout if there
+    are few rows. Every second network has a numeric embedding. Each holds out another quarter of the rows, or
+    a tenth of large tables. What they predict for held-out rows chooses the epoch to keep and the temperature
+    that calibrates the probabilities (Guo et al. 2017).
 
     Parameters
     ----------
@@ -60,8 +61,9 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
         The number of epochs. By default 256 for up to 2,000 rows, and half as many for four times the rows.
     alpha : float
         Weight decay, decoupled from the gradient as in AdamW.
-    dropout : float
-        The probability that a hidden value is dropped in a step.
+    dropout : float or "auto"
+        The probability that a hidden value is dropped in a step. "auto" is 0.15 for `fit` with up to 2,000
+        rows, and 0 for more rows and for `partial_fit`.
     label_smoothing : float
         The part of each target that the frequencies of the classes in the training rows replace. An even
         spread over the classes would hide what separates a rare class from the others.
@@ -91,11 +93,12 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
     categorical_features : "auto" or list of int or str
         Columns of numbers to treat as categories, by index or name. Columns of strings, objects or
         categories always are.
-    numeric_embedding : {"pbld"}, optional
-        A trained layer that appends to each number three sums of sixteen cosines of it, as in the full
-        RealMLP. It helps where the effect of a number goes up and down. On the general tables of
-        BENCHMARKING.md the mean gain is within the noise; on the imbalanced ones the log loss rose. An epoch
-        takes up to 1.4 times as long. Not for sparse matrices.
+    numeric_embedding : {"auto", "pbld"} or None
+        A trained layer that appends to each number three sums of sixteen cosines of it, as in RealMLP. It
+        helps where the effect of a number goes up and down. With "pbld", all networks have it, which is an
+        error for sparse matrices. With "auto", every second one has it: networks that differ in this are
+        better together, see BENCHMARKING.md. A single network has none then, and neither has one for a sparse
+        matrix or for more than 100 numbers a row.
     precision : {"auto", "f32", "f64"}
         The precision of the network. "auto" is f64 for fewer than 200 rows, where it costs nothing, else f32.
     warm_start : bool
@@ -178,7 +181,7 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
         batch_size: int = 256,
         max_iter: int | None = None,
         alpha: float = 0.0,
-        dropout: float = 0.0,
+        dropout: float | str = "auto",
         label_smoothing: float = 0.1,
         early_stopping: bool = True,
         validation_fraction: float = 0.2,
@@ -188,7 +191,7 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
         class_weight: Mapping[Any, float] | str | None = None,
         calibrate: bool = True,
         categorical_features: Sequence[int | str] | str = "auto",
-        numeric_embedding: str | None = None,
+        numeric_embedding: str | None = "auto",
         precision: str = "auto",
         warm_start: bool = False,
         verbose: int = 0,

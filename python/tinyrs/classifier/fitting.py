@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ from tinyrs.classifier.deadline import Deadline
 from tinyrs.classifier.evaluation import EvaluationSet, read_pairs
 from tinyrs.classifier.members import Members
 from tinyrs.classifier.memory_rows import MemoryRows
-from tinyrs.classifier.recipe import add_outputs, new_optimizer
+from tinyrs.classifier.recipe import add_outputs, dropout_rate, new_optimizer
 from tinyrs.classifier.training import (
     fit_members,
     member_seeds,
@@ -137,9 +138,11 @@ def partial_fit(
     else:
         members, optimizers = Members(map(copy.copy, draft.network_.members)), draft._optimizers
     frequencies = _class_frequencies(draft, y, sample_weight)
+    # The rows of this call are a part of a stream, however few they are.
+    dropout = dropout_rate(draft.dropout, math.inf)
     options = [
         dataclasses.replace(
-            training_options(draft, 1, int(rng.randint(2**31 - 1)), frequencies),
+            training_options(draft, 1, int(rng.randint(2**31 - 1)), frequencies, dropout),
             learning_rate=draft.learning_rate_init / 10,
             schedule="constant",
         )

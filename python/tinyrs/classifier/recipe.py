@@ -1,6 +1,6 @@
 """How `TinyClassifier` initialises and trains a network.
 
-The recipe is RealMLP-TD-S (Holzmuller, Grinsztajn, Steinwart, "Better by default", NeurIPS 2024).
+The recipe is close to RealMLP (Holzmuller, Grinsztajn, Steinwart, "Better by default", NeurIPS 2024).
 """
 
 from __future__ import annotations
@@ -17,20 +17,28 @@ from tinyrs._tinyrs import Network, Optimizer
 from tinyrs.classifier.data import Dataset, Floats, Indices
 from tinyrs.history import History, Record
 
-# The default number of epochs for tables of up to EPOCHS_UP_TO_ROWS rows; see
-# "The default: four small networks" in BENCHMARKING.md.
-EPOCHS, EPOCHS_UP_TO_ROWS = 256, 2000
+# The defaults for up to SMALL_TABLE rows; see "The default: four small networks" in BENCHMARKING.md.
+SMALL_TABLE, EPOCHS, DROPOUT = 2000, 256, 0.15
 # The schedule of weight decay and dropout.
 DECAY_SCHEDULE = "flat_cosine"
 
 # The numeric embedding of RealMLP: cosines and sums of each number, and the standard deviation of the initial
 # frequencies, in turns per unit.
 FREQUENCIES, EMBEDDED, INITIAL_FREQUENCY = 16, 3, 0.1
+# numeric_embedding="auto" embeds no numbers of a table with more than these: it would take most of the time.
+MAX_EMBEDDED = 100
 
 
 def default_epochs(rows: int) -> int:
     """The epochs if `max_iter` is None: 256 up to 2,000 rows, then proportional to 1 / sqrt(rows)."""
-    return max(round(EPOCHS * min(1.0, math.sqrt(EPOCHS_UP_TO_ROWS / rows))), 1)
+    return max(round(EPOCHS * min(1.0, math.sqrt(SMALL_TABLE / rows))), 1)
+
+
+def dropout_rate(dropout: float | str, rows: float) -> float:
+    """The dropout that a table of `rows` rows is trained with: "auto" is 0.15 up to 2,000 rows, else 0."""
+    if isinstance(dropout, str):
+        return DROPOUT if rows <= SMALL_TABLE else 0.0
+    return dropout
 
 
 def new_optimizer() -> Optimizer:

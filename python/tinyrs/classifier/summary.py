@@ -24,7 +24,10 @@ def summary(model: FittedClassifier) -> str:
     sizes, members = "-".join(map(str, network.layer_sizes)), len(network.members)
     if members > 1:
         sizes = f"mean of {members} of {sizes}"
-    embedding = f", numeric embedding {network.numeric_embedding}" if network.numeric_embedding else ""
+    embedded = sum(member.numeric_embedding is not None for member in network.members)
+    embedding = f", numeric embedding {network.numeric_embedding}" if embedded else ""
+    if 0 < embedded < members:
+        embedding += f" in {embedded} of them"
     classes = listed(model.classes_.tolist(), _printable, MAX_VALUES)
     kept = f"kept epoch {model.best_iteration_ + 1}, temperature {model.temperature_:.4g}"
     return "\n".join(

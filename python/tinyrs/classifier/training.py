@@ -18,7 +18,13 @@ from tinyrs.classifier.deadline import Deadline
 from tinyrs.classifier.evaluation import Evaluation, EvaluationSet
 from tinyrs.classifier.held_out import HeldOut, column_importance
 from tinyrs.classifier.members import Callback, Members
-from tinyrs.classifier.recipe import TrainingOptions, default_epochs, initial_network
+from tinyrs.classifier.recipe import (
+    MAX_EMBEDDED,
+    TrainingOptions,
+    default_epochs,
+    dropout_rate,
+    initial_network,
+)
 from tinyrs.classifier.training_rows import TrainingRows
 from tinyrs.history import History, ProgressBar
 from tinyrs.tabular.max_abs_scaler import MaxAbsScaler
@@ -163,7 +169,8 @@ def _new_members(
 ) -> tuple[Members, list[TrainingOptions]]:
     """The networks to train, and the options of each."""
     seeds = member_seeds(draft, rng)
-    options = [training_options(draft, epochs, seed, rows.class_frequencies) for seed in seeds]
+    dropout = dropout_rate(draft.dropout, rows.n_rows)
+    options = [training_options(draft, epochs, seed, rows.class_frequencies, dropout) for seed in seeds]
     if _continues(draft, rows.n_features):
         return Members(map(copy.copy, draft.network_.members)), options
     return new_members(draft, rows.n_features, seeds), options
@@ -173,11 +180,9 @@ def _continues(draft: TinyClassifier, n_features: int) -> bool:
     """Whether `fit` goes on with the present networks: with `warm_start`, if number and layers stay."""
     if not (draft.warm_start and hasattr(draft, "network_")):
         return False
-    network = draft.network_
-    has_embedding = network.numeric_embedding is not None
-    same_sizes = network.layer_sizes == tuple(_layer_sizes(draft, n_features))
-    same_number = len(network.members) == draft.n_ensemble
-    return same_number and same_sizes and has_embedding == (_n_embedded(draft) > 0)
+    present = [network.numeric_embedding is not None for network in draft.network_.members]
+    wanted = [_n_embedded(draft, member) > 0 for member in range(draft.n_ensemble)]
+    return present == wanted and draft.network_.layer_sizes == tuple(_layer_sizes(draft, n_features))
 
 
 def _check_importance(draft: TinyClassifier, sets: list[EvaluationSet]) -> None:
@@ -203,19 +208,23 @@ def _layer_sizes(draft: TinyClassifier, n_features: int) -> list[int]:
     return [n_features, *hidden, len(draft.classes_)]
 
 
-def _n_embedded(draft: TinyClassifier) -> int:
-    """The number of features with a numeric embedding: the numbers, which are the first features.
+def _n_embedded(draft: TinyClassifier, member: int) -> int:
+    """The number of features that network `member` embeds: none, or all numbers, which come first.
 
     Raises ValueError for a sparse matrix, whose zeros an embedding would fill.
     """
-    if draft.numeric_embedding is None:
+    is_automatic = draft.numeric_embedding == "auto"
+    if draft.numeric_embedding is None or (is_automatic and member % 2 == 0):
         return 0
     if isinstance(draft.preprocessor_, MaxAbsScaler):
+        if is_automatic:
+            return 0
         raise ValueError(
             f"numeric_embedding={draft.numeric_embedding!r}: expected a dense X, got a sparse matrix: pass "
             "X.toarray()"
         )
-    return draft.preprocessor_.n_number_features
+    n_numbers = draft.preprocessor_.n_number_features
+    return 0 if is_automatic and n_numbers > MAX_EMBEDDED else n_numbers
 
 
 def member_seeds(draft: TinyClassifier, rng: np.random.RandomState) -> list[int]:
@@ -232,14 +241,14 @@ def new_members(draft: TinyClassifier, n_features: int, seeds: Sequence[int]) ->
             output_activation="sigmoid" if draft._multilabel else "softmax",
             precision=draft._precision,
             seed=seed,
-            n_embedded=_n_embedded(draft),
+            n_embedded=_n_embedded(draft, member),
         )
-        for seed in seeds
+        for member, seed in enumerate(seeds)
     )
 
 
 def training_options(
-    draft: TinyClassifier, epochs: int, seed: int, frequencies: npt.NDArray[np.float64]
+    draft: TinyClassifier, epochs: int, seed: int, frequencies: npt.NDArray[np.float64], dropout: float
 ) -> TrainingOptions:
     return TrainingOptions(
         learning_rate=draft.learning_rate_init,
@@ -247,7 +256,7 @@ def training_options(
         batch_size=draft.batch_size,
         epochs=epochs,
         weight_decay=draft.alpha,
-        dropout=draft.dropout,
+        dropout=dropout,
         label_smoothing=draft.label_smoothing,
         smoothing_prior=frequencies.tolist(),
         seed=seed,

@@ -24,6 +24,9 @@ from tinyrs.tabular.column_notes import ColumnWarning
 from tinyrs.tabular.row_source import RowSource
 from tinyrs.tabular.values import CellError
 
+# What the values of --numeric-embedding are for TinyClassifier.
+EMBEDDINGS = {"auto": "auto", "pbld": "pbld", "none": None}
+
 
 class Model(Protocol):
     """What `FittedModel` needs of a TinyClassifier."""
@@ -105,7 +108,7 @@ def fit(
         model = TinyClassifier(
             hidden_layer_sizes=options.hidden or defaults.hidden_layer_sizes,
             n_ensemble=options.ensemble or defaults.n_ensemble,
-            numeric_embedding=options.numeric_embedding,
+            numeric_embedding=EMBEDDINGS[options.numeric_embedding or "auto"],
             max_iter=epochs,
             class_weight=options.class_weight,
             callbacks=[after_epoch],

@@ -41,6 +41,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             "parameters": network.n_parameters,
             "weights": network.weights,
             "members": len(network.members),
+            "members_with_embedding": sum(m.numeric_embedding is not None for m in network.members),
             **network.options,
         },
     }
@@ -64,12 +65,14 @@ def _lines(description: dict[str, Any]) -> list[str]:
     sizes = "-".join(map(str, network["layer_sizes"]))
     if network["members"] > 1:
         sizes = f"mean of {network['members']} of {sizes}"
-    embedding = network.get("numeric_embedding")
-    more = f", numeric embedding {embedding}" if embedding else ""
+    embedded = network["members_with_embedding"]
+    embedding = f", numeric embedding {network['numeric_embedding']}" if embedded else ""
+    if 0 < embedded < network["members"]:
+        embedding += f" in {embedded} of them"
     lines = [
         f"{description['file']}: {description['bytes']:,} bytes, a {description['kind']}",
         f"  network   {sizes}, {network['activation']}, {network['weights']}, "
-        f"{network['parameters']:,} parameters{more}",
+        f"{network['parameters']:,} parameters{embedding}",
     ]
     if description["kind"] == "network":
         return lines

@@ -14,6 +14,7 @@ from tinyrs.cli.arguments import (
     threshold,
 )
 from tinyrs.cli.budget import limit
+from tinyrs.cli.fitting import EMBEDDINGS
 from tinyrs.cli.text_format import add_text_options
 
 # The values of `eval_metric` of TinyClassifier that are offered.
@@ -77,8 +78,9 @@ def _add_network_options(parser: Parser) -> None:
     )
     parser.add_argument(
         "--numeric-embedding",
-        choices=("pbld",),
-        help="add trained cosines of each number, for effects that are not smooth; slower (default: none)",
+        choices=EMBEDDINGS,
+        help="trained cosines of each number, for effects that are not smooth: in every second network "
+        "(auto), in all (pbld) or in none (default: auto)",
     )
 
 

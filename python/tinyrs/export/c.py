@@ -49,9 +49,9 @@ def to_text(model: Model, name: str) -> str:
             f"name: expected ASCII letters, digits and underscores, a letter first, got {name!r}"
         )
     members = model.members()
-    # All have embeddings and layers of the same kinds.
-    embedding, layers = members[0].embedding, members[0].layers
-    n_added = 0 if embedding is None else embedding.n_added
+    # Some may have no embedding; the layers of all are of the same kinds.
+    embedding = next((member.embedding for member in members if member.embedding is not None), None)
+    layers = members[0].layers
     single = model.dtype == np.float32
     values = {
         "name": name,
@@ -61,7 +61,7 @@ def to_text(model: Model, name: str) -> str:
         "version": build_info()["version"],
         "n_columns": str(model.n_columns),
         "n_classes": str(len(model.classes)),
-        "n_features": str(layers[0].weight.shape[1] - n_added),
+        "n_features": str(members[0].n_features),
         "includes": _includes(layers),
     }
 
@@ -300,7 +300,7 @@ def _network(member: Member, name: str, prefix: str, buffers: tuple[str, str, st
 def _calls(members: list[Member], name: str, real: str) -> tuple[str, str]:
     """The declarations of buffers, and the calls that compute the networks and the mean of their outputs."""
     layers = members[0].layers
-    n_inputs, n_classes = layers[0].weight.shape[1], len(layers[-1].bias)
+    n_inputs, n_classes = max(member.n_inputs for member in members), len(layers[-1].bias)
     widths = [len(layer.bias) for layer in layers[:-1]]
     if len(members) == 1:
         # The buffer of the input serves the second hidden layer too.
@@ -312,11 +312,10 @@ def _calls(members: list[Member], name: str, real: str) -> tuple[str, str]:
     else:
         hidden = dict.fromkeys("ab"[: len(widths)], max(widths, default=0))
         sizes = {"x": n_inputs, **hidden, "p": n_classes}
-        # An embedding reads the features, which bfloat16 has rounded in the network before.
-        again = members[0].embedding is not None and layers[0].format == "bf16"
         lines = []
         for m, member in enumerate(members):
-            if m == 0 or again:
+            # An embedding reads the features, which bfloat16 has rounded in the network before.
+            if m == 0 or (member.embedding is not None and layers[0].format == "bf16"):
                 lines.append(f"{name}_features(row, x);")
             out = "p" if m else "probabilities"
             lines += _network(member, name, _prefix(name, m), ("x", "a", "b"), out)

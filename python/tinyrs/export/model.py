@@ -80,6 +80,16 @@ class Member:
     embedding: Embedding | None
     layers: list[Layer]
 
+    @property
+    def n_inputs(self) -> int:
+        """The number of inputs of the first dense layer."""
+        return int(self.layers[0].weight.shape[1])
+
+    @property
+    def n_features(self) -> int:
+        """The number of features, without what the embedding appends."""
+        return self.n_inputs - (0 if self.embedding is None else self.embedding.n_added)
+
 
 @dataclass(frozen=True)
 class Model:

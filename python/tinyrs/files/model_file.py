@@ -5,7 +5,8 @@ A file holds tensors and one metadata entry, `tinyrs`: a JSON object with
     format    the version of this layout; `load` raises for a version newer than its own. Since version 2, the
               columns of a predictor have kinds; version 3 is that of files with tensors of 8 or 16 bits,
               version 4 that of files with several networks whose outputs are averaged, version 5 that of
-              files whose networks have a numeric embedding, which is the first two layers
+              files whose networks have a numeric embedding, which is the first two layers, version 6 that of
+              files in which some of several networks have one
     tinyrs    the version of tinyrs that wrote the file
     kind      "network", "checkpoint" or "predictor"
     model     what the tensors mean: see below, `tinyrs.files.checkpoint` and `tinyrs.files.predictor_file`
@@ -17,6 +18,8 @@ the tensors (`digest`, in Rust). Objects may be nested at most 128 deep.
 """
 
 from __future__ import annotations
+
+from itertools import repeat
 
 from tinyrs._tinyrs import (
     Network,
@@ -41,7 +44,7 @@ if TYPE_CHECKING:
 
 # The newest format. A file has the oldest one that can hold it, so that older versions read it too: see
 # `_format`.
-FORMAT = 5
+FORMAT = 6
 NARROW = {"float16", "bfloat16", "int8"}
 KEY = "tinyrs"
 
@@ -155,7 +158,10 @@ def to_bytes(kind: str, model: Mapping[str, Any], arrays: Mapping[str, Tensor | 
 
 def _format(model: Mapping[str, Any], tensors: Tensors) -> int:
     """The oldest format with such a model and such tensors."""
-    if "numeric_embedding" in model.get("network", model):
+    network = model.get("network", model)
+    if "members" in network:
+        return 6
+    if "numeric_embedding" in network:
         return 5
     if any(name.startswith("members.") for name in tensors):
         return 4
@@ -223,22 +229,27 @@ def network_to_bytes(network: Network) -> bytes:
 
 def describe_network(network: Network) -> tuple[dict[str, Any], dict[str, Tensor | npt.NDArray[Any]]]:
     """The description and the tensors of a network, from which `restore_network` makes an equal one."""
-    members = [member._stored() for member in network.members]
-    model: dict[str, Any] = {**network.options, "n_layers": len(members[0])}
-    # Left out of files of full precision, which stay as older versions wrote them.
-    if network.weights != network.precision:
-        model["weights"] = [stored["format"] for stored in members[0]]
+    members = network.members
     tensors: dict[str, Tensor | npt.NDArray[Any]] = {}
-    if len(members) > 1:
-        model["n_members"] = len(members)
+    descriptions = []
     for m, member in enumerate(members):
+        layers = member._stored()
+        description: dict[str, Any] = {**member.options, "n_layers": len(layers)}
+        # Left out of files of full precision, which stay as older versions wrote them.
+        if network.weights != network.precision:
+            description["weights"] = [layer["format"] for layer in layers]
+        descriptions.append(description)
         prefix = f"members.{m}." if len(members) > 1 else ""
-        for i, stored in enumerate(member):
-            tensors[f"{prefix}layers.{i}.weight"] = stored["W"]
-            tensors[f"{prefix}layers.{i}.bias"] = stored["b"]
-            if "scale" in stored:
-                tensors[f"{prefix}layers.{i}.scale"] = stored["scale"]
-    return model, tensors
+        for i, layer in enumerate(layers):
+            tensors[f"{prefix}layers.{i}.weight"] = layer["W"]
+            tensors[f"{prefix}layers.{i}.bias"] = layer["b"]
+            if "scale" in layer:
+                tensors[f"{prefix}layers.{i}.scale"] = layer["scale"]
+    if len(members) == 1:
+        return descriptions[0], tensors
+    if all(description == descriptions[0] for description in descriptions):
+        return {**descriptions[0], "n_members": len(members)}, tensors
+    return {"members": descriptions}, tensors
 
 
 # The dtype of the weights in each format of a layer.
@@ -269,28 +280,35 @@ def restore_network(model: Fields, tensors: Tensors) -> Network:
     ValueError
         If an option or a tensor is missing or invalid.
     """
-    options = {name: read(model, name) for name, read in OPTIONS.items()}
-    if "numeric_embedding" in model.values:
-        options["numeric_embedding"] = model.get("numeric_embedding", str)
-    # The bounds keep a file with a huge number from running a long loop.
-    n_layers = model.whole("n_layers", least=1, below=len(tensors) + 1)
-    prefixes = [""]
-    if "n_members" in model.values:
-        n_members = model.whole("n_members", least=2, below=max(len(tensors), 2) + 1)
-        prefixes = [f"members.{m}." for m in range(n_members)]
-
-    def member(prefix: str) -> Network:
-        if "weights" in model.values:
-            return Network._from_stored(_stored_layers(model, tensors, prefix, n_layers), **options)
-        dtype = {"f32": "float32", "f64": "float64"}.get(options["precision"], "float32")
-        layers = (_weight_and_bias(tensors, f"{prefix}layers.{i}", dtype, dtype) for i in range(n_layers))
-        return Network.from_parameters(layers, **options)
-
+    members, prefixes = [model], [""]
+    if "members" in model.values:
+        members = model.objects("members")
+        if len(members) < 2:
+            refuse(model._path("members"), "at least two objects", model.values["members"])
+    elif "n_members" in model.values:
+        # The bound keeps a file with a huge number from running a long loop.
+        members = [model] * model.whole("n_members", least=2, below=max(len(tensors), 2) + 1)
+    if len(members) > 1:
+        prefixes = [f"members.{m}." for m in range(len(members))]
     try:
-        return Network.ensemble(map(member, prefixes))
+        return Network.ensemble(map(_restore_member, members, repeat(tensors), prefixes))
     except ValueError as error:
         message = str(error)
         raise error if message.startswith("model file: ") else ValueError(f"model file: {message}") from None
+
+
+def _restore_member(model: Fields, tensors: Tensors, prefix: str) -> Network:
+    """The only network of a file, or one of several; the names of its tensors start with `prefix`."""
+    options = {name: read(model, name) for name, read in OPTIONS.items()}
+    if "numeric_embedding" in model.values:
+        options["numeric_embedding"] = model.get("numeric_embedding", str)
+    # The bound keeps a file with a huge number from running a long loop.
+    n_layers = model.whole("n_layers", least=1, below=len(tensors) + 1)
+    if "weights" in model.values:
+        return Network._from_stored(_stored_layers(model, tensors, prefix, n_layers), **options)
+    dtype = {"f32": "float32", "f64": "float64"}.get(options["precision"], "float32")
+    layers = (_weight_and_bias(tensors, f"{prefix}layers.{i}", dtype, dtype) for i in range(n_layers))
+    return Network.from_parameters(layers, **options)
 
 
 def _weight_and_bias(

@@ -201,7 +201,8 @@ impl Network {
     /// Parameters
     /// ----------
     /// members : iterable of Network
-    ///     Networks of the same sizes, activations and formats, of which copies are made.
+    ///     Networks of the same sizes, activations and formats, of which copies are made. Some may have a numeric
+    ///     embedding and others none.
     ///
     /// Returns
     /// -------

@@ -42,7 +42,8 @@ impl Network {
         activation_of(py, &self.config())
     }
 
-    /// The transform of single inputs before the first layer, "pbld" or None.
+    /// The transform of single inputs before the first layer, "pbld" or None; "pbld" for an ensemble if some of its networks
+    /// have it.
     #[getter]
     fn numeric_embedding(&self) -> Option<&'static str> {
         self.config().numeric_embedding.map(NumericEmbedding::name)
@@ -78,27 +79,15 @@ impl Network {
     /// The calls that build such a network, with other weights.
     fn __repr__(&self, py: Python) -> PyResult<String> {
         let current = self.current();
-        let sizes = with_network!(&*current, network => network.layer_sizes());
-        let sizes = match sizes {
-            [first, .., last] if sizes.len() > 4 && sizes.iter().all(|size| size == first) => {
-                format!("[{last}] * {}", sizes.len())
+        let members = current.members()?.into_iter().map(|member| constructor_call(py, &Network::from(member)));
+        let members = members.collect::<PyResult<Vec<_>>>()?;
+        let mut text = match &members[..] {
+            [only] => only.clone(),
+            [first, others @ ..] if others.iter().all(|other| other == first) => {
+                format!("Network.ensemble([{first}] * {})", members.len())
             }
-            _ => format!("{sizes:?}"),
+            _ => format!("Network.ensemble([{}])", members.join(", ")),
         };
-        let (options, defaults) = (self.options(py)?, options_of(py, "f32", &NetworkConfig::default())?);
-        let mut text = format!("Network({sizes}");
-        for (name, value) in options {
-            if name.to_string() == "precision"
-                || !defaults.get_item(&name)?.is_some_and(|it| it.eq(&value).unwrap_or(false))
-            {
-                text += &format!(", {name}={}", value.repr()?);
-            }
-        }
-        text += ")";
-        let members = current.members()?.len();
-        if members > 1 {
-            text = format!("Network.ensemble([{text}] * {members})");
-        }
         if current.weights() != current.precision() {
             let kind = match current.weights() {
                 "mixed" => quantized::layer_weights(&current).into_bound_py_any(py)?,
@@ -108,6 +97,28 @@ impl Network {
         }
         Ok(text)
     }
+}
+
+/// The call that builds a single network like this one in full precision.
+fn constructor_call(py: Python, network: &Network) -> PyResult<String> {
+    let current = network.current();
+    let sizes = with_network!(&*current, network => network.layer_sizes());
+    let sizes = match sizes {
+        [first, .., last] if sizes.len() > 4 && sizes.iter().all(|size| size == first) => {
+            format!("[{last}] * {}", sizes.len())
+        }
+        _ => format!("{sizes:?}"),
+    };
+    let (options, defaults) = (network.options(py)?, options_of(py, "f32", &NetworkConfig::default())?);
+    let mut text = format!("Network({sizes}");
+    for (name, value) in options {
+        if name.to_string() == "precision"
+            || !defaults.get_item(&name)?.is_some_and(|it| it.eq(&value).unwrap_or(false))
+        {
+            text += &format!(", {name}={}", value.repr()?);
+        }
+    }
+    Ok(text + ")")
 }
 
 /// The argument `activation` of the constructors.

@@ -132,11 +132,11 @@ impl<T: Scalar> Architecture<T> {
         self.sizes.len() - 1
     }
 
-    /// Whether the sizes, the number of embedded inputs, what the layers compute, and the instruction set are those of
-    /// `other`.
+    /// Whether the sizes, what the dense layers compute, and the instruction set are those of `other`.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
-        (&self.sizes, self.embedded) == (&other.sizes, other.embedded)
-            && self.config == other.config
+        let dense = |config: &NetworkConfig| NetworkConfig { numeric_embedding: None, ..config.clone() };
+        self.sizes == other.sizes
+            && dense(&self.config) == dense(&other.config)
             && self.kernels.isa() == other.kernels.isa()
     }
 

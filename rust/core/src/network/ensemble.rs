@@ -1,4 +1,4 @@
-//! Several networks of the same architecture, whose outputs are averaged.
+//! Several networks with layers of the same sizes, whose outputs are averaged.
 
 use crate::error::{Error, Result};
 use crate::linalg::numeric_embedding::EmbeddingArrays;
@@ -10,26 +10,34 @@ use crate::network::plan::{Plan, Weights};
 use crate::network::quantized::QuantizedNetwork;
 use crate::scalar::Scalar;
 
-/// At least two networks of the same architecture, for predictions only: an output is the mean of theirs.
+/// At least two networks with layers of the same sizes, for predictions only: an output is the mean of theirs.
 ///
-/// A block of rows is read, or encoded, once, and goes through all networks while it is in the cache.
+/// Some may have an embedding, of the same inputs, and others none. A block of rows is read, or encoded, once, and goes
+/// through all networks while it is in the cache.
 pub struct Ensemble<N> {
     members: Vec<N>,
+    /// The index of a network with an embedding, if there is one: no network needs more memory for a block of rows.
+    widest: usize,
 }
 
 impl<N: Layers> Ensemble<N> {
     /// # Errors
-    /// [`Error::Invalid`] if there are fewer than two networks, or the sizes, activations or formats of two differ.
+    /// [`Error::Invalid`] if there are fewer than two networks, or the sizes, activations, formats or embedded inputs of
+    /// two differ.
     pub fn new(members: Vec<N>) -> Result<Self> {
         if members.len() < 2 {
             return Err(Error::invalid("members", "at least two networks", members.len()));
         }
-        if let Some(index) = members.iter().position(|member| !members[0].is_like(member)) {
+        let embedded = |member: &N| member.architecture().embedded();
+        let widest = members.iter().position(|member| embedded(member) > 0).unwrap_or(0);
+        let is_like =
+            |member: &N| members[0].is_like(member) && [0, embedded(&members[widest])].contains(&embedded(member));
+        if let Some(index) = members.iter().position(|member| !is_like(member)) {
             let [first, other] = [0, index].map(|index| members[index].architecture().sizes());
-            let expected = format!("the layers {first:?} and the activations and formats of members[0]");
+            let expected = format!("the layers {first:?}, activations, formats and embedded inputs of the others");
             return Err(Error::invalid(format!("members[{index}]"), expected, format!("{other:?}, or others")));
         }
-        Ok(Ensemble { members })
+        Ok(Ensemble { members, widest })
     }
 
     /// The networks.
@@ -42,14 +50,14 @@ impl<N: Layers> Ensemble<N> {
         self.architecture().sizes()
     }
 
-    /// What each network computes besides its parameters.
+    /// What each network computes besides its parameters, except that some may have no embedding.
     pub fn config(&self) -> &NetworkConfig {
         self.architecture().config()
     }
 
     /// The number of weights and biases of all networks.
     pub fn n_parameters(&self) -> usize {
-        self.members.len() * self.architecture().summary().n_parameters
+        Layers::n_parameters(self)
     }
 
     /// The size of the stored parameters of all networks in bytes.
@@ -65,13 +73,13 @@ impl<T: Scalar> Ensemble<Network<T>> {
     /// [`Error::OutOfMemory`].
     pub fn try_clone(&self) -> Result<Self> {
         let members = self.members.iter().map(Network::try_clone).collect::<Result<_>>()?;
-        Ok(Ensemble { members })
+        Ok(Ensemble { members, widest: self.widest })
     }
 }
 
 impl Clone for Ensemble<QuantizedNetwork> {
     fn clone(&self) -> Self {
-        Ensemble { members: self.members.clone() }
+        Ensemble { members: self.members.clone(), widest: self.widest }
     }
 }
 
@@ -79,7 +87,11 @@ impl<N: Layers> Layers for Ensemble<N> {
     type Value = N::Value;
 
     fn architecture(&self) -> &Architecture<N::Value> {
-        self.members[0].architecture()
+        self.members[self.widest].architecture()
+    }
+
+    fn n_parameters(&self) -> usize {
+        self.members.iter().map(Layers::n_parameters).sum()
     }
 
     fn n_members(&self) -> usize {
@@ -91,8 +103,8 @@ impl<N: Layers> Layers for Ensemble<N> {
     }
 
     fn weights(&self) -> Weights {
-        let weights = self.members[0].weights();
-        Weights { nbytes: self.nbytes(), row_work: self.members.len() * weights.row_work, ..weights }
+        let row_work = self.members.iter().map(|member| member.weights().row_work).sum();
+        Weights { nbytes: self.nbytes(), row_work, ..self.members[0].weights() }
     }
 
     fn pack(&self, plan: &Plan) -> Result<()> {
@@ -104,7 +116,7 @@ impl<N: Layers> Layers for Ensemble<N> {
     }
 
     fn scratch_len(&self, rows: usize) -> usize {
-        self.members[0].scratch_len(rows)
+        self.members[self.widest].scratch_len(rows)
     }
 
     unsafe fn forward_layer(&self, index: LayerIndex, plan: &Plan, part: LayerPart<N::Value>) {
@@ -116,13 +128,16 @@ impl<N: Layers> Layers for Ensemble<N> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::linalg::numeric_embedding::{EMBEDDED, FREQUENCIES};
     use crate::matrix::{Matrix, MatrixMut};
     use crate::network::forward::Forward;
     use crate::network::init::Init;
-    use crate::{OutputActivation, WeightFormat};
+    use crate::network::layer::Layer;
+    use crate::{NumericEmbedding, OutputActivation, WeightFormat};
 
-    fn member(sizes: &[usize], output_activation: OutputActivation, seed: u64) -> Network<f32> {
-        let config = NetworkConfig { output_activation, ..NetworkConfig::default() };
+    fn member(sizes: &[usize], output_activation: OutputActivation, is_embedded: bool, seed: u64) -> Network<f32> {
+        let numeric_embedding = is_embedded.then_some(NumericEmbedding::Pbld);
+        let config = NetworkConfig { output_activation, numeric_embedding, ..NetworkConfig::default() };
         Network::new(sizes, config, Init::HeNormal, seed).expect("a network")
     }
 
@@ -143,8 +158,11 @@ mod tests {
 
     #[test]
     fn outputs_are_the_mean_of_the_members() {
-        for activation in [OutputActivation::Softmax, OutputActivation::Sigmoid, OutputActivation::Identity] {
-            let members = || (0..3).map(|seed| member(&[6, 40, 33, 5], activation, seed)).collect::<Vec<_>>();
+        let activations = [OutputActivation::Softmax, OutputActivation::Sigmoid, OutputActivation::Identity];
+        let embedded = [[false; 3], [false, true, false], [true, false, true]];
+        for (activation, embedded) in activations.into_iter().zip(embedded) {
+            let member = |(seed, embedded)| member(&[6, 40, 33, 5], activation, embedded, seed);
+            let members = || (0..).zip(embedded).map(member).collect::<Vec<_>>();
             let formats = [Some(WeightFormat::Int8), None, Some(WeightFormat::Bf16)];
             let quantized =
                 || members().iter().map(|m| QuantizedNetwork::quantize(m, &formats).expect("quantized")).collect();
@@ -155,7 +173,7 @@ mod tests {
                 let check = |got: Vec<f32>, want: Vec<f32>| {
                     assert!(
                         got.iter().zip(&want).all(|(got, want)| (got - want).abs() < 1e-5),
-                        "{activation:?} {rows}"
+                        "{activation:?} {embedded:?} {rows}"
                     );
                 };
                 let (one, low_one) = (outputs(&ensemble, &x, rows, 1), outputs(&low, &x, rows, 1));
@@ -172,14 +190,25 @@ mod tests {
     #[test]
     fn members_must_be_alike() {
         let refused = |members| Ensemble::new(members).err().expect("refused").to_string();
-        let softmax = |sizes: &[usize]| member(sizes, OutputActivation::Softmax, 1);
+        let softmax = |sizes: &[usize]| member(sizes, OutputActivation::Softmax, false, 1);
         assert_eq!(refused(vec![]), "members: expected at least two networks, got 0");
         assert_eq!(refused(vec![softmax(&[2, 3])]), "members: expected at least two networks, got 1");
         let message = refused(vec![softmax(&[2, 3]), softmax(&[2, 4])]);
         assert_eq!(
             message,
-            "members[1]: expected the layers [2, 3] and the activations and formats of members[0], got [2, 4], or others"
+            "members[1]: expected the layers [2, 3], activations, formats and embedded inputs of the others, got [2, 4], \
+             or others"
         );
-        refused(vec![softmax(&[2, 3]), member(&[2, 3], OutputActivation::Identity, 1)]);
+        refused(vec![softmax(&[2, 3]), member(&[2, 3], OutputActivation::Identity, false, 1)]);
+        let first_is_embedded = Network::from_layers(
+            vec![
+                Layer::filled(1, FREQUENCIES, |_| Ok(())).expect("w1"),
+                Layer::filled(FREQUENCIES, EMBEDDED, |_| Ok(())).expect("w2"),
+                Layer::filled(2 + EMBEDDED, 3, |_| Ok(())).expect("W"),
+            ],
+            NetworkConfig { numeric_embedding: Some(NumericEmbedding::Pbld), ..NetworkConfig::default() },
+        );
+        let both_are = member(&[2, 3], OutputActivation::Softmax, true, 1);
+        refused(vec![softmax(&[2, 3]), first_is_embedded.expect("an embedding of one input"), both_are]);
     }
 }

@@ -26,12 +26,17 @@ pub trait Layers: Sync {
 
     fn architecture(&self) -> &Architecture<Self::Value>;
 
+    /// The number of weights and biases.
+    fn n_parameters(&self) -> usize {
+        self.architecture().summary().n_parameters
+    }
+
     /// The number of networks whose outputs are averaged.
     fn n_members(&self) -> usize {
         1
     }
 
-    /// Whether the sizes, the activations and the formats of all layers are those of `other`.
+    /// Whether the sizes, the activations and the formats of all dense layers are those of `other`.
     fn is_like(&self, other: &Self) -> bool {
         self.architecture().is_like(other.architecture())
     }
@@ -154,7 +159,7 @@ fn plan_with<N: Layers + ?Sized>(network: &N, batch: usize, features: usize, n_t
     let row_values = summary.hidden_width.max(features).max(architecture.embedding_width());
     let shape = Shape {
         batch,
-        n_parameters: network.n_members() * summary.n_parameters,
+        n_parameters: network.n_parameters(),
         weights: network.weights(),
         embedded: architecture.embedded(),
         row_bytes: row_values * size_of::<N::Value>(),

@@ -160,7 +160,7 @@ impl Layers for QuantizedNetwork {
     }
 
     fn is_like(&self, other: &Self) -> bool {
-        let formats = |network: &Self| network.layers.iter().map(QuantizedLayer::format).collect::<Vec<_>>();
+        let formats = |network: &Self| network.dense_layers().iter().map(QuantizedLayer::format).collect::<Vec<_>>();
         self.architecture.is_like(&other.architecture) && self.isa == other.isa && formats(self) == formats(other)
     }
 
