@@ -97,8 +97,8 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
         A trained layer that appends to each number three sums of sixteen cosines of it, as in RealMLP. It
         helps where the effect of a number goes up and down. With "pbld", all networks have it, which is an
         error for sparse matrices. With "auto", every second one has it: networks that differ in this are
-        better together, see BENCHMARKING.md. A single network has none then, and neither has one for a sparse
-        matrix or for more than 100 numbers a row.
+        better together, see BENCHMARKING.md. With "auto", a single network has none, and no network has one
+        for a sparse matrix or for more than 100 numbers a row.
     precision : {"auto", "f32", "f64"}
         The precision of the network. "auto" is f64 for fewer than 200 rows, where it costs nothing, else f32.
     warm_start : bool
