@@ -101,8 +101,8 @@ impl<T: MathConstants> Operation<T> for EmbeddingForward<'_, T> {
 }
 
 /// The gradients of the loss with respect to the parameters of column `column`, summed over the rows, from the deltas
-/// `d` (rows, inputs + EMBEDDED n), which are dLoss/d(out), and the inputs `x` (rows, inputs). `gradient` has the arrays
-/// of this column only; the sums are added to its values if `accumulate`.
+/// `d` (rows, inputs + EMBEDDED n), which are dLoss/d(out), and the inputs `x` (rows, inputs). `parameters` and
+/// `gradient` have the arrays of this column only; the sums are added to the values of `gradient` if `accumulate`.
 ///
 /// # Safety
 /// As for [`EmbeddingForward`], for all operands; nothing else uses `gradient` meanwhile.
@@ -125,12 +125,11 @@ impl<T: MathConstants> Operation<T> for EmbeddingBackward<'_, T> {
         // SAFETY: the caller's promise; N divides FREQUENCIES.
         unsafe {
             for k in (0..FREQUENCIES).step_by(S::N) {
-                let at = c * FREQUENCIES + k;
-                let (w1, b1) = (s.load(p.w1.as_ptr().add(at)), s.load(p.b1.as_ptr().add(at)));
+                let (w1, b1) = (s.load(p.w1.as_ptr().add(k)), s.load(p.b1.as_ptr().add(k)));
                 let (mut dw1, mut db1) = (s.splat(T::ZERO), s.splat(T::ZERO));
                 let (mut w2, mut dw2) = ([s.splat(T::ZERO); EMBEDDED], [s.splat(T::ZERO); EMBEDDED]);
                 for (o, w2) in w2.iter_mut().enumerate() {
-                    *w2 = s.load(p.w2.as_ptr().add((c * EMBEDDED + o) * FREQUENCIES + k));
+                    *w2 = s.load(p.w2.as_ptr().add(o * FREQUENCIES + k));
                 }
                 if accumulate {
                     (dw1, db1) = (s.load(gradient.w1.add(k)), s.load(gradient.b1.add(k)));

@@ -249,7 +249,7 @@ impl<T: Dispatch> Tape<T> {
         unsafe {
             let x = embedding.x.row_range(rows.clone()).as_view();
             let out = self.buffers.input.row_range(rows.clone());
-            self.kernels.run_unchecked(EmbeddingForward { parameters: embedding.arrays(), x, out });
+            self.kernels.run_unchecked(EmbeddingForward { parameters: embedding.arrays(0..embedding.n), x, out });
         }
     }
 
@@ -261,7 +261,8 @@ impl<T: Dispatch> Tape<T> {
         unsafe {
             let (x, d) = (embedding.x.row_range(rows.clone()).as_view(), embedding.deltas.row_range(rows.clone()));
             let d = d.as_view();
-            self.kernels.run_unchecked(EmbeddingInputGradient { parameters: embedding.arrays(), x, d, dx });
+            let parameters = embedding.arrays(0..embedding.n);
+            self.kernels.run_unchecked(EmbeddingInputGradient { parameters, x, d, dx });
         }
     }
 
@@ -283,7 +284,8 @@ impl<T: Dispatch> Tape<T> {
         // SAFETY: the caller's promise.
         unsafe {
             let (x, d) = (embedding.x.row_range(0..rows).as_view(), embedding.deltas.row_range(0..rows).as_view());
-            let parameters = embedding.arrays();
+            // Only those of this column: other threads update the others meanwhile.
+            let parameters = embedding.arrays(column..column + 1);
             self.kernels.run_unchecked(EmbeddingBackward { parameters, gradient, x, d, column, accumulate });
         }
     }

@@ -1,5 +1,7 @@
 //! The buffers of a tape: what they hold, and where they lie in one arena.
 
+use std::ops::Range;
+
 use crate::activation::{Activation, Epilogue};
 use crate::linalg::numeric_embedding::{EMBEDDED, EmbeddingArrays, FREQUENCIES};
 use crate::linalg::pack::{panels_len, row_stride};
@@ -95,20 +97,20 @@ pub(super) struct EmbeddingTape<T> {
 }
 
 impl<T> EmbeddingTape<T> {
-    /// The parameters.
+    /// The parameters of the embedding of the inputs `columns`.
     ///
     /// # Safety
-    /// Nothing writes them while the result is used.
-    pub(super) unsafe fn arrays<'a>(&self) -> EmbeddingArrays<&'a [T]> {
+    /// These inputs are embedded, and nothing writes their parameters while the result is used.
+    pub(super) unsafe fn arrays<'a>(&self, columns: Range<usize>) -> EmbeddingArrays<&'a [T]> {
         let [first, second] = &self.parameters;
-        let (cosines, sums) = (self.n * FREQUENCIES, self.n * EMBEDDED);
-        // SAFETY: the caller's promise; these are the sizes of the layers.
+        let of = |n: usize| columns.start * n..columns.end * n;
+        // SAFETY: the caller's promise; these are the shapes of the layers.
         unsafe {
             EmbeddingArrays {
-                w1: std::slice::from_raw_parts(first.weight.0, cosines),
-                b1: std::slice::from_raw_parts(first.bias.0, cosines),
-                w2: std::slice::from_raw_parts(second.weight.0, sums * FREQUENCIES),
-                b2: std::slice::from_raw_parts(second.bias.0, sums),
+                w1: first.weight.slice(of(FREQUENCIES)),
+                b1: first.bias.slice(of(FREQUENCIES)),
+                w2: second.weight.slice(of(EMBEDDED * FREQUENCIES)),
+                b2: second.bias.slice(of(EMBEDDED)),
             }
         }
     }
