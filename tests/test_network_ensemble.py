@@ -63,10 +63,13 @@ def test_members_must_be_alike() -> None:
     for wrong, message in {
         (): "at least two networks, got 0",
         (*members(1), *members(1, sizes=(4, 9, 3))): r"members\[1\]: expected the layers \[4, 8, 3\]",
-        (*members(1), *members(1, activation="relu")): r"members\[1\]: expected the layers",
+        (*members(1), *members(1, activation="relu")): r"members\[1\]: expected the activations, formats",
         (*members(1), *members(1, precision="f64")): "networks of one precision",
         (members(1)[0], members(1)[0].quantize("int8")): "networks of one precision",
-        (members(1)[0].quantize("f16"), members(1)[0].quantize("int8")): r"members\[1\]: expected the layers",
+        (
+            members(1)[0].quantize("f16"),
+            members(1)[0].quantize("int8"),
+        ): r"members\[1\]: expected the activations",
         (ensemble, ensemble): "single networks, got an ensemble",
     }.items():
         with pytest.raises(ValueError, match=message):

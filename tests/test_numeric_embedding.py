@@ -198,6 +198,8 @@ def test_the_plan_names_the_embedding() -> None:
     network = Network([3, 4, 2], numeric_embedding="pbld", seed=1)
     assert network.explain_plan(1).startswith("embedding: 3 inputs")
     assert "embedding" not in Network([3, 4, 2], seed=1).explain_plan(1)
+    assert "networks" not in network.explain_plan(1)
+    assert mixed_ensemble().explain_plan(9).splitlines()[0].endswith(" in 2 of 3 networks")
 
 
 def test_a_step_has_the_bits_of_fit() -> None:
@@ -234,7 +236,9 @@ def test_an_ensemble_is_the_mean_of_its_members(weights: str, is_mixed: bool) ->
 
 def test_members_embed_the_same_inputs() -> None:
     members = [Network.from_parameters(random_layers(embedded=n), **OPTIONS) for n in (3, 2)]
-    with pytest.raises(ValueError, match=r"members\[1\]: expected the layers"):
+    with pytest.raises(
+        ValueError, match=r"members\[1\]: expected the activations, formats and embedded inputs"
+    ):
         Network.ensemble(members)
 
 
@@ -284,7 +288,7 @@ def test_files_of_a_mixed_ensemble(tmp_path: Path, weights: str) -> None:
         ),
         (
             lambda members: members[2].update(activation="relu"),
-            r"members\[2\]: expected the layers",
+            r"members\[2\]: expected the activations",
         ),
         (
             lambda members: members.append(members[0]),

@@ -178,6 +178,9 @@ def columns_of_each_kind(rows: int) -> dict[str, pa.Array]:
         "text, missing": pa.array([f"t{i % 7}" for i in whole], mask=missing),
         "large text": pa.array([f"t{i % 7}" for i in whole], pa.large_string()),
         "dictionary": pa.array([f"t{i % 7}" for i in whole]).dictionary_encode(),
+        "dictionary of views": pa.DictionaryArray.from_arrays(
+            pa.array(whole % 7, pa.uint32()), pa.array([f"t{i}" for i in range(7)], pa.string_view())
+        ),
         "text of numbers": pa.array([str(i) for i in whole]),
         "date": pa.array(whole * 86_400_000, pa.date64()),
         "timestamp": pa.array(whole * 10**9, pa.timestamp("us"), mask=missing),

@@ -63,7 +63,8 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
         Weight decay, decoupled from the gradient as in AdamW.
     dropout : float or "auto"
         The probability that a hidden value is dropped in a step. "auto" is 0.15 for `fit` with up to 2,000
-        rows, and 0 for more rows and for `partial_fit`.
+        rows, and 0 for more rows and for `partial_fit`. With dropout, a row of weight 2 differs from two
+        equal rows, which lose different values.
     label_smoothing : float
         The part of each target that the frequencies of the classes in the training rows replace. An even
         spread over the classes would hide what separates a rare class from the others.
@@ -98,7 +99,7 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
         helps where the effect of a number goes up and down. With "pbld", all networks have it, which is an
         error for sparse matrices. With "auto", every second one has it: networks that differ in this are
         better together, see BENCHMARKING.md. With "auto", a single network has none, and no network has one
-        for a sparse matrix or for more than 100 numbers a row.
+        for a sparse matrix or for more than 100 features that are numbers.
     precision : {"auto", "f32", "f64"}
         The precision of the network. "auto" is f64 for fewer than 200 rows, where it costs nothing, else f32.
     warm_start : bool

@@ -131,8 +131,8 @@ class TablePredictions(PredictorBase):
             raise ValueError(f"n_threads: expected at least 1, got {threads}")
         source = BatchSource(reader, self.feature_names_in_, columns, batch_size, extra_columns)
         stream = _PredictedStream(self, self._prediction_columns(source.kept, proba, prefix))
-        nothing = pyarrow.RecordBatch.from_pylist([], source.schema)
-        schema = stream.predict(nothing, 0).schema
+        empty = [column.combine_chunks() for column in source.schema.empty_table().columns]
+        schema = stream.predict(pyarrow.RecordBatch.from_arrays(empty, schema=source.schema), 0).schema
         return pyarrow.RecordBatchReader.from_batches(schema, stream.batches(source.batches(), threads))
 
     def _prediction_columns(self, kept: Sequence[str], proba: bool, prefix: str) -> PredictionColumns:

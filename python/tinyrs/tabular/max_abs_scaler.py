@@ -65,12 +65,12 @@ class MaxAbsScaler:
 
         Its precision is "f64" if the numbers in a column are too small or too large for f32.
         """
-        options, used = network.options, self.scale[self.scale > 0]
-        if ((used < F32_SCALES[0]) | (used > F32_SCALES[1])).any():
-            options = {**options, "precision": "f64"}
+        used = self.scale[self.scale > 0]
+        needs_f64 = ((used < F32_SCALES[0]) | (used > F32_SCALES[1])).any()
+        changed = {"precision": "f64"} if needs_f64 else {}
 
         def folded(member: Network) -> Network:
             (weight, bias), *others = member.parameters()
-            return Network.from_parameters([(weight * self.scale, bias), *others], **options)
+            return Network.from_parameters([(weight * self.scale, bias), *others], **member.options | changed)
 
         return Network.ensemble(map(folded, network.members))

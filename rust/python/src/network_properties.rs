@@ -42,8 +42,8 @@ impl Network {
         activation_of(py, &self.config())
     }
 
-    /// The transform of single inputs before the first layer, "pbld" or None; "pbld" for an ensemble if some of its networks
-    /// have it.
+    /// The transform of single inputs before the first layer, "pbld" or None; "pbld" for an ensemble if some of its
+    /// networks have it.
     #[getter]
     fn numeric_embedding(&self) -> Option<&'static str> {
         self.config().numeric_embedding.map(NumericEmbedding::name)
@@ -58,7 +58,7 @@ impl Network {
     /// The keyword arguments of `from_parameters` as a dict.
     ///
     /// ``Network.from_parameters(network.parameters(), **network.options)`` is a copy of the network, with float32
-    /// weights if it is quantized.
+    /// weights if it is quantized. The networks of an ensemble may differ in `numeric_embedding`: each has options of its own.
     #[getter]
     fn options<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         options_of(py, self.precision(), &self.config())

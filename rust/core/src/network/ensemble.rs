@@ -16,7 +16,7 @@ use crate::scalar::Scalar;
 /// through all networks while it is in the cache.
 pub struct Ensemble<N> {
     members: Vec<N>,
-    /// The index of a network with an embedding, if there is one: no network needs more memory for a block of rows.
+    /// The index of a network with an embedding if there is one, else 0. No network needs more scratch memory.
     widest: usize,
 }
 
@@ -34,8 +34,13 @@ impl<N: Layers> Ensemble<N> {
             |member: &N| members[0].is_like(member) && [0, embedded(&members[widest])].contains(&embedded(member));
         if let Some(index) = members.iter().position(|member| !is_like(member)) {
             let [first, other] = [0, index].map(|index| members[index].architecture().sizes());
-            let expected = format!("the layers {first:?}, activations, formats and embedded inputs of the others");
-            return Err(Error::invalid(format!("members[{index}]"), expected, format!("{other:?}, or others")));
+            let (expected, got) = if first == other {
+                let expected = "the activations, formats and embedded inputs of the other networks".to_string();
+                (expected, "others".to_string())
+            } else {
+                (format!("the layers {first:?} of members[0]"), format!("{other:?}"))
+            };
+            return Err(Error::invalid(format!("members[{index}]"), expected, got));
         }
         Ok(Ensemble { members, widest })
     }
@@ -194,12 +199,12 @@ mod tests {
         assert_eq!(refused(vec![]), "members: expected at least two networks, got 0");
         assert_eq!(refused(vec![softmax(&[2, 3])]), "members: expected at least two networks, got 1");
         let message = refused(vec![softmax(&[2, 3]), softmax(&[2, 4])]);
+        assert_eq!(message, "members[1]: expected the layers [2, 3] of members[0], got [2, 4]");
+        let message = refused(vec![softmax(&[2, 3]), member(&[2, 3], OutputActivation::Identity, false, 1)]);
         assert_eq!(
             message,
-            "members[1]: expected the layers [2, 3], activations, formats and embedded inputs of the others, got [2, 4], \
-             or others"
+            "members[1]: expected the activations, formats and embedded inputs of the other networks, got others"
         );
-        refused(vec![softmax(&[2, 3]), member(&[2, 3], OutputActivation::Identity, false, 1)]);
         let first_is_embedded = Network::from_layers(
             vec![
                 Layer::filled(1, FREQUENCIES, |_| Ok(())).expect("w1"),

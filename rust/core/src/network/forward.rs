@@ -19,7 +19,7 @@ use crate::scalar::Scalar;
 use crate::simd::CACHE_LINE;
 use crate::simd::dispatch::Dispatch;
 
-/// The layers of a network, or of several networks of the same architecture, as [`Forward`] computes them.
+/// The layers of a network, or of several networks with layers of the same sizes, as [`Forward`] computes them.
 pub trait Layers: Sync {
     /// The type of inputs, hidden values and outputs.
     type Value: Dispatch;
@@ -161,6 +161,8 @@ fn plan_with<N: Layers + ?Sized>(network: &N, batch: usize, features: usize, n_t
         batch,
         n_parameters: network.n_parameters(),
         weights: network.weights(),
+        n_members: network.n_members(),
+        embedding_members: (0..network.n_members()).filter(|&member| network.embedding(member).is_some()).count(),
         embedded: architecture.embedded(),
         row_bytes: row_values * size_of::<N::Value>(),
         widest: summary.widest,

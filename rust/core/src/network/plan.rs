@@ -54,7 +54,11 @@ pub(crate) struct Shape {
     pub batch: usize,
     pub n_parameters: usize,
     pub weights: Weights,
-    /// The number of inputs that are embedded.
+    /// The number of networks.
+    pub n_members: usize,
+    /// The number of networks with an embedding.
+    pub embedding_members: usize,
+    /// The number of inputs that these embed.
     pub embedded: usize,
     /// The size in bytes of one row of the widest hidden layer.
     pub row_bytes: usize,
@@ -249,6 +253,8 @@ pub(super) mod tests {
             batch,
             n_parameters,
             weights: Weights { nbytes: 4 * n_parameters, row_work: n_parameters, low_precision: None },
+            n_members: 1,
+            embedding_members: 0,
             embedded: 0,
             row_bytes: 4 * width,
             widest: width,

@@ -8,7 +8,7 @@ use crate::linalg::gemv::{GROUP_ROWS, STREAMS, WeightSource};
 use crate::linalg::packed_gemm::mr;
 use crate::network::plan::{
     BLOCK_BYTES, LowPrecision, MAX_PACKED_BYTES, PARALLEL_MIN_BYTES, PARALLEL_MIN_MULTIPLY_ADDS, Plan,
-    SHORT_MULTIPLY_ADDS, Split,
+    SHORT_MULTIPLY_ADDS, Shape, Split,
 };
 use crate::weight_format::WeightFormat;
 
@@ -16,8 +16,14 @@ use crate::weight_format::WeightFormat;
 /// embedding.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        if self.shape.embedded > 0 {
-            writeln!(f, "embedding: {} inputs, each by 16 cosines, before the first layer", self.shape.embedded)?;
+        let Shape { n_members, embedding_members, embedded, .. } = self.shape;
+        if embedded > 0 {
+            let which = if embedding_members < n_members {
+                format!(" in {embedding_members} of {n_members} networks")
+            } else {
+                String::new()
+            };
+            writeln!(f, "embedding: {embedded} inputs, each by 16 cosines, before the first layer{which}")?;
         }
         write!(f, "kernel: {}\nblocks: {}\nthreads: {}", self.kernels_text(), self.blocks_text(), self.threads_text())
     }
