@@ -145,10 +145,10 @@ fn a_step_decays_the_dense_layers_only() {
     let before: Vec<_> = network.layers().iter().map(|layer| layer.weight().to_vec()).collect();
     let zeros: Vec<_> =
         network.layers().iter().map(|l| (vec![0.0; l.weight().len()], vec![0.0; l.outputs()])).collect();
-    let pair = |(layer, (dw, db)): (&Layer<f64>, &'static (Vec<f64>, Vec<f64>))| {
-        (Matrix::new("dW", dw.as_slice(), layer.outputs(), layer.inputs()).unwrap(), db.as_slice())
-    };
-    let gradients: Vec<_> = network.layers().iter().zip(&*zeros.leak()).map(pair).collect();
+    let mut gradients = Vec::new();
+    for (layer, (dw, db)) in network.layers().iter().zip(&zeros) {
+        gradients.push((Matrix::new("dW", dw, layer.outputs(), layer.inputs()).unwrap(), db.as_slice()));
+    }
     let mut optimizer = Optimizer::new(OptimizerConfig::new(Algorithm::AdamW)).unwrap();
     optimizer.step(&mut network, &gradients, 0.1, 0.5).unwrap();
     for (l, (layer, before)) in network.layers().iter().zip(before).enumerate() {
