@@ -13,7 +13,9 @@ ALLOWED = {
     "quick_benchmark": {"tinyrs.bench"},
     "benchmark": {"tinyrs.bench", "tinyrs.cli"},
     "tinyrs.__main__": {"tinyrs.cli"},
+    "tinyrs.network_text": {"tinyrs._tinyrs"},
     "tinyrs.cli": {
+        "tinyrs.network_text",
         "tinyrs.tabular.shift",
         "tinyrs",
         "tinyrs.bench",
@@ -48,6 +50,7 @@ ALLOWED = {
     "tinyrs.oracle": set(),
     "tinyrs.oracle_quantized": {"tinyrs.oracle"},
     "tinyrs.classifier": {
+        "tinyrs.network_text",
         "tinyrs.oracle",
         "tinyrs.ordered_map",
         "tinyrs.tabular.column_notes",

@@ -44,9 +44,9 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
     n_ensemble : int
         The number of networks to train, whose probabilities are averaged: more take more time, memory and
         space. Each of several holds out other rows, and what they predict for these chooses one epoch and
-        one temperature. There is no refit, because each row trains all networks but at most one. They are
-        trained side by side, and a callback is shown the means over them. A single network is first trained
-        on a part of the rows, and then on all; see `refit`.
+        one temperature. There is no refit, because each row already trains all networks or all but one.
+        They are trained side by side, and a callback is shown the means over them. A single network is first
+        trained on a part of the rows, and then on all; see `refit`.
     n_layers, width : int, optional
         The number of hidden layers and the size of each, as scalars for a hyperparameter search. Each
         overrides `hidden_layer_sizes`.
@@ -296,10 +296,10 @@ class TinyClassifier(CallbackSupportMixin, ClassifierMixin, FittedClassifier):  
         quarter of `max_memory` holds. For this, large row groups are divided into up to eight slices, and
         decoded for each; at least one is in memory. The rows of a callable should come in random order.
 
-        The validation rows are chosen by the hashes of their row numbers. There are as many as for a table in
-        memory, but at most as many as an eighth of `max_memory` holds. The quartiles that numbers are scaled
-        by come from a random sample of up to 524,288 rows; minima, maxima, missing values and the frequencies
-        of up to 65,536 categories a column are exact.
+        The validation rows are chosen by the hashes of their row numbers. Their number is that of a table in
+        memory, or what fits in an eighth of `max_memory` if that is less. The quartiles that numbers are
+        scaled by come from a random sample of up to 524,288 rows; minima, maxima, missing values and the
+        frequencies of up to 65,536 categories a column are exact.
         """
         with draft_of(self) as draft:
             if is_row_source(X, y):

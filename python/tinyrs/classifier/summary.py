@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from tinyrs.classifier.held_out import HeldOut
+from tinyrs.network_text import embedding_text, sizes_text
 from tinyrs.tabular.column_descriptions import column_lines, describe_columns, listed
 from tinyrs.tabular.preprocessor import Preprocessor
 from tinyrs.tuning import intervals
@@ -21,13 +22,7 @@ MAX_VALUES, MAX_NAME = 8, 40
 def summary(model: FittedClassifier) -> str:
     """Columns, classes, layers, training and the metrics of held-out rows, a line each."""
     network, epochs = model.network_, model.n_iter_
-    sizes, members = "-".join(map(str, network.layer_sizes)), len(network.members)
-    if members > 1:
-        sizes = f"mean of {members} of {sizes}"
-    embedded = sum(member.numeric_embedding is not None for member in network.members)
-    embedding = f", numeric embedding {network.numeric_embedding}" if embedded else ""
-    if 0 < embedded < members:
-        embedding += f" in {embedded} of them"
+    layers = f"{sizes_text(network)}, {network.activation}, {network.precision}{embedding_text(network)}"
     classes = listed(model.classes_.tolist(), _printable, MAX_VALUES)
     kept = f"kept epoch {model.best_iteration_ + 1}, temperature {model.temperature_:.4g}"
     return "\n".join(
@@ -35,7 +30,7 @@ def summary(model: FittedClassifier) -> str:
             type(model).__name__,
             *_column_lines(model),
             f"  {'labels' if model._multilabel else 'classes':10}  {classes}",
-            f"  layers      {sizes}, {network.activation}, {network.precision}{embedding}",
+            f"  layers      {layers}",
             f"  parameters  {network.n_parameters:,}, {network.nbytes:,} bytes",
             f"  training    {epochs:,} epoch{'' if epochs == 1 else 's'}; {kept}",
             *_metric_lines(model),

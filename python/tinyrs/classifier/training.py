@@ -180,9 +180,9 @@ def _continues(draft: TinyClassifier, n_features: int) -> bool:
     """Whether `fit` goes on with the present networks: with `warm_start`, if number and layers stay."""
     if not (draft.warm_start and hasattr(draft, "network_")):
         return False
-    present = [network.numeric_embedding is not None for network in draft.network_.members]
+    embedded = [network.numeric_embedding is not None for network in draft.network_.members]
     wanted = [_n_embedded(draft, member) > 0 for member in range(draft.n_ensemble)]
-    return present == wanted and draft.network_.layer_sizes == tuple(_layer_sizes(draft, n_features))
+    return embedded == wanted and draft.network_.layer_sizes == tuple(_layer_sizes(draft, n_features))
 
 
 def _check_importance(draft: TinyClassifier, sets: list[EvaluationSet]) -> None:

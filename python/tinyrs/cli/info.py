@@ -10,6 +10,7 @@ from tinyrs.cli.arguments import Parser
 from tinyrs.cli.errors import CliError
 from tinyrs.cli.output import printable, say
 from tinyrs.cli.quantization_text import quantization_lines
+from tinyrs.network_text import embedding_text, n_embedding_members, sizes_text
 from tinyrs.tabular.column_descriptions import column_lines, describe_columns, listed
 
 MAX_VALUES = 10
@@ -41,7 +42,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             "parameters": network.n_parameters,
             "weights": network.weights,
             "members": len(network.members),
-            "members_with_embedding": sum(m.numeric_embedding is not None for m in network.members),
+            "members_with_embedding": n_embedding_members(network),
             **network.options,
         },
     }
@@ -55,24 +56,16 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             "self_test_difference": model.verify(),
         }
     if not options.json:
-        say("\n".join(_lines(description)))
+        say("\n".join(_lines(description, network)))
     return description
 
 
-def _lines(description: dict[str, Any]) -> list[str]:
+def _lines(description: dict[str, Any], network: tinyrs.Network) -> list[str]:
     """The description for a person."""
-    network = description["network"]
-    sizes = "-".join(map(str, network["layer_sizes"]))
-    if network["members"] > 1:
-        sizes = f"mean of {network['members']} of {sizes}"
-    embedded = network["members_with_embedding"]
-    embedding = f", numeric embedding {network['numeric_embedding']}" if embedded else ""
-    if 0 < embedded < network["members"]:
-        embedding += f" in {embedded} of them"
     lines = [
         f"{description['file']}: {description['bytes']:,} bytes, a {description['kind']}",
-        f"  network   {sizes}, {network['activation']}, {network['weights']}, "
-        f"{network['parameters']:,} parameters{embedding}",
+        f"  network   {sizes_text(network)}, {network.activation}, {network.weights}, "
+        f"{network.n_parameters:,} parameters{embedding_text(network)}",
     ]
     if description["kind"] == "network":
         return lines

@@ -102,6 +102,21 @@ pub fn as_array<'py, T: Element + Scalar>(
     }
 }
 
+/// The numbers of rows and columns of an array of one row, (features,), or of several, (batch, features).
+///
+/// # Errors
+/// ValueError if it has another number of axes.
+pub fn rows_and_columns(shape: &[usize]) -> PyResult<(usize, usize)> {
+    match *shape {
+        [features] => Ok((1, features)),
+        [batch, features] => Ok((batch, features)),
+        ref other => {
+            let message = format!("X: expected shape (features,) or (batch, features), got {}", tuple(other));
+            Err(PyValueError::new_err(message))
+        }
+    }
+}
+
 /// # Errors
 /// ValueError if `value` is one of NumPy's masked arrays, whose elements include the masked ones.
 pub fn check_not_masked(argument: &str, value: &Bound<PyAny>) -> PyResult<()> {

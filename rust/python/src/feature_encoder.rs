@@ -95,7 +95,8 @@ impl FeatureEncoder {
     /// network : Network
     ///     A network with n_features inputs.
     /// X : array of shape (n_columns,) or (rows, n_columns), or tuple of n_columns arrays of shape (rows,)
-    ///     Real numbers; NaN is a missing value. Column-major arrays, and contiguous columns of one float type, are not copied.
+    ///     Real numbers; NaN is a missing value. Column-major arrays, and contiguous columns of one float type, are not
+    ///     copied.
     /// out, n_threads
     ///     As in `Network.forward`.
     /// check : ColumnCheck, optional

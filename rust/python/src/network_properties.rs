@@ -58,7 +58,8 @@ impl Network {
     /// The keyword arguments of `from_parameters` as a dict.
     ///
     /// ``Network.from_parameters(network.parameters(), **network.options)`` is a copy of the network, with float32
-    /// weights if it is quantized. The networks of an ensemble may differ in `numeric_embedding`: each has options of its own.
+    /// weights if it is quantized. In an ensemble, each of `members` has its own options, which may differ in
+    /// `numeric_embedding`.
     #[getter]
     fn options<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         options_of(py, self.precision(), &self.config())

@@ -1,12 +1,11 @@
 //! Forward passes: rows from Python in, an array out.
 
 use numpy::{Element, PyArrayMethods, PyUntypedArrayMethods};
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use tinyrs_core::{Cells, Forward, Matrix, MatrixMut, Scalar, collect, num_threads};
 
 use crate::arguments::thread_count;
-use crate::arrays::{as_array, as_bytes, as_output, as_slice, tuple, uninitialised};
+use crate::arrays::{as_array, as_bytes, as_output, as_slice, rows_and_columns, uninitialised};
 use crate::errors::to_python;
 use crate::sparse::as_csr;
 use crate::tables::Table;
@@ -76,14 +75,9 @@ pub fn run<'py, S: Element + Scalar, T: Element + Scalar>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let array = as_array::<S>("X", x)?;
     let input = as_slice(&array);
-    let (shape, rows, columns) = match *array.shape() {
-        [features] => (&[info.outputs][..], 1, features),
-        [batch, features] => (&[batch, info.outputs][..], batch, features),
-        ref other => {
-            let message = format!("X: expected shape (features,) or (batch, features), got {}", tuple(other));
-            return Err(PyValueError::new_err(message));
-        }
-    };
+    let (rows, columns) = rows_and_columns(array.shape())?;
+    let shape = [rows, info.outputs];
+    let shape = if array.ndim() == 1 { &shape[1..] } else { &shape };
     let x = Matrix::new("X", input, rows, columns).map_err(to_python)?;
     let output = Output { shape, rows, read: &[as_bytes(input)] };
     run_into(array.py(), options, info, output, |out, n_threads| pass(x, out, n_threads))

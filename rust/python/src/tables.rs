@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use tinyrs_core::{Cells, Matrix, Scalar};
 
-use crate::arrays::{as_array, as_slice, check_not_masked, is_f32, require_numpy, tuple};
+use crate::arrays::{as_array, as_slice, check_not_masked, is_f32, require_numpy, rows_and_columns, tuple};
 use crate::errors::to_python;
 
 /// The cells of a table, borrowed from NumPy where that is possible.
@@ -64,14 +64,10 @@ impl<'py, T: Element + Scalar> Table<'py, T> {
     /// ValueError if an array has too many axes, or columns differ in length.
     pub fn cells<'a>(&self, slices: &'a [&'a [T]]) -> PyResult<Cells<'a, T>> {
         let cells = match self {
-            Table::Rows(array) => match *array.shape() {
-                [columns] => Matrix::new("X", slices[0], 1, columns).map(Cells::from),
-                [rows, columns] => Matrix::new("X", slices[0], rows, columns).map(Cells::from),
-                ref other => {
-                    let message = format!("X: expected shape (features,) or (batch, features), got {}", tuple(other));
-                    return Err(PyValueError::new_err(message));
-                }
-            },
+            Table::Rows(array) => {
+                let (rows, columns) = rows_and_columns(array.shape())?;
+                Matrix::new("X", slices[0], rows, columns).map(Cells::from)
+            }
             Table::ColumnMajor(array) => Cells::by_column("X", slices, array.shape()[0]),
             Table::Columns(_) => Cells::by_column("X", slices, slices.first().map_or(0, |column| column.len())),
         };

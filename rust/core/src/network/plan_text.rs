@@ -18,12 +18,12 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let Shape { n_members, embedding_members, embedded, .. } = self.shape;
         if embedded > 0 {
-            let which = if embedding_members < n_members {
+            let networks = if embedding_members < n_members {
                 format!(" in {embedding_members} of {n_members} networks")
             } else {
                 String::new()
             };
-            writeln!(f, "embedding: {embedded} inputs, each by 16 cosines, before the first layer{which}")?;
+            writeln!(f, "embedding: {embedded} inputs, each by 16 cosines, before the first layer{networks}")?;
         }
         write!(f, "kernel: {}\nblocks: {}\nthreads: {}", self.kernels_text(), self.blocks_text(), self.threads_text())
     }

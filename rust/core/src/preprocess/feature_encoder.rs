@@ -17,6 +17,7 @@ use crate::network::forward::{Forward, forward_rows};
 use crate::network::rows::Rows;
 use crate::parallel::{Shared, Team};
 use crate::preprocess::cells::{Cells, Layout};
+use crate::preprocess::infinity::first_infinite_with;
 use crate::scalar::Scalar;
 use crate::simd::dispatch::{Dispatch, Kernels, Operation, SafeOperation, kernels};
 use crate::simd::{Isa, Lanes};
@@ -160,42 +161,6 @@ impl FeatureEncoder {
         Ok(())
     }
 }
-
-/// The index of the first infinity in `values`.
-///
-/// # Errors
-/// [`Error::Invalid`] if `TINYRS_ISA` is not an instruction set of this CPU.
-pub fn first_infinite<S: Dispatch>(values: &[S]) -> Result<Option<usize>> {
-    Ok(first_infinite_with(kernels::<S>(Isa::active()?)?, values))
-}
-
-fn first_infinite_with<S: Scalar, T: Dispatch>(kernels: &Kernels<T>, values: &[S]) -> Option<usize> {
-    let any = kernels.run(AnyInfinite { values });
-    any.then(|| values.iter().position(is_infinite)).flatten()
-}
-
-#[inline(always)]
-fn is_infinite<S: Scalar>(value: &S) -> bool {
-    value.to_f64().abs() == f64::INFINITY
-}
-
-/// Whether a value is infinite.
-struct AnyInfinite<'a, S> {
-    values: &'a [S],
-}
-
-impl<S: Scalar, T> Operation<T> for AnyInfinite<'_, S> {
-    type Output = bool;
-
-    #[inline(always)]
-    unsafe fn run<L: Lanes<T>>(self, _: L) -> bool {
-        // Without an early exit, the loop is vectorised.
-        self.values.iter().fold(false, |any, value| any | is_infinite(value))
-    }
-}
-
-// SAFETY: `run` has no requirements.
-unsafe impl<S: Scalar, T> SafeOperation<T> for AnyInfinite<'_, S> {}
 
 /// Encodes the rows of `x` from `first_row` on to `out`, whole rows of features.
 struct Encode<'a, S, T> {
